@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * guest-ksm.h: share identical pages of this process's guest memory with
+ * other processes of the same trust group.
+ *
+ * A program (a VMM) makes one KsmEngine, tells it which ranges of its memory
+ * are guest RAM (KsmRegion), and starts it.  A thread of the engine then finds
+ * pages that were not written for a while, asks a broker process who else
+ * holds the same content, and replaces duplicates by private mappings of one
+ * shared copy.  A write to such a page is an ordinary kernel copy-on-write.
+ *
+ * Needs Linux 6.8 or later (PAGEMAP_SCAN 6.7, UFFDIO_MOVE 6.8) and either
+ * access to /dev/userfaultfd or the right to call userfaultfd(2) with kernel
+ * faults (CAP_SYS_PTRACE, or vm.unprivileged_userfaultfd = 1).
+ *
+ * Units: a page is 4096 bytes everywhere in this interface.
+ *
+ * Threads: every function may be called from any thread, unless said
+ * otherwise.  None may be called from a signal handler or from within a
+ * callback of KsmOptions.
+ */
+#ifndef GUEST_KSM_H
+#define GUEST_KSM_H
+
+#include <glib.h>
+
+G_BEGIN_DECLS
+
+#define KSM_PAGE_BYTES 4096u
+
+typedef struct KsmEngine KsmEngine;
+typedef struct KsmRegion KsmRegion;
+
+/** Error domain of every GError that this library sets. */
+#define KSM_ERROR (ksm_error_quark())
+GQuark ksm_error_quark(void);
+
+/** Codes of KSM_ERROR.  Stable: they also go over the wire. */
+typedef enum KsmError {
+    KSM_ERROR_FAILED = 1,       /* a system call failed in an unforeseen way */
+    KSM_ERROR_UNSUPPORTED = 2,  /* the kernel lacks a feature */
+    KSM_ERROR_PERMISSION = 3,   /* userfaultfd, pagemap or socket refused */
+    KSM_ERROR_INVALID = 4,      /* an argument is out of range */
+    KSM_ERROR_LIMIT = 5,        /* a limit was reached (mappings, sessions) */
+    KSM_ERROR_NO_BROKER = 6,    /* no broker listens, none could be started */
+    KSM_ERROR_PROTOCOL = 7,     /* the peer broke the protocol */
+    KSM_ERROR_GROUP = 8,        /* the broker refused the group */
+} KsmError;
+
+/** What the engine does; the meaning of the kernel's /sys/kernel/mm/ksm/run. */
+typedef enum KsmRunMode {
+    KSM_RUN_PAUSE = 0,          /* keep what is shared, look for nothing new */
+    KSM_RUN_RUN = 1,            /* scan and merge */
+    KSM_RUN_UNMERGE = 2,        /* pause, and make every shared page private */
+} KsmRunMode;
+
+/** State of the connection to the broker. */
+typedef enum KsmBrokerState {
+    KSM_BROKER_NONE = 0,        /* never connected */
+    KSM_BROKER_CONNECTED = 1,
+    KSM_BROKER_LOST = 2,        /* was connected; trying again */
+} KsmBrokerState;
+
+/** Flags of ksm_region_add(). */
+typedef enum KsmRegionFlags {
+    KSM_REGION_NONE = 0,
+    /*
+     * The range holds nothing yet and nobody uses it: the library may replace
+     * its mapping by one that has a shadow, so that pages can later be given
+     * back to anonymous memory without leaving mappings behind.  Without it
+     * unmerge leaves private copies inside the store mappings.
+     */
+    KSM_REGION_FRESH = 1 << 0,
+    /* Advise MADV_HUGEPAGE on the range (as QEMU does for guest RAM). */
+    KSM_REGION_HUGEPAGE = 1 << 1,
+    /* Leave the range out of core dumps (MADV_DONTDUMP). */
+    KSM_REGION_DONTDUMP = 1 << 2,
+} KsmRegionFlags;
+
+/**
+ * Options of an engine.  Initialise with ksm_options_init(), then change
+ * fields.  Strings are copied by ksm_engine_new().
+ */
+typedef struct KsmOptions {
+    const char *name;           /* for logs and status; NULL: program name */
+    const char *group;          /* trust group, 1 to 63 of [A-Za-z0-9._-] */
+    const char *broker;         /* socket path; NULL: the default path */
+    gboolean start_broker;      /* start one when none listens (default TRUE,
+                                   only on the default or an explicit path
+                                   in a directory of this user's) */
+    gboolean required;          /* ksm_engine_start() fails without broker */
+    KsmRunMode run;             /* default KSM_RUN_RUN */
+    guint scan_cpu_percent;     /* of one CPU, 1 to 100, default 10 */
+    guint scan_interval_ms;     /* 10 to 3600000, default 1000 */
+    guint max_mappings;         /* this engine's share of vm.max_map_count;
+                                   0 (default): 15/16 of what is free */
+    /*
+     * Asked by the engine's thread before each round and each batch of
+     * merges: a reason why memory must not be moved now (static string), or
+     * NULL.  While there is one, write tracking is off and nothing is merged;
+     * shared pages stay shared.  Must not block.
+     */
+    const char *(*stand_aside)(void *opaque);
+    void *opaque;
+} KsmOptions;
+
+void ksm_options_init(KsmOptions *options);
+
+/** The socket used when KsmOptions.broker is NULL.  Free with g_free(). */
+char *ksm_default_broker_path(void);
+
+/**
+ * Whether this kernel and this process can do it: opens a full userfaultfd,
+ * its features, PAGEMAP_SCAN.  The message names the remedy.
+ */
+gboolean ksm_check_requirements(GError **errp);
+
+/**
+ * Makes an engine that is not started.  Fails with KSM_ERROR_INVALID on bad
+ * options and as ksm_check_requirements() does.
+ */
+KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp);
+
+/**
+ * Starts the scanner thread.  Connects to the broker; without one, fails when
+ * `required`, else warns through g_warning(), and the thread tries again with
+ * back-off.  Regions can be added before and after.
+ */
+gboolean ksm_engine_start(KsmEngine *engine, GError **errp);
+
+/**
+ * Stops the thread, removes the regions that are left (see
+ * ksm_region_remove()), disconnects.
+ */
+void ksm_engine_free(KsmEngine *engine);
+
+/**
+ * Takes a range of private anonymous memory into the engine's care.
+ *
+ * addr and bytes must be multiples of the page.  The range must stay mapped,
+ * and the caller must not remap, mprotect or register it with another
+ * userfaultfd, until ksm_region_remove().  The range is marked MADV_DONTFORK
+ * and MADV_UNMERGEABLE: children of fork() do not inherit it.
+ *
+ * Caller does not own the region: it is valid until ksm_region_remove() or
+ * ksm_engine_free().
+ */
+KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
+                          guint64 bytes, KsmRegionFlags flags,
+                          GError **errp);
+
+/**
+ * Gives a range up.  Waits until the scanner is not at work in it (one window
+ * at most, or one broker request).  THE CONTENT IS LOST: the range becomes
+ * empty anonymous memory, as shared slots may only be released once they are
+ * mapped no more.  The caller may unmap it afterwards.
+ */
+void ksm_region_remove(KsmRegion *region);
+
+/**
+ * A hint that the pages of [offset, offset + bytes) have been discarded by
+ * their owner (MADV_DONTNEED, balloon).  Reserved: takes note of nothing yet
+ * but the statistics.
+ */
+void ksm_region_discarded(KsmRegion *region, guint64 offset, guint64 bytes);
+
+/* Change options at run time; take effect at the next step of the scanner. */
+void ksm_engine_set_run(KsmEngine *engine, KsmRunMode run);
+KsmRunMode ksm_engine_get_run(KsmEngine *engine);
+gboolean ksm_engine_set_scan_cpu_percent(KsmEngine *engine, guint percent,
+                                         GError **errp);
+gboolean ksm_engine_set_scan_interval(KsmEngine *engine, guint ms,
+                                      GError **errp);
+gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
+                                     GError **errp);
+
+/**
+ * Parks the scanner and switches write tracking off, synchronously: when it
+ * returns, no userfaultfd of the engine is registered on any region and
+ * nothing will be moved until the matching ksm_engine_resume().  Nests.
+ */
+void ksm_engine_suspend(KsmEngine *engine, const char *reason);
+void ksm_engine_resume(KsmEngine *engine);
+
+/**
+ * Runs one round at once, at full speed, in the scanner thread, and waits for
+ * its end (for tests and tools).  Works in pause mode too.
+ */
+void ksm_engine_run_round(KsmEngine *engine);
+
+/** Histogram of quarantine windows: bucket i counts [2^i, 2^(i+1)) us. */
+#define KSM_STATS_WINDOW_BUCKETS 16
+
+/**
+ * A snapshot of an engine's figures.  Pages unless a unit is named.  Names
+ * follow the kernel's KSM where it has one.
+ */
+typedef struct KsmStats {
+    /* states of the guest pages; their sum is pages_total */
+    guint64 pages_total;
+    guint64 pages_untouched;    /* never present, as far as looked at */
+    guint64 pages_volatile;     /* private, written in the last round(s) */
+    guint64 pages_unshared;     /* candidates listed, no duplicate yet */
+    guint64 pages_sharing;      /* mapped to a slot */
+    guint64 zero_pages;         /* given back, served by the zero page */
+    guint64 pages_broken;       /* private copies inside store mappings */
+    guint64 pages_excluded;     /* back-off, budget, pinned, refused */
+
+    /* what happened since the start */
+    guint64 full_scans;         /* rounds */
+    guint64 merges;             /* pages merged (committed to a slot) */
+    guint64 zero_merges;        /* pages given back as zero */
+    guint64 breaks;             /* shared or zero pages found written */
+    guint64 rollbacks;          /* pages moved back: changed while verified */
+    guint64 refused_pinned;     /* pages the kernel would not move */
+    guint64 refused_budget;     /* pages left private: mapping budget */
+    guint64 refused_torn;       /* published, but the content had changed */
+    guint64 refused_error;      /* a system call failed; left private */
+    guint64 windows;            /* quarantine windows */
+    guint64 window_ns_total;
+    guint64 window_ns_max;
+    guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];
+    guint64 fingerprints;       /* pages read and fingerprinted */
+    guint64 lookups;            /* sent to the broker */
+    guint64 publishes;
+    guint64 hints;              /* received from the broker */
+    guint64 broker_losses;
+
+    /* now */
+    guint64 runs;               /* store mappings */
+    guint64 mappings;           /* mappings used by the regions */
+    guint64 max_mappings;       /* the budget in force */
+    guint64 cpu_ns;             /* CPU time of the scanner thread */
+    guint64 metadata_bytes;     /* the engine's own memory for page states */
+    guint64 round_ns;           /* duration of the last round */
+    guint64 scan_interval_ms;   /* interval in force (back-off included) */
+    KsmRunMode run;
+    KsmBrokerState broker;
+    const char *stand_aside;    /* static string, or NULL */
+
+    /* the group, as the broker told last; 0 while not connected */
+    guint64 group_pages_shared; /* slots in use */
+    guint64 group_pages_sharing; /* references to them */
+    guint64 group_pages_unshared; /* listed in the unstable tree */
+} KsmStats;
+
+/** Fills a snapshot; never waits for the scanner. */
+void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats);
+
+/** The group and name that the engine was made with; owned by the engine. */
+const char *ksm_engine_get_group(KsmEngine *engine);
+const char *ksm_engine_get_name(KsmEngine *engine);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmEngine, ksm_engine_free)
+
+G_END_DECLS
+
+#endif /* GUEST_KSM_H */

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ksm-protocol.h: what engine and broker say to each other.
+ *
+ * A UNIX socket of type SOCK_SEQPACKET carries small fixed-size messages; one
+ * packet is one message.  The client speaks, the broker answers: exactly one
+ * reply for each request, in order, nothing unasked.  Arrays and page contents
+ * lie in the bulk memory: a memfd that the broker made, sized and sealed
+ * (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) and handed over with WELCOME.
+ * The client may change it at any time, so the broker copies every item
+ * before it looks at it.  A descriptor sent by a client is never accepted.
+ *
+ * Pages: a client numbers its guest pages 0 .. pages - 1 over all its regions.
+ * At any time a page is, for the broker, one of
+ *   nothing   as at the start
+ *   listed    its fingerprint stands in the unstable tree
+ *   bound     it holds one reference to one slot
+ * LOOKUP, PUBLISH and HINTS bind; only RELEASE (the page is mapped to that
+ * slot no more) or the end of the process unbinds.  LOOKUP lists; WITHDRAW,
+ * a new LOOKUP or a binding ends a listing.
+ *
+ * Both ends are on one machine: native byte order, and sizes are asserted.
+ */
+#ifndef KSM_PROTOCOL_H
+#define KSM_PROTOCOL_H
+
+#include <glib.h>
+
+#define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
+#define KSM_PROTO_VERSION   1u
+
+#define KSM_GROUP_BYTES     64u             /* with its NUL */
+#define KSM_NAME_BYTES      64u             /* with its NUL */
+#define KSM_REASON_BYTES    128u            /* with its NUL */
+#define KSM_SLOT_NONE       0xffffffffu
+#define KSM_MAX_SLOT        ((1u << 30) - 1)
+#define KSM_MAX_TILE_ORDER  6u              /* 64 copies */
+
+/* the bulk memory */
+#define KSM_BATCH_LOOKUPS   2048u           /* most items of one LOOKUP */
+#define KSM_BATCH_PUBLISH   256u            /* most items of one PUBLISH */
+#define KSM_BATCH_RANGES    4096u           /* most of WITHDRAW and RELEASE */
+#define KSM_BATCH_HINTS     2048u           /* most hints of one reply */
+#define KSM_BULK_REQUEST    0u              /* items of the request */
+#define KSM_BULK_REPLY      (64u * 1024u)   /* items of the reply */
+#define KSM_BULK_CONTENT    (128u * 1024u)  /* page contents of PUBLISH */
+#define KSM_BULK_BYTES      (KSM_BULK_CONTENT + KSM_BATCH_PUBLISH * 4096u)
+
+typedef enum KsmMsgType {
+    KSM_MSG_HELLO = 1,          /* -> WELCOME with two descriptors */
+    KSM_MSG_WELCOME = 2,
+    KSM_MSG_RESIZE = 3,         /* KsmMsgResize -> OK */
+    KSM_MSG_LOOKUP = 4,         /* count KsmLookup -> ANSWERS */
+    KSM_MSG_PUBLISH = 5,        /* count KsmPublish + contents -> ANSWERS */
+    KSM_MSG_WITHDRAW = 6,       /* count KsmRange of pages -> OK */
+    KSM_MSG_RELEASE = 7,        /* count KsmRange of pages -> OK */
+    KSM_MSG_HINTS = 8,          /* -> ANSWERS with count KsmHint */
+    KSM_MSG_STATS = 9,          /* KsmMsgStats -> GROUP */
+    KSM_MSG_OK = 32,            /* KsmMsg */
+    KSM_MSG_ANSWERS = 33,       /* KsmMsg, count items in the bulk memory */
+    KSM_MSG_GROUP = 34,         /* KsmMsgGroup */
+    KSM_MSG_ERROR = 35,         /* KsmMsgError, then the socket is closed */
+} KsmMsgType;
+
+typedef struct KsmMsg {
+    guint32 type;
+    guint32 serial;             /* the reply repeats the request's */
+    guint32 count;              /* items in the bulk memory */
+    guint32 reserved;           /* 0 */
+} KsmMsg;
+
+typedef struct KsmMsgHello {
+    KsmMsg msg;
+    guint32 magic;
+    guint32 version;
+    guint64 pages;              /* guest pages of all regions so far */
+    char group[KSM_GROUP_BYTES];
+    char name[KSM_NAME_BYTES];
+} KsmMsgHello;
+
+/* Descriptors with it: the bulk memory, the store (read-only), in this order. */
+typedef struct KsmMsgWelcome {
+    KsmMsg msg;
+    guint32 version;
+    guint32 resumed;            /* 1: earlier bindings of this process stand */
+    guint64 broker_id;          /* random, another one after each start */
+    guint64 store_id;           /* of the group's store, unique per broker_id */
+    guint64 store_bytes;        /* size of the store file; never changes */
+    guint64 max_pages;          /* most guest pages of a session */
+} KsmMsgWelcome;
+
+typedef struct KsmMsgResize {
+    KsmMsg msg;
+    guint64 pages;              /* the new number, not below the old one */
+} KsmMsgResize;
+
+typedef struct KsmMsgError {
+    KsmMsg msg;
+    guint32 code;               /* KsmError */
+    char reason[KSM_REASON_BYTES];
+} KsmMsgError;
+
+/* What a client tells of itself, for guest-ksmctl; pages and nanoseconds. */
+typedef struct KsmMsgStats {
+    KsmMsg msg;
+    guint64 pages_total;
+    guint64 pages_volatile;
+    guint64 pages_unshared;
+    guint64 pages_sharing;
+    guint64 zero_pages;
+    guint64 pages_broken;
+    guint64 pages_excluded;
+    guint64 mappings;
+    guint64 cpu_ns;
+} KsmMsgStats;
+
+typedef struct KsmMsgGroup {
+    KsmMsg msg;
+    guint64 pages_shared;       /* slots in use */
+    guint64 pages_sharing;      /* pages bound to them */
+    guint64 pages_unshared;     /* listed pages */
+    guint64 sessions;
+    guint32 hints_waiting;      /* for this client */
+    guint32 reserved;
+} KsmMsgGroup;
+
+typedef struct KsmFingerprint {
+    guint64 hi;                 /* XXH128_hash_t.high64: the trees' key */
+    guint64 lo;
+} KsmFingerprint;
+
+typedef struct KsmLookup {
+    KsmFingerprint fingerprint;
+    guint32 page;
+    guint32 reserved;           /* 0 */
+} KsmLookup;
+
+typedef enum KsmAnswerKind {
+    KSM_ANSWER_LISTED = 0,      /* nobody has it: your page is now listed */
+    KSM_ANSWER_SLOT = 1,        /* slot holds it, your page is bound to it */
+    KSM_ANSWER_PUBLISH = 2,     /* another page has it too: publish yours */
+    KSM_ANSWER_REFUSED = 3,     /* a limit, or another content of this name */
+} KsmAnswerKind;
+
+/* One for each item of LOOKUP and PUBLISH, in order. */
+typedef struct KsmAnswer {
+    guint32 kind;               /* KsmAnswerKind */
+    guint32 slot;               /* of this very page; KSM_SLOT_NONE if none */
+} KsmAnswer;
+
+/*
+ * Content i lies at KSM_BULK_CONTENT + i * 4096.  Items that follow each other
+ * get slots that follow each other as far as the store has room and no content
+ * is known already.  With tile_order > 0 the broker stores 1 << tile_order
+ * copies in a row, and page p of a client is bound to copy
+ * p % (1 << tile_order): neighbours in the guest are neighbours in the store.
+ */
+typedef struct KsmPublish {
+    guint32 page;
+    guint32 tile_order;
+} KsmPublish;
+
+typedef struct KsmRange {
+    guint32 first;
+    guint32 count;
+} KsmRange;
+
+/* A page that was listed has been bound to a slot. */
+typedef struct KsmHint {
+    guint32 page;
+    guint32 slot;
+} KsmHint;
+
+G_STATIC_ASSERT(sizeof(KsmMsg) == 16);
+G_STATIC_ASSERT(sizeof(KsmMsgHello) == 160);
+G_STATIC_ASSERT(sizeof(KsmMsgWelcome) == 56);
+G_STATIC_ASSERT(sizeof(KsmMsgResize) == 24);
+G_STATIC_ASSERT(sizeof(KsmMsgError) == 148);
+G_STATIC_ASSERT(sizeof(KsmMsgStats) == 88);
+G_STATIC_ASSERT(sizeof(KsmMsgGroup) == 56);
+G_STATIC_ASSERT(sizeof(KsmLookup) == 24);
+G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);
+G_STATIC_ASSERT(sizeof(KsmPublish) == 8);
+G_STATIC_ASSERT(sizeof(KsmRange) == 8);
+G_STATIC_ASSERT(sizeof(KsmHint) == 8);
+G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmLookup) <= KSM_BULK_REPLY);
+G_STATIC_ASSERT(KSM_BATCH_RANGES * sizeof(KsmRange) <= KSM_BULK_REPLY);
+G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmAnswer) <=
+                KSM_BULK_CONTENT - KSM_BULK_REPLY);
+
+#endif /* KSM_PROTOCOL_H */
