@@ -26,6 +26,8 @@
 
 G_BEGIN_DECLS
 
+#pragma GCC visibility push(default)
+
 #define KSM_PAGE_BYTES 4096u
 
 typedef struct KsmEngine KsmEngine;
@@ -250,6 +252,8 @@ void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats);
 /** The group and name that the engine was made with; owned by the engine. */
 const char *ksm_engine_get_group(KsmEngine *engine);
 const char *ksm_engine_get_name(KsmEngine *engine);
+
+#pragma GCC visibility pop
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmEngine, ksm_engine_free)
 
