@@ -242,6 +242,14 @@ ksm_qemu_configure()
     ksm_stamp qemu-configure "$key"
 }
 
+# ksm_qemu_firmware DIR: run from its build directory, QEMU looks for every
+# data directory below qemu-bundle: there, firmware is the system's.
+ksm_qemu_firmware()
+{
+    local share=$1/qemu-bundle/usr/share
+    [ -L "$share" ] || { mkdir -p "${share%/*}" && ln -s /usr/share "$share"; }
+}
+
 # ksm_progress SECONDS: ninja's lines from stdin; on a terminal one line that
 # is written over, elsewhere one line every SECONDS.
 ksm_progress()
