@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fp-tree.h: an ordered map of 64-bit keys to 64-bit values, made for
+ * fingerprints: a B+-tree of 4 KiB nodes.  Keys are unique.
+ *
+ * One thread.  Keys may come from a client: any choice of keys keeps every
+ * operation at O(log n) and the fill above 60 %.
+ */
+#ifndef KSM_FP_TREE_H
+#define KSM_FP_TREE_H
+
+#include <glib.h>
+
+typedef struct KsmFpTree KsmFpTree;
+
+/** Most look-ups that ksm_fp_tree_find_batch() has under way at a time. */
+#define KSM_FP_TREE_LANES 16
+
+KsmFpTree *ksm_fp_tree_new(void);
+void ksm_fp_tree_free(KsmFpTree *tree);
+
+/** Sets the value of @key; TRUE when the key was not there before. */
+gboolean ksm_fp_tree_insert(KsmFpTree *tree, guint64 key, guint64 value);
+
+/** TRUE when @key is there; its value then goes to @value (may be NULL). */
+gboolean ksm_fp_tree_find(const KsmFpTree *tree, guint64 key, guint64 *value);
+
+/**
+ * Looks @count keys up, with the memory accesses of many overlapping.
+ * values[i] is set where found[i] is TRUE.
+ */
+void ksm_fp_tree_find_batch(const KsmFpTree *tree, const guint64 *keys,
+                            guint count, guint64 *values, gboolean *found);
+
+/** TRUE when @key was there; it is no more. */
+gboolean ksm_fp_tree_remove(KsmFpTree *tree, guint64 key);
+
+/** Says whether an entry stays; must not touch the tree. */
+typedef gboolean (*KsmFpTreeKeep)(guint64 key, guint64 value, gpointer opaque);
+
+/**
+ * Visits entries in key order from *cursor on, about @max of them (at least
+ * one node, never more than one node above), and removes those that @keep
+ * does not want.  *cursor is moved on; 0 when the end was reached, so that
+ * the next call starts anew.  Returns the number of entries visited.
+ */
+guint ksm_fp_tree_sweep(KsmFpTree *tree, guint64 *cursor, guint max,
+                        KsmFpTreeKeep keep, gpointer opaque);
+
+/** Number of keys. */
+guint64 ksm_fp_tree_count(const KsmFpTree *tree);
+
+/** Bytes of memory that the tree has. */
+guint64 ksm_fp_tree_bytes(const KsmFpTree *tree);
+
+/**
+ * Throws a tree away in steps, @chunks (2 MiB) at a time.  After the first
+ * call nothing but this and ksm_fp_tree_free() may be called.  FALSE when
+ * all memory has gone and only ksm_fp_tree_free() is left.
+ */
+gboolean ksm_fp_tree_drop(KsmFpTree *tree, guint chunks);
+
+/** For tests: whether all rules of the structure hold. */
+gboolean ksm_fp_tree_check(const KsmFpTree *tree);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmFpTree, ksm_fp_tree_free)
+
+#endif /* KSM_FP_TREE_H */

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * node-pool.c: 4 KiB tree nodes out of 2 MiB chunks.
+ *
+ * A chunk is 2 MiB of address space aligned to its size, so that a node's
+ * chunk is found by masking its address.  Nodes are handed out in address
+ * order and touched only then: a small tree costs what it uses.  From the
+ * fifth chunk on huge pages are asked for: look-ups at random in a tree of
+ * hundreds of megabytes otherwise pay a TLB miss per level.  A chunk whose
+ * last node comes back is unmapped, except for one that is kept as a spare.
+ *
+ * One thread.  Nothing here sees bytes of a client.
+ */
+#include "node-pool.h"
+
+#include <sys/mman.h>
+
+#define CHUNK_BYTES (2u * 1024 * 1024)
+#define CHUNK_NODES (CHUNK_BYTES / KSM_NODE_BYTES)
+#define SMALL_POOL_CHUNKS 4
+
+/* Kept apart from the nodes, in the heap, found by the chunk's address. */
+typedef struct Chunk {
+    guint8 *base;
+    guint in_use;
+    guint touched;              /* nodes 0 .. touched - 1 were handed out */
+    gpointer free_list;         /* through the first word of each free node */
+    GList link;                 /* in pool->open while it has room */
+    gboolean is_open;
+} Chunk;
+
+struct KsmNodePool {
+    GHashTable *chunks;         /* base -> Chunk */
+    GQueue open;                /* chunks that have room */
+    guint64 touched_nodes;      /* over all chunks */
+    guint empty_chunks;
+};
+
+KsmNodePool *ksm_node_pool_new(void)
+{
+    KsmNodePool *pool = g_new0(KsmNodePool, 1);
+
+    pool->chunks = g_hash_table_new(NULL, NULL);
+    g_queue_init(&pool->open);
+    return pool;
+}
+
+static guint8 *map_aligned(void)
+{
+    guint8 *raw = mmap(NULL, 2 * (gsize)CHUNK_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    gsize head;
+
+    if (raw == MAP_FAILED) {
+        g_error("no address space for a tree chunk");
+    }
+    head = (CHUNK_BYTES - (gsize)raw % CHUNK_BYTES) % CHUNK_BYTES;
+    if (head > 0) {
+        munmap(raw, head);
+    }
+    munmap(raw + head + CHUNK_BYTES, CHUNK_BYTES - head);
+    return raw + head;
+}
+
+static void set_open(KsmNodePool *pool, Chunk *chunk, gboolean open)
+{
+    if (open == chunk->is_open) {
+        return;
+    }
+    chunk->is_open = open;
+    if (open) {
+        g_queue_push_tail_link(&pool->open, &chunk->link);
+    } else {
+        g_queue_unlink(&pool->open, &chunk->link);
+    }
+}
+
+static Chunk *chunk_new(KsmNodePool *pool)
+{
+    Chunk *chunk = g_new0(Chunk, 1);
+
+    chunk->base = map_aligned();
+    chunk->link.data = chunk;
+    if (g_hash_table_size(pool->chunks) >= SMALL_POOL_CHUNKS) {
+        madvise(chunk->base, CHUNK_BYTES, MADV_HUGEPAGE);
+    }
+    g_hash_table_insert(pool->chunks, chunk->base, chunk);
+    pool->empty_chunks++;
+    set_open(pool, chunk, TRUE);
+    return chunk;
+}
+
+static void chunk_free(KsmNodePool *pool, Chunk *chunk)
+{
+    set_open(pool, chunk, FALSE);
+    pool->touched_nodes -= chunk->touched;
+    munmap(chunk->base, CHUNK_BYTES);
+    g_free(chunk);
+}
+
+gpointer ksm_node_pool_get(KsmNodePool *pool)
+{
+    Chunk *chunk = g_queue_peek_head(&pool->open);
+    gpointer node;
+
+    if (chunk == NULL) {
+        chunk = chunk_new(pool);
+    }
+    if (chunk->in_use++ == 0) {
+        pool->empty_chunks--;
+    }
+    node = chunk->free_list;
+    if (node != NULL) {
+        chunk->free_list = *(gpointer *)node;
+    } else {
+        node = chunk->base + (gsize)chunk->touched++ * KSM_NODE_BYTES;
+        pool->touched_nodes++;
+    }
+    set_open(pool, chunk, chunk->in_use < CHUNK_NODES);
+    return node;
+}
+
+void ksm_node_pool_put(KsmNodePool *pool, gpointer node)
+{
+    gpointer base = (guint8 *)node - (gsize)node % CHUNK_BYTES;
+    Chunk *chunk = g_hash_table_lookup(pool->chunks, base);
+
+    g_assert(chunk != NULL && chunk->in_use > 0);
+    *(gpointer *)node = chunk->free_list;
+    chunk->free_list = node;
+    set_open(pool, chunk, TRUE);
+    if (--chunk->in_use > 0) {
+        return;
+    }
+    if (++pool->empty_chunks > 1) {
+        pool->empty_chunks--;
+        g_hash_table_remove(pool->chunks, base);
+        chunk_free(pool, chunk);
+    }
+}
+
+gboolean ksm_node_pool_drop(KsmNodePool *pool, guint chunks)
+{
+    GHashTableIter iter;
+    gpointer chunk;
+
+    g_hash_table_iter_init(&iter, pool->chunks);
+    while (chunks-- > 0 && g_hash_table_iter_next(&iter, NULL, &chunk)) {
+        g_hash_table_iter_remove(&iter);
+        chunk_free(pool, chunk);
+    }
+    return g_hash_table_size(pool->chunks) > 0;
+}
+
+void ksm_node_pool_free(KsmNodePool *pool)
+{
+    ksm_node_pool_drop(pool, G_MAXUINT);
+    g_hash_table_destroy(pool->chunks);
+    g_free(pool);
+}
+
+guint64 ksm_node_pool_bytes(const KsmNodePool *pool)
+{
+    return pool->touched_nodes * KSM_NODE_BYTES +
+        g_hash_table_size(pool->chunks) * sizeof(Chunk);
+}
