@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* puppet.c: another process with an engine and one region, told what to do. */
+#include "puppet.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker-proc.h"
+#include "require.h"
+
+#define FLAG "--puppet"
+#define END_SECONDS 60.0
+
+typedef enum OrderKind {
+    ORDER_SETUP, ORDER_FILL, ORDER_CHECK, ORDER_RUN, ORDER_ROUND,
+    ORDER_STATE, ORDER_QUIT,
+} OrderKind;
+
+typedef struct Order {
+    guint32 order;              /* OrderKind */
+    guint32 kind;               /* KsmTestKind */
+    guint64 first, count, seed;
+    guint32 each;
+    guint32 run;
+    /* ORDER_SETUP */
+    char socket[128];
+    char group[64];
+    KsmPuppetSpec spec;         /* its pointers are not used */
+} Order;
+
+struct KsmPuppet {
+    int fd;
+    pid_t pid;
+    guint64 pages;
+};
+
+typedef struct Actor {
+    KsmEngine *engine;
+    KsmRegion *region;
+    unsigned char *memory;
+    guint64 bytes;
+} Actor;
+
+static void actor_setup(Actor *actor, const Order *order)
+{
+    const KsmPuppetSpec *spec = &order->spec;
+    g_autoptr(GError) error = NULL;
+    KsmOptions options;
+
+    actor->bytes = spec->pages * KSM_PAGE_BYTES;
+    actor->memory = mmap(NULL, actor->bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(actor->memory != MAP_FAILED);
+    ksm_options_init(&options);
+    options.broker = order->socket;
+    options.group = order->group;
+    options.start_broker = FALSE;
+    options.required = TRUE;
+    options.run = spec->run;
+    options.scan_interval_ms = spec->scan_interval_ms;
+    options.scan_cpu_percent = spec->scan_cpu_percent;
+    options.max_mappings = spec->max_mappings;
+    actor->engine = ksm_engine_new(&options, &error);
+    g_assert_no_error(error);
+    actor->region = ksm_region_add(actor->engine, "ram", actor->memory,
+                                   actor->bytes,
+                                   spec->flags | KSM_REGION_FRESH, &error);
+    g_assert_no_error(error);
+    ksm_engine_start(actor->engine, &error);
+    g_assert_no_error(error);
+}
+
+static guint64 actor_pages(Actor *actor, const Order *order)
+{
+    guint64 wrong = 0;
+    guint64 i;
+
+    for (i = order->first; i < order->first + order->count; i++) {
+        void *page = actor->memory + i * KSM_PAGE_BYTES;
+        guint64 seed = order->seed + (order->each ? i : 0);
+
+        if (order->order == ORDER_FILL) {
+            ksm_test_page_make(page, order->kind, seed);
+        } else {
+            wrong += !ksm_test_page_is(page, order->kind, seed);
+        }
+    }
+    return wrong;
+}
+
+static void actor_obey(Actor *actor, const Order *order,
+                       KsmPuppetState *state)
+{
+    memset(state, 0, sizeof(*state));
+    switch ((OrderKind)order->order) {
+    case ORDER_SETUP:
+        actor_setup(actor, order);
+        break;
+    case ORDER_FILL:
+    case ORDER_CHECK:
+        state->result = actor_pages(actor, order);
+        break;
+    case ORDER_RUN:
+        ksm_engine_set_run(actor->engine, (KsmRunMode)order->run);
+        break;
+    case ORDER_ROUND:
+        ksm_engine_run_round(actor->engine);
+        break;
+    case ORDER_STATE:
+        ksm_engine_get_stats(actor->engine, &state->stats);
+        ksm_test_maps_read(actor->memory, actor->bytes, &state->maps);
+        state->all_mappings = ksm_test_count_mappings();
+        break;
+    case ORDER_QUIT:
+        ksm_region_remove(actor->region);
+        ksm_engine_free(actor->engine);
+        munmap(actor->memory, actor->bytes);
+        break;
+    }
+}
+
+void ksm_puppet_main(int argc, char **argv)
+{
+    Actor actor = { 0 };
+    KsmPuppetState state;
+    Order order;
+    int fd;
+
+    if (argc != 3 || strcmp(argv[1], FLAG) != 0) {
+        return;
+    }
+    fd = atoi(argv[2]);
+    do {
+        gssize n = recv(fd, &order, sizeof(order), 0);
+
+        if (n == 0 || (n < 0 && errno == ECONNRESET)) {
+            _exit(0);           /* the test has ended */
+        }
+        g_assert_cmpint(n, ==, sizeof(order));
+        actor_obey(&actor, &order, &state);
+        n = send(fd, &state, sizeof(state), MSG_NOSIGNAL);
+        g_assert_cmpint(n, ==, sizeof(state));
+    } while (order.order != ORDER_QUIT);
+    exit(0);
+}
+
+static void command(KsmPuppet *puppet, const Order *order,
+                    KsmPuppetState *state)
+{
+    gssize n = send(puppet->fd, order, sizeof(*order), MSG_NOSIGNAL);
+
+    g_assert_cmpint(n, ==, sizeof(*order));
+    n = recv(puppet->fd, state, sizeof(*state), 0);
+    if (n != sizeof(*state)) {
+        int status = ksm_test_reap(puppet->pid, END_SECONDS);
+
+        g_error("process %d ended (status 0x%x) at order %u",
+                (int)puppet->pid, status, order->order);
+    }
+}
+
+KsmPuppet *ksm_puppet_new(const KsmPuppetSpec *spec)
+{
+    KsmPuppet *puppet = g_new0(KsmPuppet, 1);
+    Order order = { .order = ORDER_SETUP, .spec = *spec };
+    KsmPuppetState state;
+    char number[16];
+    const char *argv[] = { "/proc/self/exe", FLAG, number, NULL };
+    int fds[2];
+
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
+                               fds), ==, 0);
+    g_snprintf(number, sizeof(number), "%d", fds[1]);
+    puppet->fd = fds[0];
+    puppet->pages = spec->pages;
+    puppet->pid = ksm_test_spawn(argv, fds[1], -1);
+    close(fds[1]);
+    g_strlcpy(order.socket, spec->socket, sizeof(order.socket));
+    g_strlcpy(order.group, spec->group ? spec->group : "test",
+              sizeof(order.group));
+    if (!order.spec.scan_interval_ms) {
+        order.spec.scan_interval_ms = 20;
+    }
+    if (!order.spec.scan_cpu_percent) {
+        order.spec.scan_cpu_percent = 100;
+    }
+    command(puppet, &order, &state);
+    return puppet;
+}
+
+static guint64 pages_order(KsmPuppet *puppet, OrderKind what, guint64 first,
+                           guint64 count, KsmTestKind kind, guint64 seed,
+                           gboolean each)
+{
+    Order order = {
+        .order = what, .first = first, .count = count, .kind = kind,
+        .seed = seed, .each = each,
+    };
+    KsmPuppetState state;
+
+    g_assert_cmpuint(first + count, <=, puppet->pages);
+    command(puppet, &order, &state);
+    return state.result;
+}
+
+void ksm_puppet_fill(KsmPuppet *puppet, guint64 first, guint64 count,
+                     KsmTestKind kind, guint64 seed, gboolean each)
+{
+    pages_order(puppet, ORDER_FILL, first, count, kind, seed, each);
+}
+
+guint64 ksm_puppet_check(KsmPuppet *puppet, guint64 first, guint64 count,
+                         KsmTestKind kind, guint64 seed, gboolean each)
+{
+    return pages_order(puppet, ORDER_CHECK, first, count, kind, seed, each);
+}
+
+void ksm_puppet_set_run(KsmPuppet *puppet, KsmRunMode run)
+{
+    Order order = { .order = ORDER_RUN, .run = run };
+    KsmPuppetState state;
+
+    command(puppet, &order, &state);
+}
+
+void ksm_puppet_round(KsmPuppet *puppet)
+{
+    Order order = { .order = ORDER_ROUND };
+    KsmPuppetState state;
+
+    command(puppet, &order, &state);
+}
+
+void ksm_puppet_state(KsmPuppet *puppet, KsmPuppetState *state)
+{
+    Order order = { .order = ORDER_STATE };
+
+    command(puppet, &order, state);
+}
+
+int ksm_puppet_pid(KsmPuppet *puppet)
+{
+    return puppet->pid;
+}
+
+void ksm_puppet_kill(KsmPuppet *puppet)
+{
+    kill(puppet->pid, SIGKILL);
+    ksm_test_reap(puppet->pid, END_SECONDS);
+    puppet->pid = 0;
+}
+
+void ksm_puppet_free(KsmPuppet *puppet)
+{
+    Order order = { .order = ORDER_QUIT };
+    KsmPuppetState state;
+
+    if (puppet->pid) {
+        int status;
+
+        command(puppet, &order, &state);
+        status = ksm_test_reap(puppet->pid, END_SECONDS);
+        g_assert_true(WIFEXITED(status));
+        g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+    }
+    close(puppet->fd);
+    g_free(puppet);
+}
+
+guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, double seconds)
+{
+    double end = ksm_test_now() + seconds;
+    double since = ksm_test_now();
+    guint64 last = 0;
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        ksm_puppet_set_run(puppets[i], KSM_RUN_RUN);
+    }
+    for (;;) {
+        guint64 sum = 0;
+
+        for (i = 0; i < count; i++) {
+            KsmPuppetState state;
+
+            ksm_puppet_state(puppets[i], &state);
+            sum += state.stats.pages_sharing + state.stats.zero_pages;
+        }
+        if (sum != last) {
+            last = sum;
+            since = ksm_test_now();
+        }
+        if ((sum && ksm_test_now() - since > 1.0) || ksm_test_now() > end) {
+            return sum;
+        }
+        g_usleep(50000);
+    }
+}
