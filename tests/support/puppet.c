@@ -59,7 +59,7 @@ static void actor_setup(Actor *actor, const Order *order)
     ksm_options_init(&options);
     options.broker = order->socket;
     options.group = order->group;
-    options.start_broker = FALSE;
+    options.start_broker = spec->start_broker;
     options.required = TRUE;
     options.run = spec->run;
     options.scan_interval_ms = spec->scan_interval_ms;
@@ -149,26 +149,36 @@ void ksm_puppet_main(int argc, char **argv)
     exit(0);
 }
 
-static void command(KsmPuppet *puppet, const Order *order,
-                    KsmPuppetState *state)
+static void say(KsmPuppet *puppet, const Order *order)
 {
     gssize n = send(puppet->fd, order, sizeof(*order), MSG_NOSIGNAL);
 
     g_assert_cmpint(n, ==, sizeof(*order));
-    n = recv(puppet->fd, state, sizeof(*state), 0);
+}
+
+static void hear(KsmPuppet *puppet, KsmPuppetState *state)
+{
+    gssize n = recv(puppet->fd, state, sizeof(*state), 0);
+
     if (n != sizeof(*state)) {
         int status = ksm_test_reap(puppet->pid, END_SECONDS);
 
-        g_error("process %d ended (status 0x%x) at order %u",
-                (int)puppet->pid, status, order->order);
+        g_error("process %d ended: status 0x%x", (int)puppet->pid, status);
     }
 }
 
-KsmPuppet *ksm_puppet_new(const KsmPuppetSpec *spec)
+static void command(KsmPuppet *puppet, const Order *order,
+                    KsmPuppetState *state)
+{
+    say(puppet, order);
+    hear(puppet, state);
+}
+
+/* Starts the process and gives the first order; its answer comes later. */
+static KsmPuppet *launch(const KsmPuppetSpec *spec)
 {
     KsmPuppet *puppet = g_new0(KsmPuppet, 1);
     Order order = { .order = ORDER_SETUP, .spec = *spec };
-    KsmPuppetState state;
     char number[16];
     const char *argv[] = { "/proc/self/exe", FLAG, number, NULL };
     int fds[2];
@@ -189,7 +199,29 @@ KsmPuppet *ksm_puppet_new(const KsmPuppetSpec *spec)
     if (!order.spec.scan_cpu_percent) {
         order.spec.scan_cpu_percent = 100;
     }
-    command(puppet, &order, &state);
+    say(puppet, &order);
+    return puppet;
+}
+
+void ksm_puppets_new(KsmPuppet **puppets, guint count,
+                     const KsmPuppetSpec *spec)
+{
+    KsmPuppetState state;
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        puppets[i] = launch(spec);
+    }
+    for (i = 0; i < count; i++) {
+        hear(puppets[i], &state);
+    }
+}
+
+KsmPuppet *ksm_puppet_new(const KsmPuppetSpec *spec)
+{
+    KsmPuppet *puppet;
+
+    ksm_puppets_new(&puppet, 1, spec);
     return puppet;
 }
 

@@ -27,6 +27,7 @@ typedef struct KsmPuppetSpec {
     guint scan_cpu_percent;     /* default 100 */
     guint max_mappings;
     KsmRunMode run;             /* default KSM_RUN_PAUSE */
+    gboolean start_broker;      /* the engine may start one */
 } KsmPuppetSpec;
 
 /** An answer: figures taken when the order was done. */
@@ -39,7 +40,12 @@ typedef struct KsmPuppetState {
 
 void ksm_puppet_main(int argc, char **argv);
 
+/** Has an engine that is started and connected when this returns. */
 KsmPuppet *ksm_puppet_new(const KsmPuppetSpec *spec);
+
+/** Several at the same moment. */
+void ksm_puppets_new(KsmPuppet **puppets, guint count,
+                     const KsmPuppetSpec *spec);
 
 /** Fills pages with contents of kind and seed, or seed + page if `each`. */
 void ksm_puppet_fill(KsmPuppet *puppet, guint64 first, guint64 count,

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-stats.c: the engine's figures agree with each other and with what the
+ * kernel says of the memory; bytes of metadata for each guest page.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker-proc.h"
+#include "puppet.h"
+#include "require.h"
+
+#define PAGES 16384
+#define QUARTER (PAGES / 4)
+#define SETTLE_SECONDS 60.0
+#define MOST_BYTES_PER_PAGE 48.0
+#define BIG_PAGES 131072
+
+static guint64 sum_of_states(const KsmStats *stats)
+{
+    return stats->pages_untouched + stats->pages_volatile +
+           stats->pages_unshared + stats->pages_sharing + stats->zero_pages +
+           stats->pages_broken + stats->pages_excluded;
+}
+
+/* Shared by both, zero, unique, and a quarter never touched. */
+static void fill(KsmPuppet *puppet, guint64 unique)
+{
+    ksm_puppet_fill(puppet, 0, QUARTER, KSM_TEST_SEEDED, 1, TRUE);
+    ksm_puppet_fill(puppet, QUARTER, QUARTER, KSM_TEST_ZERO, 0, FALSE);
+    ksm_puppet_fill(puppet, 2 * QUARTER, QUARTER, KSM_TEST_SEEDED, unique,
+                    TRUE);
+}
+
+static void check_savings(KsmPuppet *puppet, const KsmPuppetState *before)
+{
+    KsmPuppetState now;
+    double claimed, real;
+
+    ksm_puppet_state(puppet, &now);
+    claimed = (double)(now.stats.pages_sharing + now.stats.zero_pages) * 4;
+    real = (double)before->maps.anonymous_kib -
+           (double)now.maps.anonymous_kib;
+    g_test_message("claimed %.0f KiB, private memory shrank by %.0f KiB",
+                   claimed, real);
+    g_assert_cmpuint(now.stats.pages_sharing, ==, QUARTER);
+    g_assert_cmpuint(now.stats.zero_pages, ==, QUARTER);
+    g_assert_cmpuint(now.stats.pages_untouched, ==, QUARTER);
+    g_assert_cmpuint(now.stats.pages_unshared, ==, QUARTER);
+    g_assert_cmpfloat(claimed, <=, real * 1.01);
+    g_assert_cmpfloat(claimed, >=, real * 0.99);
+    g_assert_cmpuint(now.stats.mappings, ==, now.maps.mappings);
+}
+
+static void test_savings(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    KsmPuppetSpec spec = { .pages = PAGES };
+    KsmPuppetState before[2], now;
+    KsmPuppet *puppets[2];
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    broker = ksm_test_broker_new(NULL);
+    spec.socket = broker->socket;
+    ksm_puppets_new(puppets, 2, &spec);
+    for (i = 0; i < 2; i++) {
+        fill(puppets[i], (guint64)(i + 1) << 32);
+        ksm_puppet_state(puppets[i], &before[i]);
+    }
+    ksm_puppets_settle(puppets, 2, SETTLE_SECONDS);
+    for (i = 0; i < 2; i++) {
+        check_savings(puppets[i], &before[i]);
+    }
+    /* Broken pages are found, counted, and hold what was written. */
+    ksm_puppet_set_run(puppets[0], KSM_RUN_PAUSE);
+    ksm_puppet_fill(puppets[0], 100, 50, KSM_TEST_SEEDED, 99, FALSE);
+    ksm_puppet_fill(puppets[0], QUARTER + 100, 50, KSM_TEST_SEEDED, 99,
+                    FALSE);
+    ksm_puppet_round(puppets[0]);
+    ksm_puppet_state(puppets[0], &now);
+    g_assert_cmpuint(now.stats.pages_sharing, ==, QUARTER - 50);
+    g_assert_cmpuint(now.stats.zero_pages, ==, QUARTER - 50);
+    g_assert_cmpuint(now.stats.pages_broken, ==, 50);
+    g_assert_cmpuint(now.stats.breaks, ==, 100);
+    g_assert_cmpuint(ksm_puppet_check(puppets[0], 100, 50, KSM_TEST_SEEDED,
+                                      99, FALSE), ==, 0);
+    g_assert_cmpuint(ksm_puppet_check(puppets[1], 0, QUARTER,
+                                      KSM_TEST_SEEDED, 1, TRUE), ==, 0);
+    ksm_puppet_free(puppets[0]);
+    ksm_puppet_free(puppets[1]);
+}
+
+/* Whatever is under way: each page is in exactly one state. */
+static void test_states(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    KsmPuppetSpec spec = { .pages = PAGES, .run = KSM_RUN_RUN };
+    double end = ksm_test_now() + 2;
+    KsmPuppet *puppets[2];
+    guint64 random = 5, snapshots = 0;
+    KsmPuppetState state;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    broker = ksm_test_broker_new(NULL);
+    spec.socket = broker->socket;
+    ksm_puppets_new(puppets, 2, &spec);
+    while (ksm_test_now() < end) {
+        KsmPuppet *puppet = puppets[snapshots % 2];
+        guint64 first = ksm_test_below(&random, PAGES - 300);
+
+        ksm_puppet_fill(puppet, first, 300,
+                        (KsmTestKind)ksm_test_below(&random, 2), 7, TRUE);
+        ksm_puppet_state(puppet, &state);
+        g_assert_cmpuint(state.stats.pages_total, ==, PAGES);
+        g_assert_cmpuint(sum_of_states(&state.stats), ==, PAGES);
+        snapshots++;
+    }
+    g_test_message("%" PRIu64 " snapshots", snapshots);
+    ksm_puppet_set_run(puppets[1], KSM_RUN_UNMERGE);
+    ksm_puppet_round(puppets[1]);
+    ksm_puppet_state(puppets[1], &state);
+    g_assert_cmpuint(state.stats.pages_sharing, ==, 0);
+    g_assert_cmpuint(sum_of_states(&state.stats), ==, PAGES);
+    ksm_puppet_free(puppets[0]);
+    ksm_puppet_free(puppets[1]);
+}
+
+/* The last `memory_bytes=N` of the broker's log, or 0. */
+static guint64 logged_bytes(KsmTestBroker *broker)
+{
+    static const char key[] = "memory_bytes=";
+    g_autofree char *log = ksm_test_broker_read_log(broker);
+    const char *at = g_strrstr(log, key);
+
+    return at ? g_ascii_strtoull(at + strlen(key), NULL, 10) : 0;
+}
+
+static gboolean has_logged(gpointer opaque)
+{
+    return logged_bytes(opaque) != 0;
+}
+
+/*
+ * The dearest case: each page of every process is listed or shared.  Unique
+ * pages cost a listing each, shared ones a slot.
+ */
+static void test_metadata(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    KsmPuppetSpec spec = { .pages = BIG_PAGES };
+    guint64 pages = 2 * BIG_PAGES, engine = 0;
+    KsmPuppet *puppets[2];
+    KsmPuppetState state;
+    double bytes;
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    broker = ksm_test_broker_new(NULL);
+    spec.socket = broker->socket;
+    ksm_puppets_new(puppets, 2, &spec);
+    for (i = 0; i < 2; i++) {
+        ksm_puppet_fill(puppets[i], 0, BIG_PAGES / 2, KSM_TEST_SEEDED, 1,
+                        TRUE);
+        ksm_puppet_fill(puppets[i], BIG_PAGES / 2, BIG_PAGES / 2,
+                        KSM_TEST_SEEDED, (guint64)(i + 1) << 32, TRUE);
+    }
+    ksm_puppets_settle(puppets, 2, SETTLE_SECONDS);
+    for (i = 0; i < 2; i++) {
+        ksm_puppet_state(puppets[i], &state);
+        g_assert_cmpuint(state.stats.pages_sharing, >=,
+                         BIG_PAGES / 2 / 100 * 99);
+        g_assert_cmpuint(state.stats.pages_unshared, >=,
+                         BIG_PAGES / 2 / 100 * 99);
+        engine += state.stats.metadata_bytes;
+    }
+    kill(broker->pid, SIGUSR1);
+    g_assert_cmpfloat(ksm_test_wait(has_logged, broker, 10), >=, 0);
+    bytes = (double)(engine + logged_bytes(broker)) / (double)pages;
+    g_test_message("metadata: %.1f bytes per guest page (engine %.1f, broker "
+                   "%.1f; the broker's anonymous memory %" PRIu64 " KiB for %"
+                   PRIu64 " pages)", bytes, (double)engine / (double)pages,
+                   (double)logged_bytes(broker) / (double)pages,
+                   ksm_test_status_kib(broker->pid, "RssAnon"), pages);
+    g_assert_cmpuint(engine, >, 0);
+    g_assert_cmpfloat(bytes, <=, MOST_BYTES_PER_PAGE);
+    ksm_puppet_free(puppets[0]);
+    ksm_puppet_free(puppets[1]);
+}
+
+int main(int argc, char **argv)
+{
+    ksm_puppet_main(argc, argv);
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/stats/savings", test_savings);
+    g_test_add_func("/stats/states", test_states);
+    g_test_add_func("/stats/metadata", test_metadata);
+    return g_test_run();
+}
