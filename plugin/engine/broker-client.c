@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * broker-client.c: requests to the broker, one at a time.
+ *
+ * The broker is not trusted with the guest's content: a wrong answer can only
+ * cost savings, because every slot is compared with the page before it is
+ * mapped.  What must hold for this process not to crash is checked here: sizes
+ * and seals of the memory handed over, packet sizes, serials, counts.
+ *
+ * A request waits for its reply at most KSM_CALL_TIMEOUT_MS, and at most
+ * KSM_CALL_HURRY_MS once another thread wants the engine (wake_fd); a
+ * connection that does not answer in time is closed, and the engine connects
+ * again later.
+ *
+ * Thread: the scanner's, under the engine's work lock.
+ */
+#include "broker-client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "sys.h"
+
+#define KSM_CALL_TIMEOUT_MS 5000
+#define KSM_CALL_HURRY_MS   300
+
+typedef union KsmPacket {
+    KsmMsg msg;
+    KsmMsgHello hello;
+    KsmMsgWelcome welcome;
+    KsmMsgResize resize;
+    KsmMsgError error;
+    KsmMsgStats stats;
+    KsmMsgGroup group;
+} KsmPacket;
+
+void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd)
+{
+    memset(client, 0, sizeof(*client));
+    client->sock = -1;
+    client->store_fd = -1;
+    client->wake_fd = wake_fd;
+}
+
+void ksm_broker_client_disconnect(KsmBrokerClient *client)
+{
+    if (client->sock >= 0) {
+        close(client->sock);
+        client->sock = -1;
+    }
+    if (client->bulk) {
+        ksm_sys->unmap(client->bulk, KSM_BULK_BYTES);
+        client->bulk = NULL;
+    }
+}
+
+static void forget_store(KsmBrokerClient *client)
+{
+    if (client->store) {
+        ksm_sys->unmap(client->store, client->store_bytes);
+        client->store = NULL;
+    }
+    if (client->store_fd >= 0) {
+        close(client->store_fd);
+        client->store_fd = -1;
+    }
+}
+
+void ksm_broker_client_close(KsmBrokerClient *client)
+{
+    ksm_broker_client_disconnect(client);
+    forget_store(client);
+}
+
+/* 0 when the socket can be read, or -errno. */
+static int wait_readable(KsmBrokerClient *client)
+{
+    gint64 start = g_get_monotonic_time();
+    gint64 deadline = start + KSM_CALL_TIMEOUT_MS * 1000;
+    gboolean hurry = FALSE;
+
+    for (;;) {
+        struct pollfd fds[2] = {
+            { .fd = client->sock, .events = POLLIN },
+            { .fd = hurry ? -1 : client->wake_fd, .events = POLLIN },
+        };
+        gint64 left = deadline - g_get_monotonic_time();
+        int n = left > 0 ? poll(fds, 2, (int)(left / 1000) + 1) : 0;
+
+        if (n < 0 && errno != EINTR) {
+            return -errno;
+        }
+        if (n == 0) {
+            return -ETIMEDOUT;
+        }
+        if (n > 0 && fds[0].revents) {
+            return 0;
+        }
+        if (n > 0 && fds[1].revents) {
+            hurry = TRUE;
+            deadline = MIN(deadline, g_get_monotonic_time() +
+                           KSM_CALL_HURRY_MS * 1000);
+        }
+    }
+}
+
+static int send_packet(KsmBrokerClient *client, KsmPacket *packet, gsize size,
+                       KsmMsgType type, guint32 count)
+{
+    ssize_t n;
+
+    packet->msg.type = type;
+    packet->msg.serial = ++client->serial;
+    packet->msg.count = count;
+    packet->msg.reserved = 0;
+    do {
+        n = send(client->sock, packet, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return -errno;
+    }
+    return (gsize)n == size ? 0 : -EIO;
+}
+
+/* Receives one packet, and up to `max_fds` descriptors; missing ones are -1. */
+static int receive_packet(KsmBrokerClient *client, KsmPacket *packet,
+                          gsize *size, int *fds, guint max_fds)
+{
+    union {
+        char buf[CMSG_SPACE(2 * sizeof(int))];
+        struct cmsghdr align;
+    } control;
+    struct iovec iov = { .iov_base = packet, .iov_len = sizeof(*packet) };
+    struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
+    struct cmsghdr *cmsg;
+    ssize_t n;
+    int ret = wait_readable(client);
+
+    if (ret) {
+        return ret;
+    }
+    if (max_fds) {
+        hdr.msg_control = control.buf;
+        hdr.msg_controllen = sizeof(control.buf);
+    }
+    n = recvmsg(client->sock, &hdr, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+    if (n < 0) {
+        return -errno;
+    }
+    for (cmsg = CMSG_FIRSTHDR(&hdr); cmsg; cmsg = CMSG_NXTHDR(&hdr, cmsg)) {
+        if (cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS) {
+            gsize bytes = cmsg->cmsg_len - CMSG_LEN(0);
+
+            memcpy(fds, CMSG_DATA(cmsg), MIN(bytes, max_fds * sizeof(int)));
+        }
+    }
+    if (n == 0) {
+        return -ECONNRESET;
+    }
+    *size = (gsize)n;
+    return hdr.msg_flags & MSG_TRUNC ? -EMSGSIZE : 0;
+}
+
+/* Checks a reply against what was expected; names what the broker said. */
+static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
+                            gsize size, KsmMsgType type, gsize want,
+                            GError **errp)
+{
+    if (size >= sizeof(KsmMsg) && packet->msg.type == KSM_MSG_ERROR &&
+        size == sizeof(KsmMsgError)) {
+        g_set_error(errp, KSM_ERROR,
+                    packet->error.code == KSM_ERROR_GROUP ||
+                    packet->error.code == KSM_ERROR_LIMIT ?
+                    (int)packet->error.code : KSM_ERROR_PROTOCOL,
+                    "The broker refused: %.*s", (int)KSM_REASON_BYTES,
+                    packet->error.reason);
+        return FALSE;
+    }
+    if (size != want || packet->msg.type != (guint32)type ||
+        packet->msg.serial != client->serial) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "The broker's answer is not what was asked for (type %u, "
+                    "%zu bytes); are broker and library of one version?",
+                    size >= sizeof(KsmMsg) ? packet->msg.type : 0, size);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Sends `packet`, receives its reply into it. */
+static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet,
+                         gsize size, KsmMsgType type, guint32 count,
+                         KsmMsgType reply, gsize reply_size,
+                         int *fds, guint max_fds, GError **errp)
+{
+    gsize got = 0;
+    int ret = send_packet(client, packet, size, type, count);
+
+    if (!ret || ret == -EPIPE) {
+        /* After EPIPE the reason may still wait to be read. */
+        int err = receive_packet(client, packet, &got, fds, max_fds);
+
+        ret = err ? err : 0;
+    }
+    if (ret) {
+        ksm_error_set_errno(errp, KSM_ERROR_NO_BROKER, ret,
+                            "Lost the broker");
+        return FALSE;
+    }
+    return check_reply(client, packet, got, reply, reply_size, errp);
+}
+
+static int connect_socket(const char *path, GError **errp)
+{
+    struct sockaddr_un addr = { .sun_family = AF_UNIX };
+    int sock, ret;
+
+    if (strlen(path) >= sizeof(addr.sun_path)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "Broker socket path '%s' is too long (at most %zu bytes)",
+                    path, sizeof(addr.sun_path) - 1);
+        return -1;
+    }
+    memcpy(addr.sun_path, path, strlen(path) + 1);
+    sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (sock < 0 || connect(sock, (struct sockaddr *)&addr, sizeof(addr))) {
+        ret = -errno;
+        if (sock >= 0) {
+            close(sock);
+        }
+        ksm_error_set_errno(errp, ret == -EACCES || ret == -EPERM ?
+                            KSM_ERROR_PERMISSION : KSM_ERROR_NO_BROKER, ret,
+                            "Could not connect to the broker at '%s'; start "
+                            "guest-ksmd there, or give this user access to "
+                            "its socket", path);
+        return -1;
+    }
+    return sock;
+}
+
+/* A file that cannot shrink under our mapping. */
+static gboolean check_file(int fd, guint64 bytes)
+{
+    struct stat st;
+    int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1;
+
+    return seals >= 0 && (seals & F_SEAL_SHRINK) && !fstat(fd, &st) &&
+           bytes > 0 && (guint64)st.st_size >= bytes;
+}
+
+static gboolean map_bulk(KsmBrokerClient *client, int fd)
+{
+    void *p = NULL;
+
+    if (!check_file(fd, KSM_BULK_BYTES) ||
+        ksm_sys->map(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+                     fd, 0, &p)) {
+        return FALSE;
+    }
+    client->bulk = p;
+    ksm_sys->advise(p, KSM_BULK_BYTES, MADV_DONTFORK);
+    return TRUE;
+}
+
+static gboolean map_store(KsmBrokerClient *client, int fd, guint64 bytes)
+{
+    void *p = NULL;
+
+    if (!check_file(fd, bytes) || bytes % KSM_PAGE_BYTES ||
+        ksm_sys->map(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE,
+                     fd, 0, &p)) {
+        return FALSE;
+    }
+    client->store = p;
+    client->store_bytes = bytes;
+    client->store_fd = fd;
+    ksm_sys->advise(p, bytes, MADV_DONTFORK);
+    ksm_sys->advise(p, bytes, MADV_DONTDUMP);
+    return TRUE;
+}
+
+/* Takes over what WELCOME brought; the descriptors are closed or kept. */
+static gboolean welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
+                        int *fds, gboolean *resumed, GError **errp)
+{
+    gboolean ok = map_bulk(client, fds[0]);
+
+    *resumed = msg->resumed && client->store_fd >= 0 &&
+               msg->broker_id == client->broker_id &&
+               msg->store_id == client->store_id;
+    if (ok && !*resumed) {
+        forget_store(client);
+        ok = map_store(client, fds[1], msg->store_bytes);
+        if (ok) {
+            fds[1] = -1;
+        }
+    }
+    if (!ok) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "The broker handed over memory that cannot be used "
+                    "(unsealed, too small, or not mappable)");
+        return FALSE;
+    }
+    client->broker_id = msg->broker_id;
+    client->store_id = msg->store_id;
+    client->max_pages = msg->max_pages;
+    return TRUE;
+}
+
+gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
+                                   const char *group, const char *name,
+                                   guint64 pages, gboolean *resumed,
+                                   GError **errp)
+{
+    KsmPacket packet = {
+        .hello = {
+            .magic = KSM_PROTO_MAGIC,
+            .version = KSM_PROTO_VERSION,
+            .pages = pages,
+        },
+    };
+    int fds[2] = { -1, -1 };
+    gboolean ok;
+
+    client->sock = connect_socket(path, errp);
+    if (client->sock < 0) {
+        return FALSE;
+    }
+    g_strlcpy(packet.hello.group, group, KSM_GROUP_BYTES);
+    g_strlcpy(packet.hello.name, name, KSM_NAME_BYTES);
+    ok = exchange(client, &packet, sizeof(packet.hello), KSM_MSG_HELLO, 0,
+                  KSM_MSG_WELCOME, sizeof(packet.welcome), fds, 2, errp) &&
+         welcome(client, &packet.welcome, fds, resumed, errp);
+    if (fds[0] >= 0) {
+        close(fds[0]);
+    }
+    if (fds[1] >= 0) {
+        close(fds[1]);
+    }
+    if (!ok) {
+        ksm_broker_client_disconnect(client);
+    }
+    return ok;
+}
+
+static gboolean lost(KsmBrokerClient *client, GError *error)
+{
+    g_warning("%s", error->message);
+    g_error_free(error);
+    ksm_broker_client_disconnect(client);
+    return FALSE;
+}
+
+/* Most items that a reply of this kind may name. */
+static guint32 most_replied(KsmMsgType type, guint32 count)
+{
+    return type == KSM_MSG_HINTS ? KSM_BATCH_HINTS : count;
+}
+
+gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
+                                guint32 count, guint32 *replied)
+{
+    gboolean answers = type == KSM_MSG_LOOKUP || type == KSM_MSG_PUBLISH ||
+                       type == KSM_MSG_HINTS;
+    KsmPacket packet = { 0 };
+    GError *error = NULL;
+
+    if (client->sock < 0) {
+        return FALSE;
+    }
+    if (!exchange(client, &packet, sizeof(packet.msg), type, count,
+                  answers ? KSM_MSG_ANSWERS : KSM_MSG_OK, sizeof(packet.msg),
+                  NULL, 0, &error)) {
+        return lost(client, error);
+    }
+    if (packet.msg.count > most_replied(type, count)) {
+        g_set_error(&error, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "The broker answered %u items to a request of %u",
+                    packet.msg.count, count);
+        return lost(client, error);
+    }
+    if (replied) {
+        *replied = packet.msg.count;
+    }
+    return TRUE;
+}
+
+gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages)
+{
+    KsmPacket packet = { .resize = { .pages = pages } };
+    GError *error = NULL;
+
+    if (client->sock < 0) {
+        return FALSE;
+    }
+    return exchange(client, &packet, sizeof(packet.resize), KSM_MSG_RESIZE, 0,
+                    KSM_MSG_OK, sizeof(packet.msg), NULL, 0, &error) ||
+           lost(client, error);
+}
+
+gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
+                                 KsmMsgGroup *group)
+{
+    KsmPacket packet = { .stats = *stats };
+    GError *error = NULL;
+
+    if (client->sock < 0) {
+        return FALSE;
+    }
+    if (!exchange(client, &packet, sizeof(packet.stats), KSM_MSG_STATS, 0,
+                  KSM_MSG_GROUP, sizeof(packet.group), NULL, 0, &error)) {
+        return lost(client, error);
+    }
+    *group = packet.group;
+    return TRUE;
+}

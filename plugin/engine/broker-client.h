@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * broker-client.h: the engine's end of the protocol.
+ */
+#ifndef KSM_BROKER_CLIENT_H
+#define KSM_BROKER_CLIENT_H
+
+#include "guest-ksm.h"
+#include "ksm-protocol.h"
+
+typedef struct KsmBrokerClient {
+    int sock;                   /* -1: not connected */
+    int wake_fd;                /* eventfd: someone waits for the thread */
+    guint32 serial;
+    guint8 *bulk;
+    int store_fd;               /* -1: none; kept over a reconnection */
+    guint8 *store;              /* read-only view of all of it */
+    guint64 store_bytes;
+    guint64 broker_id;
+    guint64 store_id;
+    guint64 max_pages;
+} KsmBrokerClient;
+
+void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd);
+
+/*
+ * Connects and says hello.  *resumed: bindings from an earlier connection of
+ * this process stand, in the store that the client still has; FALSE: it is
+ * another store, and the view of the old one is gone.
+ */
+gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
+                                   const char *group, const char *name,
+                                   guint64 pages, gboolean *resumed,
+                                   GError **errp);
+
+/* Closes the connection; the view of the store stays. */
+void ksm_broker_client_disconnect(KsmBrokerClient *client);
+/* Closes everything. */
+void ksm_broker_client_close(KsmBrokerClient *client);
+
+static inline gboolean ksm_broker_client_connected(KsmBrokerClient *client)
+{
+    return client->sock >= 0;
+}
+
+/* Where the items of the next request go, and the content of PUBLISH. */
+static inline void *ksm_broker_client_items(KsmBrokerClient *client)
+{
+    return client->bulk + KSM_BULK_REQUEST;
+}
+
+static inline guint8 *ksm_broker_client_content(KsmBrokerClient *client,
+                                                guint32 item)
+{
+    return client->bulk + KSM_BULK_CONTENT + (gsize)item * KSM_PAGE_BYTES;
+}
+
+/* The items of the last reply. */
+static inline const void *ksm_broker_client_reply(KsmBrokerClient *client)
+{
+    return client->bulk + KSM_BULK_REPLY;
+}
+
+/* Whether the store has that slot at all. */
+static inline gboolean ksm_broker_client_slot_ok(KsmBrokerClient *client,
+                                                 guint32 slot)
+{
+    return slot <= KSM_MAX_SLOT &&
+           ((guint64)slot + 1) * KSM_PAGE_BYTES <= client->store_bytes;
+}
+
+/*
+ * One request of `count` items in the bulk memory, and its reply; *replied is
+ * the reply's count (NULL: not wanted).  FALSE: the connection is lost (it has
+ * been closed; the reason was logged).
+ */
+gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
+                                guint32 count, guint32 *replied);
+
+gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages);
+
+/* Sends our figures (msg is filled in here), gets the group's. */
+gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
+                                 KsmMsgGroup *group);
+
+#endif /* KSM_BROKER_CLIENT_H */

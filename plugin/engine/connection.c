@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * connection.c: what a new connection means for the pages.
+ *
+ * Losing the broker loses nothing: shared pages stay mapped, because the store
+ * lives as long as somebody maps it.  Meeting a broker again:
+ *   the same one, which still keeps our bindings ("resumed"): listings were
+ *     dropped with the old connection, so candidates become private again; and
+ *     every page that is not in the store is released, because answers that
+ *     were under way may have bound it without our knowing;
+ *   another one: nobody holds references for what we have mapped, and nobody
+ *     will free it.  Those pages are marked lost: still shared with whoever
+ *     maps the same old store, joined by no newcomer, released to nobody.
+ *
+ * Thread: the scanner's or ksm_engine_start()'s, under the work lock.
+ */
+#include "connection.h"
+
+#include "broker-launch.h"
+#include "pace.h"
+#include "round.h"
+#include "sys.h"
+
+#define KSM_RETRY_FIRST_MS  100u
+#define KSM_RETRY_MOST_MS   5000u
+#define KSM_LAUNCH_WAIT_MS  3000u
+
+static void release_unmapped(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint32 page;
+
+        for (page = 0; page < region->pages; page++) {
+            if (!ksm_page_in_store(region->state[page])) {
+                ksm_ranges_add(engine->released, region->base + page);
+            }
+        }
+    }
+}
+
+static void mark_lost(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint32 page;
+
+        for (page = 0; page < region->pages; page++) {
+            if (ksm_page_in_store(region->state[page])) {
+                region->state[page] |= KSM_PAGE_LOST;
+            }
+        }
+    }
+}
+
+static gboolean try_connect(KsmEngine *engine, GError **errp)
+{
+    gboolean resumed;
+
+    if (!ksm_broker_client_connect(&engine->broker, engine->broker_path,
+                                   engine->group, engine->name,
+                                   engine->session_pages, &resumed, errp)) {
+        return FALSE;
+    }
+    g_array_set_size(engine->withdrawn, 0);
+    g_array_set_size(engine->released, 0);
+    g_array_set_size(engine->matches, 0);
+    ksm_round_forget_candidates(engine);
+    if (resumed) {
+        release_unmapped(engine);
+    } else {
+        mark_lost(engine);
+    }
+    engine->was_connected = TRUE;
+    engine->retry_ms = 0;
+    return TRUE;
+}
+
+/* Starts a broker and waits until it listens. */
+static gboolean launch(KsmEngine *engine, GError **errp)
+{
+    guint waited = 0;
+
+    if (!ksm_broker_launch(engine->broker_path, errp)) {
+        return FALSE;
+    }
+    for (;;) {
+        GError *error = NULL;
+
+        if (try_connect(engine, &error)) {
+            return TRUE;
+        }
+        if (!g_error_matches(error, KSM_ERROR, KSM_ERROR_NO_BROKER) ||
+            waited >= KSM_LAUNCH_WAIT_MS || ksm_pace_interrupted(engine)) {
+            g_propagate_error(errp, error);
+            return FALSE;
+        }
+        g_error_free(error);
+        g_usleep(10000);
+        waited += 10;
+    }
+}
+
+gboolean ksm_connection_open(KsmEngine *engine, GError **errp)
+{
+    GError *error = NULL;
+
+    if (try_connect(engine, &error)) {
+        return TRUE;
+    }
+    if (engine->start_broker &&
+        g_error_matches(error, KSM_ERROR, KSM_ERROR_NO_BROKER)) {
+        g_clear_error(&error);
+        if (launch(engine, &error)) {
+            return TRUE;
+        }
+    }
+    g_propagate_error(errp, error);
+    return FALSE;
+}
+
+gboolean ksm_connection_keep(KsmEngine *engine)
+{
+    guint64 now = ksm_sys_now_ns();
+    GError *error = NULL;
+
+    if (ksm_broker_client_connected(&engine->broker)) {
+        return TRUE;
+    }
+    if (engine->was_connected && !engine->retry_ms) {
+        engine->counters.broker_losses++;
+        engine->retry_ms = KSM_RETRY_FIRST_MS;
+        engine->retry_at_ns = now + KSM_RETRY_FIRST_MS * G_GUINT64_CONSTANT(
+                              1000000);
+    }
+    if (now < engine->retry_at_ns) {
+        return FALSE;
+    }
+    if (ksm_connection_open(engine, &error)) {
+        g_message("'%s' is connected to the broker at '%s'", engine->name,
+                  engine->broker_path);
+        return TRUE;
+    }
+    g_debug("%s", error->message);
+    g_error_free(error);
+    engine->retry_ms = MIN(MAX(engine->retry_ms * 2, KSM_RETRY_FIRST_MS),
+                           KSM_RETRY_MOST_MS);
+    engine->retry_at_ns = ksm_sys_now_ns() +
+                          engine->retry_ms * G_GUINT64_CONSTANT(1000000);
+    return FALSE;
+}
+
+guint64 ksm_connection_retry_ms(KsmEngine *engine)
+{
+    guint64 now = ksm_sys_now_ns();
+
+    return engine->retry_at_ns > now ?
+           (engine->retry_at_ns - now) / 1000000 + 1 : 1;
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * engine-private.h: the engine, as its own files see it.
+ *
+ * Locks, in this order:
+ *   work_lock   held by the scanner thread while it works (a round, the pacing
+ *               sleeps in it included) and by whoever changes regions.
+ *               ksm_engine_lock() makes the scanner give it up soon: at the
+ *               next safe point, never inside a window.
+ *   fork lock   (fork-guard.h) around windows.
+ *   sleep_lock  with sleep_cond: the scanner's sleeps; requests to it.
+ *   stats_lock  the published snapshot only; held for a copy.
+ * No thread of the program waits for any of them while it touches guest
+ * memory, but where it calls into the library.
+ */
+#ifndef KSM_ENGINE_PRIVATE_H
+#define KSM_ENGINE_PRIVATE_H
+
+#include "broker-client.h"
+#include "quarantine.h"
+#include "ram.h"
+#include "tracker.h"
+
+/* A page that is bound to a slot at the broker and waits to be merged. */
+typedef struct KsmMatch {
+    guint32 page;               /* session-wide */
+    guint32 slot;
+} KsmMatch;
+
+/* A page whose content someone else lists as well. */
+typedef struct KsmPublishable {
+    guint32 page;
+    KsmFingerprint fingerprint;
+} KsmPublishable;
+
+/* How the scanner spends its time; scanner thread only. */
+typedef struct KsmPace {
+    guint64 wall_ns;            /* since when CPU time is held against */
+    guint64 cpu_ns;
+    gboolean unlimited;         /* ksm_engine_run_round() */
+} KsmPace;
+
+struct KsmEngine {
+    /* options; the atomic ones change at run time */
+    char *name;
+    char *group;
+    char *broker_path;
+    gboolean start_broker;
+    gboolean required;
+    gint run;                   /* atomic, KsmRunMode */
+    guint scan_cpu_percent;     /* atomic */
+    guint scan_interval_ms;     /* atomic */
+    guint max_mappings;         /* atomic, 0: automatic */
+    const char *(*stand_aside)(void *opaque);
+    void *opaque;
+
+    GThread *thread;
+    GMutex work_lock;
+    gint interrupt;             /* atomic: threads waiting for work_lock */
+    int wake_fd;                /* eventfd, readable while interrupt > 0 */
+
+    GMutex sleep_lock;
+    GCond sleep_cond;
+    gboolean stop;              /* sleep_lock */
+    gboolean poked;             /* sleep_lock: options changed */
+    guint rounds_requested;     /* sleep_lock */
+    guint rounds_done;          /* sleep_lock */
+
+    /* under work_lock */
+    GPtrArray *regions;         /* KsmRegion, by base */
+    guint64 session_pages;      /* what the broker was told */
+    gint suspended;
+    const char *suspend_reason;
+    const char *standing_aside;
+    gboolean detached;          /* tracking is off */
+    gboolean unmerged;          /* the run mode `unmerge` has been done */
+
+    /* scanner thread, under work_lock */
+    KsmTracker tracker;
+    KsmQuarantine quarantine;
+    KsmBrokerClient broker;
+    gboolean was_connected;
+    guint64 retry_at_ns;
+    guint retry_ms;
+    KsmPace pace;
+    guint8 round;               /* low byte of full_scans */
+    guint64 budget;             /* mappings allowed in this round */
+    gboolean budget_warned;
+    guint idle_rounds;          /* rounds in a row that found nothing */
+    GArray *withdrawn;          /* KsmRange of session pages */
+    GArray *released;           /* KsmRange of session pages */
+    GArray *calm;               /* guint32 session pages */
+    GArray *matches;            /* KsmMatch */
+    GArray *publishable;        /* KsmPublishable */
+    KsmStats counters;          /* what happened; states are added later */
+
+    GMutex stats_lock;
+    KsmStats published;
+};
+
+/* Takes the work lock; the scanner gives it up at its next safe point. */
+void ksm_engine_lock(KsmEngine *engine);
+void ksm_engine_unlock(KsmEngine *engine);
+
+/* The region of a session-wide page, or NULL. */
+KsmRegion *ksm_engine_find_region(KsmEngine *engine, guint32 page);
+
+/* Appends page to an array of ranges, extending the last one if adjacent. */
+void ksm_ranges_add(GArray *ranges, guint32 page);
+
+/* stats.c: copies counters and states for ksm_engine_get_stats(). */
+void ksm_stats_publish(KsmEngine *engine);
+
+#endif /* KSM_ENGINE_PRIVATE_H */

@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * engine.c: the public API: engines, regions, options at run time.
+ */
+#include "engine-private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "connection.h"
+#include "error.h"
+#include "fork-guard.h"
+#include "pace.h"
+#include "round.h"
+#include "scanner.h"
+#include "sys.h"
+
+#define KSM_MAX_INTERVAL_MS 3600000u
+#define KSM_MIN_INTERVAL_MS 10u
+
+void ksm_options_init(KsmOptions *options)
+{
+    memset(options, 0, sizeof(*options));
+    options->start_broker = TRUE;
+    options->run = KSM_RUN_RUN;
+    options->scan_cpu_percent = 10;
+    options->scan_interval_ms = 1000;
+}
+
+gboolean ksm_check_requirements(GError **errp)
+{
+    KsmTracker tracker;
+
+    if (!ksm_tracker_open(&tracker, errp)) {
+        return FALSE;
+    }
+    ksm_tracker_close(&tracker);
+    return TRUE;
+}
+
+static gboolean check_percent(guint percent, GError **errp)
+{
+    if (percent < 1 || percent > 100) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "scan-cpu-percent must be between 1 and 100, not %u",
+                    percent);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean check_interval(guint ms, GError **errp)
+{
+    if (ms < KSM_MIN_INTERVAL_MS || ms > KSM_MAX_INTERVAL_MS) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "scan-interval must be between %u and %u ms, not %u",
+                    KSM_MIN_INTERVAL_MS, KSM_MAX_INTERVAL_MS, ms);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean check_group(const char *group, GError **errp)
+{
+    static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS
+                                  "._-";
+
+    if (!group || !*group) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "A trust group must be named (group=NAME): only VMs of "
+                    "one group share memory");
+        return FALSE;
+    }
+    if (strlen(group) >= KSM_GROUP_BYTES ||
+        strspn(group, allowed) != strlen(group)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "Group '%s' is not a valid name: use 1 to %u letters, "
+                    "digits, '.', '_' and '-'", group, KSM_GROUP_BYTES - 1);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean check_options(const KsmOptions *options, GError **errp)
+{
+    if (options->run != KSM_RUN_PAUSE && options->run != KSM_RUN_RUN &&
+        options->run != KSM_RUN_UNMERGE) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "Run mode %d is unknown: use pause, run or unmerge",
+                    (int)options->run);
+        return FALSE;
+    }
+    return check_group(options->group, errp) &&
+           check_percent(options->scan_cpu_percent, errp) &&
+           check_interval(options->scan_interval_ms, errp);
+}
+
+/* A name that fits the wire, cut between characters. */
+static char *short_name(const char *name)
+{
+    g_autofree char *valid = g_utf8_make_valid(name ? name : g_get_prgname() ?
+                                               g_get_prgname() : "guest", -1);
+    gsize bytes = MIN(strlen(valid), KSM_NAME_BYTES - 1);
+
+    while (bytes && !g_utf8_validate(valid, (gssize)bytes, NULL)) {
+        bytes--;
+    }
+    return g_strndup(valid, bytes);
+}
+
+static void free_parts(KsmEngine *engine)
+{
+    ksm_broker_client_close(&engine->broker);
+    ksm_quarantine_close(&engine->quarantine);
+    ksm_tracker_close(&engine->tracker);
+    if (engine->wake_fd >= 0) {
+        close(engine->wake_fd);
+    }
+    g_ptr_array_free(engine->regions, TRUE);
+    g_array_free(engine->withdrawn, TRUE);
+    g_array_free(engine->released, TRUE);
+    g_array_free(engine->calm, TRUE);
+    g_array_free(engine->matches, TRUE);
+    g_array_free(engine->publishable, TRUE);
+    g_mutex_clear(&engine->work_lock);
+    g_mutex_clear(&engine->sleep_lock);
+    g_mutex_clear(&engine->stats_lock);
+    g_cond_clear(&engine->sleep_cond);
+    g_free(engine->name);
+    g_free(engine->group);
+    g_free(engine->broker_path);
+    g_free(engine);
+}
+
+static KsmEngine *make_parts(const KsmOptions *options)
+{
+    KsmEngine *engine = g_new0(KsmEngine, 1);
+
+    engine->name = short_name(options->name);
+    engine->group = g_strdup(options->group);
+    engine->broker_path = options->broker ? g_strdup(options->broker) :
+                          ksm_default_broker_path();
+    engine->start_broker = options->start_broker;
+    engine->required = options->required;
+    engine->run = options->run;
+    engine->scan_cpu_percent = options->scan_cpu_percent;
+    engine->scan_interval_ms = options->scan_interval_ms;
+    engine->max_mappings = options->max_mappings;
+    engine->stand_aside = options->stand_aside;
+    engine->opaque = options->opaque;
+    engine->regions = g_ptr_array_new();
+    engine->withdrawn = g_array_new(FALSE, FALSE, sizeof(KsmRange));
+    engine->released = g_array_new(FALSE, FALSE, sizeof(KsmRange));
+    engine->calm = g_array_new(FALSE, FALSE, sizeof(guint32));
+    engine->matches = g_array_new(FALSE, FALSE, sizeof(KsmMatch));
+    engine->publishable = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
+    g_mutex_init(&engine->work_lock);
+    g_mutex_init(&engine->sleep_lock);
+    g_mutex_init(&engine->stats_lock);
+    g_cond_init(&engine->sleep_cond);
+    engine->tracker.uffd = engine->tracker.pagemap = -1;
+    engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ksm_broker_client_init(&engine->broker, engine->wake_fd);
+    return engine;
+}
+
+KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
+{
+    KsmEngine *engine;
+
+    if (!check_options(options, errp)) {
+        return NULL;
+    }
+    engine = make_parts(options);
+    if (!ksm_tracker_open(&engine->tracker, errp) ||
+        !ksm_quarantine_open(&engine->quarantine, engine->tracker.uffd,
+                             errp)) {
+        free_parts(engine);
+        return NULL;
+    }
+    ksm_fork_guard_install();
+    ksm_stats_publish(engine);
+    return engine;
+}
+
+/* Wakes the scanner from a sleep; `poke` ends the sleep between rounds. */
+static void wake(KsmEngine *engine, gboolean poke)
+{
+    g_mutex_lock(&engine->sleep_lock);
+    engine->poked = engine->poked || poke;
+    g_cond_broadcast(&engine->sleep_cond);
+    g_mutex_unlock(&engine->sleep_lock);
+}
+
+void ksm_engine_lock(KsmEngine *engine)
+{
+    guint64 one = 1;
+
+    g_atomic_int_inc(&engine->interrupt);
+    /* Cannot fail: the counter is far below its limit. */
+    if (write(engine->wake_fd, &one, sizeof(one)) < 0) {
+        g_debug("eventfd: %s", g_strerror(errno));
+    }
+    wake(engine, FALSE);
+    g_mutex_lock(&engine->work_lock);
+}
+
+void ksm_engine_unlock(KsmEngine *engine)
+{
+    guint64 count;
+
+    if (g_atomic_int_dec_and_test(&engine->interrupt) &&
+        read(engine->wake_fd, &count, sizeof(count)) < 0) {
+        g_debug("eventfd: %s", g_strerror(errno));
+    }
+    g_mutex_unlock(&engine->work_lock);
+}
+
+gboolean ksm_engine_start(KsmEngine *engine, GError **errp)
+{
+    GError *error = NULL;
+    gboolean ok;
+
+    g_mutex_lock(&engine->work_lock);
+    ok = ksm_connection_open(engine, &error);
+    g_mutex_unlock(&engine->work_lock);
+    if (!ok && engine->required) {
+        g_propagate_error(errp, error);
+        return FALSE;
+    }
+    if (!ok) {
+        g_warning("%s; '%s' shares nothing until one is there",
+                  error->message, engine->name);
+        g_error_free(error);
+    }
+    if (ksm_sys_max_map_count() < 65530) {
+        g_warning("vm.max_map_count is %u: sharing will soon run out of "
+                  "mappings; set it to 1048576", ksm_sys_max_map_count());
+    }
+    engine->thread = g_thread_try_new("ksm-scanner", ksm_scanner_thread,
+                                      engine, &error);
+    if (!engine->thread) {
+        g_propagate_prefixed_error(errp, error, "Could not start the scanner "
+                                   "of '%s': ", engine->name);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+void ksm_engine_free(KsmEngine *engine)
+{
+    if (!engine) {
+        return;
+    }
+    if (engine->thread) {
+        g_mutex_lock(&engine->sleep_lock);
+        engine->stop = TRUE;
+        g_mutex_unlock(&engine->sleep_lock);
+        ksm_engine_lock(engine);
+        ksm_engine_unlock(engine);
+        g_thread_join(engine->thread);
+        engine->thread = NULL;
+    }
+    while (engine->regions->len) {
+        ksm_region_remove(g_ptr_array_index(engine->regions, 0));
+    }
+    free_parts(engine);
+}
+
+KsmRegion *ksm_engine_find_region(KsmEngine *engine, guint32 page)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        if (page - region->base < region->pages) {
+            return region;
+        }
+    }
+    return NULL;
+}
+
+void ksm_ranges_add(GArray *ranges, guint32 page)
+{
+    KsmRange one = { .first = page, .count = 1 };
+
+    if (ranges->len) {
+        KsmRange *last = &g_array_index(ranges, KsmRange, ranges->len - 1);
+
+        if (last->first + last->count == page) {
+            last->count++;
+            return;
+        }
+    }
+    g_array_append_val(ranges, one);
+}
+
+/* Puts the region in the first gap of page numbers that holds it. */
+static void place_region(KsmEngine *engine, KsmRegion *region)
+{
+    guint64 end;
+    guint i;
+
+    region->base = 0;
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *other = g_ptr_array_index(engine->regions, i);
+
+        if (region->base + (guint64)region->pages <= other->base) {
+            break;
+        }
+        region->base = other->base + other->pages;
+    }
+    g_ptr_array_insert(engine->regions, (gint)i, region);
+    end = region->base + (guint64)region->pages;
+    if (end > engine->session_pages) {
+        engine->session_pages = end;
+        ksm_broker_client_resize(&engine->broker, end);
+    }
+}
+
+static gboolean check_range(const char *name, void *addr, guint64 bytes,
+                            GError **errp)
+{
+    if (!bytes || bytes % KSM_PAGE_BYTES ||
+        (guintptr)addr % KSM_PAGE_BYTES ||
+        bytes / KSM_PAGE_BYTES > KSM_MAX_SLOT) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "Memory '%s' at %p, %" G_GUINT64_FORMAT " bytes, cannot "
+                    "be shared: address and size must be multiples of %u",
+                    name, addr, bytes, KSM_PAGE_BYTES);
+        return FALSE;
+    }
+    if (sysconf(_SC_PAGESIZE) != KSM_PAGE_BYTES) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_UNSUPPORTED,
+                    "Memory '%s' cannot be shared: this kernel's pages have "
+                    "%ld bytes, not %u", name, sysconf(_SC_PAGESIZE),
+                    KSM_PAGE_BYTES);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
+                          guint64 bytes, KsmRegionFlags flags, GError **errp)
+{
+    KsmRegion *region;
+    int ret;
+
+    if (!check_range(name, addr, bytes, errp)) {
+        return NULL;
+    }
+    ksm_engine_lock(engine);
+    region = ksm_ram_new(engine, name, addr, bytes, flags, errp);
+    if (region) {
+        ret = engine->detached ? 0 :
+              ksm_tracker_settle(&engine->tracker, region);
+        if (ret) {
+            ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
+                "Could not track writes to memory '%s'; it must be private "
+                "anonymous memory that no other userfaultfd watches", name);
+            ksm_ram_free(region);
+            region = NULL;
+        } else {
+            place_region(engine, region);
+        }
+    }
+    ksm_stats_publish(engine);
+    ksm_engine_unlock(engine);
+    return region;
+}
+
+void ksm_region_remove(KsmRegion *region)
+{
+    KsmEngine *engine = region->engine;
+    KsmRange range = { .first = region->base, .count = region->pages };
+
+    ksm_engine_lock(engine);
+    g_ptr_array_remove(engine->regions, region);
+    if (ksm_ram_free(region)) {
+        g_array_append_val(engine->withdrawn, range);
+        g_array_append_val(engine->released, range);
+        ksm_round_send_released(engine);
+    }
+    ksm_stats_publish(engine);
+    ksm_engine_unlock(engine);
+}
+
+void ksm_region_discarded(KsmRegion *region, guint64 offset, guint64 bytes)
+{
+    g_debug("'%s': %" G_GUINT64_FORMAT " bytes at %" G_GUINT64_FORMAT
+            " were discarded", region->name, bytes, offset);
+}
+
+void ksm_engine_set_run(KsmEngine *engine, KsmRunMode run)
+{
+    g_atomic_int_set(&engine->run, run);
+    wake(engine, TRUE);
+}
+
+KsmRunMode ksm_engine_get_run(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->run);
+}
+
+gboolean ksm_engine_set_scan_cpu_percent(KsmEngine *engine, guint percent,
+                                         GError **errp)
+{
+    if (!check_percent(percent, errp)) {
+        return FALSE;
+    }
+    g_atomic_int_set(&engine->scan_cpu_percent, percent);
+    wake(engine, TRUE);
+    return TRUE;
+}
+
+gboolean ksm_engine_set_scan_interval(KsmEngine *engine, guint ms,
+                                      GError **errp)
+{
+    if (!check_interval(ms, errp)) {
+        return FALSE;
+    }
+    g_atomic_int_set(&engine->scan_interval_ms, ms);
+    wake(engine, TRUE);
+    return TRUE;
+}
+
+gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
+                                     GError **errp)
+{
+    guint limit = ksm_sys_max_map_count();
+
+    if (max_mappings && limit && max_mappings > limit) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "max-mappings %u is above vm.max_map_count (%u); raise "
+                    "that first", max_mappings, limit);
+        return FALSE;
+    }
+    g_atomic_int_set(&engine->max_mappings, max_mappings);
+    wake(engine, TRUE);
+    return TRUE;
+}
+
+void ksm_engine_suspend(KsmEngine *engine, const char *reason)
+{
+    ksm_engine_lock(engine);
+    engine->suspended++;
+    engine->suspend_reason = reason;
+    engine->standing_aside = reason;
+    ksm_scanner_detach(engine);
+    ksm_stats_publish(engine);
+    ksm_engine_unlock(engine);
+}
+
+void ksm_engine_resume(KsmEngine *engine)
+{
+    ksm_engine_lock(engine);
+    g_return_if_fail(engine->suspended > 0);
+    engine->suspended--;
+    ksm_engine_unlock(engine);
+    wake(engine, TRUE);
+}
+
+void ksm_engine_run_round(KsmEngine *engine)
+{
+    guint wanted;
+
+    g_mutex_lock(&engine->sleep_lock);
+    wanted = ++engine->rounds_requested;
+    g_cond_broadcast(&engine->sleep_cond);
+    while ((gint)(engine->rounds_done - wanted) < 0 && !engine->stop) {
+        g_cond_wait(&engine->sleep_cond, &engine->sleep_lock);
+    }
+    g_mutex_unlock(&engine->sleep_lock);
+}
+
+const char *ksm_engine_get_group(KsmEngine *engine)
+{
+    return engine->group;
+}
+
+const char *ksm_engine_get_name(KsmEngine *engine)
+{
+    return engine->name;
+}

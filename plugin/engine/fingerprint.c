@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * fingerprint.c: XXH3-128 from libxxhash, and the zero page.
+ *
+ * Guest memory is read while the guest may write it, on purpose: a torn
+ * fingerprint only costs a failed verification, because a fingerprint never
+ * decides anything.
+ */
+#include "fingerprint.h"
+
+#include <string.h>
+#include <xxhash.h>
+
+KsmFingerprint ksm_fingerprint_page(const guint8 *page)
+{
+    XXH128_hash_t hash = XXH3_128bits(page, KSM_PAGE_BYTES);
+    KsmFingerprint fingerprint = { .hi = hash.high64, .lo = hash.low64 };
+
+    return fingerprint;
+}
+
+gboolean ksm_fingerprint_is_zero(const guint8 *page)
+{
+    static const guint8 zeros[64];
+
+    /* The first words tell nearly always; then page against itself. */
+    return !memcmp(page, zeros, sizeof(zeros)) &&
+           !memcmp(page, page + sizeof(zeros),
+                   KSM_PAGE_BYTES - sizeof(zeros));
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * fingerprint.h: what a page's content is called.
+ */
+#ifndef KSM_FINGERPRINT_H
+#define KSM_FINGERPRINT_H
+
+#include "guest-ksm.h"
+#include "ksm-protocol.h"
+
+/* XXH3-128 of a page.  The page may change meanwhile: then it is torn. */
+KsmFingerprint ksm_fingerprint_page(const guint8 *page);
+
+/* Whether all 4096 bytes are zero. */
+gboolean ksm_fingerprint_is_zero(const guint8 *page);
+
+#endif /* KSM_FINGERPRINT_H */

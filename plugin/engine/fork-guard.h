@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * fork-guard.h: no fork() while memory is being exchanged.
+ *
+ * A child must not inherit a store mapping: it could outlive this process, and
+ * the slots' references end with this process.  Regions are MADV_DONTFORK, but
+ * a mapping made by a window gets that advice only when it is settled.
+ * Between the two, fork() waits (pthread_atfork).  vfork() and posix_spawn()
+ * copy no mappings and do not wait.
+ */
+#ifndef KSM_FORK_GUARD_H
+#define KSM_FORK_GUARD_H
+
+void ksm_fork_guard_install(void);
+void ksm_fork_guard_lock(void);
+void ksm_fork_guard_unlock(void);
+
+#endif /* KSM_FORK_GUARD_H */

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pace.c: paces the scanner by sleeping, never by priority.
+ *
+ * A window must end soon once it has begun, so the scanner keeps its normal
+ * priority and sleeps before windows instead of being preempted inside them.
+ * Of the share not used nothing is saved up for longer than a fifth of a
+ * second.
+ */
+#include "pace.h"
+
+#include "sys.h"
+
+#define KSM_PACE_SLACK_NS   1000000u
+#define KSM_PACE_CREDIT_NS  200000000u
+
+void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
+{
+    engine->pace.wall_ns = ksm_sys_now_ns();
+    engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
+    engine->pace.unlimited = unlimited;
+}
+
+gboolean ksm_pace_interrupted(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->interrupt) > 0;
+}
+
+/* Under sleep_lock: is there a reason not to sleep (on)? */
+static gboolean wanted_locked(KsmEngine *engine, gboolean in_round)
+{
+    return engine->stop || ksm_pace_interrupted(engine) ||
+           (!in_round && (engine->poked ||
+                          engine->rounds_requested != engine->rounds_done));
+}
+
+static void sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
+{
+    gint64 deadline = g_get_monotonic_time() + (gint64)(ns / 1000);
+
+    g_mutex_lock(&engine->sleep_lock);
+    while (!wanted_locked(engine, in_round)) {
+        if (!g_cond_wait_until(&engine->sleep_cond, &engine->sleep_lock,
+                               deadline)) {
+            break;
+        }
+    }
+    if (!in_round) {
+        engine->poked = FALSE;
+    }
+    g_mutex_unlock(&engine->sleep_lock);
+}
+
+void ksm_pace_rest(KsmEngine *engine)
+{
+    guint percent = g_atomic_int_get(&engine->scan_cpu_percent);
+    guint64 wall, owed;
+
+    if (engine->pace.unlimited || percent >= 100) {
+        return;
+    }
+    wall = ksm_sys_now_ns() - engine->pace.wall_ns;
+    owed = (ksm_sys_thread_cpu_ns() - engine->pace.cpu_ns) * 100 / percent;
+    if (owed > wall + KSM_PACE_SLACK_NS) {
+        sleep_ns(engine, owed - wall, TRUE);
+    } else if (wall > owed + KSM_PACE_CREDIT_NS) {
+        engine->pace.wall_ns = ksm_sys_now_ns() - KSM_PACE_CREDIT_NS;
+        engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
+    }
+}
+
+void ksm_pace_sleep(KsmEngine *engine, guint64 ms)
+{
+    sleep_ns(engine, ms * 1000000, FALSE);
+}

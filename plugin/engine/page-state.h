@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * page-state.h: the states of a guest page, one byte each.
+ *
+ *   bits 0-2  KsmPageState
+ *   bit 3     KSM_PAGE_LOST: shared or broken in the store of a broker that is
+ *             gone; no reference is held anywhere any more
+ *   bits 4-7  back-off level: how often the page was written soon after it had
+ *             been shared, given back as zero or listed
+ *
+ * A second byte, `wait`, counts in rounds: for private and excluded pages the
+ * rounds that must still pass unwritten before the page is looked at; for the
+ * others the low byte of the round in which the state was entered.
+ */
+#ifndef KSM_PAGE_STATE_H
+#define KSM_PAGE_STATE_H
+
+#include <glib.h>
+
+typedef enum KsmPageState {
+    KSM_PAGE_UNTOUCHED = 0,     /* anonymous, not present so far */
+    KSM_PAGE_PRIVATE = 1,       /* anonymous; written lately */
+    KSM_PAGE_CANDIDATE = 2,     /* anonymous; listed in the unstable tree */
+    KSM_PAGE_ZERO = 3,          /* anonymous, given back to the zero page */
+    KSM_PAGE_SHARED = 4,        /* private mapping of a slot */
+    KSM_PAGE_BROKEN = 5,        /* private copy inside a store mapping */
+    KSM_PAGE_EXCLUDED = 6,      /* left alone until back-off is over */
+    KSM_PAGE_STATES = 7,
+} KsmPageState;
+
+#define KSM_PAGE_STATE_MASK     0x07u
+#define KSM_PAGE_LOST           0x08u
+#define KSM_PAGE_LEVEL_SHIFT    4
+#define KSM_PAGE_MAX_LEVEL      6u
+
+static inline KsmPageState ksm_page_state(guint8 word)
+{
+    return (KsmPageState)(word & KSM_PAGE_STATE_MASK);
+}
+
+static inline guint ksm_page_level(guint8 word)
+{
+    return word >> KSM_PAGE_LEVEL_SHIFT;
+}
+
+/* Whether the page's mapping is one of a store (its slot lies beneath it). */
+static inline gboolean ksm_page_in_store(guint8 word)
+{
+    KsmPageState state = ksm_page_state(word);
+
+    return state == KSM_PAGE_SHARED || state == KSM_PAGE_BROKEN;
+}
+
+#endif /* KSM_PAGE_STATE_H */

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * publish.c: copies pages to the broker, in runs, and repeated content as tiles.
+ *
+ * The copy is taken from the live page.  It may be torn by the guest, or
+ * changed in the bulk memory by a hostile one: then the broker files what it
+ * copied under what that content is called, and the page fails the comparison
+ * with its slot and stays private.  So nothing need be quarantined for this.
+ *
+ * Content that stands several times in the batch is published once; the other
+ * places look it up again afterwards.  When it stands in a stretch of adjacent
+ * pages, it is published as a tile, of a quarter of the longest stretch at
+ * most, so that a stretch of n pages costs about 4 to 8 mappings, or n / 64.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "publish.h"
+
+#include <string.h>
+
+#include "pace.h"
+
+/* What is known of one content of the batch. */
+typedef struct KsmContent {
+    KsmFingerprint fingerprint; /* first: hashed and compared as the key */
+    guint32 longest;            /* adjacent pages that hold it */
+    gboolean published;
+} KsmContent;
+
+static guint content_hash(gconstpointer key)
+{
+    return (guint)((const KsmFingerprint *)key)->hi;
+}
+
+static gboolean content_equal(gconstpointer a, gconstpointer b)
+{
+    return !memcmp(a, b, sizeof(KsmFingerprint));
+}
+
+static const KsmPublishable *item_at(KsmEngine *engine, guint i)
+{
+    return &g_array_index(engine->publishable, KsmPublishable, i);
+}
+
+/* All contents of the batch, with their longest stretch. */
+static GHashTable *survey(KsmEngine *engine)
+{
+    GHashTable *contents = g_hash_table_new_full(content_hash, content_equal,
+                                                 NULL, g_free);
+    guint32 stretch = 0;
+    guint i;
+
+    for (i = 0; i < engine->publishable->len; i++) {
+        const KsmPublishable *item = item_at(engine, i);
+        KsmContent *content = g_hash_table_lookup(contents,
+                                                  &item->fingerprint);
+
+        if (!content) {
+            content = g_new0(KsmContent, 1);
+            content->fingerprint = item->fingerprint;
+            g_hash_table_insert(contents, &content->fingerprint, content);
+        }
+        if (i && item->page == item_at(engine, i - 1)->page + 1 &&
+            content_equal(&item->fingerprint,
+                          &item_at(engine, i - 1)->fingerprint)) {
+            stretch++;
+        } else {
+            stretch = 1;
+        }
+        content->longest = MAX(content->longest, stretch);
+    }
+    return contents;
+}
+
+static guint32 tile_order(guint32 stretch)
+{
+    guint32 quarter = stretch / 4;
+
+    return quarter ? MIN((guint32)g_bit_storage(quarter) - 1,
+                         KSM_MAX_TILE_ORDER) : 0;
+}
+
+/* Files the answers to a PUBLISH of pages `pages`. */
+static void file_published(KsmEngine *engine, const guint32 *pages,
+                           const KsmAnswer *answers, guint32 count)
+{
+    guint32 i;
+
+    for (i = 0; i < count; i++) {
+        KsmRegion *region = ksm_engine_find_region(engine, pages[i]);
+        KsmMatch match = { .page = pages[i], .slot = answers[i].slot };
+
+        if (answers[i].kind == KSM_ANSWER_SLOT) {
+            g_array_append_val(engine->matches, match);
+        } else {
+            engine->counters.refused_torn++;
+            ksm_ram_back_off(region, pages[i] - region->base,
+                             KSM_PAGE_EXCLUDED);
+        }
+    }
+}
+
+/* Publishes items from *next on until the bulk memory is full. */
+static gboolean publish_some(KsmEngine *engine, GHashTable *contents,
+                             guint *next, GArray *repeated)
+{
+    KsmPublish *request = ksm_broker_client_items(&engine->broker);
+    guint32 pages[KSM_BATCH_PUBLISH];
+    guint32 count = 0, replied;
+
+    for (; *next < engine->publishable->len && count < KSM_BATCH_PUBLISH;
+         (*next)++) {
+        const KsmPublishable *item = item_at(engine, *next);
+        KsmContent *content = g_hash_table_lookup(contents,
+                                                  &item->fingerprint);
+        KsmRegion *region = ksm_engine_find_region(engine, item->page);
+
+        if (content->published) {
+            g_array_append_val(repeated, *item);
+            continue;
+        }
+        content->published = TRUE;
+        memcpy(ksm_broker_client_content(&engine->broker, count),
+               ksm_ram_address(region, item->page - region->base),
+               KSM_PAGE_BYTES);
+        request[count] = (KsmPublish) {
+            .page = item->page, .tile_order = tile_order(content->longest),
+        };
+        pages[count++] = item->page;
+    }
+    if (!count) {
+        return TRUE;
+    }
+    if (!ksm_broker_client_call(&engine->broker, KSM_MSG_PUBLISH, count,
+                                &replied)) {
+        return FALSE;
+    }
+    engine->counters.publishes += count;
+    file_published(engine, pages, ksm_broker_client_reply(&engine->broker),
+                   replied);
+    return TRUE;
+}
+
+/* Looks the repeated ones up again: they now have a slot, as a rule. */
+static gboolean look_up_repeated(KsmEngine *engine, GArray *repeated)
+{
+    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_BATCH_LOOKUPS);
+    guint i = 0;
+
+    while (i < repeated->len && !ksm_pace_interrupted(engine)) {
+        guint32 count = 0;
+
+        for (; i < repeated->len && count < KSM_BATCH_LOOKUPS; i++, count++) {
+            const KsmPublishable *item =
+                &g_array_index(repeated, KsmPublishable, i);
+
+            items[count] = (KsmLookup) {
+                .fingerprint = item->fingerprint, .page = item->page,
+            };
+        }
+        if (!ksm_round_look_up(engine, items, count)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean ksm_publish_all(KsmEngine *engine)
+{
+    g_autoptr(GHashTable) contents = NULL;
+    g_autoptr(GArray) repeated = NULL;
+    guint next = 0;
+
+    if (!engine->publishable->len) {
+        return TRUE;
+    }
+    contents = survey(engine);
+    repeated = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
+    while (next < engine->publishable->len && !ksm_pace_interrupted(engine)) {
+        if (!publish_some(engine, contents, &next, repeated)) {
+            return FALSE;
+        }
+        ksm_pace_rest(engine);
+    }
+    return look_up_repeated(engine, repeated);
+}

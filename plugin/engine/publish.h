@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * publish.h: hand pages to the broker that someone else lists too.
+ */
+#ifndef KSM_PUBLISH_H
+#define KSM_PUBLISH_H
+
+#include "engine-private.h"
+
+/*
+ * Publishes the pages of engine->publishable; those that got a slot join
+ * engine->matches.  FALSE: the broker is lost.
+ */
+gboolean ksm_publish_all(KsmEngine *engine);
+
+/* round.c: looks up, files the answers.  FALSE: the broker is lost. */
+gboolean ksm_round_look_up(KsmEngine *engine, const KsmLookup *items,
+                           guint32 count);
+
+#endif /* KSM_PUBLISH_H */

@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * quarantine.c: the only place where a guest page is taken away.
+ *
+ * Invariant: a page is dropped only after no CPU and no device could reach it,
+ * and it was then found byte-equal to what replaces it.
+ *
+ * A window, for up to KSM_WINDOW_PAGES adjacent pages:
+ *   1. register the pages for MISSING faults: whoever touches a hole in them
+ *      from now on sleeps in the kernel, also inside KVM_RUN and read(2);
+ *   2. UFFDIO_MOVE them to the staging area.  The kernel does it under the page
+ *      table lock, page by page, flushes the TLB and calls the MMU notifiers
+ *      (so KVM's tables forget it too), and refuses a page with more
+ *      references than its mapping (EBUSY: pinned for DMA, or shared by fork);
+ *   3. compare staging with the replacement.  Nobody else knows the staging
+ *      area, so what is compared is what was there when the guest lost it;
+ *   4. equal: map the replacement over the pages (or leave holes and take
+ *      MISSING off again: the kernel's zero page serves reads);
+ *      different: move them back, take MISSING off;
+ *   5. wake the sleepers: they fault again and find the page's place as it is.
+ * Why a race cannot lose a write: a write happens either before 2 (then the
+ * compare sees it), or it faults after 2 and sleeps until 5, or it faults
+ * between 4 and 5 and meets the final mapping, where it is an ordinary
+ * copy-on-write.  Between 2 and 4 the place is a hole, and a hole is
+ * registered MISSING all that time: nothing can fill it but us.
+ *
+ * Inside a window nothing can block: no allocation, no lock, no logging, no
+ * guest memory access (the scanner would wait for itself).  The replacement
+ * was read just before (see merge.c), so its page tables are there.
+ *
+ * A crash of the process at any point takes the guest with it: nothing is left
+ * to go wrong.  If pages cannot be moved back (a kernel that removed the range
+ * when mapping the replacement failed, or a move that fails), the staging
+ * mapping itself is moved onto their place, which is atomic; if even that
+ * fails for a second, the process is aborted rather than run on without them.
+ *
+ * Thread: the scanner's only, under the engine's work lock and fork lock.
+ */
+#include "quarantine.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+#include "fingerprint.h"
+#include "sys.h"
+
+#define KSM_STAGING_PAGES   1024u
+#define KSM_MOVE_TRIES      8u
+#define KSM_RESTORE_TRIES   1000u
+
+gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, GError **errp)
+{
+    gsize bytes = (gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES;
+    void *p = NULL;
+    int ret;
+
+    memset(q, 0, sizeof(*q));
+    q->uffd = uffd;
+    ret = ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1, 0, &p);
+    if (!ret) {
+        q->staging = p;
+        ret = ksm_sys->advise(p, bytes, MADV_DONTFORK);
+    }
+    if (!ret) {
+        ksm_sys->advise(p, bytes, MADV_DONTDUMP);
+        ksm_sys->advise(p, bytes, MADV_NOHUGEPAGE);
+        ret = ksm_sys->uffd_register(uffd, p, bytes,
+                                     UFFDIO_REGISTER_MODE_MISSING);
+    }
+    if (ret) {
+        ksm_quarantine_close(q);
+        ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
+                            "Could not make the staging area");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+void ksm_quarantine_close(KsmQuarantine *q)
+{
+    if (q->staging) {
+        ksm_sys->unmap(q->staging, (gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES);
+        q->staging = NULL;
+    }
+}
+
+void ksm_quarantine_drop(KsmQuarantine *q)
+{
+    if (q->staging_used) {
+        ksm_sys->advise(q->staging, (gsize)q->staging_used * KSM_PAGE_BYTES,
+                        MADV_DONTNEED);
+        q->staging_used = 0;
+    }
+}
+
+static guint8 *take_staging(KsmQuarantine *q, guint32 count)
+{
+    guint8 *staging;
+
+    if (q->staging_used + count > KSM_STAGING_PAGES) {
+        ksm_quarantine_drop(q);
+    }
+    staging = q->staging + (gsize)q->staging_used * KSM_PAGE_BYTES;
+    q->staging_used += count;
+    return staging;
+}
+
+/*
+ * Moves as many pages as possible, from the first on; *error is what stopped
+ * it.  A move that stops part-way answers EAGAIN, whatever the cause: the next
+ * one names it.
+ */
+static guint32 move_pages(int uffd, guint8 *dst, guint8 *src, guint32 count,
+                          int *error)
+{
+    gsize bytes = (gsize)count * KSM_PAGE_BYTES, done = 0, moved;
+    guint tries = 0;
+
+    *error = 0;
+    while (done < bytes) {
+        int ret = ksm_sys->uffd_move(uffd, dst + done, src + done,
+                                     bytes - done, &moved);
+
+        done += moved;
+        if (ret == -EAGAIN && (moved || ++tries < KSM_MOVE_TRIES)) {
+            continue;
+        }
+        if (ret) {
+            *error = ret;
+            break;
+        }
+    }
+    return (guint32)(done / KSM_PAGE_BYTES);
+}
+
+/* Puts pages back where they were; never returns without having done so. */
+static void restore_pages(KsmQuarantine *q, guint8 *addr, guint8 *staging,
+                          guint32 count)
+{
+    guint tries;
+    int error;
+    guint32 done = 0;
+
+    for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
+        gsize offset = (gsize)done * KSM_PAGE_BYTES;
+
+        done += move_pages(q->uffd, addr + offset, staging + offset,
+                           count - done, &error);
+        if (done == count) {
+            return;
+        }
+        offset = (gsize)done * KSM_PAGE_BYTES;
+        /*
+         * The staging mapping takes the place over, content included, in one
+         * step under the kernel's mmap lock; what it replaces is a hole.
+         */
+        if (error != -EAGAIN &&
+            !ksm_sys->remap_onto(staging + offset,
+                                 (gsize)(count - done) * KSM_PAGE_BYTES,
+                                 addr + offset)) {
+            return;
+        }
+        if (tries > 0) {
+            g_usleep(1000);
+        }
+    }
+    g_error("guest-ksm: %u pages at %p could not be put back: %s; ending the "
+            "process, as its guest cannot run on without them",
+            count - done, (void *)addr, g_strerror(-error));
+}
+
+static KsmVerdict verdict_of(int error)
+{
+    switch (error) {
+    case -EBUSY:
+        return KSM_VERDICT_PINNED;
+    case -ENOENT:
+        return KSM_VERDICT_HOLE;
+    case -EAGAIN:
+        return KSM_VERDICT_CHANGED;
+    default:
+        return KSM_VERDICT_ERROR;
+    }
+}
+
+static void count_window(KsmQuarantine *q, guint64 start_ns)
+{
+    guint64 ns = ksm_sys_now_ns() - start_ns;
+    guint64 us = ns / 1000;
+    guint bucket = us ? (guint)g_bit_storage(us) - 1 : 0;
+
+    q->windows++;
+    q->window_ns_total += ns;
+    q->window_ns_max = MAX(q->window_ns_max, ns);
+    q->window_us_histogram[MIN(bucket, KSM_STATS_WINDOW_BUCKETS - 1)]++;
+}
+
+/*
+ * Steps 1 and 2; *moved is the number of pages now in staging.  FALSE when the
+ * pages could not even be registered: nothing has happened then.
+ */
+static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
+                        guint32 count, guint32 *moved, KsmVerdict *verdict)
+{
+    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
+    int error = ksm_sys->uffd_register(q->uffd, addr, bytes,
+                                       UFFDIO_REGISTER_MODE_MISSING |
+                                       UFFDIO_REGISTER_MODE_WP);
+
+    *verdict = KSM_VERDICT_DONE;
+    *moved = 0;
+    if (error) {
+        /* It may have got part of the way. */
+        ksm_sys->uffd_unregister(q->uffd, addr, bytes);
+        *verdict = KSM_VERDICT_ERROR;
+        return FALSE;
+    }
+    *moved = move_pages(q->uffd, staging, addr, count, &error);
+    if (*moved < count) {
+        *verdict = verdict_of(error);
+    }
+    return TRUE;
+}
+
+/*
+ * Takes MISSING off pages that stay (or went back, or became holes) and wakes
+ * who waits there; UFFDIO_UNREGISTER does both.  Their written bits are lost:
+ * they count as written, which is safe.
+ */
+static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
+{
+    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
+    guint tries;
+
+    for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
+        if (!ksm_sys->uffd_unregister(q->uffd, addr, bytes)) {
+            return;
+        }
+        g_usleep(1000);
+    }
+    g_error("guest-ksm: %u pages at %p could not be unregistered; ending the "
+            "process, as its guest would wait for ever", count, (void *)addr);
+}
+
+guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
+                             guint32 first, guint32 count,
+                             const guint8 *content, int store_fd,
+                             guint64 offset, KsmVerdict *verdict)
+{
+    guint8 *addr = ksm_ram_address(region, first);
+    guint8 *staging = take_staging(q, count);
+    guint64 start_ns = ksm_sys_now_ns();
+    guint32 moved, equal;
+
+    ksm_ram_unsettle(region, first, first + count);
+    if (!isolate(q, addr, staging, count, &moved, verdict)) {
+        return 0;
+    }
+    for (equal = 0; equal < moved; equal++) {
+        gsize at = (gsize)equal * KSM_PAGE_BYTES;
+
+        if (memcmp(staging + at, content + at, KSM_PAGE_BYTES)) {
+            *verdict = KSM_VERDICT_CHANGED;
+            break;
+        }
+    }
+    if (equal && ksm_sys->map(addr, (gsize)equal * KSM_PAGE_BYTES,
+                              PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+                              store_fd, offset, NULL)) {
+        equal = 0;
+        *verdict = KSM_VERDICT_ERROR;
+    }
+    if (equal < moved) {
+        gsize at = (gsize)equal * KSM_PAGE_BYTES;
+
+        restore_pages(q, addr + at, staging + at, moved - equal);
+    }
+    if (equal < count) {
+        release_range(q, addr + (gsize)equal * KSM_PAGE_BYTES, count - equal);
+    }
+    if (equal) {
+        ksm_sys->uffd_wake(q->uffd, addr, (gsize)equal * KSM_PAGE_BYTES);
+    }
+    count_window(q, start_ns);
+    return equal;
+}
+
+guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
+                            guint32 first, guint32 count,
+                            KsmVerdict *verdict)
+{
+    guint8 *addr = ksm_ram_address(region, first);
+    guint8 *staging = take_staging(q, count);
+    guint64 start_ns = ksm_sys_now_ns();
+    guint32 moved, zero;
+
+    ksm_ram_unsettle(region, first, first + count);
+    if (!isolate(q, addr, staging, count, &moved, verdict)) {
+        return 0;
+    }
+    for (zero = 0; zero < moved; zero++) {
+        if (!ksm_fingerprint_is_zero(staging + (gsize)zero * KSM_PAGE_BYTES)) {
+            *verdict = KSM_VERDICT_CHANGED;
+            break;
+        }
+    }
+    if (zero < moved) {
+        gsize at = (gsize)zero * KSM_PAGE_BYTES;
+
+        restore_pages(q, addr + at, staging + at, moved - zero);
+    }
+    release_range(q, addr, count);
+    count_window(q, start_ns);
+    return zero;
+}

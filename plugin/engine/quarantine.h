@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * quarantine.h: take pages away from a running guest, verify, commit or give
+ * them back.
+ */
+#ifndef KSM_QUARANTINE_H
+#define KSM_QUARANTINE_H
+
+#include "ram.h"
+
+#define KSM_WINDOW_PAGES 64u    /* most pages of one window */
+
+/* Why a window ended before its last page. */
+typedef enum KsmVerdict {
+    KSM_VERDICT_DONE = 0,       /* it did not */
+    KSM_VERDICT_CHANGED,        /* the page differs from its replacement */
+    KSM_VERDICT_PINNED,         /* the kernel would not move it */
+    KSM_VERDICT_HOLE,           /* there is no page */
+    KSM_VERDICT_ERROR,          /* a system call failed */
+} KsmVerdict;
+
+typedef struct KsmQuarantine {
+    int uffd;                   /* the tracker's */
+    guint8 *staging;
+    guint32 staging_used;       /* pages handed out since the last drop */
+    /* figures */
+    guint64 windows;
+    guint64 window_ns_total;
+    guint64 window_ns_max;
+    guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];
+} KsmQuarantine;
+
+gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, GError **errp);
+void ksm_quarantine_close(KsmQuarantine *q);
+
+/*
+ * Replaces pages [first, first + count) by a private mapping of `store_fd` at
+ * `offset`, as far as they are byte-equal to `content`, the same part of the
+ * store mapped read-only.  Returns the pages committed, from `first` on;
+ * *verdict tells why it was not more.  The pages' registration is unsettled
+ * after it.
+ */
+guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
+                             guint32 first, guint32 count,
+                             const guint8 *content, int store_fd,
+                             guint64 offset, KsmVerdict *verdict);
+
+/* The same for pages that hold zeros only: they become holes. */
+guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
+                            guint32 first, guint32 count,
+                            KsmVerdict *verdict);
+
+/* Frees what is left in the staging area; outside of windows. */
+void ksm_quarantine_drop(KsmQuarantine *q);
+
+#endif /* KSM_QUARANTINE_H */

@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ram.c: regions of guest RAM: their bookkeeping, shadow and advice.
+ *
+ * The shadow is a second anonymous range of the same size.  The RAM mapping is
+ * made by moving part of the shadow's mapping onto the RAM's address, so that
+ * both share page offsets and anon_vma: a page that is filled in the shadow and
+ * moved onto its place in the RAM merges with its anonymous neighbours into one
+ * mapping again (giveback.c).  One page more than is moved stays behind,
+ * because moving a whole mapping unlinks its anon_vma.
+ *
+ * Memory: 6 bytes a page, mapped lazily, so that pages never looked at cost
+ * nothing.
+ */
+#include "ram.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "error.h"
+#include "sys.h"
+
+#define KSM_HUGE_BYTES ((gsize)2 << 20)
+
+static void *map_table(gsize bytes)
+{
+    void *p = NULL;
+    int ret = ksm_sys->map(NULL, MAX(bytes, 1), PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                           -1, 0, &p);
+
+    return ret ? NULL : p;
+}
+
+static void unmap_table(void *p, gsize bytes)
+{
+    if (p) {
+        ksm_sys->unmap(p, MAX(bytes, 1));
+    }
+}
+
+int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end)
+{
+    guint8 *addr = ksm_ram_address(region, first);
+    gsize bytes = (gsize)(end - first) * KSM_PAGE_BYTES;
+    int ret = ksm_sys->advise(addr, bytes, MADV_DONTFORK);
+
+    if (!ret && (region->flags & KSM_REGION_DONTDUMP)) {
+        ret = ksm_sys->advise(addr, bytes, MADV_DONTDUMP);
+    }
+    return ret;
+}
+
+/* All advice of one range of fresh memory; hints may fail, DONTFORK not. */
+static int advise_range(KsmRegion *region, guint8 *addr, gsize bytes)
+{
+    int ret = ksm_sys->advise(addr, bytes, MADV_DONTFORK);
+
+    if (ret) {
+        return ret;
+    }
+    /* EINVAL where the kernel was built without KSM or huge pages. */
+    ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
+    if (region->flags & KSM_REGION_HUGEPAGE) {
+        ksm_sys->advise(addr, bytes, MADV_HUGEPAGE);
+    }
+    if (region->flags & KSM_REGION_DONTDUMP) {
+        ret = ksm_sys->advise(addr, bytes, MADV_DONTDUMP);
+    }
+    return ret;
+}
+
+/*
+ * Maps the shadow at an address congruent to the RAM's (huge pages), and moves
+ * all of it but the last page onto the RAM.
+ */
+static int make_shadow(KsmRegion *region)
+{
+    gsize bytes = (gsize)region->pages * KSM_PAGE_BYTES;
+    gsize all = bytes + KSM_PAGE_BYTES;
+    guint8 *area, *shadow;
+    void *p;
+    int ret;
+
+    ret = ksm_sys->map(NULL, all + KSM_HUGE_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1, 0, &p);
+    if (ret) {
+        return ret;
+    }
+    area = p;
+    shadow = area + (((guintptr)region->addr - (guintptr)area) &
+                     (KSM_HUGE_BYTES - 1));
+    if (shadow > area) {
+        ksm_sys->unmap(area, (gsize)(shadow - area));
+    }
+    if (shadow + all < area + all + KSM_HUGE_BYTES) {
+        ksm_sys->unmap(shadow + all,
+                       (gsize)(area + KSM_HUGE_BYTES - shadow));
+    }
+    ret = advise_range(region, shadow, all);
+    if (!ret) {
+        *(volatile guint8 *)(shadow + bytes) = 1;   /* makes the anon_vma */
+        ret = ksm_sys->remap_onto(shadow, bytes, region->addr);
+    }
+    if (ret) {
+        ksm_sys->unmap(shadow, all);
+        return ret;
+    }
+    region->shadow = shadow;
+    return 0;
+}
+
+static void free_tables(KsmRegion *region)
+{
+    unmap_table(region->state, region->pages);
+    unmap_table(region->wait, region->pages);
+    unmap_table(region->slot, (gsize)region->pages * sizeof(guint32));
+    g_free(region->name);
+    g_free(region);
+}
+
+KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
+                       guint64 bytes, KsmRegionFlags flags, GError **errp)
+{
+    KsmRegion *region = g_new0(KsmRegion, 1);
+    int ret;
+
+    region->engine = engine;
+    region->name = g_strdup(name);
+    region->addr = addr;
+    region->pages = (guint32)(bytes / KSM_PAGE_BYTES);
+    region->flags = flags;
+    region->mappings = 1;
+    region->counts[KSM_PAGE_UNTOUCHED] = region->pages;
+    region->state = map_table(region->pages);
+    region->wait = map_table(region->pages);
+    region->slot = map_table((gsize)region->pages * sizeof(guint32));
+    if (!region->state || !region->wait || !region->slot) {
+        ret = -ENOMEM;
+    } else if (flags & KSM_REGION_FRESH) {
+        ret = make_shadow(region);
+    } else {
+        ret = advise_range(region, addr, bytes);
+    }
+    if (ret) {
+        ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
+                            "Could not prepare memory '%s' (%" G_GUINT64_FORMAT
+                            " MiB) for sharing", name, bytes >> 20);
+        free_tables(region);
+        return NULL;
+    }
+    ksm_ram_unsettle(region, 0, region->pages);
+    return region;
+}
+
+gboolean ksm_ram_free(KsmRegion *region)
+{
+    gsize bytes = (gsize)region->pages * KSM_PAGE_BYTES;
+    int ret = ksm_sys->map(region->addr, bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+                           MAP_NORESERVE, -1, 0, NULL);
+
+    if (region->shadow) {
+        ksm_sys->unmap(region->shadow, bytes + KSM_PAGE_BYTES);
+    }
+    free_tables(region);
+    return ret == 0;
+}
+
+void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state)
+{
+    guint8 word = region->state[page];
+
+    region->counts[ksm_page_state(word)]--;
+    region->counts[state]++;
+    region->state[page] = (guint8)
+        ((word & ~(KSM_PAGE_STATE_MASK | KSM_PAGE_LOST)) | state);
+}
+
+static void set_level(KsmRegion *region, guint32 page, guint level)
+{
+    region->state[page] = (guint8)
+        ((region->state[page] & (KSM_PAGE_STATE_MASK | KSM_PAGE_LOST)) |
+         level << KSM_PAGE_LEVEL_SHIFT);
+}
+
+static guint level_up(KsmRegion *region, guint32 page)
+{
+    guint level = MIN(ksm_page_level(region->state[page]) + 1,
+                      KSM_PAGE_MAX_LEVEL);
+
+    set_level(region, page, level);
+    return level;
+}
+
+/*
+ * Rounds that a page had rest before it was written; the stamp wraps at 256,
+ * so that a page written after 256 quiet rounds may be taken for a hot one
+ * once: it then waits a few rounds longer.
+ */
+#define KSM_SOON_ROUNDS 8u
+
+void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round)
+{
+    guint8 rested = (guint8)(round - region->wait[page]);
+    guint level = ksm_page_level(region->state[page]);
+
+    if (ksm_page_state(region->state[page]) == KSM_PAGE_PRIVATE ||
+        ksm_page_state(region->state[page]) == KSM_PAGE_EXCLUDED) {
+        /* not yet looked at: stay at the level */
+    } else if (rested < KSM_SOON_ROUNDS) {
+        level = level_up(region, page);
+    } else if (level > 0) {
+        set_level(region, page, level - 1);
+        level--;
+    }
+    /* 2: this round's sweep takes one off, the next one finds it calm. */
+    region->wait[page] = (guint8)(1 + (1u << level));
+}
+
+void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state)
+{
+    guint level = level_up(region, page);
+
+    ksm_ram_set_state(region, page, state);
+    region->wait[page] = (guint8)(1 + (1u << level));
+}
+
+void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end)
+{
+    if (!region->unsettled) {
+        region->unsettled = TRUE;
+        region->unsettled_first = first;
+        region->unsettled_end = end;
+        return;
+    }
+    region->unsettled_first = MIN(region->unsettled_first, first);
+    region->unsettled_end = MAX(region->unsettled_end, end);
+}
+
+guint64 ksm_ram_metadata_bytes(const KsmRegion *region)
+{
+    return sizeof(*region) + (guint64)region->pages * (2 + sizeof(guint32));
+}

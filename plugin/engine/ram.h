@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * ram.h: the guest RAM map: regions, their shadow and their pages' states.
+ */
+#ifndef KSM_RAM_H
+#define KSM_RAM_H
+
+#include "guest-ksm.h"
+#include "page-state.h"
+
+/*
+ * A range of guest RAM.  Written by the engine's scanner thread, or by others
+ * under the engine's work lock.
+ */
+struct KsmRegion {
+    KsmEngine *engine;
+    char *name;
+    guint8 *addr;
+    guint8 *shadow;             /* same size, one page more; NULL: none */
+    guint32 pages;
+    guint32 base;               /* session-wide number of its first page */
+    KsmRegionFlags flags;
+    gboolean unsettled;         /* parts lack registration or advice */
+    guint32 unsettled_first;    /* the pages concerned */
+    guint32 unsettled_end;
+    guint64 mappings;           /* that the region's pages need, see runs.h */
+    guint64 store_mappings;     /* those of them that are of a store */
+    guint8 *state;              /* page-state.h, `pages` of them */
+    guint8 *wait;
+    guint32 *slot;              /* where shared and broken */
+    guint64 counts[KSM_PAGE_STATES];
+};
+
+/*
+ * Makes the bookkeeping of a range, advises the kernel about it and, for
+ * KSM_REGION_FRESH, gives it a shadow.  Nothing is registered yet.
+ */
+KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
+                       guint64 bytes, KsmRegionFlags flags, GError **errp);
+
+/*
+ * Replaces the range by empty anonymous memory, so that no slot is mapped any
+ * more, and frees the bookkeeping.  Returns FALSE when the kernel would not
+ * map: then slots may still be mapped, and must stay bound.
+ */
+gboolean ksm_ram_free(KsmRegion *region);
+
+static inline guint8 *ksm_ram_address(KsmRegion *region, guint32 page)
+{
+    return region->addr + (gsize)page * KSM_PAGE_BYTES;
+}
+
+/* Enters a state; keeps LOST clear, the level, and the counts. */
+void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state);
+
+/* The page was found written: the consequences for its back-off. */
+void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round);
+
+/* Makes the page private or excluded for some rounds, one level up. */
+void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state);
+
+/* Notes that [first, end) wants registration and advice again. */
+void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end);
+
+/* Bytes of bookkeeping. */
+guint64 ksm_ram_metadata_bytes(const KsmRegion *region);
+
+/* The advice that every mapping of the region must have; 0 or -errno. */
+int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end);
+
+#endif /* KSM_RAM_H */

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * round.c: one round: what was written, what is calm, who else has it, merge.
+ *
+ *   1. the tracker tells the pages written; listings of written candidates are
+ *      withdrawn;
+ *   2. pages that have been unwritten for their number of rounds are calm:
+ *      zeros are given back at once, the others fingerprinted and looked up;
+ *   3. of the answers, pages to publish are published (publish.c), and all
+ *      pages with a slot are merged, longest runs first (merge.c);
+ *   4. hints of the broker (listed pages that have got a slot) likewise;
+ *   5. bindings that came to nothing are released.
+ * After the first pass the work is proportional to what was written: one byte
+ * per page is looked at, and that only in regions with pages that wait.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "round.h"
+
+#include <string.h>
+
+#include "budget.h"
+#include "fingerprint.h"
+#include "merge.h"
+#include "pace.h"
+#include "publish.h"
+#include "sys.h"
+
+/* Calm pages taken together, so that runs are found whole: 128 MiB. */
+#define KSM_CHUNK_PAGES     32768u
+/* Pages between two looks at the clock. */
+#define KSM_REST_PAGES      256u
+
+static void written(KsmRegion *region, guint32 first, guint32 end,
+                    void *opaque)
+{
+    KsmEngine *engine = opaque;
+    guint32 page;
+
+    for (page = first; page < end; page++) {
+        KsmPageState state = ksm_page_state(region->state[page]);
+
+        switch (state) {
+        case KSM_PAGE_BROKEN:
+            continue;
+        case KSM_PAGE_SHARED:
+            engine->counters.breaks++;
+            /* LOST stays: it tells that no reference lies beneath. */
+            if (region->state[page] & KSM_PAGE_LOST) {
+                ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
+                region->state[page] |= KSM_PAGE_LOST;
+            } else {
+                ksm_ram_note_written(region, page, engine->round);
+                ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
+            }
+            continue;
+        case KSM_PAGE_CANDIDATE:
+            ksm_ranges_add(engine->withdrawn, region->base + page);
+            break;
+        case KSM_PAGE_ZERO:
+            engine->counters.breaks++;
+            break;
+        case KSM_PAGE_UNTOUCHED:
+            /* Nothing to hold against it: it was never looked at. */
+            region->wait[page] = (guint8)(engine->round - 128);
+            break;
+        case KSM_PAGE_PRIVATE:
+        case KSM_PAGE_EXCLUDED:
+        case KSM_PAGE_STATES:
+            break;
+        }
+        ksm_ram_note_written(region, page, engine->round);
+        ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+    }
+}
+
+/* Sends an array of ranges in batches, and empties it. */
+static gboolean send_ranges(KsmEngine *engine, GArray *ranges,
+                            KsmMsgType type)
+{
+    guint32 sent = 0;
+
+    while (sent < ranges->len &&
+           ksm_broker_client_connected(&engine->broker)) {
+        guint32 n = MIN(ranges->len - sent, KSM_BATCH_RANGES);
+
+        memcpy(ksm_broker_client_items(&engine->broker),
+               &g_array_index(ranges, KsmRange, sent), n * sizeof(KsmRange));
+        if (!ksm_broker_client_call(&engine->broker, type, n, NULL)) {
+            return FALSE;
+        }
+        sent += n;
+    }
+    g_array_set_size(ranges, 0);
+    return ksm_broker_client_connected(&engine->broker);
+}
+
+gboolean ksm_round_send_released(KsmEngine *engine)
+{
+    return send_ranges(engine, engine->withdrawn, KSM_MSG_WITHDRAW) &&
+           send_ranges(engine, engine->released, KSM_MSG_RELEASE);
+}
+
+static gboolean track(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        if (ksm_tracker_settle(&engine->tracker, region) ||
+            ksm_tracker_scan(&engine->tracker, region, written, engine)) {
+            engine->counters.refused_error++;
+        }
+        ksm_pace_rest(engine);
+    }
+    return ksm_round_send_released(engine);
+}
+
+/* Files the answers to LOOKUP of `count` items. */
+static void file_answers(KsmEngine *engine, const KsmLookup *items,
+                         const KsmAnswer *answers, guint32 count)
+{
+    guint32 i;
+
+    for (i = 0; i < count; i++) {
+        KsmRegion *region = ksm_engine_find_region(engine, items[i].page);
+        guint32 page = items[i].page - region->base;
+        KsmMatch match = { .page = items[i].page, .slot = answers[i].slot };
+        KsmPublishable publishable = {
+            .page = items[i].page, .fingerprint = items[i].fingerprint,
+        };
+
+        switch ((KsmAnswerKind)answers[i].kind) {
+        case KSM_ANSWER_LISTED:
+            ksm_ram_set_state(region, page, KSM_PAGE_CANDIDATE);
+            region->wait[page] = engine->round;
+            break;
+        case KSM_ANSWER_SLOT:
+            g_array_append_val(engine->matches, match);
+            break;
+        case KSM_ANSWER_PUBLISH:
+            g_array_append_val(engine->publishable, publishable);
+            break;
+        case KSM_ANSWER_REFUSED:
+        default:
+            ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
+            break;
+        }
+    }
+}
+
+gboolean ksm_round_look_up(KsmEngine *engine, const KsmLookup *items,
+                           guint32 count)
+{
+    const KsmAnswer *answers;
+    guint32 replied;
+
+    if (!count) {
+        return TRUE;
+    }
+    memcpy(ksm_broker_client_items(&engine->broker), items,
+           count * sizeof(KsmLookup));
+    if (!ksm_broker_client_call(&engine->broker, KSM_MSG_LOOKUP, count,
+                                &replied)) {
+        return FALSE;
+    }
+    engine->counters.lookups += count;
+    answers = ksm_broker_client_reply(&engine->broker);
+    file_answers(engine, items, answers, replied);
+    return TRUE;
+}
+
+/* Zero pages found in a row; they need nobody's answer. */
+typedef struct KsmZeroRun {
+    KsmRegion *region;
+    guint32 first;
+    guint32 count;
+} KsmZeroRun;
+
+static void flush_zeros(KsmEngine *engine, KsmZeroRun *run)
+{
+    if (run->count) {
+        ksm_merge_zeros(engine, run->region, run->first, run->count);
+        run->count = 0;
+    }
+}
+
+static void add_zero(KsmEngine *engine, KsmZeroRun *run, KsmRegion *region,
+                     guint32 page)
+{
+    if (run->count == KSM_WINDOW_PAGES || run->region != region ||
+        run->first + run->count != page) {
+        flush_zeros(engine, run);
+        run->region = region;
+        run->first = page;
+    }
+    run->count++;
+}
+
+/*
+ * Fingerprints the calm pages [*next, ...) until `items` is full; returns the
+ * number of items.
+ */
+static guint32 fingerprint_some(KsmEngine *engine, guint *next,
+                                KsmLookup *items, KsmZeroRun *zeros)
+{
+    guint32 count = 0;
+
+    while (*next < engine->calm->len && count < KSM_BATCH_LOOKUPS &&
+           !ksm_pace_interrupted(engine)) {
+        guint32 number = g_array_index(engine->calm, guint32, (*next)++);
+        KsmRegion *region = ksm_engine_find_region(engine, number);
+        const guint8 *content = ksm_ram_address(region, number - region->base);
+
+        engine->counters.fingerprints++;
+        if (ksm_fingerprint_is_zero(content)) {
+            add_zero(engine, zeros, region, number - region->base);
+        } else {
+            items[count] = (KsmLookup) {
+                .fingerprint = ksm_fingerprint_page(content), .page = number,
+            };
+            count++;
+        }
+        if (engine->counters.fingerprints % KSM_REST_PAGES == 0) {
+            ksm_pace_rest(engine);
+        }
+    }
+    flush_zeros(engine, zeros);
+    return count;
+}
+
+/* Looks the collected calm pages up, publishes, merges. */
+static gboolean process_calm(KsmEngine *engine)
+{
+    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_BATCH_LOOKUPS);
+    KsmZeroRun zeros = { 0 };
+    gboolean ok = TRUE;
+    guint next = 0;
+
+    while (ok && next < engine->calm->len && !ksm_pace_interrupted(engine)) {
+        guint32 count = fingerprint_some(engine, &next, items, &zeros);
+
+        ok = ksm_round_look_up(engine, items, count);
+    }
+    g_array_set_size(engine->calm, 0);
+    ksm_merge_settle(engine);
+    ok = ok && ksm_publish_all(engine);
+    g_array_set_size(engine->publishable, 0);
+    if (!ok) {
+        /* Lost with the connection, or kept by the process's session. */
+        g_array_set_size(engine->matches, 0);
+        return FALSE;
+    }
+    ksm_merge_matches(engine);
+    return ksm_round_send_released(engine);
+}
+
+/* Whether the page's time has come; counts its rest down otherwise. */
+static inline gboolean is_calm(KsmRegion *region, guint32 page)
+{
+    KsmPageState state = ksm_page_state(region->state[page]);
+
+    if (state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) {
+        return FALSE;
+    }
+    if (region->wait[page] > 1) {
+        region->wait[page]--;
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean sweep_region(KsmEngine *engine, KsmRegion *region,
+                             gboolean *found)
+{
+    guint32 page;
+
+    if (!region->counts[KSM_PAGE_PRIVATE] &&
+        !region->counts[KSM_PAGE_EXCLUDED]) {
+        return TRUE;
+    }
+    for (page = 0; page < region->pages; page++) {
+        if (is_calm(region, page)) {
+            guint32 number = region->base + page;
+
+            *found = TRUE;
+            g_array_append_val(engine->calm, number);
+            if (engine->calm->len == KSM_CHUNK_PAGES &&
+                !process_calm(engine)) {
+                return FALSE;
+            }
+        }
+        if (page % 4096 == 0 && ksm_pace_interrupted(engine)) {
+            break;
+        }
+    }
+    return !engine->calm->len || process_calm(engine);
+}
+
+/* Listed pages that have got a slot meanwhile. */
+static gboolean take_hints(KsmEngine *engine, gboolean *found)
+{
+    guint32 count;
+
+    do {
+        const KsmHint *hints;
+        guint32 i;
+
+        if (!ksm_broker_client_call(&engine->broker, KSM_MSG_HINTS, 0,
+                                    &count)) {
+            return FALSE;
+        }
+        hints = ksm_broker_client_reply(&engine->broker);
+        for (i = 0; i < count; i++) {
+            KsmMatch match = { .page = hints[i].page, .slot = hints[i].slot };
+
+            g_array_append_val(engine->matches, match);
+        }
+        engine->counters.hints += count;
+        *found = *found || count;
+    } while (count == KSM_BATCH_HINTS && !ksm_pace_interrupted(engine) &&
+             engine->matches->len < KSM_CHUNK_PAGES);
+    ksm_merge_matches(engine);
+    return ksm_round_send_released(engine);
+}
+
+static gboolean exchange_stats(KsmEngine *engine)
+{
+    KsmMsgGroup group;
+    KsmMsgStats msg = { .mappings = ksm_budget_used(engine),
+                        .cpu_ns = ksm_sys_thread_cpu_ns() };
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        msg.pages_total += region->pages;
+        msg.pages_volatile += region->counts[KSM_PAGE_PRIVATE];
+        msg.pages_unshared += region->counts[KSM_PAGE_CANDIDATE];
+        msg.pages_sharing += region->counts[KSM_PAGE_SHARED];
+        msg.zero_pages += region->counts[KSM_PAGE_ZERO];
+        msg.pages_broken += region->counts[KSM_PAGE_BROKEN];
+        msg.pages_excluded += region->counts[KSM_PAGE_EXCLUDED];
+    }
+    if (!ksm_broker_client_stats(&engine->broker, &msg, &group)) {
+        return FALSE;
+    }
+    engine->counters.group_pages_shared = group.pages_shared;
+    engine->counters.group_pages_sharing = group.pages_sharing;
+    engine->counters.group_pages_unshared = group.pages_unshared;
+    return TRUE;
+}
+
+void ksm_round_forget_candidates(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint32 page;
+
+        for (page = 0; page < region->pages; page++) {
+            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
+                ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+                region->wait[page] = 1;
+            }
+        }
+    }
+}
+
+gboolean ksm_round_run(KsmEngine *engine)
+{
+    guint64 start_ns = ksm_sys_now_ns();
+    gboolean found = FALSE, ok;
+    guint i;
+
+    engine->round = (guint8)engine->counters.full_scans;
+    engine->budget = ksm_budget_compute(engine);
+    ok = track(engine);
+    for (i = 0; ok && i < engine->regions->len; i++) {
+        ok = sweep_region(engine, g_ptr_array_index(engine->regions, i),
+                          &found);
+    }
+    ok = ok && take_hints(engine, &found) && exchange_stats(engine);
+    engine->counters.full_scans++;
+    engine->counters.round_ns = ksm_sys_now_ns() - start_ns;
+    return found && ok;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * round.h: one round over all regions.
+ */
+#ifndef KSM_ROUND_H
+#define KSM_ROUND_H
+
+#include "engine-private.h"
+
+/*
+ * Runs a round; ends early when interrupted or when the broker is lost.
+ * TRUE when it found something to do.
+ */
+gboolean ksm_round_run(KsmEngine *engine);
+
+/* Candidates go back to private, to be looked up anew (another broker). */
+void ksm_round_forget_candidates(KsmEngine *engine);
+
+/* Withdraws and releases what has gathered; FALSE: the broker is lost. */
+gboolean ksm_round_send_released(KsmEngine *engine);
+
+#endif /* KSM_ROUND_H */

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * scanner.c: the thread: one turn after the other, and the sleep between.
+ *
+ * A turn runs a round, or undoes what is shared (`unmerge`), or only keeps the
+ * connection up (`pause`), or stands aside: while something needs memory that
+ * does not move, tracking is off and nothing is touched.
+ *
+ * When a round finds nothing, the next one comes later, by half as much again
+ * and up to four intervals; when it finds something, after one interval.
+ */
+#include "scanner.h"
+
+#include "connection.h"
+#include "giveback.h"
+#include "merge.h"
+#include "pace.h"
+#include "round.h"
+
+#define KSM_PARKED_MS       1000u
+
+void ksm_scanner_detach(KsmEngine *engine)
+{
+    guint i;
+
+    if (engine->detached) {
+        return;
+    }
+    for (i = 0; i < engine->regions->len; i++) {
+        ksm_tracker_detach(&engine->tracker,
+                           g_ptr_array_index(engine->regions, i));
+    }
+    engine->detached = TRUE;
+}
+
+/* A reason to leave the memory alone, or NULL. */
+static const char *reason_to_stand_aside(KsmEngine *engine)
+{
+    const char *reason = NULL;
+
+    if (engine->suspended) {
+        reason = engine->suspend_reason;
+    } else if (engine->stand_aside) {
+        reason = engine->stand_aside(engine->opaque);
+    }
+    return reason;
+}
+
+static void unmerge(KsmEngine *engine)
+{
+    gboolean all = TRUE;
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        all = ksm_giveback_region(engine,
+                                  g_ptr_array_index(engine->regions, i)) &&
+              all;
+    }
+    ksm_round_send_released(engine);
+    engine->unmerged = all;
+}
+
+static guint64 idle_interval_ms(KsmEngine *engine, gboolean found)
+{
+    guint64 ms = g_atomic_int_get(&engine->scan_interval_ms);
+    guint i;
+
+    engine->idle_rounds = found ? 0 : MIN(engine->idle_rounds + 1, 16);
+    for (i = 4; i < engine->idle_rounds && i < 8; i++) {
+        ms += ms / 2;
+    }
+    return MIN(ms, 4 * (guint64)g_atomic_int_get(&engine->scan_interval_ms));
+}
+
+/* One turn under the work lock; returns how long to sleep after it. */
+static guint64 turn(KsmEngine *engine, gboolean asked)
+{
+    KsmRunMode run = g_atomic_int_get(&engine->run);
+
+    engine->standing_aside = reason_to_stand_aside(engine);
+    if (engine->standing_aside) {
+        ksm_scanner_detach(engine);
+        return g_atomic_int_get(&engine->scan_interval_ms);
+    }
+    engine->detached = FALSE;
+    ksm_pace_begin(engine, asked);
+    if (run == KSM_RUN_UNMERGE && !engine->unmerged) {
+        unmerge(engine);
+        return engine->unmerged ? KSM_PARKED_MS :
+               (guint)g_atomic_int_get(&engine->scan_interval_ms);
+    }
+    if (!ksm_connection_keep(engine)) {
+        return ksm_connection_retry_ms(engine);
+    }
+    if (run == KSM_RUN_RUN || asked) {
+        engine->unmerged = FALSE;
+        return idle_interval_ms(engine, ksm_round_run(engine));
+    }
+    return KSM_PARKED_MS;
+}
+
+static guint requested(KsmEngine *engine, gboolean *stop)
+{
+    guint rounds;
+
+    g_mutex_lock(&engine->sleep_lock);
+    rounds = engine->rounds_requested;
+    *stop = engine->stop;
+    g_mutex_unlock(&engine->sleep_lock);
+    return rounds;
+}
+
+static void report_done(KsmEngine *engine, guint rounds)
+{
+    g_mutex_lock(&engine->sleep_lock);
+    engine->rounds_done = rounds;
+    g_cond_broadcast(&engine->sleep_cond);
+    g_mutex_unlock(&engine->sleep_lock);
+}
+
+gpointer ksm_scanner_thread(gpointer data)
+{
+    KsmEngine *engine = data;
+    gboolean stop = FALSE;
+
+    for (;;) {
+        guint rounds = requested(engine, &stop);
+        guint64 ms;
+
+        if (stop) {
+            break;
+        }
+        g_mutex_lock(&engine->work_lock);
+        ms = turn(engine, rounds != engine->rounds_done);
+        ksm_stats_publish(engine);
+        g_mutex_unlock(&engine->work_lock);
+        report_done(engine, rounds);
+        while (ksm_pace_interrupted(engine)) {
+            g_usleep(50);       /* let those go first who waited */
+        }
+        ksm_pace_sleep(engine, ms);
+    }
+    return NULL;
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * stats.c: the snapshot that others see.
+ *
+ * The scanner counts in plain variables and copies them here at the end of a
+ * turn and at rests, so that a reader never waits for it, and it never waits
+ * in a window.
+ */
+#include "engine-private.h"
+
+#include <string.h>
+
+#include "sys.h"
+
+static void add_region(KsmStats *s, const KsmRegion *region)
+{
+    s->pages_total += region->pages;
+    s->pages_untouched += region->counts[KSM_PAGE_UNTOUCHED];
+    s->pages_volatile += region->counts[KSM_PAGE_PRIVATE];
+    s->pages_unshared += region->counts[KSM_PAGE_CANDIDATE];
+    s->pages_sharing += region->counts[KSM_PAGE_SHARED];
+    s->zero_pages += region->counts[KSM_PAGE_ZERO];
+    s->pages_broken += region->counts[KSM_PAGE_BROKEN];
+    s->pages_excluded += region->counts[KSM_PAGE_EXCLUDED];
+    s->mappings += region->mappings;
+    s->runs += region->store_mappings;
+    s->metadata_bytes += ksm_ram_metadata_bytes(region);
+}
+
+static void add_quarantine(KsmStats *s, const KsmQuarantine *q)
+{
+    s->windows = q->windows;
+    s->window_ns_total = q->window_ns_total;
+    s->window_ns_max = q->window_ns_max;
+    memcpy(s->window_us_histogram, q->window_us_histogram,
+           sizeof(s->window_us_histogram));
+}
+
+void ksm_stats_publish(KsmEngine *engine)
+{
+    KsmStats s = engine->counters;
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        add_region(&s, g_ptr_array_index(engine->regions, i));
+    }
+    add_quarantine(&s, &engine->quarantine);
+    s.max_mappings = engine->budget;
+    s.cpu_ns = engine->counters.cpu_ns;
+    if (engine->thread == g_thread_self()) {
+        s.cpu_ns = engine->counters.cpu_ns = ksm_sys_thread_cpu_ns();
+    }
+    s.stand_aside = engine->standing_aside;
+    s.broker = ksm_broker_client_connected(&engine->broker) ?
+               KSM_BROKER_CONNECTED :
+               engine->was_connected ? KSM_BROKER_LOST : KSM_BROKER_NONE;
+    if (s.broker != KSM_BROKER_CONNECTED) {
+        s.group_pages_shared = s.group_pages_sharing = 0;
+        s.group_pages_unshared = 0;
+    }
+    g_mutex_lock(&engine->stats_lock);
+    engine->published = s;
+    g_mutex_unlock(&engine->stats_lock);
+}
+
+void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats)
+{
+    g_mutex_lock(&engine->stats_lock);
+    *stats = engine->published;
+    g_mutex_unlock(&engine->stats_lock);
+    stats->run = g_atomic_int_get(&engine->run);
+    stats->scan_interval_ms = g_atomic_int_get(&engine->scan_interval_ms);
+}

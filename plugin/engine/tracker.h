@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * tracker.h: which pages were written since the last look.
+ */
+#ifndef KSM_TRACKER_H
+#define KSM_TRACKER_H
+
+#include "ram.h"
+
+typedef struct KsmTracker {
+    int uffd;                   /* also the quarantine's */
+    int pagemap;
+    struct page_region *ranges; /* KSM_TRACKER_RANGES of them */
+} KsmTracker;
+
+/* Pages [first, end) of the region have been written. */
+typedef void (*KsmWrittenFunc)(KsmRegion *region, guint32 first, guint32 end,
+                               void *opaque);
+
+/* Opens userfaultfd and pagemap; the message names the remedy. */
+gboolean ksm_tracker_open(KsmTracker *tracker, GError **errp);
+void ksm_tracker_close(KsmTracker *tracker);
+
+/*
+ * Registers and advises what is unsettled in the region.  0 or -errno; then
+ * the rest stays unsettled: its pages are not looked at until it succeeds.
+ */
+int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region);
+
+/* Takes every registration off the region, which is unsettled after it. */
+int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region);
+
+/* Reports and re-arms what was written since the last call.  0 or -errno. */
+int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
+                     KsmWrittenFunc func, void *opaque);
+
+/*
+ * Whether pages [first, first + count) all are present and of the store's file,
+ * i.e. none was made private by a copy-on-write.  Meaningful while no write
+ * can go on.
+ */
+gboolean ksm_tracker_all_file(KsmTracker *tracker, KsmRegion *region,
+                              guint32 first, guint32 count);
+
+#endif /* KSM_TRACKER_H */

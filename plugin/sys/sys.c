@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * sys.c: the real system calls behind sys.h.
+ */
+#include "sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+static int sys_uffd_open(int *fd)
+{
+    int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    int err = ENOENT;
+
+    if (dev >= 0) {
+        *fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+        err = errno;
+        close(dev);
+        if (*fd >= 0) {
+            return 0;
+        }
+    }
+    /* No UFFD_USER_MODE_ONLY: accesses by KVM and read(2) must wait too. */
+    *fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+    if (*fd >= 0) {
+        return 0;
+    }
+    return errno == EPERM || dev < 0 ? -errno : -err;
+}
+
+static int sys_uffd_api(int fd, uint64_t features)
+{
+    struct uffdio_api api = { .api = UFFD_API, .features = features };
+
+    return ioctl(fd, UFFDIO_API, &api) ? -errno : 0;
+}
+
+static int sys_uffd_register(int fd, void *addr, size_t bytes, uint64_t mode)
+{
+    struct uffdio_register reg = {
+        .range = { .start = (uintptr_t)addr, .len = bytes },
+        .mode = mode,
+    };
+
+    return ioctl(fd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+static int sys_uffd_unregister(int fd, void *addr, size_t bytes)
+{
+    struct uffdio_range range = { .start = (uintptr_t)addr, .len = bytes };
+
+    return ioctl(fd, UFFDIO_UNREGISTER, &range) ? -errno : 0;
+}
+
+static int sys_uffd_protect(int fd, void *addr, size_t bytes, bool protect)
+{
+    struct uffdio_writeprotect wp = {
+        .range = { .start = (uintptr_t)addr, .len = bytes },
+        .mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
+    };
+
+    return ioctl(fd, UFFDIO_WRITEPROTECT, &wp) ? -errno : 0;
+}
+
+static int sys_uffd_move(int fd, void *dst, void *src, size_t bytes,
+                         size_t *moved)
+{
+    struct uffdio_move move = {
+        .dst = (uintptr_t)dst,
+        .src = (uintptr_t)src,
+        .len = bytes,
+        .mode = UFFDIO_MOVE_MODE_DONTWAKE,
+    };
+    int ret = ioctl(fd, UFFDIO_MOVE, &move) ? -errno : 0;
+
+    *moved = move.move > 0 ? (size_t)move.move : 0;
+    return ret;
+}
+
+static int sys_uffd_wake(int fd, void *addr, size_t bytes)
+{
+    struct uffdio_range range = { .start = (uintptr_t)addr, .len = bytes };
+
+    return ioctl(fd, UFFDIO_WAKE, &range) ? -errno : 0;
+}
+
+static int sys_pagemap_open(int *fd)
+{
+    *fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    return *fd < 0 ? -errno : 0;
+}
+
+static int sys_pagemap_scan(int fd, struct pm_scan_arg *arg)
+{
+    int n = ioctl(fd, PAGEMAP_SCAN, arg);
+
+    return n < 0 ? -errno : n;
+}
+
+static int sys_map(void *addr, size_t bytes, int prot, int flags, int fd,
+                   uint64_t offset, void **mapped)
+{
+    void *p = mmap(addr, bytes, prot, flags, fd, (off_t)offset);
+
+    if (p == MAP_FAILED) {
+        return -errno;
+    }
+    if (mapped) {
+        *mapped = p;
+    }
+    return 0;
+}
+
+static int sys_unmap(void *addr, size_t bytes)
+{
+    return munmap(addr, bytes) ? -errno : 0;
+}
+
+static int sys_remap_onto(void *src, size_t bytes, void *dst)
+{
+    void *p = mremap(src, bytes, bytes,
+                     MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, dst);
+
+    return p == MAP_FAILED ? -errno : 0;
+}
+
+static int sys_advise(void *addr, size_t bytes, int advice)
+{
+    return madvise(addr, bytes, advice) ? -errno : 0;
+}
+
+const KsmSys ksm_sys_linux = {
+    .uffd_open = sys_uffd_open,
+    .uffd_api = sys_uffd_api,
+    .uffd_register = sys_uffd_register,
+    .uffd_unregister = sys_uffd_unregister,
+    .uffd_protect = sys_uffd_protect,
+    .uffd_move = sys_uffd_move,
+    .uffd_wake = sys_uffd_wake,
+    .pagemap_open = sys_pagemap_open,
+    .pagemap_scan = sys_pagemap_scan,
+    .map = sys_map,
+    .unmap = sys_unmap,
+    .remap_onto = sys_remap_onto,
+    .advise = sys_advise,
+};
+
+const KsmSys *ksm_sys = &ksm_sys_linux;
+
+static uint64_t clock_ns(clockid_t id)
+{
+    struct timespec ts;
+
+    clock_gettime(id, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+uint64_t ksm_sys_now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
+}
+
+uint64_t ksm_sys_thread_cpu_ns(void)
+{
+    return clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+unsigned ksm_sys_max_map_count(void)
+{
+    unsigned count = 0;
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+
+    if (!f) {
+        return 0;
+    }
+    if (fscanf(f, "%u", &count) != 1) {
+        count = 0;
+    }
+    fclose(f);
+    return count;
+}
+
+unsigned ksm_sys_count_mappings(void)
+{
+    char buf[16384];
+    unsigned lines = 0;
+    ssize_t i, n;
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return 0;
+    }
+    while ((n = read(fd, buf, sizeof(buf))) > 0) {
+        for (i = 0; i < n; i++) {
+            lines += buf[i] == '\n';
+        }
+    }
+    close(fd);
+    return lines;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * sys.h: every raw system call of the engine, behind a table of functions.
+ *
+ * All return 0 (or a count) or -errno, never log and never allocate.  The
+ * table is a variable so that tests can make any call fail at any point; the
+ * engine calls through ksm_sys only.
+ */
+#ifndef KSM_SYS_H
+#define KSM_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "linux-abi.h"
+
+typedef struct KsmSys {
+    /* A full userfaultfd: /dev/userfaultfd first, then the system call. */
+    int (*uffd_open)(int *fd);
+    /* The handshake; fails with -EINVAL when a feature is missing. */
+    int (*uffd_api)(int fd, uint64_t features);
+    int (*uffd_register)(int fd, void *addr, size_t bytes, uint64_t mode);
+    int (*uffd_unregister)(int fd, void *addr, size_t bytes);
+    int (*uffd_protect)(int fd, void *addr, size_t bytes, bool protect);
+    /* *moved: bytes that moved, also when it fails. */
+    int (*uffd_move)(int fd, void *dst, void *src, size_t bytes,
+                     size_t *moved);
+    int (*uffd_wake)(int fd, void *addr, size_t bytes);
+
+    int (*pagemap_open)(int *fd);
+    /* Number of regions filled in, or -errno; arg->walk_end is set. */
+    int (*pagemap_scan)(int fd, struct pm_scan_arg *arg);
+
+    int (*map)(void *addr, size_t bytes, int prot, int flags, int fd,
+               uint64_t offset, void **mapped);
+    int (*unmap)(void *addr, size_t bytes);
+    /* Moves the page tables of src onto dst; src stays mapped, empty. */
+    int (*remap_onto)(void *src, size_t bytes, void *dst);
+    int (*advise)(void *addr, size_t bytes, int advice);
+} KsmSys;
+
+/* The real calls. */
+extern const KsmSys ksm_sys_linux;
+
+/* What the engine calls; ksm_sys_linux unless a test changed it. */
+extern const KsmSys *ksm_sys;
+
+/* Nanoseconds of CLOCK_MONOTONIC. */
+uint64_t ksm_sys_now_ns(void);
+
+/* CPU time of the calling thread, nanoseconds. */
+uint64_t ksm_sys_thread_cpu_ns(void);
+
+/* vm.max_map_count, or 0 when it cannot be read. */
+unsigned ksm_sys_max_map_count(void);
+
+/* Mappings of this process now, or 0 when they cannot be counted. */
+unsigned ksm_sys_count_mappings(void);
+
+#endif /* KSM_SYS_H */
