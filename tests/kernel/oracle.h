@@ -8,6 +8,7 @@
  *   oracle-pages   the version table: what each page holds, who may write it
  *   oracle-io      pages written by the kernel: read(2), O_DIRECT, io_uring
  *   oracle-client  the client: engine, threads, figures, final check
+ *   oracle-run     the parent's side: broker, clients, killing either
  *   oracle-chaos   what a client does to its own engine at random
  *
  * A page of the region is constant, or owned by one writer thread, or a page

@@ -32,9 +32,9 @@ static const BadOption bad_options[] = {
     { "empty-group", "", NULL, 10, 1000, "group" },
     { "group-of-64", "0123456789012345678901234567890123456789"
       "012345678901234567890123", NULL, 10, 1000, "63" },
-    { "group-with-slash", "a/b", NULL, 10, 1000, "A-Za-z0-9" },
-    { "group-with-blank", "a b", NULL, 10, 1000, "A-Za-z0-9" },
-    { "group-not-ascii", "gr\303\274n", NULL, 10, 1000, "A-Za-z0-9" },
+    { "group-with-slash", "a/b", NULL, 10, 1000, "letters" },
+    { "group-with-blank", "a b", NULL, 10, 1000, "letters" },
+    { "group-not-ascii", "gr\303\274n", NULL, 10, 1000, "letters" },
     { "percent-0", "g", NULL, 0, 1000, "100" },
     { "percent-101", "g", NULL, 101, 1000, "100" },
     { "interval-9", "g", NULL, 10, 9, "3600000" },
@@ -125,15 +125,6 @@ static void test_required_broker(void)
     g_assert_nonnull(strstr(error->message, "guest-ksmd"));
 }
 
-static gboolean count_warning(const char *domain, GLogLevelFlags level,
-                              const char *message, gpointer opaque)
-{
-    (void)domain;
-    (void)message;
-    *(guint *)opaque += (level & G_LOG_LEVEL_WARNING) != 0;
-    return FALSE;               /* not fatal */
-}
-
 static gboolean is_connected(gpointer opaque)
 {
     KsmStats stats;
@@ -148,7 +139,6 @@ static void test_late_broker(void)
     g_autoptr(KsmTestBroker) broker = NULL;
     g_autoptr(KsmEngine) engine = NULL;
     g_autoptr(GError) error = NULL;
-    guint warnings = 0;
     double took;
 
     if (!ksm_test_need_uffd()) {
@@ -156,16 +146,15 @@ static void test_late_broker(void)
     }
     broker = ksm_test_broker_new_idle();
     engine = make_engine(broker->socket, FALSE);
-    g_test_log_set_fatal_handler(count_warning, &warnings);
+    g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "*shares nothing*");
     g_assert_true(ksm_engine_start(engine, &error));
     g_assert_no_error(error);
-    g_assert_cmpuint(warnings, >, 0);
+    g_test_assert_expected_messages();
     g_assert_false(is_connected(engine));
     ksm_test_broker_start(broker);
     took = ksm_test_wait(is_connected, engine, 10);
     g_test_message("connected %.2f s after the broker's start", took);
     g_assert_cmpfloat(took, >=, 0);
-    g_test_log_set_fatal_handler(NULL, NULL);
 }
 
 static void assert_refused(KsmEngine *engine, const char *what, void *addr,
