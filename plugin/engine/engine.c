@@ -97,17 +97,22 @@ static gboolean check_options(const KsmOptions *options, GError **errp)
            check_interval(options->scan_interval_ms, errp);
 }
 
-/* A name that fits the wire, cut between characters. */
+/* A name for the wire: short, and printable ASCII only. */
 static char *short_name(const char *name)
 {
-    g_autofree char *valid = g_utf8_make_valid(name ? name : g_get_prgname() ?
-                                               g_get_prgname() : "guest", -1);
-    gsize bytes = MIN(strlen(valid), KSM_NAME_BYTES - 1);
+    char *copy;
+    gsize i;
 
-    while (bytes && !g_utf8_validate(valid, (gssize)bytes, NULL)) {
-        bytes--;
+    if (!name || !*name) {
+        name = g_get_prgname() ? g_get_prgname() : "guest";
     }
-    return g_strndup(valid, bytes);
+    copy = g_strndup(name, KSM_NAME_BYTES - 1);
+    for (i = 0; copy[i]; i++) {
+        if (!g_ascii_isprint(copy[i])) {
+            copy[i] = '?';
+        }
+    }
+    return copy;
 }
 
 static void free_parts(KsmEngine *engine)

@@ -80,7 +80,7 @@ static void test_delta(void)
         guint32 first = g_test_rand_int_range(0, PAGES);
         guint32 count = g_test_rand_int_range(1, MIN(12, PAGES - first + 1));
         guint32 slot = g_test_rand_int_range(0, 4) ?
-            first + 7 : g_test_rand_int_range(0, 1000);
+            first + 7 : (guint32)g_test_rand_int_range(0, 1000);
         gint64 delta;
 
         if (!all_private(region, first, count)) {
