@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * broker.c: everything one broker has, and the turns that its parts get.
+ *
+ * The main loop has three kinds of sources: sockets and pidfds, and at the
+ * same priority the urgent work of groups (taking back what a client that
+ * ended had, freeing slots), one bounded step of one group at a turn; below
+ * them, when nothing else is to do, sweeps of unstable trees.
+ */
+#include "broker.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <poll.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker-error.h"
+#include "connection.h"
+#include "process.h"
+#include "session.h"
+
+#define PAGE_BYTES 4096u
+#define STORE_SPACE_FACTOR 4    /* address space for each slot allowed */
+#define ACCEPTS_AT_ONCE 16
+#define LISTEN_PAUSE_MS 200
+
+void ksm_broker_default_limits(KsmBrokerLimits *limits)
+{
+    guint64 host_pages = (guint64)sysconf(_SC_PHYS_PAGES) *
+        (guint64)sysconf(_SC_PAGESIZE) / PAGE_BYTES;
+
+    *limits = (KsmBrokerLimits) {
+        .max_sessions = 1024,
+        .max_process_sessions = 64,
+        .max_pages = 1ull << 28,
+        .max_total_pages = 8 * host_pages,
+        .max_store_slots = host_pages / 2,
+    };
+}
+
+static void home_free(KsmGroupHome *home)
+{
+    ksm_group_free(home->group);
+    g_free(home->key);
+    g_free(home);
+}
+
+/* A step for a group that nobody is in any more; TRUE while there is more. */
+static gboolean home_drop_step(KsmGroupHome *home)
+{
+    if (ksm_group_drop(home->group)) {
+        return TRUE;
+    }
+    home_free(home);
+    return FALSE;
+}
+
+static gboolean broker_on_work(gpointer data)
+{
+    KsmBroker *broker = data;
+    GList *link = g_queue_pop_head_link(&broker->work);
+    KsmGroupHome *home;
+    gboolean more;
+
+    if (link == NULL) {
+        g_source_unref(broker->work_source);
+        broker->work_source = NULL;
+        return G_SOURCE_REMOVE;
+    }
+    home = link->data;
+    home->in_work = FALSE;
+    more = home->dying ? home_drop_step(home) : ksm_group_work(home->group);
+    if (more && !home->in_work) {
+        home->in_work = TRUE;
+        g_queue_push_tail_link(&broker->work, link);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean broker_on_sweep(gpointer data)
+{
+    KsmBroker *broker = data;
+    GList *link = g_queue_pop_head_link(&broker->sweeps);
+    KsmGroupHome *home;
+
+    if (link == NULL) {
+        g_source_unref(broker->sweep_source);
+        broker->sweep_source = NULL;
+        return G_SOURCE_REMOVE;
+    }
+    home = link->data;
+    home->in_sweep = ksm_group_sweep(home->group);
+    if (home->in_sweep) {
+        g_queue_push_tail_link(&broker->sweeps, link);
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static GSource *idle_source(int priority, GSourceFunc function, gpointer data)
+{
+    GSource *source = g_idle_source_new();
+
+    g_source_set_priority(source, priority);
+    g_source_set_callback(source, function, data, NULL);
+    g_source_attach(source, NULL);
+    return source;
+}
+
+static void home_wake(KsmGroup *group, gpointer opaque)
+{
+    KsmGroupHome *home = opaque;
+    KsmBroker *broker = home->broker;
+
+    (void)group;
+    if (!home->in_work) {
+        home->in_work = TRUE;
+        g_queue_push_tail_link(&broker->work, &home->work_link);
+    }
+    if (!home->in_sweep && !home->dying) {
+        home->in_sweep = TRUE;
+        g_queue_push_tail_link(&broker->sweeps, &home->sweep_link);
+    }
+    if (broker->work_source == NULL) {
+        broker->work_source = idle_source(G_PRIORITY_DEFAULT, broker_on_work,
+                                          broker);
+    }
+    if (broker->sweep_source == NULL) {
+        broker->sweep_source = idle_source(G_PRIORITY_LOW, broker_on_sweep,
+                                           broker);
+    }
+}
+
+KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
+                                   GError **errp)
+{
+    KsmGroupHome *home = g_hash_table_lookup(broker->groups, key);
+    KsmGroup *group;
+
+    if (home != NULL) {
+        return home;
+    }
+    group = ksm_group_new(key, broker->limits.max_store_slots *
+                          STORE_SPACE_FACTOR, ++broker->store_ids,
+                          &broker->budget, errp);
+    if (group == NULL) {
+        return NULL;
+    }
+    home = g_new0(KsmGroupHome, 1);
+    home->broker = broker;
+    home->group = group;
+    home->key = g_strdup(key);
+    home->work_link.data = home;
+    home->sweep_link.data = home;
+    group->wake = home_wake;
+    group->opaque = home;
+    g_hash_table_insert(broker->groups, home->key, home);
+    return home;
+}
+
+void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group)
+{
+    KsmGroupHome *home = group->opaque;
+
+    if (group->member_count > 0 || home->dying) {
+        return;
+    }
+    g_hash_table_remove(broker->groups, home->key);
+    home->dying = TRUE;
+    if (home->in_sweep) {
+        g_queue_unlink(&broker->sweeps, &home->sweep_link);
+        home->in_sweep = FALSE;
+    }
+    home_wake(group, home);
+}
+
+/* A client that connects at this very moment finds a closed socket and tries
+ * again, which starts another broker. */
+static gboolean broker_on_idle(gpointer data)
+{
+    KsmBroker *broker = data;
+    struct pollfd entry = { .fd = broker->listen_fd, .events = POLLIN };
+
+    if (poll(&entry, 1, 0) == 1) {
+        return G_SOURCE_CONTINUE;
+    }
+    broker->idle_timer = 0;
+    ksm_log(KSM_LOG_INFO, "no client for %u s: ends",
+            broker->idle_exit_seconds);
+    broker->idle(broker->opaque);
+    return G_SOURCE_REMOVE;
+}
+
+void ksm_broker_check_idle(KsmBroker *broker)
+{
+    gboolean idle = broker->idle_exit_seconds > 0 &&
+        g_queue_is_empty(&broker->connections) &&
+        g_hash_table_size(broker->processes) == 0 && broker->sessions == 0;
+
+    if (idle && broker->idle_timer == 0) {
+        broker->idle_timer = g_timeout_add_seconds(broker->idle_exit_seconds,
+                                                   broker_on_idle, broker);
+    } else if (!idle && broker->idle_timer != 0) {
+        g_source_remove(broker->idle_timer);
+        broker->idle_timer = 0;
+    }
+}
+
+static void broker_listen(KsmBroker *broker);
+
+static gboolean broker_on_pause_over(gpointer data)
+{
+    KsmBroker *broker = data;
+
+    broker->listen_pause = 0;
+    broker_listen(broker);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean broker_on_connect(gint fd, GIOCondition condition,
+                                  gpointer data)
+{
+    KsmBroker *broker = data;
+    guint i;
+
+    (void)condition;
+    for (i = 0; i < ACCEPTS_AT_ONCE; i++) {
+        int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (client >= 0) {
+            ksm_connection_new(broker, client);
+        } else if (errno == EAGAIN || errno == EINTR ||
+                   errno == ECONNABORTED) {
+            break;
+        } else {
+            ksm_log_limited(&broker->log_limits, KSM_LOG_ERROR,
+                            "accept: %s; tries again in %d ms",
+                            g_strerror(errno), LISTEN_PAUSE_MS);
+            g_source_unref(broker->listen_source);
+            broker->listen_source = NULL;
+            broker->listen_pause = g_timeout_add(LISTEN_PAUSE_MS,
+                                                 broker_on_pause_over, broker);
+            return G_SOURCE_REMOVE;
+        }
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static void broker_listen(KsmBroker *broker)
+{
+    broker->listen_source = g_unix_fd_source_new(broker->listen_fd, G_IO_IN);
+    g_source_set_callback(broker->listen_source,
+                          (GSourceFunc)(void (*)(void))broker_on_connect,
+                          broker, NULL);
+    g_source_attach(broker->listen_source, NULL);
+}
+
+KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
+                          guint idle_exit_seconds,
+                          void (*idle)(gpointer opaque), gpointer opaque)
+{
+    KsmBroker *broker = g_new0(KsmBroker, 1);
+
+    broker->limits = *limits;
+    broker->budget.limit = limits->max_store_slots;
+    broker->groups = g_hash_table_new(g_str_hash, g_str_equal);
+    broker->processes = g_hash_table_new(NULL, NULL);
+    g_queue_init(&broker->connections);
+    g_queue_init(&broker->work);
+    g_queue_init(&broker->sweeps);
+    if (getrandom(&broker->broker_id, 8, 0) != 8) {
+        g_error("getrandom failed");
+    }
+    broker->listen_fd = listen_fd;
+    broker->idle_exit_seconds = idle_exit_seconds;
+    broker->idle = idle;
+    broker->opaque = opaque;
+    broker_listen(broker);
+    ksm_broker_check_idle(broker);
+    return broker;
+}
+
+void ksm_broker_note_full(KsmBroker *broker)
+{
+    gint64 now = g_get_monotonic_time();
+
+    if (broker->full_noted_us == 0 ||
+        now - broker->full_noted_us > 60 * G_USEC_PER_SEC) {
+        broker->full_noted_us = now;
+        ksm_log(KSM_LOG_WARNING, "the stores are full (%" G_GUINT64_FORMAT
+                " pages): content is refused; see --max-store-mib",
+                broker->budget.limit);
+    }
+}
+
+guint64 ksm_broker_memory_bytes(const KsmBroker *broker)
+{
+    GHashTableIter iter;
+    gpointer home;
+    guint64 bytes = sizeof(KsmBroker);
+
+    g_hash_table_iter_init(&iter, broker->groups);
+    while (g_hash_table_iter_next(&iter, NULL, &home)) {
+        bytes += ksm_group_bytes(((KsmGroupHome *)home)->group);
+    }
+    return bytes + broker->sessions * sizeof(KsmSession);
+}
+
+static void log_group(const KsmGroupHome *home)
+{
+    const KsmGroup *group = home->group;
+
+    ksm_log(KSM_LOG_INFO, "group %s: sessions=%u pages_shared=%"
+            G_GUINT64_FORMAT " pages_sharing=%" G_GUINT64_FORMAT
+            " pages_unshared=%" G_GUINT64_FORMAT " listings=%"
+            G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT, home->key,
+            group->member_count, ksm_store_used(group->store), group->bound,
+            group->listed, ksm_fp_tree_count(group->unstable),
+            ksm_group_bytes(group));
+}
+
+void ksm_broker_log_status(const KsmBroker *broker)
+{
+    GHashTableIter iter;
+    gpointer home;
+
+    ksm_log(KSM_LOG_INFO, "status: sessions=%u connections=%u processes=%u "
+            "groups=%u total_pages=%" G_GUINT64_FORMAT " store_pages=%"
+            G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT,
+            broker->sessions, broker->connections.length,
+            g_hash_table_size(broker->processes),
+            g_hash_table_size(broker->groups), broker->total_pages,
+            broker->budget.used, ksm_broker_memory_bytes(broker));
+    g_hash_table_iter_init(&iter, broker->groups);
+    while (g_hash_table_iter_next(&iter, NULL, &home)) {
+        log_group(home);
+    }
+}

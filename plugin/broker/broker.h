@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * broker.h: everything one broker has: groups, processes, connections, and the
+ * limits over all of them.
+ *
+ * One thread, the one that runs the main loop.  Ownership: the broker owns
+ * groups and processes, a process its sessions, a session its member of the
+ * group; a connection belongs to the broker and serves at most one session.
+ */
+#ifndef KSM_BROKER_H
+#define KSM_BROKER_H
+
+#include <glib.h>
+
+#include "group.h"
+#include "log.h"
+#include "store.h"
+
+typedef struct KsmBroker KsmBroker;
+typedef struct KsmProcess KsmProcess;
+typedef struct KsmSession KsmSession;
+typedef struct KsmConnection KsmConnection;
+
+typedef struct KsmBrokerLimits {
+    guint max_sessions;
+    guint max_process_sessions; /* of one process, connections included */
+    guint64 max_pages;          /* of a session */
+    guint64 max_total_pages;    /* of all sessions */
+    guint64 max_store_slots;    /* of all stores */
+} KsmBrokerLimits;
+
+/** A group and its place in the broker's queues of background work. */
+typedef struct KsmGroupHome {
+    KsmBroker *broker;
+    KsmGroup *group;
+    char *key;                  /* "UID:NAME" */
+    GList work_link, sweep_link;
+    gboolean in_work, in_sweep, dying;
+} KsmGroupHome;
+
+struct KsmBroker {
+    KsmBrokerLimits limits;
+    KsmStoreBudget budget;
+    GHashTable *groups;         /* key -> KsmGroupHome */
+    GHashTable *processes;      /* pid -> KsmProcess */
+    GQueue connections;
+    GQueue work;                /* KsmGroupHome, that have urgent work */
+    GQueue sweeps;              /* KsmGroupHome, that may need a sweep */
+    GSource *work_source;       /* while there is something in the queue */
+    GSource *sweep_source;
+    guint sessions;             /* those whose connection has gone too */
+    guint64 total_pages;
+    guint64 broker_id;
+    guint64 store_ids;
+    int listen_fd;
+    GSource *listen_source;
+    guint listen_pause;         /* timer, after descriptors ran out */
+    guint idle_exit_seconds;    /* 0: never */
+    guint idle_timer;
+    void (*idle)(gpointer opaque);
+    gpointer opaque;
+    KsmLogBucket log_limits;
+    gint64 full_noted_us;
+};
+
+/** Limits that suit the machine. */
+void ksm_broker_default_limits(KsmBrokerLimits *limits);
+
+/**
+ * Takes over @listen_fd; @idle is called after @idle_exit_seconds idle.  There
+ * is no way to free a broker: its process ends, and the kernel is quicker.
+ */
+KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
+                          guint idle_exit_seconds,
+                          void (*idle)(gpointer opaque), gpointer opaque);
+
+/** The group of that name for that user, made if there is none. */
+KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
+                                   GError **errp);
+
+/** Puts the group away if it has no member. */
+void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group);
+
+/** Starts or stops the timer of idle-exit, as the broker is idle or not. */
+void ksm_broker_check_idle(KsmBroker *broker);
+
+/** The stores are full: logs it, at most once a minute. */
+void ksm_broker_note_full(KsmBroker *broker);
+
+/** Memory for trees, tables and metadata, without stores and bulk memory. */
+guint64 ksm_broker_memory_bytes(const KsmBroker *broker);
+
+void ksm_broker_log_status(const KsmBroker *broker);
+
+#endif /* KSM_BROKER_H */

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * listener.c: the socket the broker listens on, and the lock beside it.
+ *
+ * Whoever holds the lock on SOCKET.lock owns the name SOCKET: only then is a
+ * socket that lies there known to be stale and replaced.  So of two brokers
+ * started at the same moment one serves and the other leaves.  The lock file
+ * stays when the broker ends, as taking it away would open a race; the lock
+ * itself goes with the process, however that ends.
+ */
+#include "listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "broker-error.h"
+
+#define ACTIVATION_FD 3
+#define BACKLOG 128
+
+static KsmListenResult fail(GError **errp, const char *what, const char *path)
+{
+    g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED, "%s %s: %s", what,
+                path, g_strerror(errno));
+    return KSM_LISTEN_FAILED;
+}
+
+gboolean ksm_listener_was_activated(void)
+{
+    const char *pid = g_getenv("LISTEN_PID");
+    const char *fds = g_getenv("LISTEN_FDS");
+
+    return pid != NULL && fds != NULL &&
+        g_ascii_strtoll(pid, NULL, 10) == getpid() &&
+        g_ascii_strtoll(fds, NULL, 10) > 0;
+}
+
+static gboolean option_is(int fd, int option, int wanted)
+{
+    int value = -1;
+    socklen_t length = sizeof(value);
+
+    return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 &&
+        value == wanted;
+}
+
+KsmListenResult ksm_listener_take(KsmListener *listener, GError **errp)
+{
+    const char *fds = g_getenv("LISTEN_FDS");
+
+    *listener = (KsmListener) { ACTIVATION_FD, -1, NULL };
+    if (fds == NULL || g_ascii_strtoll(fds, NULL, 10) != 1) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                    "the service manager passed more than one socket");
+        return KSM_LISTEN_FAILED;
+    }
+    if (!option_is(ACTIVATION_FD, SO_DOMAIN, AF_UNIX) ||
+        !option_is(ACTIVATION_FD, SO_TYPE, SOCK_SEQPACKET) ||
+        !option_is(ACTIVATION_FD, SO_ACCEPTCONN, 1)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                    "descriptor 3 is no listening UNIX socket of sequential "
+                    "packets (ListenSequentialPacket=)");
+        return KSM_LISTEN_FAILED;
+    }
+    g_unsetenv("LISTEN_PID");
+    g_unsetenv("LISTEN_FDS");
+    if (fcntl(ACTIVATION_FD, F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl(ACTIVATION_FD, F_SETFL, O_NONBLOCK) != 0) {
+        return fail(errp, "setting up", "the socket passed");
+    }
+    return KSM_LISTEN_OK;
+}
+
+/* The default path, in a directory that is made when it is missing. */
+static char *default_path(GError **errp)
+{
+    const char *runtime = geteuid() == 0 ? "/run" : g_getenv("XDG_RUNTIME_DIR");
+    g_autofree char *dir = NULL;
+
+    if (runtime == NULL || runtime[0] != '/') {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                    "XDG_RUNTIME_DIR is not set: give a path with --listen");
+        return NULL;
+    }
+    dir = g_build_filename(runtime, "guest-ksm", NULL);
+    if (g_mkdir_with_parents(dir, geteuid() == 0 ? 0755 : 0700) != 0) {
+        fail(errp, "making directory", dir);
+        return NULL;
+    }
+    return g_build_filename(dir, "broker.sock", NULL);
+}
+
+static KsmListenResult take_lock(KsmListener *listener, GError **errp)
+{
+    g_autofree char *path = g_strconcat(listener->path, ".lock", NULL);
+
+    listener->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW,
+                             0600);
+    if (listener->lock_fd < 0) {
+        return fail(errp, "opening", path);
+    }
+    if (flock(listener->lock_fd, LOCK_EX | LOCK_NB) == 0) {
+        return KSM_LISTEN_OK;
+    }
+    return errno == EWOULDBLOCK ? KSM_LISTEN_BUSY
+                                : fail(errp, "locking", path);
+}
+
+/* Takes away what an earlier broker left, but nothing else. */
+static KsmListenResult remove_stale(const char *path, GError **errp)
+{
+    struct stat status;
+
+    if (lstat(path, &status) != 0) {
+        return errno == ENOENT ? KSM_LISTEN_OK : fail(errp, "looking at",
+                                                      path);
+    }
+    if (!S_ISSOCK(status.st_mode)) {
+        errno = EEXIST;
+        return fail(errp, "no socket lies at", path);
+    }
+    return unlink(path) == 0 ? KSM_LISTEN_OK : fail(errp, "removing", path);
+}
+
+static KsmListenResult bind_socket(KsmListener *listener, mode_t mode,
+                                   gid_t group, GError **errp)
+{
+    const char *path = listener->path;
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    mode_t before;
+    int bound;
+
+    strcpy(address.sun_path, path);
+    listener->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
+                          SOCK_NONBLOCK, 0);
+    if (listener->fd < 0) {
+        return fail(errp, "making a socket for", path);
+    }
+    before = umask(0177);
+    bound = bind(listener->fd, (struct sockaddr *)&address, sizeof(address));
+    umask(before);
+    if (bound != 0) {
+        return fail(errp, "binding", path);
+    }
+    if ((group != (gid_t)-1 && chown(path, (uid_t)-1, group) != 0) ||
+        chmod(path, mode) != 0) {
+        return fail(errp, "setting group and mode of", path);
+    }
+    return listen(listener->fd, BACKLOG) == 0
+        ? KSM_LISTEN_OK : fail(errp, "listening on", path);
+}
+
+KsmListenResult ksm_listener_open(KsmListener *listener, const char *path,
+                                  mode_t mode, gid_t group, GError **errp)
+{
+    struct sockaddr_un address;
+    KsmListenResult result;
+
+    *listener = (KsmListener) { -1, -1, NULL };
+    listener->path = path != NULL ? g_strdup(path) : default_path(errp);
+    if (listener->path == NULL) {
+        return KSM_LISTEN_FAILED;
+    }
+    if (strlen(listener->path) >= sizeof(address.sun_path)) {
+        errno = ENAMETOOLONG;
+        return fail(errp, "a socket path has at most 107 bytes:",
+                    listener->path);
+    }
+    result = take_lock(listener, errp);
+    if (result == KSM_LISTEN_OK) {
+        result = remove_stale(listener->path, errp);
+    }
+    if (result == KSM_LISTEN_OK) {
+        result = bind_socket(listener, mode, group, errp);
+    }
+    return result;
+}
+
+void ksm_listener_unlink(KsmListener *listener)
+{
+    if (listener->path != NULL) {
+        unlink(listener->path);
+    }
+}

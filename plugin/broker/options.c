@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* options.c: the command line of guest-ksmd. */
+#include "options.h"
+
+#include <errno.h>
+#include <grp.h>
+
+#include "broker-error.h"
+
+#define PAGES_PER_MIB 256
+#define PAGES_MAX ((gint64)G_MAXUINT32)
+
+/* As GOption wants them; 0 or NULL: not given. */
+typedef struct Given {
+    char *log_level, *socket_mode, *socket_group;
+    gint idle_exit, max_sessions, max_process_sessions;
+    gint64 max_pages, max_total_pages, max_store_mib;
+} Given;
+
+static gboolean invalid(GError **errp, const char *option, const char *why)
+{
+    g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID, "--%s: %s", option,
+                why);
+    return FALSE;
+}
+
+static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
+                             GError **errp)
+{
+    ksm_broker_default_limits(limits);
+    if (given->max_sessions < 0 || given->max_sessions > 60000) {
+        return invalid(errp, "max-sessions", "1 to 60000");
+    }
+    if (given->max_process_sessions < 0) {
+        return invalid(errp, "max-process-sessions", "at least 1");
+    }
+    if (given->max_pages < 0 || given->max_pages > PAGES_MAX) {
+        return invalid(errp, "max-pages", "1 to 4294967295");
+    }
+    if (given->max_total_pages < 0) {
+        return invalid(errp, "max-total-pages", "at least 1");
+    }
+    if (given->max_store_mib < 0 || given->max_store_mib > 1 << 22) {
+        return invalid(errp, "max-store-mib", "1 to 4194304");
+    }
+    if (given->max_sessions > 0) {
+        limits->max_sessions = (guint)given->max_sessions;
+    }
+    if (given->max_process_sessions > 0) {
+        limits->max_process_sessions = (guint)given->max_process_sessions;
+    }
+    if (given->max_pages > 0) {
+        limits->max_pages = (guint64)given->max_pages;
+    }
+    if (given->max_total_pages > 0) {
+        limits->max_total_pages = (guint64)given->max_total_pages;
+    }
+    if (given->max_store_mib > 0) {
+        limits->max_store_slots = (guint64)given->max_store_mib *
+            PAGES_PER_MIB;
+    }
+    return TRUE;
+}
+
+static gboolean apply_socket(KsmDaemonOptions *options, const Given *given,
+                             GError **errp)
+{
+    guint64 mode = 0660;
+    const struct group *group;
+
+    options->socket_group = (gid_t)-1;
+    if (given->socket_mode != NULL &&
+        (!g_ascii_string_to_unsigned(given->socket_mode, 8, 0, 0777, &mode,
+                                     NULL))) {
+        return invalid(errp, "socket-mode", "an octal number up to 777");
+    }
+    options->socket_mode = (mode_t)mode;
+    if (given->socket_group != NULL) {
+        group = getgrnam(given->socket_group);
+        if (group == NULL) {
+            return invalid(errp, "socket-group", "no such group");
+        }
+        options->socket_group = group->gr_gid;
+    }
+    return TRUE;
+}
+
+static gboolean apply(KsmDaemonOptions *options, const Given *given,
+                      int arguments, GError **errp)
+{
+    if (arguments > 1) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                    "it takes no arguments, only options; see --help");
+        return FALSE;
+    }
+    if (given->log_level != NULL && !ksm_log_set_level(given->log_level)) {
+        return invalid(errp, "log-level", "error, warning, info or debug");
+    }
+    if (given->idle_exit < 0) {
+        return invalid(errp, "idle-exit", "seconds, 0 for never");
+    }
+    options->idle_exit_seconds = (guint)given->idle_exit;
+    return apply_socket(options, given, errp) &&
+        apply_limits(&options->limits, given, errp);
+}
+
+gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
+                           GError **errp)
+{
+    Given given = { NULL };
+    const GOptionEntry entries[] = {
+        { "listen", 'l', 0, G_OPTION_ARG_FILENAME, &options->listen,
+          "Socket to listen on ($XDG_RUNTIME_DIR/guest-ksm/broker.sock, "
+          "for root /run/guest-ksm/broker.sock)", "PATH" },
+        { "idle-exit", 0, 0, G_OPTION_ARG_INT, &given.idle_exit,
+          "End when no client was there for so long (never)", "SECONDS" },
+        { "socket-mode", 0, 0, G_OPTION_ARG_STRING, &given.socket_mode,
+          "Mode of the socket (0660)", "OCTAL" },
+        { "socket-group", 0, 0, G_OPTION_ARG_STRING, &given.socket_group,
+          "Group that may connect", "NAME" },
+        { "max-sessions", 0, 0, G_OPTION_ARG_INT, &given.max_sessions,
+          "Most sessions (1024)", "N" },
+        { "max-process-sessions", 0, 0, G_OPTION_ARG_INT,
+          &given.max_process_sessions,
+          "Most sessions of one process (64)", "N" },
+        { "max-pages", 0, 0, G_OPTION_ARG_INT64, &given.max_pages,
+          "Most guest pages of a session (2^28: 1 TiB)", "N" },
+        { "max-total-pages", 0, 0, G_OPTION_ARG_INT64, &given.max_total_pages,
+          "Most guest pages of all sessions (8 x the host's)", "N" },
+        { "max-store-mib", 0, 0, G_OPTION_ARG_INT64, &given.max_store_mib,
+          "Most shared memory kept (half the host's)", "MIB" },
+        { "log-level", 0, 0, G_OPTION_ARG_STRING, &given.log_level,
+          "error, warning, info (default) or debug", "LEVEL" },
+        { "version", 0, 0, G_OPTION_ARG_NONE, &options->show_version,
+          "Print the version and end", NULL },
+        { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    gboolean ok;
+
+    *options = (KsmDaemonOptions) { 0 };
+    g_option_context_set_summary(context, "Keeps one copy of each page that "
+                                 "guests of a group have in common.");
+    g_option_context_add_main_entries(context, entries, NULL);
+    ok = g_option_context_parse(context, argc, argv, errp) &&
+        apply(options, &given, *argc, errp);
+    g_free(given.log_level);
+    g_free(given.socket_mode);
+    g_free(given.socket_group);
+    return ok;
+}

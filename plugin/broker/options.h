@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* options.h: the command line of guest-ksmd. */
+#ifndef KSM_OPTIONS_H
+#define KSM_OPTIONS_H
+
+#include <glib.h>
+#include <sys/types.h>
+
+#include "broker.h"
+
+typedef struct KsmDaemonOptions {
+    char *listen;               /* NULL: the default path */
+    guint idle_exit_seconds;
+    mode_t socket_mode;
+    gid_t socket_group;         /* (gid_t)-1: as it comes */
+    gboolean show_version;
+    KsmBrokerLimits limits;
+} KsmDaemonOptions;
+
+/** Also sets the log level.  --help ends the program. */
+gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
+                           GError **errp);
+
+#endif /* KSM_OPTIONS_H */

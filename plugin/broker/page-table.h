@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* page-table.h: one word for each guest page of a session. */
+#ifndef KSM_PAGE_TABLE_H
+#define KSM_PAGE_TABLE_H
+
+#include <glib.h>
+
+/*
+ * The upper two bits of a word say what the page is, the lower 30 are the slot
+ * of a bound page, or the tag of the content that a listed page has.
+ */
+typedef enum KsmPageState {
+    KSM_PAGE_NOTHING = 0,
+    KSM_PAGE_LISTED = 1,
+    KSM_PAGE_BOUND = 2,
+} KsmPageState;
+
+#define KSM_PAGE_VALUE_MASK 0x3fffffffu
+
+typedef struct KsmPageTable {
+    guint32 *words;
+    guint64 pages;
+} KsmPageTable;
+
+/** Makes the table @pages long, all new pages nothing; never shorter. */
+gboolean ksm_page_table_resize(KsmPageTable *table, guint64 pages,
+                               GError **errp);
+void ksm_page_table_clear(KsmPageTable *table);
+
+static inline KsmPageState ksm_page_state(guint32 word)
+{
+    return (KsmPageState)(word >> 30);
+}
+
+static inline guint32 ksm_page_value(guint32 word)
+{
+    return word & KSM_PAGE_VALUE_MASK;
+}
+
+static inline guint32 ksm_page_word(KsmPageState state, guint32 value)
+{
+    return (guint32)state << 30 | (value & KSM_PAGE_VALUE_MASK);
+}
+
+#endif /* KSM_PAGE_TABLE_H */

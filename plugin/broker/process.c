@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * process.c: a client's process, known by more than its number.
+ *
+ * What a client maps stays mapped until its process is gone, whatever becomes
+ * of its socket: so references hang on the process, and a pidfd tells when it
+ * is gone.  A pid alone would not do, as the kernel gives it out again; while
+ * our pidfd says that the process lives, its pid cannot belong to another.
+ * By the time a pidfd turns readable every thread has dropped its memory.
+ *
+ * The process also stays bound to the first group it named, until it ends.
+ */
+#include "process.h"
+
+#include <errno.h>
+#include <glib-unix.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "broker-error.h"
+#include "connection.h"
+#include "session.h"
+
+#ifndef SO_PEERPIDFD            /* Linux 6.5 */
+#define SO_PEERPIDFD 77
+#endif
+
+static gboolean pidfd_is_dead(int pidfd)
+{
+    struct pollfd entry = { .fd = pidfd, .events = POLLIN };
+
+    return poll(&entry, 1, 0) == 1;
+}
+
+/* A pidfd for the peer; on kernels before 6.5 by number, with a small race. */
+static int peer_pidfd(int fd, pid_t pid)
+{
+    int pidfd = -1;
+    socklen_t length = sizeof(pidfd);
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &length) == 0) {
+        return pidfd;
+    }
+    if (errno != ENOPROTOOPT) {
+        return -errno;
+    }
+    pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+    return pidfd < 0 ? -errno : pidfd;
+}
+
+static gboolean process_on_end(gint fd, GIOCondition condition, gpointer data)
+{
+    (void)fd;
+    (void)condition;
+    ksm_process_ended(data);
+    return G_SOURCE_REMOVE;
+}
+
+static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
+                               int pidfd)
+{
+    KsmProcess *process = g_new0(KsmProcess, 1);
+
+    process->broker = broker;
+    process->pid = cred->pid;
+    process->uid = cred->uid;
+    process->pidfd = pidfd;
+    g_queue_init(&process->sessions);
+    process->watch = g_unix_fd_source_new(pidfd, G_IO_IN);
+    g_source_set_callback(process->watch,
+                          (GSourceFunc)(void (*)(void))process_on_end,
+                          process, NULL);
+    g_source_attach(process->watch, NULL);
+    g_hash_table_insert(broker->processes, GINT_TO_POINTER(cred->pid),
+                        process);
+    return process;
+}
+
+KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
+{
+    struct ucred cred = { 0, 0, 0 };
+    socklen_t length = sizeof(cred);
+    KsmProcess *known;
+    int pidfd;
+
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length) != 0 ||
+        cred.pid <= 0) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PERMISSION,
+                    "the client's process cannot be seen from here");
+        return NULL;
+    }
+    pidfd = peer_pidfd(fd, cred.pid);
+    if (pidfd < 0 || pidfd_is_dead(pidfd)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
+                    "the client's process %d: %s", cred.pid,
+                    g_strerror(pidfd < 0 ? -pidfd : ESRCH));
+        if (pidfd >= 0) {
+            close(pidfd);
+        }
+        return NULL;
+    }
+    known = g_hash_table_lookup(broker->processes, GINT_TO_POINTER(cred.pid));
+    if (known != NULL && pidfd_is_dead(known->pidfd)) {
+        ksm_process_ended(known);
+        known = NULL;
+    }
+    if (known != NULL && known->uid == cred.uid) {
+        close(pidfd);
+        return known;
+    }
+    if (known != NULL) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PERMISSION,
+                    "process %d has changed its user id", cred.pid);
+        close(pidfd);
+        return NULL;
+    }
+    if (g_hash_table_size(broker->processes) >=
+        4 * broker->limits.max_sessions) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "too many client processes");
+        close(pidfd);
+        return NULL;
+    }
+    return process_new(broker, &cred, pidfd);
+}
+
+static void process_free(KsmProcess *process)
+{
+    close(process->pidfd);
+    g_free(process->group_key);
+    g_free(process);
+}
+
+/* Its number is free for another process from now on. */
+static void process_forget(KsmProcess *process)
+{
+    KsmBroker *broker = process->broker;
+
+    if (process->watch != NULL) {
+        g_hash_table_remove(broker->processes, GINT_TO_POINTER(process->pid));
+        g_source_destroy(process->watch);
+        g_source_unref(process->watch);
+        process->watch = NULL;
+    }
+}
+
+void ksm_process_check(KsmProcess *process)
+{
+    KsmBroker *broker = process->broker;
+
+    if (process->connections == 0 &&
+        g_queue_is_empty(&process->sessions) &&
+        (process->group_key == NULL || process->watch == NULL)) {
+        process_forget(process);
+        process_free(process);
+        ksm_broker_check_idle(broker);
+    }
+}
+
+void ksm_process_ended(KsmProcess *process)
+{
+    KsmBroker *broker = process->broker;
+    GList *link, *next;
+
+    process_forget(process);
+    process->connections++;     /* keeps it until the end of this function */
+    for (link = broker->connections.head; link != NULL; link = next) {
+        next = link->next;
+        if (ksm_connection_process(link->data) == process) {
+            ksm_connection_close(link->data);
+        }
+    }
+    for (link = process->sessions.head; link != NULL; link = next) {
+        next = link->next;
+        ksm_session_end(link->data);
+    }
+    process->connections--;
+    ksm_process_check(process);
+}

@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * request.c: what each message of a client does.
+ *
+ * Checks come first and are made on copies: the packet was copied by the
+ * kernel, arrays are copied out of the bulk memory before they are looked at.
+ * Anything the protocol does not allow ends the connection; what was done by
+ * then stands, and belongs to the process as ever.
+ *
+ * Work of a request is bounded by its arrays, except for WITHDRAW and RELEASE
+ * of long ranges, which go on in steps; the sum of their ranges may not be
+ * more than the session has pages.
+ */
+#include "connection.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "broker-error.h"
+#include "memfd.h"
+#include "process.h"
+#include "session.h"
+
+#define JOB_STEP_PAGES 16384u
+
+static gboolean protocol_error(GError **errp, const char *format, ...)
+    G_GNUC_PRINTF(2, 3);
+
+static gboolean protocol_error(GError **errp, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (errp != NULL) {
+        *errp = g_error_new_valist(KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                                   format, args);
+    }
+    va_end(args);
+    return FALSE;
+}
+
+static void reply_simple(KsmConnection *self, KsmMsgType type, guint count)
+{
+    KsmMsg reply = { .type = type, .count = count };
+
+    ksm_connection_reply(self, &reply, sizeof(reply));
+}
+
+/* The memory that both sides see, and its descriptor for WELCOME. */
+static gboolean make_bulk(KsmConnection *self, GError **errp)
+{
+    int fd = ksm_memfd_new("ksm-bulk", KSM_BULK_BYTES, errp);
+    gpointer bulk;
+
+    if (fd < 0) {
+        return FALSE;
+    }
+    bulk = mmap(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                0);
+    if (bulk == MAP_FAILED) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "no memory for the bulk memory: %s", g_strerror(errno));
+        close(fd);
+        return FALSE;
+    }
+    self->bulk = bulk;
+    self->out_fds[self->out_fd_count++] = fd;
+    return TRUE;
+}
+
+gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
+{
+    const KsmGroup *group = self->session->home->group;
+    KsmMsgWelcome reply = {
+        .msg = { .type = KSM_MSG_WELCOME },
+        .version = KSM_PROTO_VERSION,
+        .resumed = self->resumed,
+        .broker_id = self->broker->broker_id,
+        .store_id = group->store_id,
+        .store_bytes = ksm_store_bytes(group->store),
+        .max_pages = self->broker->limits.max_pages,
+    };
+    int store_fd;
+
+    if (!make_bulk(self, errp)) {
+        return FALSE;
+    }
+    store_fd = ksm_store_open(group->store, errp);
+    if (store_fd < 0) {
+        return FALSE;
+    }
+    self->out_fds[self->out_fd_count++] = store_fd;
+    ksm_connection_reply(self, &reply, sizeof(reply));
+    return TRUE;
+}
+
+static gboolean handle_hello(KsmConnection *self, const guint8 *packet,
+                             GError **errp)
+{
+    KsmMsgHello hello;
+
+    memcpy(&hello, packet, sizeof(hello));
+    if (self->session != NULL) {
+        return protocol_error(errp, "a second HELLO");
+    }
+    if (hello.msg.count != 0) {
+        return protocol_error(errp, "HELLO with %u items", hello.msg.count);
+    }
+    self->session = ksm_session_open(self, self->process, &hello,
+                                     &self->resumed, errp);
+    if (self->session == NULL) {
+        return FALSE;
+    }
+    ksm_log(KSM_LOG_DEBUG, "session %s of process %d, group %s: %s",
+            self->session->name, (int)self->process->pid,
+            self->session->home->key,
+            self->resumed ? "resumed" : "begun");
+    return !ksm_session_is_ready(self->session) ||
+        ksm_request_welcome(self, errp);
+}
+
+static gboolean handle_resize(KsmConnection *self, const guint8 *packet,
+                              GError **errp)
+{
+    KsmMsgResize resize;
+
+    memcpy(&resize, packet, sizeof(resize));
+    if (!ksm_session_resize(self->session, resize.pages, errp)) {
+        return FALSE;
+    }
+    reply_simple(self, KSM_MSG_OK, 0);
+    return TRUE;
+}
+
+/* A limit makes REFUSED answers; one line a minute tells of it. */
+static void note_refusals(KsmConnection *self, const KsmAnswer *answers,
+                          guint count)
+{
+    const KsmStoreBudget *budget = &self->broker->budget;
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        if (answers[i].kind == KSM_ANSWER_REFUSED &&
+            budget->used >= budget->limit) {
+            ksm_broker_note_full(self->broker);
+            return;
+        }
+    }
+}
+
+static gboolean handle_lookup(KsmConnection *self, guint count, GError **errp)
+{
+    KsmLookup items[KSM_BATCH_LOOKUPS];
+    KsmAnswer answers[KSM_BATCH_LOOKUPS];
+
+    if (count > KSM_BATCH_LOOKUPS) {
+        return protocol_error(errp, "LOOKUP of %u items", count);
+    }
+    memcpy(items, self->bulk + KSM_BULK_REQUEST, count * sizeof(*items));
+    if (!ksm_group_lookup(self->session->member, items, count, answers,
+                          errp)) {
+        return FALSE;
+    }
+    memcpy(self->bulk + KSM_BULK_REPLY, answers, count * sizeof(*answers));
+    reply_simple(self, KSM_MSG_ANSWERS, count);
+    return TRUE;
+}
+
+static gboolean handle_publish(KsmConnection *self, guint count,
+                               GError **errp)
+{
+    KsmPublish items[KSM_BATCH_PUBLISH];
+    KsmAnswer answers[KSM_BATCH_PUBLISH];
+
+    if (count > KSM_BATCH_PUBLISH) {
+        return protocol_error(errp, "PUBLISH of %u items", count);
+    }
+    memcpy(items, self->bulk + KSM_BULK_REQUEST, count * sizeof(*items));
+    if (!ksm_group_publish(self->session->member, items, count,
+                           self->bulk + KSM_BULK_CONTENT, answers, errp)) {
+        return FALSE;
+    }
+    note_refusals(self, answers, count);
+    memcpy(self->bulk + KSM_BULK_REPLY, answers, count * sizeof(*answers));
+    reply_simple(self, KSM_MSG_ANSWERS, count);
+    return TRUE;
+}
+
+static gboolean handle_hints(KsmConnection *self)
+{
+    KsmHint hints[KSM_BATCH_HINTS];
+    guint count = ksm_group_take_hints(self->session->member, hints,
+                                       KSM_BATCH_HINTS);
+
+    memcpy(self->bulk + KSM_BULK_REPLY, hints, count * sizeof(*hints));
+    reply_simple(self, KSM_MSG_ANSWERS, count);
+    return TRUE;
+}
+
+static gboolean handle_stats(KsmConnection *self, const guint8 *packet)
+{
+    const KsmMember *member = self->session->member;
+    const KsmGroup *group = member->group;
+    KsmMsgGroup reply = {
+        .msg = { .type = KSM_MSG_GROUP },
+        .pages_shared = ksm_store_used(group->store),
+        .pages_sharing = group->bound,
+        .pages_unshared = group->listed,
+        .sessions = group->member_count,
+        .hints_waiting = member->hints.count,
+    };
+
+    memcpy(&self->session->stats, packet, sizeof(self->session->stats));
+    ksm_connection_reply(self, &reply, sizeof(reply));
+    return TRUE;
+}
+
+gboolean ksm_request_job_step(KsmConnection *self)
+{
+    KsmRangeJob *job = &self->job;
+    KsmMember *member = self->session->member;
+    guint64 budget = JOB_STEP_PAGES;
+
+    while (job->at < job->count && budget > 0) {
+        const KsmRange *range = &job->ranges[job->at];
+        guint64 part = MIN(range->count - job->done, budget);
+
+        if (job->type == KSM_MSG_RELEASE) {
+            ksm_member_release(member, range->first + job->done, part);
+        } else {
+            ksm_member_withdraw(member, range->first + job->done, part);
+        }
+        job->done += part;
+        budget -= part;
+        if (job->done == range->count) {
+            job->at++;
+            job->done = 0;
+        }
+    }
+    if (job->at < job->count) {
+        return TRUE;
+    }
+    g_clear_pointer(&job->ranges, g_free);
+    reply_simple(self, KSM_MSG_OK, 0);
+    return FALSE;
+}
+
+static gboolean handle_ranges(KsmConnection *self, const KsmMsg *msg,
+                              GError **errp)
+{
+    guint64 pages = self->session->member->table.pages;
+    guint64 sum = 0;
+    KsmRange *ranges;
+    guint i;
+
+    if (msg->count > KSM_BATCH_RANGES) {
+        return protocol_error(errp, "%u ranges", msg->count);
+    }
+    ranges = g_new(KsmRange, msg->count + 1);
+    memcpy(ranges, self->bulk + KSM_BULK_REQUEST,
+           msg->count * sizeof(*ranges));
+    for (i = 0; i < msg->count; i++) {
+        sum += ranges[i].count;
+        if ((guint64)ranges[i].first + ranges[i].count > pages ||
+            sum > pages) {
+            protocol_error(errp, "range %u: %u pages from %u, of %"
+                           G_GUINT64_FORMAT, i, ranges[i].count,
+                           ranges[i].first, pages);
+            g_free(ranges);
+            return FALSE;
+        }
+    }
+    self->job = (KsmRangeJob) {
+        .ranges = ranges, .count = msg->count, .type = msg->type,
+    };
+    ksm_request_job_step(self);
+    return TRUE;
+}
+
+/* Sizes of the requests; 0: not a request. */
+static gsize request_bytes(guint32 type)
+{
+    switch (type) {
+    case KSM_MSG_HELLO:
+        return sizeof(KsmMsgHello);
+    case KSM_MSG_RESIZE:
+        return sizeof(KsmMsgResize);
+    case KSM_MSG_STATS:
+        return sizeof(KsmMsgStats);
+    case KSM_MSG_LOOKUP:
+    case KSM_MSG_PUBLISH:
+    case KSM_MSG_WITHDRAW:
+    case KSM_MSG_RELEASE:
+    case KSM_MSG_HINTS:
+        return sizeof(KsmMsg);
+    default:
+        return 0;
+    }
+}
+
+static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
+                              gsize bytes, GError **errp)
+{
+    if (request_bytes(msg->type) == 0) {
+        return protocol_error(errp, "unknown message %u", msg->type);
+    }
+    if (bytes != request_bytes(msg->type)) {
+        return protocol_error(errp, "message %u of %zu bytes", msg->type,
+                              bytes);
+    }
+    if (msg->reserved != 0) {
+        return protocol_error(errp, "message %u with reserved bits set",
+                              msg->type);
+    }
+    if (self->session == NULL && msg->type != KSM_MSG_HELLO) {
+        return protocol_error(errp, "message %u before HELLO", msg->type);
+    }
+    return TRUE;
+}
+
+gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
+                            gsize bytes, GError **errp)
+{
+    KsmMsg msg;
+
+    if (bytes < sizeof(msg)) {
+        return protocol_error(errp, "a packet of %zu bytes", bytes);
+    }
+    memcpy(&msg, packet, sizeof(msg));
+    self->serial = msg.serial;
+    if (!request_check(self, &msg, bytes, errp)) {
+        return FALSE;
+    }
+    switch (msg.type) {
+    case KSM_MSG_HELLO:
+        return handle_hello(self, packet, errp);
+    case KSM_MSG_RESIZE:
+        return handle_resize(self, packet, errp);
+    case KSM_MSG_LOOKUP:
+        return handle_lookup(self, msg.count, errp);
+    case KSM_MSG_PUBLISH:
+        return handle_publish(self, msg.count, errp);
+    case KSM_MSG_WITHDRAW:
+    case KSM_MSG_RELEASE:
+        return handle_ranges(self, &msg, errp);
+    case KSM_MSG_HINTS:
+        return handle_hints(self);
+    default:
+        return handle_stats(self, packet);
+    }
+}

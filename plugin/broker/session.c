@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * session.c: what one process holds under one name in its group.
+ *
+ *   open ----connection lost---> orphan ----process gone---> ending --> freed
+ *    ^  \_______________________process gone_________________^
+ *    |____same process and name___/
+ *
+ * An orphan keeps its references, as its process may have the slots mapped,
+ * but lists nothing.  An orphan without references is freed at once.
+ */
+#include "session.h"
+
+#include <string.h>
+
+#include "broker-error.h"
+#include "connection.h"
+#include "process.h"
+
+static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
+{
+    gsize length = strnlen(name, size);
+    gsize i;
+
+    if (length == 0 || length == size) {
+        return FALSE;
+    }
+    for (i = 0; i < length; i++) {
+        if (strict ? !g_ascii_isalnum(name[i]) && strchr("._-", name[i]) == NULL
+                   : !g_ascii_isprint(name[i])) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+static gboolean hello_check(const KsmMsgHello *hello, GError **errp)
+{
+    if (hello->magic != KSM_PROTO_MAGIC ||
+        hello->version != KSM_PROTO_VERSION) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "protocol version %u, this broker speaks %u",
+                    hello->magic == KSM_PROTO_MAGIC ? hello->version : 0,
+                    KSM_PROTO_VERSION);
+        return FALSE;
+    }
+    if (!name_is_valid(hello->group, sizeof(hello->group), TRUE)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_GROUP,
+                    "a group name is 1 to 63 of A-Z a-z 0-9 . _ -");
+        return FALSE;
+    }
+    if (!name_is_valid(hello->name, sizeof(hello->name), FALSE)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "a session name is 1 to 63 printable characters");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Whether @broker may keep @pages more, @total of them in one session. */
+static gboolean pages_check(const KsmBroker *broker, guint64 total,
+                            guint64 more, GError **errp)
+{
+    const KsmBrokerLimits *limits = &broker->limits;
+
+    if (total > limits->max_pages) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "%" G_GUINT64_FORMAT " pages; the most of a session is %"
+                    G_GUINT64_FORMAT, total, limits->max_pages);
+        return FALSE;
+    }
+    if (broker->total_pages + more > limits->max_total_pages) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "all sessions together may have %" G_GUINT64_FORMAT
+                    " pages", limits->max_total_pages);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static KsmSession *session_new(KsmProcess *process, const KsmMsgHello *hello,
+                               GError **errp)
+{
+    KsmBroker *broker = process->broker;
+    KsmSession *session;
+    KsmGroupHome *home;
+    KsmMember *member;
+
+    if (broker->sessions >= broker->limits.max_sessions) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "this broker has %u sessions, the most it may",
+                    broker->sessions);
+        return NULL;
+    }
+    if (!pages_check(broker, hello->pages, hello->pages, errp)) {
+        return NULL;
+    }
+    home = ksm_broker_get_group(broker, process->group_key, errp);
+    if (home == NULL) {
+        return NULL;
+    }
+    member = ksm_member_new(home->group, hello->pages, errp);
+    if (member == NULL) {
+        ksm_broker_check_group(broker, home->group);
+        return NULL;
+    }
+    session = g_new0(KsmSession, 1);
+    session->broker = broker;
+    session->process = process;
+    session->home = home;
+    session->member = member;
+    session->name = g_strdup(hello->name);
+    g_queue_push_tail(&process->sessions, session);
+    broker->sessions++;
+    broker->total_pages += hello->pages;
+    return session;
+}
+
+static void session_free(KsmSession *session)
+{
+    KsmBroker *broker = session->broker;
+    KsmProcess *process = session->process;
+    KsmGroup *group = session->home->group;
+
+    g_assert(session->connection == NULL);
+    broker->sessions--;
+    broker->total_pages -= session->member->table.pages;
+    g_queue_remove(&process->sessions, session);
+    ksm_member_free(session->member);
+    ksm_broker_check_group(broker, group);
+    g_free(session->name);
+    g_free(session);
+    ksm_process_check(process);
+}
+
+static KsmSession *find_orphan(KsmProcess *process, const KsmMsgHello *hello)
+{
+    GList *link;
+
+    for (link = process->sessions.head; link != NULL; link = link->next) {
+        KsmSession *session = link->data;
+
+        if (session->connection == NULL &&
+            strcmp(session->name, hello->name) == 0 &&
+            session->member->table.pages <= hello->pages) {
+            return session;
+        }
+    }
+    return NULL;
+}
+
+KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
+                             const KsmMsgHello *hello, gboolean *resumed,
+                             GError **errp)
+{
+    g_autofree char *key = NULL;
+    KsmSession *session;
+
+    if (!hello_check(hello, errp)) {
+        return NULL;
+    }
+    key = g_strdup_printf("%u:%s", process->uid, hello->group);
+    if (process->group_key == NULL) {
+        process->group_key = g_steal_pointer(&key);
+    } else if (strcmp(process->group_key, key) != 0) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_GROUP,
+                    "asked for group %s, but this process belongs to %s",
+                    hello->group, strchr(process->group_key, ':') + 1);
+        return NULL;
+    }
+    session = find_orphan(process, hello);
+    *resumed = session != NULL;
+    if (session == NULL) {
+        session = session_new(process, hello, errp);
+    } else if (!ksm_session_resize(session, hello->pages, errp)) {
+        return NULL;
+    }
+    if (session != NULL) {
+        session->connection = connection;
+    }
+    return session;
+}
+
+gboolean ksm_session_is_ready(const KsmSession *session)
+{
+    return session->member->cleaning == KSM_CLEANING_NONE;
+}
+
+gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
+{
+    KsmBroker *broker = session->broker;
+    guint64 before = session->member->table.pages;
+
+    if (pages < before) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "RESIZE from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                    " pages", before, pages);
+        return FALSE;
+    }
+    if (!pages_check(broker, pages, pages - before, errp) ||
+        !ksm_member_resize(session->member, pages, errp)) {
+        return FALSE;
+    }
+    broker->total_pages += pages - before;
+    return TRUE;
+}
+
+static void session_on_withdrawn(KsmMember *member, gpointer opaque)
+{
+    KsmSession *session = opaque;
+
+    if (session->connection != NULL) {
+        ksm_connection_ready(session->connection);
+    } else if (member->bound == 0) {
+        session_free(session);
+    }
+}
+
+void ksm_session_detach(KsmSession *session)
+{
+    session->connection = NULL;
+    if (session->member->cleaning != KSM_CLEANING_ALL) {
+        ksm_member_clean(session->member, KSM_CLEANING_LISTINGS,
+                         session_on_withdrawn, session);
+    }
+}
+
+static void session_on_returned(KsmMember *member, gpointer opaque)
+{
+    KsmSession *session = opaque;
+
+    (void)member;
+    ksm_log(KSM_LOG_DEBUG, "all of session %s of process %d was returned",
+            session->name, session->process->pid);
+    session_free(session);
+}
+
+void ksm_session_end(KsmSession *session)
+{
+    ksm_log(KSM_LOG_INFO, "process %d ended: session %s returns %"
+            G_GUINT64_FORMAT " bound and %" G_GUINT64_FORMAT " listed pages",
+            session->process->pid, session->name, session->member->bound,
+            session->member->listed);
+    session->connection = NULL;
+    ksm_member_clean(session->member, KSM_CLEANING_ALL, session_on_returned,
+                     session);
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* session.h: what one process holds under one name in its group. */
+#ifndef KSM_SESSION_H
+#define KSM_SESSION_H
+
+#include "broker.h"
+#include "ksm-protocol.h"
+
+struct KsmSession {
+    KsmBroker *broker;
+    KsmProcess *process;
+    KsmGroupHome *home;
+    KsmMember *member;
+    char *name;
+    KsmConnection *connection;  /* NULL: an orphan */
+    KsmMsgStats stats;          /* what the client told last */
+};
+
+/**
+ * Gives @connection a session: the orphan of that process and name, if there
+ * is one and it is not longer than @pages, else a new one.
+ */
+KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
+                             const KsmMsgHello *hello, gboolean *resumed,
+                             GError **errp);
+
+/** FALSE while listings of its former connection are being withdrawn;
+ * ksm_connection_ready() is called after that. */
+gboolean ksm_session_is_ready(const KsmSession *session);
+
+gboolean ksm_session_resize(KsmSession *session, guint64 pages,
+                            GError **errp);
+
+/** The connection has gone, the process may live. */
+void ksm_session_detach(KsmSession *session);
+
+/** The process has gone. */
+void ksm_session_end(KsmSession *session);
+
+#endif /* KSM_SESSION_H */

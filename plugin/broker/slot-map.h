@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* slot-map.h: which slots of a store are taken; finds free ones in a row. */
+#ifndef KSM_SLOT_MAP_H
+#define KSM_SLOT_MAP_H
+
+#include <glib.h>
+
+#define KSM_SLOT_MAP_NONE G_MAXUINT32
+
+typedef struct KsmSlotMap KsmSlotMap;
+
+/** @slots must be a multiple of 4096.  NULL when out of address space. */
+KsmSlotMap *ksm_slot_map_new(guint32 slots);
+void ksm_slot_map_free(KsmSlotMap *map);
+
+/** Takes @count slots in a row; the first, or KSM_SLOT_MAP_NONE. */
+guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count);
+
+/** Gives slots back, all of which must be taken. */
+void ksm_slot_map_give(KsmSlotMap *map, guint32 first, guint32 count);
+
+gboolean ksm_slot_map_is_taken(const KsmSlotMap *map, guint32 slot);
+guint32 ksm_slot_map_taken(const KsmSlotMap *map);
+
+/** Memory for the part of the map that was ever used. */
+guint64 ksm_slot_map_bytes(const KsmSlotMap *map);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmSlotMap, ksm_slot_map_free)
+
+#endif /* KSM_SLOT_MAP_H */

@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * store.c: the memory of a group's shared pages: a memfd cut into slots.
+ *
+ * Invariants
+ *  - A slot that a page refers to is neither written nor reused: only
+ *    ksm_store_release() of the whole content, with no reference left, frees.
+ *  - No client can change a slot: the file is 0400, the clients' descriptors
+ *    are read-only (a file opened anew, not the broker's), and its size is
+ *    sealed.  Clients with the broker's own user id could undo the first;
+ *    they are trusted.
+ *  - Freed slots stay "taken" until their memory went back to the host, so a
+ *    slot never starts its next life with old content.
+ *
+ * The file is sparse and several times larger than the budget, so that slots
+ * in a row are found even in a fragmented store; only slots that hold
+ * content have memory.  One unpleasant corner: a client that *reads* a hole
+ * through its mapping makes the kernel put a zero page there, charged to that
+ * client's control group and gone when the slot was used and freed.
+ *
+ * Freeing is delayed to the next step of the broker's background work, so
+ * that slots freed one after the other, as neighbours mostly are, go back in
+ * one call: a PUNCH_HOLE takes some 3 us however short it is.
+ */
+#include "store.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker-error.h"
+#include "ksm-protocol.h"
+#include "memfd.h"
+#include "slot-map.h"
+
+#define PAGE_BYTES 4096u
+#define ROUND_SLOTS 4096u
+#define FLUSH_SORT 8192u        /* most extents looked at by one flush */
+
+typedef struct Freed {
+    guint32 first;
+    guint32 count;
+} Freed;
+
+struct KsmStore {
+    KsmStoreBudget *budget;
+    KsmSlotMap *map;
+    KsmSlot *slots;             /* one for each slot, touched when used */
+    guint8 *pages;
+    GArray *freed;              /* Freed, waiting to be given back */
+    guint64 used;
+    guint32 count;
+    guint32 high;               /* no slot from here on was ever used */
+    int fd;
+};
+
+static gboolean store_map(KsmStore *store, GError **errp)
+{
+    gsize bytes = (gsize)store->count * PAGE_BYTES;
+
+    store->pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_NORESERVE, store->fd, 0);
+    store->slots = mmap(NULL, store->count * sizeof(KsmSlot),
+                        PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    store->map = ksm_slot_map_new(store->count);
+    if (store->pages == MAP_FAILED || store->slots == MAP_FAILED ||
+        store->map == NULL) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "no address space for another store of %zu MiB",
+                    bytes >> 20);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+KsmStore *ksm_store_new(guint64 slots, KsmStoreBudget *budget, GError **errp)
+{
+    g_autoptr(KsmStore) store = g_new0(KsmStore, 1);
+
+    slots = (slots + ROUND_SLOTS - 1) / ROUND_SLOTS * ROUND_SLOTS;
+    slots = CLAMP(slots, ROUND_SLOTS, (guint64)KSM_MAX_SLOT + 1);
+    store->count = (guint32)slots;
+    store->budget = budget;
+    store->pages = MAP_FAILED;
+    store->slots = MAP_FAILED;
+    store->freed = g_array_new(FALSE, FALSE, sizeof(Freed));
+    store->fd = ksm_memfd_new("ksm-store", slots * PAGE_BYTES, errp);
+    if (store->fd < 0) {
+        return NULL;
+    }
+    if (fchmod(store->fd, 0400) != 0) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
+                    "fchmod of the store: %s", g_strerror(errno));
+        return NULL;
+    }
+    if (!store_map(store, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&store);
+}
+
+void ksm_store_free(KsmStore *store)
+{
+    if (store->map != NULL) {
+        store->budget->used -= ksm_slot_map_taken(store->map);
+        ksm_slot_map_free(store->map);
+    }
+    if (store->pages != MAP_FAILED) {
+        munmap(store->pages, (gsize)store->count * PAGE_BYTES);
+    }
+    if (store->slots != MAP_FAILED) {
+        munmap(store->slots, store->count * sizeof(KsmSlot));
+    }
+    if (store->fd >= 0) {
+        close(store->fd);
+    }
+    g_array_unref(store->freed);
+    g_free(store);
+}
+
+int ksm_store_open(const KsmStore *store, GError **errp)
+{
+    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", store->fd);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
+                    "reopening the store read-only: %s", g_strerror(errno));
+    }
+    return fd;
+}
+
+guint64 ksm_store_bytes(const KsmStore *store)
+{
+    return (guint64)store->count * PAGE_BYTES;
+}
+
+gpointer ksm_store_page(const KsmStore *store, guint32 slot)
+{
+    return store->pages + (gsize)slot * PAGE_BYTES;
+}
+
+KsmSlot *ksm_store_slot(const KsmStore *store, guint32 slot)
+{
+    return store->slots + slot;
+}
+
+guint32 ksm_store_head(const KsmStore *store, guint32 slot)
+{
+    const KsmSlot *info = store->slots + slot;
+
+    return info->order == KSM_SLOT_FOLLOWER ? slot - info->refs : slot;
+}
+
+gboolean ksm_store_reserve(KsmStore *store, guint32 need, guint32 want,
+                           KsmStoreExtent *extent)
+{
+    KsmStoreBudget *budget = store->budget;
+
+    if (budget->used + want > budget->limit) {
+        ksm_store_flush(store, FLUSH_SORT);
+    }
+    for (; want >= need; want = want == need ? 0 : MAX(want / 2, need)) {
+        guint32 first = KSM_SLOT_MAP_NONE;
+
+        if (budget->used + want <= budget->limit) {
+            first = ksm_slot_map_take(store->map, want);
+        }
+        if (first != KSM_SLOT_MAP_NONE) {
+            budget->used += want;
+            *extent = (KsmStoreExtent) { first, first + want, first };
+            return TRUE;
+        }
+    }
+    *extent = (KsmStoreExtent) { 0, 0, 0 };
+    return FALSE;
+}
+
+void ksm_store_unreserve(KsmStore *store, KsmStoreExtent *extent)
+{
+    guint32 dirty = MAX(extent->dirty, extent->next);
+
+    if (dirty > extent->next) {
+        Freed freed = { extent->next, dirty - extent->next };
+
+        g_array_append_val(store->freed, freed);
+    }
+    if (extent->end > dirty) {
+        ksm_slot_map_give(store->map, dirty, extent->end - dirty);
+        store->budget->used -= extent->end - dirty;
+    }
+    *extent = (KsmStoreExtent) { 0, 0, 0 };
+}
+
+void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
+{
+    guint32 copies = 1u << slot->order;
+    guint32 i;
+
+    store->slots[head] = *slot;
+    for (i = 1; i < copies; i++) {
+        store->slots[head + i] = (KsmSlot) {
+            .refs = i, .order = KSM_SLOT_FOLLOWER,
+        };
+    }
+    store->used += copies;
+    store->high = MAX(store->high, head + copies);
+}
+
+void ksm_store_release(KsmStore *store, guint32 head)
+{
+    const KsmSlot *slot = store->slots + head;
+    Freed freed = { head, 1u << slot->order };
+
+    g_assert(slot->order <= KSM_MAX_TILE_ORDER && slot->refs == 0);
+    g_array_append_val(store->freed, freed);
+    store->used -= freed.count;
+}
+
+static gint compare_freed(gconstpointer a, gconstpointer b)
+{
+    guint32 x = ((const Freed *)a)->first, y = ((const Freed *)b)->first;
+
+    return x < y ? -1 : x > y;
+}
+
+/* Gives a range back, with the memory if that succeeds. */
+static void punch(KsmStore *store, guint32 first, guint32 count)
+{
+    if (fallocate(store->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  (off_t)first * PAGE_BYTES, (off_t)count * PAGE_BYTES) != 0) {
+        /* only EINTR is possible; the next life overwrites the content */
+        memset(ksm_store_page(store, first), 0, (gsize)count * PAGE_BYTES);
+    }
+    memset(store->slots + first, 0, count * sizeof(KsmSlot));
+    ksm_slot_map_give(store->map, first, count);
+    store->budget->used -= count;
+}
+
+gboolean ksm_store_flush(KsmStore *store, guint max)
+{
+    guint count = MIN(store->freed->len, MIN(max, FLUSH_SORT));
+    guint start = store->freed->len - count;
+    Freed *freed = &g_array_index(store->freed, Freed, start);
+    guint i = 0;
+
+    if (count == 0) {
+        return FALSE;
+    }
+    qsort(freed, count, sizeof(Freed), compare_freed);
+    while (i < count) {
+        guint32 first = freed[i].first, length = 0;
+
+        for (; i < count && freed[i].first == first + length; i++) {
+            length += freed[i].count;
+        }
+        punch(store, first, length);
+    }
+    g_array_set_size(store->freed, start);
+    return start > 0;
+}
+
+gboolean ksm_store_has_freed(const KsmStore *store)
+{
+    return store->freed->len > 0;
+}
+
+guint64 ksm_store_used(const KsmStore *store)
+{
+    return store->used;
+}
+
+guint64 ksm_store_metadata_bytes(const KsmStore *store)
+{
+    return sizeof(KsmStore) + ksm_slot_map_bytes(store->map) +
+        store->high * sizeof(KsmSlot) + store->freed->len * sizeof(Freed);
+}
