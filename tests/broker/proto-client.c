@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* proto-client.c: a small client of the broker for tests. */
+#include "proto-client.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define PAGE 4096u
+#define WAIT_MS 10000
+
+ProtoClient *proto_client_connect(const char *socket_path)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    ProtoClient *client = g_new0(ProtoClient, 1);
+
+    g_strlcpy(address.sun_path, socket_path, sizeof(address.sun_path));
+    client->store_fd = -1;
+    client->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(client->fd, >=, 0);
+    if (connect(client->fd, (struct sockaddr *)&address, sizeof(address))
+        != 0) {
+        g_error("connecting to %s: %s", socket_path, g_strerror(errno));
+    }
+    return client;
+}
+
+void proto_client_free(ProtoClient *client)
+{
+    if (client->bulk != NULL) {
+        munmap(client->bulk, KSM_BULK_BYTES);
+    }
+    if (client->store_fd >= 0) {
+        close(client->store_fd);
+    }
+    close(client->fd);
+    g_free(client);
+}
+
+gboolean proto_client_send(ProtoClient *client, gconstpointer packet,
+                           gsize bytes)
+{
+    return send(client->fd, packet, bytes, MSG_NOSIGNAL) == (gssize)bytes;
+}
+
+/* Takes the descriptors of WELCOME. */
+static void take_fds(ProtoClient *client, struct msghdr *msg)
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(msg);
+    int fds[2];
+
+    g_assert_nonnull(header);
+    g_assert_cmpuint(header->cmsg_len, ==, CMSG_LEN(sizeof(fds)));
+    memcpy(fds, CMSG_DATA(header), sizeof(fds));
+    client->bulk = mmap(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE,
+                        MAP_SHARED, fds[0], 0);
+    g_assert_true(client->bulk != MAP_FAILED);
+    g_assert_cmpint(lseek(fds[0], 0, SEEK_END), ==, KSM_BULK_BYTES);
+    g_assert_cmpint(ftruncate(fds[0], 0), ==, -1);
+    close(fds[0]);
+    client->store_fd = fds[1];
+}
+
+gsize proto_client_receive(ProtoClient *client, ProtoReply *reply)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+    } control;
+    struct iovec iov = { reply, sizeof(*reply) };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    struct pollfd entry = { .fd = client->fd, .events = POLLIN };
+    gssize bytes;
+
+    memset(reply, 0, sizeof(*reply));
+    if (poll(&entry, 1, WAIT_MS) != 1) {
+        g_error("no packet of the broker within %d ms", WAIT_MS);
+    }
+    bytes = recvmsg(client->fd, &msg, MSG_CMSG_CLOEXEC);
+    if (bytes <= 0) {
+        return 0;
+    }
+    g_assert_cmpint(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC), ==, 0);
+    if (reply->msg.type == KSM_MSG_WELCOME) {
+        g_assert_cmpint(bytes, ==, sizeof(reply->welcome));
+        take_fds(client, &msg);
+        client->welcome = reply->welcome;
+    } else {
+        g_assert_null(CMSG_FIRSTHDR(&msg));
+    }
+    return (gsize)bytes;
+}
+
+ProtoReply proto_client_hello(ProtoClient *client, const char *group,
+                              const char *name, guint64 pages)
+{
+    KsmMsgHello hello = {
+        .msg = { .type = KSM_MSG_HELLO, .serial = ++client->serial },
+        .magic = KSM_PROTO_MAGIC,
+        .version = KSM_PROTO_VERSION,
+        .pages = pages,
+    };
+    ProtoReply reply;
+
+    g_strlcpy(hello.group, group, sizeof(hello.group));
+    g_strlcpy(hello.name, name, sizeof(hello.name));
+    g_assert_true(proto_client_send(client, &hello, sizeof(hello)));
+    g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
+    g_assert_cmpuint(reply.msg.serial, ==, client->serial);
+    return reply;
+}
+
+ProtoClient *proto_client_new(const char *socket_path, const char *group,
+                              const char *name, guint64 pages)
+{
+    ProtoClient *client = proto_client_connect(socket_path);
+    ProtoReply reply = proto_client_hello(client, group, name, pages);
+
+    if (reply.msg.type != KSM_MSG_WELCOME) {
+        g_error("HELLO was answered by %u: %s", reply.msg.type,
+                reply.error.reason);
+    }
+    return client;
+}
+
+ProtoReply proto_client_request(ProtoClient *client, KsmMsgType type,
+                                guint32 count)
+{
+    union {
+        KsmMsg msg;
+        KsmMsgStats stats;
+    } request = {
+        .msg = { .type = type, .serial = ++client->serial, .count = count },
+    };
+    gsize bytes = type == KSM_MSG_STATS ? sizeof(request.stats)
+                                        : sizeof(request.msg);
+    ProtoReply reply;
+
+    g_assert_true(proto_client_send(client, &request, bytes));
+    if (proto_client_receive(client, &reply) == 0) {
+        g_error("the broker closed the socket on request %u", type);
+    }
+    g_assert_cmpuint(reply.msg.serial, ==, client->serial);
+    if (reply.msg.type == KSM_MSG_ERROR) {
+        g_error("request %u: %s", type, reply.error.reason);
+    }
+    return reply;
+}
+
+static KsmAnswer one_answer(ProtoClient *client, KsmMsgType type)
+{
+    ProtoReply reply = proto_client_request(client, type, 1);
+    KsmAnswer answer;
+
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ANSWERS);
+    g_assert_cmpuint(reply.msg.count, ==, 1);
+    memcpy(&answer, client->bulk + KSM_BULK_REPLY, sizeof(answer));
+    return answer;
+}
+
+KsmAnswer proto_client_lookup(ProtoClient *client, guint32 page,
+                              guint32 number)
+{
+    KsmLookup item = { proto_fingerprint(number), page, 0 };
+
+    memcpy(client->bulk + KSM_BULK_REQUEST, &item, sizeof(item));
+    return one_answer(client, KSM_MSG_LOOKUP);
+}
+
+KsmAnswer proto_client_publish(ProtoClient *client, guint32 page,
+                               guint32 number, guint32 order)
+{
+    KsmPublish item = { page, order };
+
+    memcpy(client->bulk + KSM_BULK_REQUEST, &item, sizeof(item));
+    proto_content(client->bulk + KSM_BULK_CONTENT, number);
+    return one_answer(client, KSM_MSG_PUBLISH);
+}
+
+void proto_client_range(ProtoClient *client, KsmMsgType type, guint32 first,
+                        guint32 count)
+{
+    KsmRange range = { first, count };
+
+    memcpy(client->bulk + KSM_BULK_REQUEST, &range, sizeof(range));
+    g_assert_cmpuint(proto_client_request(client, type, 1).msg.type, ==,
+                     KSM_MSG_OK);
+}
+
+KsmMsgGroup proto_client_stats(ProtoClient *client)
+{
+    ProtoReply reply = proto_client_request(client, KSM_MSG_STATS, 0);
+
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_GROUP);
+    return reply.group;
+}
+
+void proto_content(guint8 *page, guint32 number)
+{
+    guint i;
+
+    for (i = 0; i < PAGE; i += 4) {
+        guint32 word = number * (i + 1);
+
+        memcpy(page + i, &word, 4);
+    }
+}
+
+KsmFingerprint proto_fingerprint(guint32 number)
+{
+    guint8 page[PAGE];
+    XXH128_hash_t hash;
+
+    proto_content(page, number);
+    hash = XXH3_128bits(page, PAGE);
+    return (KsmFingerprint) { hash.high64, hash.low64 };
+}
+
+void proto_client_assert_slot(ProtoClient *client, guint32 slot,
+                              guint32 number)
+{
+    guint8 wanted[PAGE], page[PAGE];
+
+    proto_content(wanted, number);
+    g_assert_cmpint(pread(client->store_fd, page, PAGE, (off_t)slot * PAGE),
+                    ==, PAGE);
+    g_assert_cmpmem(page, PAGE, wanted, PAGE);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * proto-client.h: a small client of the broker for tests, which can also
+ * send what no proper client would.
+ */
+#ifndef TEST_PROTO_CLIENT_H
+#define TEST_PROTO_CLIENT_H
+
+#include <glib.h>
+
+#include "ksm-protocol.h"
+
+typedef struct ProtoClient {
+    int fd;
+    int store_fd;               /* -1 before WELCOME */
+    guint8 *bulk;
+    guint32 serial;
+    KsmMsgWelcome welcome;
+} ProtoClient;
+
+/** Any reply. */
+typedef union ProtoReply {
+    KsmMsg msg;
+    KsmMsgWelcome welcome;
+    KsmMsgError error;
+    KsmMsgGroup group;
+} ProtoReply;
+
+/** Connected, but nothing said; aborts the test when that fails. */
+ProtoClient *proto_client_connect(const char *socket);
+void proto_client_free(ProtoClient *client);
+
+/** HELLO; returns the reply, WELCOME or ERROR. */
+ProtoReply proto_client_hello(ProtoClient *client, const char *group,
+                              const char *name, guint64 pages);
+
+/** Connected and welcome, or the test ends. */
+ProtoClient *proto_client_new(const char *socket, const char *group,
+                              const char *name, guint64 pages);
+
+/** Sends any packet; FALSE when the socket is closed. */
+gboolean proto_client_send(ProtoClient *client, gconstpointer packet,
+                           gsize bytes);
+
+/** Waits (10 s at most) for a packet; 0 at the end, else its size. */
+gsize proto_client_receive(ProtoClient *client, ProtoReply *reply);
+
+/** Sends a plain request with @count items, returns the checked reply. */
+ProtoReply proto_client_request(ProtoClient *client, KsmMsgType type,
+                                guint32 count);
+
+/** The same for one item; content as proto_content() makes it. */
+KsmAnswer proto_client_lookup(ProtoClient *client, guint32 page,
+                              guint32 number);
+KsmAnswer proto_client_publish(ProtoClient *client, guint32 page,
+                               guint32 number, guint32 order);
+void proto_client_range(ProtoClient *client, KsmMsgType type, guint32 first,
+                        guint32 count);
+KsmMsgGroup proto_client_stats(ProtoClient *client);
+
+/** A page of content, told by a number; 0 is all zero. */
+void proto_content(guint8 *page, guint32 number);
+KsmFingerprint proto_fingerprint(guint32 number);
+
+/** Aborts unless the slot, read through the descriptor, has that content. */
+void proto_client_assert_slot(ProtoClient *client, guint32 slot,
+                              guint32 number);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(ProtoClient, proto_client_free)
+
+#endif /* TEST_PROTO_CLIENT_H */
