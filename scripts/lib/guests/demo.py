@@ -93,7 +93,8 @@ class Demo:
         self.merger = None
         self.watches = []
         self.table = Table()
-        self.series = []        # (time, saved pages as the merger tells)
+        self.cpu_at_start = 0.0
+        self.series = []        # (time, saved pages, CPU) as the merger tells
 
     def run(self):
         """All of it; returns the figures."""
@@ -106,14 +107,10 @@ class Demo:
             step(f'all idle; guest memory before merging: '
                  f'{before.pss_mib:.1f} MiB')
         started = time.monotonic()
-        cpu_before = 0.0
         if not options.from_start:
-            cpu_before = self.merger.cpu_seconds(self.guests)
+            self.cpu_at_start = self.merger.cpu_seconds(self.guests)
             self.merger.set_run(self.guests, True)
-        elif options.backend == 'kernel':
-            cpu_before = self.cpu_at_start
-        rows = self._watch(started, cpu_before)
-        cpu = self.merger.cpu_seconds(self.guests) - cpu_before
+        rows = self._watch(started)
         self._freeze()
         step('counting distinct pages of the stopped guests')
         result = {
@@ -124,7 +121,6 @@ class Demo:
                               sum(row['zero'] for row in rows),
                               self.run_dir))
         result.update(self._times(started))
-        result['merger_cpu_seconds'] = round(cpu, 2)
         result['counters'] = self.merger.counters(self.guests)
         result.update(self._tiny_figures())
         result['max_map_count'] = int(
@@ -208,10 +204,11 @@ class Demo:
 
     def _note(self, rows):
         saved = self.merger.saved_estimate(self.guests, rows)
-        self.series.append((time.monotonic(), saved))
-        return saved
+        cpu = self.merger.cpu_seconds(self.guests) - self.cpu_at_start
+        self.series.append((time.monotonic(), saved, cpu))
+        return saved, cpu
 
-    def _watch(self, started, cpu_before):
+    def _watch(self, started):
         """Draws the table until nothing changes; returns the last rows."""
         names = [guest.name for guest in self.guests]
         while True:
@@ -221,8 +218,7 @@ class Demo:
             for watch in self.watches:
                 watch.poll()
             rows = [self.merger.row(guest) for guest in self.guests]
-            saved = self._note(rows)
-            cpu = self.merger.cpu_seconds(self.guests) - cpu_before
+            saved, cpu = self._note(rows)
             elapsed = time.monotonic() - started
             done = self._settled(elapsed)
             self.table.draw(elapsed, names, rows, saved, cpu, last=done)
@@ -235,26 +231,32 @@ class Demo:
             return True
         if self.options.guest == 'tiny' or elapsed < STABLE_SECONDS:
             return False
-        now, last = self.series[-1]
-        recent = [saved for at, saved in self.series
+        now, last, _ = self.series[-1]
+        recent = [saved for at, saved, _ in self.series
                   if at >= now - STABLE_SECONDS]
         return last > 0 and \
             max(recent) - min(recent) <= STABLE_CHANGE * last
 
     def _times(self, started):
-        """When 95 % of the final savings were there, and when all was."""
-        if self.options.backend == 'none' or not self.series:
-            return {'merge_seconds': 0.0, 'seconds_to_95': None}
-        final = self.series[-1][1]
+        """When 95 % of the final savings were there, and when all was.
+
+        The merger's CPU is what it took until then; the rate afterwards,
+        in percent of one CPU, is what it costs to go on looking.
+        """
+        end, final, cpu_end = self.series[-1]
 
         def first(share):
-            for at, saved in self.series:
-                if saved >= share * final:
-                    return round(max(0.0, at - started), 1)
-            return None
+            return next((at, cpu) for at, saved, cpu in self.series
+                        if saved >= share * final)
 
-        return {'merge_seconds': first(1 - STABLE_CHANGE),
-                'seconds_to_95': first(0.95)}
+        settled, cpu = first(1 - STABLE_CHANGE)
+        rate = (cpu_end - cpu) / (end - settled) if end > settled else 0
+        return {'merge_seconds': round(max(0.0, settled - started), 1),
+                'seconds_to_95': round(max(0.0, first(0.95)[0] - started),
+                                       1),
+                'merger_cpu_seconds': round(cpu, 2),
+                'merger_cpu_percent_after': round(100 * rate, 1),
+                'merger_cpu_seconds_in_all': round(cpu_end, 2)}
 
     def _freeze(self):
         """Stops the guests, pauses the merger, waits until it is at rest."""

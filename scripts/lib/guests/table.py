@@ -68,11 +68,13 @@ def summary(result):
                  f'       {mib(result["saved_pages"]):.1f} MiB')
     lines.append(f'  ideal             {result["ideal_pages"]:9}       '
                  f'reached {100 * result["fraction"]:.1f} %')
-    if result['seconds_to_95'] is not None:
+    if result['backend'] != 'none':
         lines.append(f'  95 % of it after  {result["seconds_to_95"]:9.1f} s'
                      f'     settled after {result["merge_seconds"]:.1f} s')
-    lines.append(f'  merger\'s CPU      '
-                 f'{result["merger_cpu_seconds"]:9.1f} s')
+        lines.append(f'  CPU spent merging '
+                     f'{result["merger_cpu_seconds"]:9.1f} s     '
+                     f'{result["merger_cpu_percent_after"]:.1f} % of a CPU '
+                     'afterwards')
     counters = result['counters']
     if counters:
         lines.append('  ' + ', '.join(

@@ -99,7 +99,10 @@ class Guest:
 
     def start(self):
         """Starts QEMU and connects to its monitor."""
-        environment = dict(os.environ, TMPDIR=self.config.run_dir)
+        # No broker but the one we started: else an engine that loses it
+        # would start another.
+        environment = dict(os.environ, TMPDIR=self.config.run_dir,
+                           GUEST_KSMD='/bin/false')
         with open(self.qemu_log, 'wb') as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log,
@@ -187,10 +190,11 @@ class Guest:
         for line in self.qmp.monitor('info ramblock').splitlines():
             fields = line.split()
             if fields and fields[0].split('/')[-1] == RAM_ID:
-                for field in reversed(fields):
-                    if re.fullmatch(r'0x[0-9a-f]{9,}', field):
+                # The other columns are sizes and offsets, far smaller.
+                for field in fields[1:]:
+                    if re.fullmatch(r'0x[0-9a-f]+', field):
                         start = int(field, 16)
-                        if start % memory.PAGE == 0:
+                        if start >= 1 << 40:
                             return start, start + self.config.mem_bytes
         return None
 
