@@ -172,7 +172,7 @@ static gpointer reader_thread(gpointer opaque)
 
     while (!oracle_stops(oracle)) {
         for (i = 0; i < BATCH; i++) {
-            guint64 limit = i % 4 ? oracle->config->pages :
+            guint64 limit = i % 4 ? oracle->first_counter :
                             oracle->constant_pages;
 
             oracle_verify(oracle, ksm_test_below(&random, limit));
@@ -230,7 +230,10 @@ static void make_engine(Oracle *oracle)
     g_assert_no_error(error);
 }
 
-/* Constant pages: a quarter zero or filled, a quarter unique, else shared. */
+/*
+ * Constant pages: a quarter zero or filled, a quarter unique, half shared.
+ * Counter pages begin, and end, with a content that all clients have.
+ */
 static void fill_constant(Oracle *oracle)
 {
     guint64 unique = ksm_test_mix(oracle->config->seed, 77 + oracle->index);

@@ -164,7 +164,7 @@ static void ring_pages(OracleIo *io, guint64 *random)
     }
     io_uring_submit(&io->ring);
     for (i = 0; i < count; i++) {       /* while it is in flight */
-        oracle_verify(oracle, ksm_test_below(random, oracle->config->pages));
+        oracle_verify(oracle, ksm_test_below(random, oracle->first_counter));
     }
     reap(io, count);
     for (i = 0; i < count; i++) {
