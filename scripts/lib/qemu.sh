@@ -15,7 +15,7 @@ KSM_QEMU_MESON_FLOOR=1.5
 KSM_QEMU_PACKAGES=(gcc ninja-build pkg-config python3 python3-venv flex bison
                    dpkg-dev xz-utils patch rsync ccache libglib2.0-dev
                    libpixman-1-dev zlib1g-dev libaio-dev liburing-dev
-                   libseccomp-dev seabios qemu-system-data)
+                   libseccomp-dev seabios ipxe-qemu qemu-system-data)
 
 # A stamp holds the key of what a step was last done for.
 ksm_stamped()
@@ -213,25 +213,29 @@ ksm_qemu_python()
     printf '%s\n' "$venv/bin/python3"
 }
 
-# ksm_qemu_configure DIR SOURCE: only when something it depends on changed.
+# ksm_qemu_configure DIR SOURCE STAMP: only when something it depends on changed.
 ksm_qemu_configure()
 {
-    local dir=$1 src=$2 python pc=$KSM_BUILD/plugin/meson-uninstalled key args
+    local dir=$1 src=$2 stamp=$3 python pc=$KSM_BUILD/plugin/meson-uninstalled key args
+    local share=/usr/share
     python=$(ksm_qemu_python)
     args=(--target-list=x86_64-softmmu --without-default-features
           --enable-system --enable-kvm --enable-tcg --enable-tools
           --enable-linux-aio --enable-linux-io-uring --enable-seccomp
           --enable-pixman --disable-docs --disable-install-blobs
           --disable-modules
-          --firmwarepath=/usr/share/seabios:/usr/share/qemu:/usr/share/ovmf
+          --firmwarepath="$share/seabios:$share/qemu:/usr/lib/ipxe/qemu"
           --python="$python" --prefix=/usr/local --disable-download)
     if grep -q guest_ksm "$src/meson_options.txt"; then
         args+=(--enable-guest-ksm)
     fi
+    if command -v ccache >/dev/null; then
+        args+=(--cc="ccache gcc" --host-cc=gcc)
+    fi
     # shellcheck disable=SC2206 # words on purpose
     args+=(${KSM_QEMU_CONFIGURE:-})
     key="$src ${args[*]} $(cat "$pc"/guest-ksm*.pc 2>&1 | sha256sum || true)"
-    if [ -f "$dir/build.ninja" ] && ksm_stamped "qemu-configure" "$key"; then
+    if [ -f "$dir/build.ninja" ] && ksm_stamped "$stamp" "$key"; then
         return 0
     fi
     ksm_step "configuring build/$(basename "$dir")"
@@ -239,15 +243,18 @@ ksm_qemu_configure()
     mkdir -p "$dir"
     (cd "$dir" && PKG_CONFIG_PATH=$pc${PKG_CONFIG_PATH:+:$PKG_CONFIG_PATH} \
         ksm_logged qemu-configure "$src/configure" "${args[@]}")
-    ksm_stamp qemu-configure "$key"
+    ksm_stamp "$stamp" "$key"
 }
 
 # ksm_qemu_firmware DIR: run from its build directory, QEMU looks for every
 # data directory below qemu-bundle: there, firmware is the system's.
 ksm_qemu_firmware()
 {
-    local share=$1/qemu-bundle/usr/share
-    [ -L "$share" ] || { mkdir -p "${share%/*}" && ln -s /usr/share "$share"; }
+    local bundle=$1/qemu-bundle/usr link
+    mkdir -p "$bundle"
+    for link in share lib; do
+        [ -L "$bundle/$link" ] || ln -s "/usr/$link" "$bundle/$link"
+    done
 }
 
 # ksm_progress SECONDS: ninja's lines from stdin; on a terminal one line that
