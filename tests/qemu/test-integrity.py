@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""test-integrity.py: guests that verify themselves, merged under load.
+
+The oracle is inside the guest: it knows from seeds what every page holds
+and reads all of its memory in every pass.  About 5 % of the pages are
+overwritten in a pass, half of them back to content that others hold too, so
+pages are merged and broken all the time.
+"""
+
+import sys
+
+
+from tap import check, run, say, seconds, wait_until
+from world import World, memory
+
+LOAD = 'share=55 zero=15 fill=10 write_pct=5 pause_ms=150 '
+ACCEL = sys.argv[1]
+GUESTS = {'kvm': 3, 'tcg': 2}[ACCEL]
+MEM_MIB = {'kvm': 96, 'tcg': 48}[ACCEL]
+
+
+def huge_kb(guest):
+    """Memory of guest RAM in huge pages."""
+    return sum(mapping['AnonHugePages']
+               for mapping in memory.smaps(guest.pid, *guest.ram()))
+
+
+def the_guest_tells_a_changed_word():
+    """Without this the other tests would prove nothing."""
+    with World(ACCEL, 32) as world:
+        guest = world.add('passes=2 pause_ms=0 corrupt=1', run='pause')
+        world.wait_filled()
+        guest.wait_line('TINY MISMATCH page=.* word=7 ', 60)
+        guest.wait_line('TINY done fail', 60)
+
+
+def no_byte_is_wrong_under_load():
+    """Merges and breaks by the thousand, from huge pages on."""
+    with World(ACCEL, MEM_MIB) as world:
+        for index in range(GUESTS):
+            # Different places and run lengths of one common content.
+            world.add(LOAD + f'shift={index * 37}', run='pause')
+        world.wait_filled()
+        for guest in world.guests:
+            say(f'{guest.name}: {huge_kb(guest) >> 10} of {MEM_MIB} MiB in '
+                'huge pages before merging')
+            guest.set_property('run', 'run')
+        wait_until(lambda: world.total('merges') > 1000, 30,
+                   'a thousand merges')
+        deltas = world.run_for(seconds(0.3, 5))
+        check(deltas['merges'] >= 1000, f'only {deltas}')
+        check(deltas['breaks'] >= 1000, f'only {deltas}')
+        check(world.total('zero-merges') > 0, 'no zero page given back')
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
+
+
+def unmerge_and_run_again():
+    """All shared pages become private and stay right, in the midst of it."""
+    with World(ACCEL, MEM_MIB // 2) as world:
+        for _ in range(2):
+            world.add(LOAD)
+        world.wait_filled()
+        for _ in range(2):
+            wait_until(lambda: world.total('pages-sharing') > 1000, 30,
+                       'a thousand shared pages')
+            for guest in world.guests:
+                guest.set_property('run', 'unmerge')
+            wait_until(lambda: world.total('pages-sharing') == 0, 30,
+                       'all pages unshared')
+            merges = world.total('merges')
+            for guest in world.guests:
+                world.wait_pass(guest)
+            check(world.total('merges') == merges, 'merged while unmerged')
+            for guest in world.guests:
+                guest.set_property('run', 'run')
+        wait_until(lambda: world.total('merges') > merges, 30,
+                   'merging again')
+        world.check_intact()
+
+
+run([the_guest_tells_a_changed_word, no_byte_is_wrong_under_load,
+     unmerge_and_run_again])
