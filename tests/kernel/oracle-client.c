@@ -294,6 +294,7 @@ static void publish(Oracle *oracle, guint turn)
     if (turn % 16 == 0) {
         ksm_test_maps_read(oracle->memory, oracle->bytes, &maps);
         oracle_raise(&figures->mappings_max, maps.mappings);
+        oracle_raise(&figures->claimed_max, stats.mappings);
         oracle_raise(&figures->huge_kib_max, maps.huge_kib);
     }
 }
@@ -353,7 +354,7 @@ static int run_client(OracleShared *shared, guint index)
     g_assert_no_error(error);
     run_threads(&oracle);
     check_all(&oracle);
-    publish(&oracle, 0);
+    publish(&oracle, 1);
     ksm_engine_free(oracle.engine);
     g_free(oracle.pages);
     return __atomic_load_n(&oracle.figures->mismatches, __ATOMIC_RELAXED) ?

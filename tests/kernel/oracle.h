@@ -61,6 +61,7 @@ typedef struct OracleFigures {
     guint64 latency_us[ORACLE_LATENCIES]; /* of single stores, by powers of 2 */
     guint64 latency_max_us;
     guint64 mappings_max;       /* lines of /proc/self/maps in the region */
+    guint64 claimed_max;        /* the same by the engine's count */
     guint64 huge_kib_max;
     guint64 snapshot;           /* odd while stats is being written */
     KsmStats stats;             /* its pointers are not valid elsewhere */
