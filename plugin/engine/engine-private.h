@@ -86,6 +86,7 @@ struct KsmEngine {
     guint8 round;               /* low byte of full_scans */
     guint64 budget;             /* mappings allowed in this round */
     gboolean budget_warned;
+    guint64 settled_windows;    /* quarantine.windows at the last settling */
     guint idle_rounds;          /* rounds in a row that found nothing */
     GArray *withdrawn;          /* KsmRange of session pages */
     GArray *released;           /* KsmRange of session pages */

@@ -357,6 +357,13 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
     if (!check_range(name, addr, bytes, errp)) {
         return NULL;
     }
+    if (!ksm_sys_is_private_anonymous(addr, bytes)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "Memory '%s' at %p cannot be shared: all of it must be "
+                    "mapped private and anonymous (no file, no huge page "
+                    "pool, not share=on)", name, addr);
+        return NULL;
+    }
     ksm_engine_lock(engine);
     region = ksm_ram_new(engine, name, addr, bytes, flags, errp);
     if (region) {

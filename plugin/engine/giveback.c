@@ -18,7 +18,9 @@
  * DMA that writes has broken the page before it began, so step 3 finds it.
  *
  * Without a shadow (KSM_REGION_FRESH not given) the pages are broken instead:
- * MADV_POPULATE_WRITE does to each what a write would, changing nothing.
+ * MADV_POPULATE_WRITE does to each what a write would, changing nothing.  The
+ * same where the mapping budget is used up: broken pages stay in the store's
+ * mappings, so what is given back between two of them splits one.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -150,7 +152,9 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
     gboolean all = TRUE;
     guint32 i;
 
-    if (!region->shadow) {
+    if (!region->shadow ||
+        !ksm_budget_allows(ksm_budget_used(engine), engine->budget, count,
+                           2)) {
         return break_pages(region, first, count);
     }
     if (give_back(engine, region, sync_uffd, first, count)) {

@@ -23,7 +23,7 @@
 #include "pace.h"
 #include "sys.h"
 
-/* Windows between two settlings; bounds unsettled mappings and fork's wait. */
+/* Most windows between two settlings; bounds fork's wait. */
 #define KSM_BATCH_WINDOWS 128u
 
 typedef struct KsmRun {
@@ -128,10 +128,21 @@ static void enter_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
     engine->counters.merges += count;
 }
 
+/*
+ * Each window leaves up to two mappings more until it is settled, which the
+ * budget does not know of: a small budget is settled more often.
+ */
+static gboolean settling_due(KsmEngine *engine)
+{
+    return engine->quarantine.windows - engine->settled_windows >=
+           CLAMP(engine->budget / 50, 1, KSM_BATCH_WINDOWS);
+}
+
 void ksm_merge_settle(KsmEngine *engine)
 {
     guint i;
 
+    engine->settled_windows = engine->quarantine.windows;
     ksm_quarantine_drop(&engine->quarantine);
     for (i = 0; i < engine->regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->regions, i);
@@ -245,8 +256,7 @@ static void filter_matches(KsmEngine *engine)
     g_array_set_size(engine->matches, kept);
 }
 
-static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages,
-                      guint *windows)
+static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
 {
     guint32 done = 0;
 
@@ -270,7 +280,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages,
             done += count;
             continue;
         }
-        if (++*windows % KSM_BATCH_WINDOWS == 0) {
+        if (settling_due(engine)) {
             ksm_merge_settle(engine);
             ksm_fork_guard_unlock();
             ksm_pace_rest(engine);
@@ -283,7 +293,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages,
 void ksm_merge_matches(KsmEngine *engine)
 {
     g_autoptr(GArray) runs = NULL;
-    guint i, windows = 0;
+    guint i;
 
     if (!engine->matches->len) {
         return;
@@ -297,7 +307,7 @@ void ksm_merge_matches(KsmEngine *engine)
 
         merge_run(engine,
                   &g_array_index(engine->matches, KsmMatch, run->first),
-                  run->pages, &windows);
+                  run->pages);
     }
     ksm_merge_settle(engine);
     ksm_fork_guard_unlock();
@@ -342,5 +352,8 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
         }
         first += done;
         count -= done;
+        if (settling_due(engine)) {
+            ksm_merge_settle(engine);
+        }
     }
 }

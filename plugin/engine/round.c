@@ -101,7 +101,7 @@ gboolean ksm_round_send_released(KsmEngine *engine)
            send_ranges(engine, engine->released, KSM_MSG_RELEASE);
 }
 
-static gboolean track(KsmEngine *engine)
+gboolean ksm_round_track(KsmEngine *engine)
 {
     guint i;
 
@@ -377,7 +377,7 @@ gboolean ksm_round_run(KsmEngine *engine)
 
     engine->round = (guint8)engine->counters.full_scans;
     engine->budget = ksm_budget_compute(engine);
-    ok = track(engine);
+    ok = ksm_round_track(engine);
     for (i = 0; ok && i < engine->regions->len; i++) {
         ok = sweep_region(engine, g_ptr_array_index(engine->regions, i),
                           &found);

@@ -16,6 +16,9 @@ gboolean ksm_round_run(KsmEngine *engine);
 /* Candidates go back to private, to be looked up anew (another broker). */
 void ksm_round_forget_candidates(KsmEngine *engine);
 
+/* Enters what was written since the last time; FALSE: the broker is lost. */
+gboolean ksm_round_track(KsmEngine *engine);
+
 /* Withdraws and releases what has gathered; FALSE: the broker is lost. */
 gboolean ksm_round_send_released(KsmEngine *engine);
 

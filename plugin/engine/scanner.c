@@ -11,6 +11,7 @@
  */
 #include "scanner.h"
 
+#include "budget.h"
 #include "connection.h"
 #include "giveback.h"
 #include "merge.h"
@@ -51,6 +52,9 @@ static void unmerge(KsmEngine *engine)
     gboolean all = TRUE;
     guint i;
 
+    /* Pages written lately are broken, and to be known as such. */
+    ksm_round_track(engine);
+    engine->budget = ksm_budget_compute(engine);
     for (i = 0; i < engine->regions->len; i++) {
         all = ksm_giveback_region(engine,
                                   g_ptr_array_index(engine->regions, i)) &&
@@ -92,7 +96,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     if (!ksm_connection_keep(engine)) {
         return ksm_connection_retry_ms(engine);
     }
-    if (run == KSM_RUN_RUN || asked) {
+    if (run == KSM_RUN_RUN || (run == KSM_RUN_PAUSE && asked)) {
         engine->unmerged = FALSE;
         return idle_interval_ms(engine, ksm_round_run(engine));
     }

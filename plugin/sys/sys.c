@@ -203,3 +203,26 @@ unsigned ksm_sys_count_mappings(void)
     close(fd);
     return lines;
 }
+
+bool ksm_sys_is_private_anonymous(const void *addr, size_t bytes)
+{
+    unsigned long at = (uintptr_t)addr, end = at + bytes;
+    unsigned long from, to, inode;
+    char line[512], share;
+    FILE *f = fopen("/proc/self/maps", "re");
+
+    while (f && at < end && fgets(line, sizeof(line), f)) {
+        if (sscanf(line, "%lx-%lx %*c%*c%*c%c %*x %*s %lu",
+                   &from, &to, &share, &inode) != 4 || to <= at) {
+            continue;
+        }
+        if (from > at || share != 'p' || inode != 0) {
+            break;
+        }
+        at = to;
+    }
+    if (f) {
+        fclose(f);
+    }
+    return at >= end;
+}

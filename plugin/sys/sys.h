@@ -58,4 +58,7 @@ unsigned ksm_sys_max_map_count(void);
 /* Mappings of this process now, or 0 when they cannot be counted. */
 unsigned ksm_sys_count_mappings(void);
 
+/* Whether all of the range is mapped, private and of no file. */
+bool ksm_sys_is_private_anonymous(const void *addr, size_t bytes);
+
 #endif /* KSM_SYS_H */
