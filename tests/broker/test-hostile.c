@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-hostile.c: clients that break the protocol, do not read, or take too
+ * much.  Each must be told, named in the log and be gone; nobody else may
+ * notice.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker-proc.h"
+#include "proto-child.h"
+#include "proto-client.h"
+#include "require.h"
+
+#define ERROR_PROTOCOL 7u
+#define ERROR_LIMIT 5u
+#define ERROR_GROUP 8u
+
+/* A client that is there all the time and must not be disturbed. */
+typedef struct Scene {
+    KsmTestBroker *broker;
+    ProtoClient *witness;
+} Scene;
+
+static void scene_open(Scene *scene, const char *options)
+{
+    scene->broker = ksm_test_broker_new(options);
+    scene->witness = proto_client_new(scene->broker->socket, "g", "witness",
+                                      100);
+    g_assert_cmpint(proto_client_publish(scene->witness, 1, 1, 0).kind, ==,
+                    KSM_ANSWER_SLOT);
+}
+
+static void scene_close(Scene *scene)
+{
+    g_assert_cmpint(proto_client_lookup(scene->witness, 2, 1).kind, ==,
+                    KSM_ANSWER_SLOT);
+    g_assert_cmpint(proto_client_lookup(scene->witness, 3, 77).kind, ==,
+                    KSM_ANSWER_LISTED);
+    proto_client_free(scene->witness);
+    g_assert_true(ksm_test_broker_stop(scene->broker));
+    ksm_test_broker_free(scene->broker);
+}
+
+typedef union Packet {
+    KsmMsg msg;
+    KsmMsgHello hello;
+    KsmMsgResize resize;
+    KsmMsgStats stats;
+    guint8 bytes[70000];
+} Packet;
+
+typedef struct Row {
+    const char *name;
+    const char *reason;         /* must be in the answer and in the log */
+    gboolean before_hello;
+    guint32 code;               /* 0: ERROR_PROTOCOL */
+    guint32 type;
+    gsize bytes;                /* 0: of a plain message */
+    guint32 count;
+    guint32 item[6];            /* the first bytes of the bulk memory */
+    void (*spoil)(Packet *packet);
+} Row;
+
+static void spoil_magic(Packet *packet)
+{
+    packet->hello.magic ^= 1;
+}
+
+static void spoil_version(Packet *packet)
+{
+    packet->hello.version = 2;
+}
+
+static void spoil_group_empty(Packet *packet)
+{
+    packet->hello.group[0] = '\0';
+}
+
+static void spoil_group_slash(Packet *packet)
+{
+    strcpy(packet->hello.group, "../g");
+}
+
+static void spoil_group_end(Packet *packet)
+{
+    memset(packet->hello.group, 'a', KSM_GROUP_BYTES);
+}
+
+static void spoil_name_end(Packet *packet)
+{
+    memset(packet->hello.name, 'a', KSM_NAME_BYTES);
+}
+
+static void spoil_name_control(Packet *packet)
+{
+    strcpy(packet->hello.name, "a\nb");
+}
+
+static void spoil_reserved(Packet *packet)
+{
+    packet->msg.reserved = 1;
+}
+
+static void spoil_pages(Packet *packet)
+{
+    packet->hello.pages = G_MAXUINT64;
+}
+
+static void spoil_resize_less(Packet *packet)
+{
+    packet->resize.pages = 99;
+}
+
+static void spoil_resize_more(Packet *packet)
+{
+    packet->resize.pages = 1ull << 60;
+}
+
+#define HELLO KSM_MSG_HELLO, sizeof(KsmMsgHello), 0, { 0 }
+#define RESIZE KSM_MSG_RESIZE, sizeof(KsmMsgResize), 0, { 0 }
+#define M16 sizeof(KsmMsg)
+#define BEFORE TRUE
+#define AFTER FALSE
+
+static const Row rows[] = {
+    { "empty", "a packet of 0 bytes", AFTER, 0, 0, G_MAXSIZE, 0, { 0 },
+      NULL },
+    { "short", "a packet of 15 bytes", AFTER, 0, 4, 15, 0, { 0 }, NULL },
+    { "long", "message 4 of 17 bytes", AFTER, 0, 4, 17, 0, { 0 }, NULL },
+    { "oversized", "a packet of 70000 bytes", AFTER, 0, 4, 70000, 0, { 0 },
+      NULL },
+    { "type-zero", "unknown message 0", AFTER, 0, 0, M16, 0, { 0 }, NULL },
+    { "type-reply", "unknown message 32", AFTER, 0, KSM_MSG_OK, M16, 0,
+      { 0 }, NULL },
+    { "type-big", "unknown message 4294967295", AFTER, 0, 0xffffffff, M16, 0,
+      { 0 }, NULL },
+    { "reserved", "reserved bits", AFTER, 0, KSM_MSG_HINTS, M16, 0, { 0 },
+      spoil_reserved },
+    { "second-hello", "a second HELLO", AFTER, 0, HELLO, NULL },
+    { "no-hello", "message 4 before HELLO", BEFORE, 0, KSM_MSG_LOOKUP, M16,
+      0, { 0 }, NULL },
+    { "no-hello-release", "before HELLO", BEFORE, 0, KSM_MSG_RELEASE, M16, 1,
+      { 0, 9 }, NULL },
+    { "hello-magic", "protocol version 0", BEFORE, 0, HELLO, spoil_magic },
+    { "hello-version", "protocol version 2", BEFORE, 0, HELLO,
+      spoil_version },
+    { "hello-short", "message 1 of 16 bytes", BEFORE, 0, KSM_MSG_HELLO, M16,
+      0, { 0 }, NULL },
+    { "hello-group-empty", "group name", BEFORE, ERROR_GROUP, HELLO,
+      spoil_group_empty },
+    { "hello-group-slash", "group name", BEFORE, ERROR_GROUP, HELLO,
+      spoil_group_slash },
+    { "hello-group-no-end", "group name", BEFORE, ERROR_GROUP, HELLO,
+      spoil_group_end },
+    { "hello-name-no-end", "session name", BEFORE, 0, HELLO,
+      spoil_name_end },
+    { "hello-name-control", "session name", BEFORE, 0, HELLO,
+      spoil_name_control },
+    { "hello-pages", "most of a session", BEFORE, ERROR_LIMIT, HELLO,
+      spoil_pages },
+    { "resize-less", "RESIZE from 100 to 99", AFTER, 0, RESIZE,
+      spoil_resize_less },
+    { "resize-more", "most of a session", AFTER, ERROR_LIMIT, RESIZE,
+      spoil_resize_more },
+    { "lookup-count", "LOOKUP of 2049 items", AFTER, 0, KSM_MSG_LOOKUP, M16,
+      2049, { 0 }, NULL },
+    { "lookup-count-big", "LOOKUP of 4294967295", AFTER, 0, KSM_MSG_LOOKUP,
+      M16, 0xffffffff, { 0 }, NULL },
+    { "lookup-page", "LOOKUP of page 100 of 100", AFTER, 0, KSM_MSG_LOOKUP,
+      M16, 1, { 1, 2, 3, 4, 100, 0 }, NULL },
+    { "lookup-reserved", "reserved bits", AFTER, 0, KSM_MSG_LOOKUP, M16, 1,
+      { 1, 2, 3, 4, 5, 1 }, NULL },
+    { "lookup-bound", "page 50, which is bound", AFTER, 0, KSM_MSG_LOOKUP,
+      M16, 1, { 1, 2, 3, 4, 50, 0 }, NULL },
+    { "publish-count", "PUBLISH of 257 items", AFTER, 0, KSM_MSG_PUBLISH,
+      M16, 257, { 0 }, NULL },
+    { "publish-page", "PUBLISH of page 4294967295", AFTER, 0,
+      KSM_MSG_PUBLISH, M16, 1, { 0xffffffff, 0 }, NULL },
+    { "publish-tile", "tile of order 7", AFTER, 0, KSM_MSG_PUBLISH, M16, 1,
+      { 1, 7 }, NULL },
+    { "publish-bound", "page 50, which is bound", AFTER, 0, KSM_MSG_PUBLISH,
+      M16, 1, { 50, 0 }, NULL },
+    { "ranges-count", "4097 ranges", AFTER, 0, KSM_MSG_RELEASE, M16, 4097,
+      { 0 }, NULL },
+    { "range-end", "range 0: 2 pages from 99", AFTER, 0, KSM_MSG_RELEASE,
+      M16, 1, { 99, 2 }, NULL },
+    { "range-wraps", "range 0: 4294967295 pages from 4294967295", AFTER, 0,
+      KSM_MSG_WITHDRAW, M16, 1, { 0xffffffff, 0xffffffff }, NULL },
+    { "ranges-overlap", "range 1: 60 pages from 0", AFTER, 0,
+      KSM_MSG_WITHDRAW, M16, 2, { 0, 60, 0, 60 }, NULL },
+    { "stats-short", "message 9 of 16 bytes", AFTER, 0, KSM_MSG_STATS, M16,
+      0, { 0 }, NULL },
+};
+
+static void packet_of_row(const Row *row, Packet *packet, gsize *bytes)
+{
+    memset(packet, 0, sizeof(*packet));
+    packet->msg.type = row->type;
+    packet->msg.count = row->count;
+    packet->msg.serial = 4711;
+    if (row->bytes == sizeof(KsmMsgHello)) {
+        packet->hello.magic = KSM_PROTO_MAGIC;
+        packet->hello.version = KSM_PROTO_VERSION;
+        strcpy(packet->hello.group, "g");
+        strcpy(packet->hello.name, "villain");
+    }
+    if (row->spoil != NULL) {
+        row->spoil(packet);
+    }
+    *bytes = row->bytes == G_MAXSIZE ? 0 : row->bytes;
+}
+
+static void run_row(const Scene *scene, const Row *row)
+{
+    g_autoptr(ProtoClient) client =
+        proto_client_connect(scene->broker->socket);
+    g_autofree Packet *packet = g_new(Packet, 1);
+    g_autofree char *log = NULL;
+    ProtoReply reply;
+    gsize bytes;
+
+    g_test_message("%s", row->name);
+    if (!row->before_hello) {
+        reply = proto_client_hello(client, "g", "villain", 100);
+        g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
+        g_assert_cmpint(proto_client_publish(client, 50, 1, 0).kind, ==,
+                        KSM_ANSWER_SLOT);
+        memcpy(client->bulk, row->item, sizeof(row->item));
+    }
+    packet_of_row(row, packet, &bytes);
+    g_assert_true(proto_client_send(client, packet, bytes));
+    g_assert_cmpuint(proto_client_receive(client, &reply), ==,
+                     sizeof(KsmMsgError));
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
+    g_assert_cmpuint(reply.error.code, ==,
+                     row->code != 0 ? row->code : ERROR_PROTOCOL);
+    g_assert_nonnull(strstr(reply.error.reason, row->reason));
+    g_assert_cmpuint(proto_client_receive(client, &reply), ==, 0);
+    log = ksm_test_broker_read_log(scene->broker);
+    g_assert_nonnull(strstr(log, row->reason));
+}
+
+/* One by one, each in a process of its own: the log's limit is per process. */
+static void row_in_child(gpointer opaque)
+{
+    gpointer *args = opaque;
+
+    run_row(args[0], args[1]);
+    proto_child_report(1);
+    proto_child_await();
+}
+
+static void test_rows(void)
+{
+    Scene scene;
+    g_autofree char *log = NULL, *pid = NULL;
+    guint i;
+
+    scene_open(&scene, NULL);
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        gpointer args[] = { &scene, (gpointer)&rows[i] };
+        ProtoChild *child = proto_child_new(row_in_child, args);
+
+        pid = g_strdup_printf("process %d, user %d", child->pid, geteuid());
+        g_assert_cmpuint(proto_child_wait(child), ==, 1);
+        proto_child_free(child);
+        g_assert_cmpuint(proto_client_stats(scene.witness).pages_shared, ==,
+                         1);
+        log = ksm_test_broker_read_log(scene.broker);
+        g_assert_nonnull(strstr(log, pid));
+        g_clear_pointer(&log, g_free);
+        g_clear_pointer(&pid, g_free);
+    }
+    scene_close(&scene);
+}
+
+/* Descriptors are never taken: they would be the broker's to keep. */
+static void test_descriptor(void)
+{
+    Scene scene;
+    g_autoptr(ProtoClient) client = NULL;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = { .bytes = { 0 } };
+    KsmMsg hints = { .type = KSM_MSG_HINTS };
+    struct iovec iov = { &hints, sizeof(hints) };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_controllen = sizeof(control),
+    };
+    int fds[2];
+    char byte;
+    ProtoReply reply;
+
+    scene_open(&scene, NULL);
+    client = proto_client_new(scene.broker->socket, "g", "villain", 100);
+    g_assert_cmpint(pipe(fds), ==, 0);
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(&control.header), &fds[1], sizeof(int));
+    g_assert_cmpint(sendmsg(client->fd, &msg, 0), ==, sizeof(hints));
+    close(fds[1]);
+    g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
+    g_assert_cmpint(read(fds[0], &byte, 1), ==, 0); /* nobody has it open */
+    close(fds[0]);
+    scene_close(&scene);
+}
+
+/* Sends without reading until nothing more fits; others are served. */
+static void test_does_not_read(void)
+{
+    Scene scene;
+    g_autoptr(ProtoClient) client = NULL;
+    KsmMsg hints = { .type = KSM_MSG_HINTS };
+    guint sent = 0, received = 0, i;
+    double end;
+
+    scene_open(&scene, NULL);
+    client = proto_client_new(scene.broker->socket, "g", "villain", 100);
+    end = ksm_test_now() + 10;
+    for (i = 0; i < 3; i++) {
+        while (ksm_test_now() < end) {
+            hints.serial = sent;
+            if (send(client->fd, &hints, sizeof(hints), MSG_DONTWAIT) < 0) {
+                g_assert_cmpint(errno, ==, EAGAIN);
+                break;
+            }
+            sent++;
+        }
+        g_assert_cmpfloat(ksm_test_now(), <, end);
+        proto_client_stats(scene.witness);
+    }
+    while (received < sent) {
+        ProtoReply reply;
+
+        g_assert_cmpuint(proto_client_receive(client, &reply), ==,
+                         sizeof(KsmMsg));
+        g_assert_cmpuint(reply.msg.serial, ==, received++);
+    }
+    g_test_message("%u requests were under way", sent);
+    scene_close(&scene);
+}
+
+static double witness_worst;
+
+/* The longest that the witness waits for an answer while others storm. */
+static void storm_run(gpointer opaque)
+{
+    const Scene *scene = opaque;
+    ProtoClient *client = proto_client_new(scene->broker->socket, "g",
+                                           "storm", 1 << 24);
+    guint i;
+
+    proto_child_report(1);
+    for (i = 0; i < 30; i++) {
+        KsmRange range = { 0, 1 << 24 };
+        guint item;
+
+        memcpy(client->bulk, &range, sizeof(range));
+        proto_client_request(client, KSM_MSG_RELEASE, 1);
+        for (item = 0; item < KSM_BATCH_PUBLISH; item++) {
+            KsmPublish publish = { item, 6 };
+
+            memcpy(client->bulk + item * sizeof(publish), &publish,
+                   sizeof(publish));
+            proto_content(client->bulk + KSM_BULK_CONTENT + item * 4096,
+                          1000 + i * 256 + item);
+        }
+        proto_client_request(client, KSM_MSG_PUBLISH, KSM_BATCH_PUBLISH);
+    }
+    proto_child_report(2);
+    proto_child_await();
+}
+
+static gboolean storm_is_over(gpointer opaque)
+{
+    gpointer *args = opaque;
+    const Scene *scene = args[0];
+    ProtoChild *child = args[1];
+    double start = ksm_test_now();
+    int bytes = 0;
+
+    proto_client_stats(scene->witness);
+    witness_worst = MAX(witness_worst, ksm_test_now() - start);
+    return ioctl(child->reports, FIONREAD, &bytes) == 0 && bytes > 0;
+}
+
+static void test_storm(void)
+{
+    Scene scene;
+    ProtoChild *child;
+    gpointer args[2];
+
+    scene_open(&scene, NULL);
+    child = proto_child_new(storm_run, &scene);
+    args[0] = &scene;
+    args[1] = child;
+    proto_child_wait(child);
+    g_assert_cmpfloat(ksm_test_wait(storm_is_over, args, 60), >=, 0);
+    g_test_message("worst answer during a storm: %.0f ms",
+                   witness_worst * 1e3);
+    g_assert_cmpfloat(witness_worst, <, 2.0);
+    g_assert_cmpuint(proto_child_wait(child), ==, 2);
+    proto_child_free(child);
+    scene_close(&scene);
+}
+
+static void expect_limit(const Scene *scene, const char *name, guint64 pages,
+                         const char *reason)
+{
+    g_autoptr(ProtoClient) client =
+        proto_client_connect(scene->broker->socket);
+    ProtoReply reply = proto_client_hello(client, "g", name, pages);
+
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
+    g_assert_cmpuint(reply.error.code, ==, ERROR_LIMIT);
+    g_assert_nonnull(strstr(reply.error.reason, reason));
+}
+
+static void test_limits(void)
+{
+    Scene scene;
+    g_autoptr(ProtoClient) second = NULL;
+    g_autofree char *log = NULL;
+    guint refused = 0, i;
+
+    scene_open(&scene, "--max-sessions 3 --max-pages 1000 "
+               "--max-total-pages 1500 --max-store-mib 1");
+    expect_limit(&scene, "big", 1001, "the most of a session is 1000");
+    second = proto_client_new(scene.broker->socket, "g", "second", 1000);
+    expect_limit(&scene, "third", 500, "all sessions together");
+    for (i = 0; i < 300; i++) {
+        refused += proto_client_publish(second, i, 100 + i, 0).kind ==
+            KSM_ANSWER_REFUSED;
+    }
+    g_assert_cmpuint(refused, ==, 300 - 255);   /* the witness has one */
+    log = ksm_test_broker_read_log(scene.broker);
+    g_assert_nonnull(strstr(log, "stores are full"));
+    g_assert_null(strstr(strstr(log, "stores are full") + 1,
+                         "stores are full"));
+    {
+        g_autoptr(ProtoClient) third =
+            proto_client_new(scene.broker->socket, "g", "third", 10);
+
+        expect_limit(&scene, "fourth", 10, "3 sessions");
+    }
+    proto_client_range(second, KSM_MSG_RELEASE, 0, 1000);
+    scene_close(&scene);
+}
+
+/* One process cannot take all sessions, nor flood the log. */
+static void test_one_process_limit(void)
+{
+    enum { TRIES = 200 };
+    Scene scene;
+    g_autoptr(GPtrArray) clients = NULL;
+    g_autofree char *log = NULL;
+    guint closed = 0, lines = 0, i;
+    const char *at;
+
+    scene_open(&scene, "--max-process-sessions 20");
+    clients = g_ptr_array_new_with_free_func(
+        (GDestroyNotify)(void (*)(void))proto_client_free);
+    for (i = 0; i < TRIES; i++) {
+        g_ptr_array_add(clients,
+                        proto_client_connect(scene.broker->socket));
+    }
+    for (i = 0; i < TRIES; i++) {
+        KsmMsgHello hello = {
+            .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
+            .version = KSM_PROTO_VERSION, .group = "g", .name = "x",
+        };
+        ProtoReply reply;
+
+        proto_client_send(clients->pdata[i], &hello, sizeof(hello));
+        proto_client_receive(clients->pdata[i], &reply);
+        closed += reply.msg.type != KSM_MSG_WELCOME;
+    }
+    g_assert_cmpuint(closed, ==, TRIES - 19);
+    log = ksm_test_broker_read_log(scene.broker);
+    for (at = log; (at = strstr(at, "connections")) != NULL; at++) {
+        lines++;
+    }
+    g_assert_cmpuint(lines, >, 0);
+    g_assert_cmpuint(lines, <, 20);
+    scene_close(&scene);
+}
+
+/* Packets of chance: whatever they say, the broker lives. */
+static void test_noise(void)
+{
+    Scene scene;
+    g_autoptr(GRand) rand = g_rand_new_with_seed(41);
+    guint connections = 0, step;
+
+    scene_open(&scene, "--log-level error");
+    while (connections < 300) {
+        ProtoClient *client = proto_client_new(scene.broker->socket, "g",
+                                               "noise", 200);
+
+        connections++;
+        for (step = 0; step < 200; step++) {
+            KsmMsgStats packet = {
+                .msg = {
+                    .type = (guint32)g_rand_int_range(rand, 3, 10),
+                    .count = (guint32)g_rand_int_range(rand, 0, 40),
+                },
+            };
+            gsize bytes = sizeof(packet.msg);
+            ProtoReply reply;
+            guint i;
+
+            for (i = 0; i < 256; i++) {
+                ((guint32 *)(void *)client->bulk)[i] =
+                    (guint32)g_rand_int_range(rand, 0, 3) * 64 %
+                    (guint32)g_rand_int_range(rand, 1, 220);
+            }
+            bytes = packet.msg.type == KSM_MSG_STATS ? sizeof(packet)
+                : packet.msg.type == KSM_MSG_RESIZE ? sizeof(KsmMsgResize)
+                : bytes;
+            if (!proto_client_send(client, &packet, bytes) ||
+                proto_client_receive(client, &reply) == 0 ||
+                reply.msg.type == KSM_MSG_ERROR) {
+                break;
+            }
+        }
+        proto_client_free(client);
+    }
+    scene_close(&scene);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/hostile/rows", test_rows);
+    g_test_add_func("/hostile/descriptor", test_descriptor);
+    g_test_add_func("/hostile/does-not-read", test_does_not_read);
+    g_test_add_func("/hostile/storm", test_storm);
+    g_test_add_func("/hostile/limits", test_limits);
+    g_test_add_func("/hostile/one-process", test_one_process_limit);
+    g_test_add_func("/hostile/noise", test_noise);
+    return g_test_run();
+}
