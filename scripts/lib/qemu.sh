@@ -213,11 +213,29 @@ ksm_qemu_python()
     printf '%s\n' "$venv/bin/python3"
 }
 
+# ksm_qemu_pkgconfig: the library in its build directory, for pkg-config;
+# prints where.  (Meson's own -uninstalled file names no include directory
+# but the target's.)
+ksm_qemu_pkgconfig()
+{
+    local pc=$KSM_BUILD/pkgconfig
+    mkdir -p "$pc"
+    cat >"$pc/guest-ksm.pc" <<END
+Name: guest-ksm
+Description: libguest-ksm as built in $KSM_BUILD/plugin
+Version: $(sed -n "s/^ *version: '\(.*\)',$/\1/p" "$KSM_ROOT/meson.build")
+Requires: glib-2.0
+Libs: -L$KSM_BUILD/plugin -lguest-ksm
+Cflags: -I$KSM_ROOT/plugin/include
+END
+    printf '%s\n' "$pc"
+}
+
 # ksm_qemu_configure DIR SOURCE STAMP: only when something it depends on changed.
 ksm_qemu_configure()
 {
-    local dir=$1 src=$2 stamp=$3 python pc=$KSM_BUILD/plugin/meson-uninstalled key args
-    local share=/usr/share
+    local dir=$1 src=$2 stamp=$3 python pc key args share=/usr/share
+    pc=$(ksm_qemu_pkgconfig)
     python=$(ksm_qemu_python)
     args=(--target-list=x86_64-softmmu --without-default-features
           --enable-system --enable-kvm --enable-tcg --enable-tools
@@ -234,7 +252,7 @@ ksm_qemu_configure()
     fi
     # shellcheck disable=SC2206 # words on purpose
     args+=(${KSM_QEMU_CONFIGURE:-})
-    key="$src ${args[*]} $(cat "$pc"/guest-ksm*.pc 2>&1 | sha256sum || true)"
+    key="$src ${args[*]} $(sha256sum <"$pc/guest-ksm.pc")"
     if [ -f "$dir/build.ninja" ] && ksm_stamped "$stamp" "$key"; then
         return 0
     fi
