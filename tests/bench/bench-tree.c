@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * bench-tree.c: what a map of fingerprints costs: the broker's own tree,
+ * GTree, GHashTable, and a sorted array (look-ups only).
+ *
+ * usage: bench-tree [KEYS...]; default 100000 1000000 10000000.  Prints a
+ * table: nanoseconds of processor time for an operation, bytes for a key
+ * (resident memory, before and after filling, in a process of its own).
+ */
+#include <glib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "fp-tree.h"
+
+#define BATCH 2048u
+
+/* A way to keep keys; NULL where it cannot do it. */
+typedef struct Map {
+    const char *name;
+    gpointer (*make)(const guint64 *keys, guint count);
+    void (*insert)(gpointer map, guint64 key, guint64 value);
+    gboolean (*find)(gpointer map, guint64 key);
+    guint (*find_batch)(gpointer map, const guint64 *keys, guint count);
+    void (*remove)(gpointer map, guint64 key);
+} Map;
+
+static guint64 mix(guint64 x)
+{
+    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
+    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
+    return x ^ x >> 31;
+}
+
+static double now_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
+    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
+}
+
+static guint64 resident_bytes(void)
+{
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents("/proc/self/statm", &text, NULL, NULL)) {
+        return 0;
+    }
+    return g_ascii_strtoull(strchr(text, ' '), NULL, 10) *
+        (guint64)sysconf(_SC_PAGESIZE);
+}
+
+/* --- the broker's tree --- */
+
+static gpointer fp_make(const guint64 *keys, guint count)
+{
+    (void)keys;
+    (void)count;
+    return ksm_fp_tree_new();
+}
+
+static void fp_insert(gpointer map, guint64 key, guint64 value)
+{
+    ksm_fp_tree_insert(map, key, value);
+}
+
+static gboolean fp_find(gpointer map, guint64 key)
+{
+    return ksm_fp_tree_find(map, key, NULL);
+}
+
+static guint fp_find_batch(gpointer map, const guint64 *keys, guint count)
+{
+    static guint64 values[BATCH];
+    static gboolean found[BATCH];
+    guint i, hits = 0;
+
+    ksm_fp_tree_find_batch(map, keys, count, values, found);
+    for (i = 0; i < count; i++) {
+        hits += found[i] ? 1 : 0;
+    }
+    return hits;
+}
+
+static void fp_remove(gpointer map, guint64 key)
+{
+    ksm_fp_tree_remove(map, key);
+}
+
+/* --- GLib's --- */
+
+static gint compare(gconstpointer a, gconstpointer b)
+{
+    guint64 x = (guint64)a, y = (guint64)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static gpointer gtree_make(const guint64 *keys, guint count)
+{
+    (void)keys;
+    (void)count;
+    return g_tree_new(compare);
+}
+
+static void gtree_insert(gpointer map, guint64 key, guint64 value)
+{
+    g_tree_insert(map, (gpointer)key, (gpointer)(value + 1));
+}
+
+static gboolean gtree_find(gpointer map, guint64 key)
+{
+    return g_tree_lookup(map, (gpointer)key) != NULL;
+}
+
+static void gtree_remove(gpointer map, guint64 key)
+{
+    g_tree_remove(map, (gpointer)key);
+}
+
+static gpointer hash_make(const guint64 *keys, guint count)
+{
+    (void)keys;
+    (void)count;
+    return g_hash_table_new(NULL, NULL);
+}
+
+static void hash_insert(gpointer map, guint64 key, guint64 value)
+{
+    g_hash_table_insert(map, (gpointer)key, (gpointer)(value + 1));
+}
+
+static gboolean hash_find(gpointer map, guint64 key)
+{
+    return g_hash_table_lookup(map, (gpointer)key) != NULL;
+}
+
+static void hash_remove(gpointer map, guint64 key)
+{
+    g_hash_table_remove(map, (gpointer)key);
+}
+
+/* --- a sorted array, made at once: the least memory there can be --- */
+
+typedef struct Sorted {
+    guint64 (*pairs)[2];
+    guint count;
+} Sorted;
+
+static int compare_pairs(const void *a, const void *b)
+{
+    guint64 x = *(const guint64 *)a, y = *(const guint64 *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static gpointer sorted_make(const guint64 *keys, guint count)
+{
+    Sorted *map = g_new(Sorted, 1);
+    guint i;
+
+    map->pairs = g_malloc((gsize)count * 16);
+    map->count = count;
+    for (i = 0; i < count; i++) {
+        map->pairs[i][0] = keys[i];
+        map->pairs[i][1] = i;
+    }
+    qsort(map->pairs, count, 16, compare_pairs);
+    return map;
+}
+
+static gboolean sorted_find(gpointer opaque, guint64 key)
+{
+    Sorted *map = opaque;
+
+    return bsearch(&key, map->pairs, map->count, 16, compare_pairs) != NULL;
+}
+
+static const Map maps[] = {
+    { "fp-tree", fp_make, fp_insert, fp_find, fp_find_batch, fp_remove },
+    { "GTree", gtree_make, gtree_insert, gtree_find, NULL, gtree_remove },
+    { "GHashTable", hash_make, hash_insert, hash_find, NULL, hash_remove },
+    { "sorted", sorted_make, NULL, sorted_find, NULL, NULL },
+};
+
+/* Keys that are there, in an order unlike that of insertion. */
+static double time_find(const Map *map, gpointer it, const guint64 *keys,
+                        guint count, guint finds)
+{
+    double start = now_ns();
+    guint i, hits = 0;
+
+    for (i = 0; i < finds; i++) {
+        hits += map->find(it, keys[mix(i) % count]) ? 1 : 0;
+    }
+    g_assert_cmpuint(hits, ==, finds);
+    return (now_ns() - start) / finds;
+}
+
+static double time_batch(const Map *map, gpointer it, const guint64 *keys,
+                         guint count, guint finds)
+{
+    static guint64 batch[BATCH];
+    double total = 0;
+    guint done, i, hits = 0;
+
+    for (done = 0; done < finds; done += BATCH) {
+        double start;
+
+        for (i = 0; i < BATCH; i++) {
+            batch[i] = keys[mix(done + i) % count];
+        }
+        start = now_ns();
+        hits += map->find_batch(it, batch, BATCH);
+        total += now_ns() - start;
+    }
+    g_assert_cmpuint(hits, ==, done);
+    return total / done;
+}
+
+static void print_number(double value)
+{
+    if (value < 0) {
+        printf(" %10s", "-");
+    } else {
+        printf(" %10.1f", value);
+    }
+}
+
+static void measure(const Map *map, guint count)
+{
+    guint64 *keys = g_new(guint64, count);
+    guint finds = MIN(count, 1u << 20), i;
+    double insert = -1, find, batch = -1, removal = -1, bytes, start;
+    guint64 before;
+    gpointer it;
+
+    for (i = 0; i < count; i++) {
+        keys[i] = mix(i + 1);
+    }
+    before = resident_bytes();
+    it = map->make(keys, count);
+    if (map->insert != NULL) {
+        start = now_ns();
+        for (i = 0; i < count; i++) {
+            map->insert(it, keys[i], i);
+        }
+        insert = (now_ns() - start) / count;
+    }
+    bytes = (double)(resident_bytes() - before) / count;
+    find = time_find(map, it, keys, count, finds);
+    if (map->find_batch != NULL) {
+        batch = time_batch(map, it, keys, count, finds);
+    }
+    if (map->remove != NULL) {
+        start = now_ns();
+        for (i = 0; i < finds; i++) {
+            map->remove(it, keys[i]);
+        }
+        removal = (now_ns() - start) / finds;
+    }
+    printf("%10u %-10s", count, map->name);
+    print_number(insert);
+    print_number(find);
+    print_number(batch);
+    print_number(removal);
+    print_number(bytes);
+    printf("\n");
+}
+
+static gboolean measure_apart(const Map *map, guint count)
+{
+    int status = -1;
+    pid_t pid;
+
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        measure(map, count);
+        fflush(stdout);
+        _exit(0);
+    }
+    return waitpid(pid, &status, 0) == pid && status == 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const char *const defaults[] = { "100000", "1000000", "10000000" };
+    const char *const *sizes = argc > 1 ? (const char *const *)argv + 1
+                                        : defaults;
+    int count = argc > 1 ? argc - 1 : (int)G_N_ELEMENTS(defaults), i;
+    gboolean ok = TRUE;
+    guint m;
+
+    printf("%10s %-10s %10s %10s %10s %10s %10s\n", "keys", "map",
+           "insert ns", "find ns", "batched ns", "remove ns", "bytes/key");
+    for (i = 0; i < count; i++) {
+        guint64 keys = g_ascii_strtoull(sizes[i], NULL, 10);
+
+        if (keys == 0 || keys > G_MAXUINT32 / 2) {
+            fprintf(stderr, "bench-tree: not a number of keys: %s\n",
+                    sizes[i]);
+            return 2;
+        }
+        for (m = 0; m < G_N_ELEMENTS(maps); m++) {
+            ok = measure_apart(&maps[m], (guint)keys) && ok;
+        }
+    }
+    return ok ? 0 : 1;
+}
