@@ -44,6 +44,7 @@ class Guest:
         self.qmp = None
         self._log_at = 0
         self._log_rest = ''
+        self._lines = []        # read, but not asked for yet
         self._ram = None
         base = os.path.join(config.run_dir, self.name)
         self.console_log = base + '.console.log'
@@ -138,8 +139,7 @@ class Guest:
 
     # -- console -----------------------------------------------------------
 
-    def new_lines(self):
-        """Lines of the console since the last call."""
+    def _read_lines(self):
         try:
             with open(self.console_log, encoding='utf-8',
                       errors='replace') as log:
@@ -147,16 +147,26 @@ class Guest:
                 text = self._log_rest + log.read()
                 self._log_at = log.tell()
         except FileNotFoundError:
-            return []
+            return
         *lines, self._log_rest = text.split('\n')
-        return [line.rstrip('\r') for line in lines]
+        self._lines += [line.rstrip('\r') for line in lines]
+
+    def new_lines(self):
+        """Lines of the console that were not asked for before."""
+        self._read_lines()
+        lines, self._lines = self._lines, []
+        return lines
 
     def wait_line(self, pattern, timeout):
-        """Waits for a console line; returns the match."""
+        """Waits for a console line; returns the match.
+
+        Lines after it stay for the next call, lines before it are dropped.
+        """
         deadline = time.monotonic() + timeout
         while True:
-            for line in self.new_lines():
-                match = re.search(pattern, line)
+            self._read_lines()
+            while self._lines:
+                match = re.search(pattern, self._lines.pop(0))
                 if match:
                     return match
             if not self.alive():
