@@ -16,6 +16,9 @@
 #include "engine-private.h"
 #include "sys.h"
 
+/* Counting reads /proc/self/maps: 0.5 us a mapping, so not in each round. */
+#define KSM_COUNT_ROUNDS 64u
+
 static gboolean one_mapping(const KsmRegion *region, guint32 page)
 {
     gboolean left = ksm_page_in_store(region->state[page - 1]);
@@ -91,17 +94,29 @@ guint64 ksm_budget_used(KsmEngine *engine)
     return used;
 }
 
+/* The program's mappings beside the regions', counted every so often. */
+static guint64 other_mappings(KsmEngine *engine)
+{
+    guint64 all, used;
+
+    if (engine->counters.full_scans % KSM_COUNT_ROUNDS == 0 ||
+        !engine->other_mappings) {
+        all = ksm_sys_count_mappings();
+        used = ksm_budget_used(engine);
+        engine->other_mappings = all > used ? all - used : 1;
+    }
+    return engine->other_mappings;
+}
+
 guint64 ksm_budget_compute(KsmEngine *engine)
 {
     guint option = g_atomic_int_get(&engine->max_mappings);
-    guint64 limit, others, used;
+    guint64 limit, others;
 
     if (option) {
         return option;
     }
     limit = ksm_sys_max_map_count();
-    others = ksm_sys_count_mappings();
-    used = ksm_budget_used(engine);
-    others -= MIN(others, used);
+    others = other_mappings(engine);
     return limit > others ? (limit - others) * 15 / 16 : 0;
 }

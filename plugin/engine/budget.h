@@ -33,7 +33,8 @@ guint64 ksm_budget_used(KsmEngine *engine);
 
 /*
  * The budget in force: the option, or 15/16 of what vm.max_map_count leaves
- * this process beside its other mappings; counts them (milliseconds).
+ * this process beside its other mappings.  Those are counted every 64 rounds
+ * (milliseconds).
  */
 guint64 ksm_budget_compute(KsmEngine *engine);
 

@@ -85,6 +85,7 @@ struct KsmEngine {
     KsmPace pace;
     guint8 round;               /* low byte of full_scans */
     guint64 budget;             /* mappings allowed in this round */
+    guint64 other_mappings;     /* of the process, not of the regions */
     gboolean budget_warned;
     guint64 settled_windows;    /* quarantine.windows at the last settling */
     guint idle_rounds;          /* rounds in a row that found nothing */

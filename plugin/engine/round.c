@@ -31,46 +31,73 @@
 /* Pages between two looks at the clock. */
 #define KSM_REST_PAGES      256u
 
-static void written(KsmRegion *region, guint32 first, guint32 end,
-                    void *opaque)
+/* Shared pages [first, end) are copies now. */
+static void broken(KsmRegion *region, guint32 first, guint32 end,
+                   void *opaque)
 {
     KsmEngine *engine = opaque;
     guint32 page;
 
     for (page = first; page < end; page++) {
-        KsmPageState state = ksm_page_state(region->state[page]);
+        guint8 lost = region->state[page] & KSM_PAGE_LOST;
 
-        switch (state) {
-        case KSM_PAGE_BROKEN:
-            continue;
-        case KSM_PAGE_SHARED:
+        if (ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
             engine->counters.breaks++;
-            /* LOST stays: it tells that no reference lies beneath. */
-            if (region->state[page] & KSM_PAGE_LOST) {
-                ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
-                region->state[page] |= KSM_PAGE_LOST;
-            } else {
-                ksm_ram_note_written(region, page, engine->round);
-                ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
-            }
-            continue;
-        case KSM_PAGE_CANDIDATE:
-            ksm_ranges_add(engine->withdrawn, region->base + page);
-            break;
-        case KSM_PAGE_ZERO:
-            engine->counters.breaks++;
-            break;
-        case KSM_PAGE_UNTOUCHED:
-            /* Nothing to hold against it: it was never looked at. */
-            region->wait[page] = (guint8)(engine->round - 128);
-            break;
-        case KSM_PAGE_PRIVATE:
-        case KSM_PAGE_EXCLUDED:
-        case KSM_PAGE_STATES:
-            break;
+            ksm_ram_note_written(region, page, engine->round);
+            ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
+            region->state[page] |= lost;
         }
-        ksm_ram_note_written(region, page, engine->round);
-        ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+    }
+}
+
+/* An anonymous page was written. */
+static void touched(KsmEngine *engine, KsmRegion *region, guint32 page)
+{
+    switch (ksm_page_state(region->state[page])) {
+    case KSM_PAGE_BROKEN:
+        return;
+    case KSM_PAGE_CANDIDATE:
+        ksm_ranges_add(engine->withdrawn, region->base + page);
+        break;
+    case KSM_PAGE_ZERO:
+        engine->counters.breaks++;
+        break;
+    case KSM_PAGE_UNTOUCHED:
+        /* Nothing to hold against it: it was never looked at. */
+        region->wait[page] = (guint8)(engine->round - 128);
+        break;
+    case KSM_PAGE_PRIVATE:
+    case KSM_PAGE_EXCLUDED:
+    case KSM_PAGE_SHARED:
+    case KSM_PAGE_STATES:
+        break;
+    }
+    ksm_ram_note_written(region, page, engine->round);
+    ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+}
+
+/* The tracker's report: anonymous pages one by one, shared ones together. */
+static void written(KsmRegion *region, guint32 first, guint32 end,
+                    void *opaque)
+{
+    KsmEngine *engine = opaque;
+    guint32 page = first;
+
+    while (page < end) {
+        guint32 from = page;
+
+        while (page < end &&
+               ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
+            page++;
+        }
+        if (page > from &&
+            ksm_tracker_find_copies(&engine->tracker, region, from, page,
+                                    broken, engine)) {
+            engine->counters.refused_error++;
+        }
+        if (page < end) {
+            touched(engine, region, page++);
+        }
     }
 }
 

@@ -30,9 +30,20 @@ int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region);
 /* Takes every registration off the region, which is unsettled after it. */
 int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region);
 
-/* Reports and re-arms what was written since the last call.  0 or -errno. */
+/*
+ * Reports and re-arms what was written since the last call; in store mappings
+ * also what was read for the first time.  0 or -errno.
+ */
 int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
                      KsmWrittenFunc func, void *opaque);
+
+/*
+ * Reports those of the pages [first, end) that are present and of no file: in
+ * store mappings the copies.  0 or -errno.
+ */
+int ksm_tracker_find_copies(KsmTracker *tracker, KsmRegion *region,
+                            guint32 first, guint32 end, KsmWrittenFunc func,
+                            void *opaque);
 
 /*
  * Whether pages [first, first + count) all are present and of the store's file,
