@@ -4,9 +4,9 @@
 All figures are of one instant, with the guests stopped and the merger
 paused, and all are pages of 4 KiB:
 
-  populated   guest pages that would be memory if nobody merged: present now
-              (private, or mapped from the store), or present in the snapshot
-              that was taken before merging began.  The second catches zero
+  populated   guest pages that would be memory if nobody merged: private or
+              mapped from the store now, or present in the snapshot that
+              was taken before merging began.  The second catches zero
               pages, which when given back look like never touched ones.
   real        memory they take now: private pages, each once (pages of the
               kernel's KSM by page frame), plus the blocks that the broker's
@@ -102,7 +102,7 @@ def measure(guests, merger, before, zero_told, run_dir):
         'zero_content_pages': counted['zero_pages'] + extra,
         'private_pages': private,
         'store_pages': store,
-        'store_mapped_pages': sum(kind.count(memory.STORE)
+        'shared_pages': sum(kind.count(memory.STORE)
                                   for kind in kinds.values()),
     }
 

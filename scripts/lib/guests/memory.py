@@ -27,9 +27,32 @@ STORE = 2               # mapped from a file: the broker's store
 ZERO = 3                # the kernel's zero page
 
 
+_HEADER = re.compile(r'([0-9a-f]+)-([0-9a-f]+) (\S+) (\S+) (\S+) (\d+)')
+
+
+def mappings(pid, start, end):
+    """(start, end, inode) of each mapping that touches [start, end)."""
+    with open(f'/proc/{pid}/maps', encoding='utf-8',
+              errors='replace') as file:
+        for line in file:
+            fields = line.split(None, 5)
+            low, high = (int(x, 16) for x in fields[0].split('-'))
+            if low < end and high > start:
+                yield low, high, int(fields[4])
+
+
 def page_kinds(pid, start, pages):
-    """One byte for each page of the range: ABSENT, PRIVATE, STORE, ZERO."""
+    """One byte for each page of the range: ABSENT, PRIVATE, STORE, ZERO.
+
+    A page in a mapping of the store is STORE even while the process has not
+    touched it, when its page tables are still empty.
+    """
     kinds = bytearray(pages)
+    for low, high, inode in mappings(pid, start, start + pages * PAGE):
+        if inode:
+            first = (max(low, start) - start) // PAGE
+            last = min((high - start) // PAGE, pages)
+            kinds[first:last] = bytes([STORE]) * (last - first)
     end = start + pages * PAGE
     wanted = (PAGE_IS_FILE | PAGE_IS_PRESENT | PAGE_IS_SWAPPED |
               PAGE_IS_PFNZERO)
@@ -67,9 +90,6 @@ def page_frames(pid, start, pages):
     mask = (1 << 55) - 1
     return [entry & mask if entry & present else 0
             for entry in array.array('Q', data)]
-
-
-_HEADER = re.compile(r'([0-9a-f]+)-([0-9a-f]+) (\S+) (\S+) (\S+) (\d+)')
 
 
 def smaps(pid, start, end):

@@ -107,8 +107,8 @@ class KsmMerger:
         """The columns of the live table."""
         stats = self.stats(guest)
         return {
-            'private': stats['pages-volatile'] + stats['pages-unshared'] +
-            stats['pages-excluded'],
+            'private': guest.page_kinds().count(memory.PRIVATE) -
+            stats['pages-broken'],
             'shared': stats['pages-sharing'],
             'zero': stats['zero-pages'],
             'broken': stats['pages-broken'],
