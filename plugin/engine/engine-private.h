@@ -96,6 +96,7 @@ struct KsmEngine {
     GArray *publishable;        /* KsmPublishable */
     KsmStats counters;          /* what happened; states are added later */
 
+    guint64 published_ns;       /* scanner thread */
     GMutex stats_lock;
     KsmStats published;
 };
@@ -112,5 +113,8 @@ void ksm_ranges_add(GArray *ranges, guint32 page);
 
 /* stats.c: copies counters and states for ksm_engine_get_stats(). */
 void ksm_stats_publish(KsmEngine *engine);
+
+/* The same, if the last time was a while ago (a long round). */
+void ksm_stats_refresh(KsmEngine *engine);
 
 #endif /* KSM_ENGINE_PRIVATE_H */

@@ -348,10 +348,31 @@ static gboolean check_range(const char *name, void *addr, guint64 bytes,
     return TRUE;
 }
 
+/* Under the work lock. */
+static gboolean check_overlap(KsmEngine *engine, const char *name,
+                              guint8 *addr, guint64 bytes, GError **errp)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *other = g_ptr_array_index(engine->regions, i);
+        guint8 *end = other->addr + (gsize)other->pages * KSM_PAGE_BYTES;
+
+        if (addr < end && other->addr < addr + bytes) {
+            g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                        "Memory '%s' at %p cannot be shared: it overlaps "
+                        "'%s', which already is", name, (void *)addr,
+                        other->name);
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
                           guint64 bytes, KsmRegionFlags flags, GError **errp)
 {
-    KsmRegion *region;
+    KsmRegion *region = NULL;
     int ret;
 
     if (!check_range(name, addr, bytes, errp)) {
@@ -365,7 +386,9 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
         return NULL;
     }
     ksm_engine_lock(engine);
-    region = ksm_ram_new(engine, name, addr, bytes, flags, errp);
+    if (check_overlap(engine, name, addr, bytes, errp)) {
+        region = ksm_ram_new(engine, name, addr, bytes, flags, errp);
+    }
     if (region) {
         ret = engine->detached ? 0 :
               ksm_tracker_settle(&engine->tracker, region);

@@ -56,6 +56,7 @@ void ksm_pace_rest(KsmEngine *engine)
     guint percent = g_atomic_int_get(&engine->scan_cpu_percent);
     guint64 wall, owed;
 
+    ksm_stats_refresh(engine);
     if (engine->pace.unlimited || percent >= 100) {
         return;
     }

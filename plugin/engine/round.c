@@ -325,14 +325,13 @@ static gboolean sweep_region(KsmEngine *engine, KsmRegion *region,
     return !engine->calm->len || process_calm(engine);
 }
 
-/* Listed pages that have got a slot meanwhile. */
-static gboolean take_hints(KsmEngine *engine, gboolean *found)
+/* Fetches hints, at most a chunk of them; FALSE: the broker is lost. */
+static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
 {
-    guint32 count;
+    guint32 count, i;
 
     do {
         const KsmHint *hints;
-        guint32 i;
 
         if (!ksm_broker_client_call(&engine->broker, KSM_MSG_HINTS, 0,
                                     &count)) {
@@ -345,11 +344,27 @@ static gboolean take_hints(KsmEngine *engine, gboolean *found)
             g_array_append_val(engine->matches, match);
         }
         engine->counters.hints += count;
-        *found = *found || count;
-    } while (count == KSM_BATCH_HINTS && !ksm_pace_interrupted(engine) &&
-             engine->matches->len < KSM_CHUNK_PAGES);
-    ksm_merge_matches(engine);
-    return ksm_round_send_released(engine);
+        *more = count == KSM_BATCH_HINTS;
+    } while (*more && engine->matches->len < KSM_CHUNK_PAGES);
+    return TRUE;
+}
+
+/* Listed pages that have got a slot meanwhile. */
+static gboolean take_hints(KsmEngine *engine, gboolean *found)
+{
+    gboolean more = TRUE;
+
+    while (more && !ksm_pace_interrupted(engine)) {
+        if (!fetch_hints(engine, &more)) {
+            return FALSE;
+        }
+        *found = *found || engine->matches->len;
+        ksm_merge_matches(engine);
+        if (!ksm_round_send_released(engine)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
 }
 
 static gboolean exchange_stats(KsmEngine *engine)

@@ -12,6 +12,8 @@
 
 #include "sys.h"
 
+#define KSM_REFRESH_NS 50000000u
+
 static void add_region(KsmStats *s, const KsmRegion *region)
 {
     s->pages_total += region->pages;
@@ -58,9 +60,17 @@ void ksm_stats_publish(KsmEngine *engine)
         s.group_pages_shared = s.group_pages_sharing = 0;
         s.group_pages_unshared = 0;
     }
+    engine->published_ns = ksm_sys_now_ns();
     g_mutex_lock(&engine->stats_lock);
     engine->published = s;
     g_mutex_unlock(&engine->stats_lock);
+}
+
+void ksm_stats_refresh(KsmEngine *engine)
+{
+    if (ksm_sys_now_ns() - engine->published_ns > KSM_REFRESH_NS) {
+        ksm_stats_publish(engine);
+    }
 }
 
 void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats)
