@@ -71,11 +71,11 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
                                     (gsize)first * KSM_PAGE_BYTES,
                                     bytes, addr);
     }
-    if (done) {
-        ksm_sys->uffd_wake(sync_uffd, addr, bytes);
-    } else {
-        ksm_sys->uffd_unregister(sync_uffd, addr, bytes);   /* wakes, too */
+    if (!done) {
+        ksm_sys->uffd_unregister(sync_uffd, addr, bytes);
     }
+    /* Unregistering wakes only those who wait for a missing page. */
+    ksm_sys->uffd_wake(sync_uffd, addr, bytes);
     return done;
 }
 

@@ -215,6 +215,7 @@ static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
     if (error) {
         /* It may have got part of the way. */
         ksm_sys->uffd_unregister(q->uffd, addr, bytes);
+        ksm_sys->uffd_wake(q->uffd, addr, bytes);
         *verdict = KSM_VERDICT_ERROR;
         return FALSE;
     }
@@ -227,8 +228,11 @@ static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
 
 /*
  * Takes MISSING off pages that stay (or went back, or became holes) and wakes
- * who waits there; UFFDIO_UNREGISTER does both.  Their written bits are lost:
- * they count as written, which is safe.
+ * who waits there.  UFFDIO_UNREGISTER wakes as well, but before it locks the
+ * mapping against faults: a thread that is just about to wait would sleep for
+ * ever (seen on Linux 6.18 with faults under the mapping's own lock), hence
+ * the second wake.  Their written bits are lost: they count as written, which
+ * is safe.
  */
 static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
 {
@@ -237,6 +241,7 @@ static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
 
     for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
         if (!ksm_sys->uffd_unregister(q->uffd, addr, bytes)) {
+            ksm_sys->uffd_wake(q->uffd, addr, bytes);
             return;
         }
         g_usleep(1000);
