@@ -26,6 +26,7 @@
 #define LEAST_SECONDS 1.5
 #define END_SECONDS 120.0
 #define EMPTY_SECONDS 1.0
+#define SLOW_SECONDS 60.0
 /* Mappings that exist for moments: of windows that are not settled yet. */
 #define UNSETTLED 32
 
@@ -44,12 +45,21 @@ static const OracleRow rows[] = {
     { "regions", 2, 3, 32, ORACLE_REGIONS, 0, FALSE, FALSE, 300 },
 };
 
+static gboolean has_done_enough(OracleRun *run)
+{
+    KsmStats sum = oracle_run_stats(run);
+
+    return sum.merges >= run->row->least && sum.breaks >= run->row->least;
+}
+
+/* For so long, and on a busy machine until enough has happened. */
 static void act(OracleRun *run, double seconds)
 {
     double end = ksm_test_now() + seconds;
     double next = ksm_test_now() + 0.3;
 
-    while (ksm_test_now() < end) {
+    while (ksm_test_now() < end ||
+           (!has_done_enough(run) && ksm_test_now() < end + SLOW_SECONDS)) {
         oracle_run_check_alive(run);
         if (ksm_test_now() > next) {
             if (run->row->kill_clients) {

@@ -65,6 +65,32 @@ pid_t ksm_test_spawn(const char *const *argv, int keep_fd, int out_fd)
     return pid;
 }
 
+/* Where each thread of a process that hangs is, as the kernel sees it. */
+static void print_threads(pid_t pid)
+{
+    static const char *const files[] = { "comm", "wchan", "syscall", "stack" };
+    g_autofree char *tasks = g_strdup_printf("/proc/%d/task", (int)pid);
+    GDir *dir = g_dir_open(tasks, 0, NULL);
+    const char *name;
+    gsize i;
+
+    while (dir && (name = g_dir_read_name(dir))) {
+        for (i = 0; i < G_N_ELEMENTS(files); i++) {
+            g_autofree char *path = NULL;
+            g_autofree char *text = NULL;
+
+            path = g_build_filename(tasks, name, files[i], NULL);
+            if (g_file_get_contents(path, &text, NULL, NULL)) {
+                g_test_message("thread %s %s: %s", name, files[i],
+                               g_strchomp(text));
+            }
+        }
+    }
+    if (dir) {
+        g_dir_close(dir);
+    }
+}
+
 int ksm_test_reap(pid_t pid, double seconds)
 {
     double end = ksm_test_now() + seconds;
@@ -79,6 +105,7 @@ int ksm_test_reap(pid_t pid, double seconds)
         if (ksm_test_now() > end) {
             g_test_message("process %d did not end in %g s: killed",
                            (int)pid, seconds);
+            print_threads(pid);
             kill(pid, SIGKILL);
             waitpid(pid, &status, 0);
             return status;
