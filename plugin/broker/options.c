@@ -107,7 +107,7 @@ static gboolean apply(KsmDaemonOptions *options, const Given *given,
 gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
                            GError **errp)
 {
-    Given given = { NULL };
+    Given given = { 0 };
     const GOptionEntry entries[] = {
         { "listen", 'l', 0, G_OPTION_ARG_FILENAME, &options->listen,
           "Socket to listen on ($XDG_RUNTIME_DIR/guest-ksm/broker.sock, "

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -315,29 +317,55 @@ static void test_descriptor(void)
     scene_close(&scene);
 }
 
+/* The reason arrives even if more requests were on their way by then. */
+static void test_reason_before_end(void)
+{
+    Scene scene;
+    g_autoptr(ProtoClient) client = NULL;
+    KsmMsg msg = { .type = 99 };
+    struct pollfd end = { .events = 0 };
+    ProtoReply reply;
+    guint i;
+
+    scene_open(&scene, NULL);
+    client = proto_client_new(scene.broker->socket, "g", "villain", 100);
+    kill(scene.broker->pid, SIGSTOP);
+    for (i = 0; i < 20; i++) {
+        g_assert_true(proto_client_send(client, &msg, sizeof(msg)));
+    }
+    kill(scene.broker->pid, SIGCONT);
+    end.fd = client->fd;
+    g_assert_cmpint(poll(&end, 1, 10000), ==, 1);   /* closed by now */
+    g_assert_cmpuint(proto_client_receive(client, &reply), ==,
+                     sizeof(KsmMsgError));
+    g_assert_nonnull(strstr(reply.error.reason, "unknown message 99"));
+    g_assert_cmpuint(proto_client_receive(client, &reply), ==, 0);
+    scene_close(&scene);
+}
+
 /* Sends without reading until nothing more fits; others are served. */
 static void test_does_not_read(void)
 {
     Scene scene;
     g_autoptr(ProtoClient) client = NULL;
     KsmMsg hints = { .type = KSM_MSG_HINTS };
-    guint sent = 0, received = 0, i;
+    guint sent = 0, received = 0, turns = 0;
     double end;
 
     scene_open(&scene, NULL);
     client = proto_client_new(scene.broker->socket, "g", "villain", 100);
     end = ksm_test_now() + 10;
-    for (i = 0; i < 3; i++) {
-        while (ksm_test_now() < end) {
-            hints.serial = sent;
-            if (send(client->fd, &hints, sizeof(hints), MSG_DONTWAIT) < 0) {
-                g_assert_cmpint(errno, ==, EAGAIN);
-                break;
-            }
+    while (turns < 50) {        /* that many turns and nothing is taken */
+        hints.serial = sent;
+        if (send(client->fd, &hints, sizeof(hints), MSG_DONTWAIT) < 0) {
+            g_assert_cmpint(errno, ==, EAGAIN);
+            proto_client_stats(scene.witness);
+            turns++;
+        } else {
             sent++;
+            turns = 0;
         }
         g_assert_cmpfloat(ksm_test_now(), <, end);
-        proto_client_stats(scene.witness);
     }
     while (received < sent) {
         ProtoReply reply;
@@ -451,6 +479,7 @@ static void test_limits(void)
         g_autoptr(ProtoClient) third =
             proto_client_new(scene.broker->socket, "g", "third", 10);
 
+        g_assert_nonnull(third);
         expect_limit(&scene, "fourth", 10, "3 sessions");
     }
     proto_client_range(second, KSM_MSG_RELEASE, 0, 1000);
@@ -543,6 +572,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hostile/rows", test_rows);
     g_test_add_func("/hostile/descriptor", test_descriptor);
+    g_test_add_func("/hostile/reason-before-end", test_reason_before_end);
     g_test_add_func("/hostile/does-not-read", test_does_not_read);
     g_test_add_func("/hostile/storm", test_storm);
     g_test_add_func("/hostile/limits", test_limits);
