@@ -140,6 +140,7 @@ static void test_share(Fixture *self, gconstpointer unused)
     answer = publish(self->b, 7, 1, 0);
     g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
     assert_content(self, answer.slot, 1);
+    g_assert_cmpuint(ksm_fp_tree_count(self->group->unstable), ==, 0);
 
     g_assert_cmpint(state(self->a, 5), ==, KSM_PAGE_LISTED);
     g_assert_cmpuint(ksm_group_take_hints(self->b, hints, 8), ==, 0);
