@@ -352,7 +352,9 @@ static int run_client(OracleShared *shared, guint index)
     fill_constant(&oracle);
     ksm_engine_start(oracle.engine, &error);
     g_assert_no_error(error);
+    oracle_sys_install(&oracle);
     run_threads(&oracle);
+    oracle_sys_restore();
     check_all(&oracle);
     publish(&oracle, 1);
     ksm_engine_free(oracle.engine);

@@ -8,6 +8,7 @@
  *   oracle-pages   the version table: what each page holds, who may write it
  *   oracle-io      pages written by the kernel: read(2), O_DIRECT, io_uring
  *   oracle-client  the client: engine, threads, figures, final check
+ *   oracle-sys     system calls of the engine that dawdle or fail
  *   oracle-run     the parent's side: broker, clients, killing either
  *   oracle-chaos   what a client does to its own engine at random
  *
@@ -40,6 +41,8 @@ typedef enum OracleFeature {
     ORACLE_REGIONS = 1 << 6,    /* regions come and go */
     ORACLE_HUGE = 1 << 7,       /* 2 MiB pages underneath */
     ORACLE_SCRIBBLE = 1 << 8,   /* spoils a byte: the oracle must see it */
+    ORACLE_DAWDLE = 1 << 9,     /* the engine's system calls take long */
+    ORACLE_FAIL = 1 << 10,      /* and fail */
 } OracleFeature;
 
 /** Set by the parent before it starts clients. */
@@ -57,7 +60,7 @@ typedef struct OracleConfig {
 typedef struct OracleFigures {
     guint64 ready;              /* its threads are at work */
     guint64 writes, checks, mismatches;
-    guint64 io_pages, forks, toggles, regions;
+    guint64 io_pages, forks, toggles, regions, disturbed;
     guint64 latency_us[ORACLE_LATENCIES]; /* of single stores, by powers of 2 */
     guint64 latency_max_us;
     guint64 mappings_max;       /* lines of /proc/self/maps in the region */
@@ -144,6 +147,10 @@ gboolean oracle_io_has_uring(void);
 
 /* oracle-chaos.c */
 gpointer oracle_chaos_thread(gpointer oracle);
+
+/* oracle-sys.c */
+void oracle_sys_install(Oracle *oracle);
+void oracle_sys_restore(void);
 
 /* oracle-client.c: does not return in a client */
 void oracle_client_main(int argc, char **argv);

@@ -37,6 +37,13 @@ static const OracleRow rows[] = {
     { "uring", 2, 3, 32, ORACLE_URING, 0, FALSE, FALSE, 300 },
     { "uring-fixed", 2, 3, 32, ORACLE_FIXED, 0, FALSE, FALSE, 300 },
     { "fork", 2, 3, 32, ORACLE_FORK, 0, FALSE, FALSE, 300 },
+    { "slow", 3, 3, 32, ORACLE_DAWDLE, 0, FALSE, FALSE, 300 },
+    { "slow-toggle", 3, 3, 32, ORACLE_DAWDLE | ORACLE_TOGGLE | ORACLE_REGIONS,
+      0, FALSE, FALSE, 100 },
+    { "slow-read", 2, 3, 32, ORACLE_DAWDLE | ORACLE_DIRECT | ORACLE_READ, 0,
+      FALSE, FALSE, 100 },
+    { "failing-calls", 3, 3, 32, ORACLE_FAIL | ORACLE_TOGGLE, 0, FALSE,
+      FALSE, 100 },
     { "budget", 2, 3, 32, 0, 100, FALSE, FALSE, 50 },
     { "huge", 2, 3, 64, ORACLE_HUGE, 0, FALSE, FALSE, 300 },
     { "kill-client", 3, 4, 32, 0, 0, TRUE, FALSE, 300 },
@@ -215,6 +222,9 @@ static void check_row(OracleRun *run, const KsmStats *sum)
         if (row->features & (ORACLE_READ | ORACLE_DIRECT | ORACLE_URING |
                              ORACLE_FIXED)) {
             g_assert_cmpuint(figures->io_pages, >, 0);
+        }
+        if (row->features & (ORACLE_DAWDLE | ORACLE_FAIL)) {
+            g_assert_cmpuint(figures->disturbed, >, 0);
         }
         if (row->features & ORACLE_HUGE) {
             g_assert_cmpuint(figures->huge_kib_max, >, 0);
