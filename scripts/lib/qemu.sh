@@ -41,18 +41,31 @@ ksm_logged()
     }
 }
 
-# Where this machine gets Debian from: apt knows, whichever way (one-line or
-# deb822) its sources are written.
+# The address of the first Debian archive among apt's sources, whichever way
+# (one-line or deb822) they are written; nothing before apt-get update.
+ksm_apt_mirror()
+{
+    # shellcheck disable=SC2016 # apt's placeholders, not the shell's
+    apt-get indextargets --format '$(REPO_URI) $(COMPONENT) $(CODENAME)' \
+        'Created-By: Packages' |
+        awk '$2 == "main" && $3 ~ /^[a-z]+$/ { print $1; exit }'
+}
+
 ksm_debian_mirror()
 {
-    local format mirror
-    # shellcheck disable=SC2016 # apt's placeholders, not the shell's
-    format='$(REPO_URI) $(COMPONENT) $(CODENAME)'
-    mirror=${KSM_DEBIAN_MIRROR:-$(apt-get indextargets --format "$format" \
-        'Created-By: Packages' | awk '$2 == "main" &&
-            $3 ~ /^[a-z]+$/ && !/security/ { print $1; exit }')}
-    [ -n "$mirror" ] || ksm_die "apt knows no Debian mirror: run 'apt-get" \
-        "update', or set KSM_DEBIAN_MIRROR to one's address"
+    local mirror=${KSM_DEBIAN_MIRROR:-}
+    if [ -z "$mirror" ]; then
+        grep -qx 'ID=debian' /etc/os-release || ksm_die "this is not Debian:" \
+            "set KSM_DEBIAN_MIRROR to a mirror's address, or QEMU_SRC to a" \
+            "source tree of QEMU 10.0"
+        mirror=$(ksm_apt_mirror)
+    fi
+    if [ -z "$mirror" ]; then
+        ksm_logged apt-update ksm_sudo apt-get update -q
+        mirror=$(ksm_apt_mirror)
+    fi
+    [ -n "$mirror" ] || ksm_die "apt has no Debian mirror among its sources:" \
+        "set KSM_DEBIAN_MIRROR to one's address"
     printf '%s\n' "${mirror%/}"
 }
 
@@ -90,10 +103,22 @@ END
     ksm_logged qemu-apt ksm_apt apt-get update -q
 }
 
+# The system's python: one from elsewhere (pyenv) does not see its packages.
+ksm_system_python()
+{
+    if [ -x /usr/bin/python3 ]; then
+        echo /usr/bin/python3
+    else
+        command -v python3
+    fi
+}
+
 ksm_have_meson()
 {
     local version
-    version=$(meson --version 2>/dev/null) || return 1
+    version=$("$(ksm_system_python)" -c \
+        'from mesonbuild import coredata; print(coredata.version)' \
+        2>/dev/null) || return 1
     dpkg --compare-versions "$version" ge "$KSM_QEMU_MESON_FLOOR"
 }
 
@@ -105,26 +130,37 @@ ksm_qemu_cached()
 }
 
 # ksm_qemu_fetch UPDATE: the source package and, when the system's is too
-# old, meson, into the cache.
+# old, meson, into the cache.  What is there is complete: it comes from .part
+# directories, the .dsc last.
 ksm_qemu_fetch()
 {
-    local dsc
-    mkdir -p "$KSM_QEMU_CACHE"
-    dsc=$(ksm_qemu_cached)
-    if [ "$1" = yes ] || [ -z "$dsc" ]; then
+    local part=$KSM_QEMU_CACHE/.part
+    if [ "$1" = yes ] || [ -z "$(ksm_qemu_cached)" ]; then
         ksm_apt_setup
         ksm_step "fetching QEMU's source package from $KSM_QEMU_SUITE"
-        (cd "$KSM_QEMU_CACHE" && ksm_logged qemu-fetch ksm_apt \
+        rm -rf "$part"
+        mkdir -p "$part"
+        (cd "$part" && ksm_logged qemu-fetch ksm_apt \
             apt-get source -q --download-only --only-source qemu)
+        mv "$part"/*.tar.* "$KSM_QEMU_CACHE/"
+        mv "$part"/*.dsc "$KSM_QEMU_CACHE/"
+        rm -rf "$part"
     fi
     if ! ksm_have_meson && [ ! -d "$KSM_CACHE/meson/usr" ]; then
-        grep -qs backports "$KSM_CACHE/apt/sources.list" || ksm_apt_setup
-        ksm_step "fetching meson from bookworm-backports, for QEMU alone"
-        mkdir -p "$KSM_CACHE/meson"
-        (cd "$KSM_CACHE/meson" && ksm_logged meson-fetch ksm_apt \
-            apt-get download -q meson/bookworm-backports &&
-            dpkg-deb -x meson_*.deb .)
+        ksm_meson_fetch "$KSM_CACHE/meson"
     fi
+}
+
+ksm_meson_fetch()
+{
+    grep -qs backports "$KSM_CACHE/apt/sources.list" || ksm_apt_setup
+    ksm_step "fetching meson from bookworm-backports, for QEMU alone"
+    rm -rf "$1" "$1.part"
+    mkdir -p "$1.part"
+    (cd "$1.part" && ksm_logged meson-fetch ksm_apt \
+        apt-get download -q meson/bookworm-backports &&
+        dpkg-deb -x meson_*.deb .)
+    mv "$1.part" "$1"
 }
 
 # ksm_qemu_pristine: unpacks the archive's source once; prints where.
@@ -200,12 +236,12 @@ ksm_qemu_python()
 {
     local venv=$KSM_CACHE/meson/venv site
     if ksm_have_meson; then
-        command -v python3
+        ksm_system_python
         return 0
     fi
     if ! "$venv/bin/python3" -c 'import mesonbuild' 2>/dev/null; then
         rm -rf "$venv"
-        ksm_logged qemu-venv python3 -m venv --system-site-packages \
+        ksm_logged qemu-venv "$(ksm_system_python)" -m venv --system-site-packages \
             --without-pip "$venv"
         site=$(echo "$venv"/lib/python3*/site-packages)
         cp -a "$KSM_CACHE"/meson/usr/lib/python3/dist-packages/. "$site/"
