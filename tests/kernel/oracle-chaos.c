@@ -69,6 +69,16 @@ static void toggle(Oracle *oracle, guint64 *random)
     pause_ms(random, 300);
 }
 
+/* All that got shared is given back, at once, again and again. */
+static void unmerge(Oracle *oracle, guint64 *random)
+{
+    ksm_engine_set_run(oracle->engine, KSM_RUN_UNMERGE);
+    pause_ms(random, 60);
+    ksm_engine_set_run(oracle->engine, KSM_RUN_RUN);
+    oracle_count(&oracle->figures->toggles, 1);
+    pause_ms(random, 120);
+}
+
 static void check_extra(Oracle *oracle, unsigned char *memory,
                         const char *when)
 {
@@ -176,6 +186,9 @@ gpointer oracle_chaos_thread(gpointer opaque)
         if (features & ORACLE_TOGGLE) {
             toggle(oracle, &random);
         }
+        if (features & ORACLE_UNMERGE) {
+            unmerge(oracle, &random);
+        }
         if (features & ORACLE_REGIONS) {
             region_life(oracle, &random);
         }
@@ -188,8 +201,8 @@ gpointer oracle_chaos_thread(gpointer opaque)
             page[100] = (unsigned char)(page[100] + 1);
             pause_ms(&random, 20);
         }
-        if (!(features & (ORACLE_TOGGLE | ORACLE_REGIONS | ORACLE_FORK |
-                          ORACLE_SCRIBBLE))) {
+        if (!(features & (ORACLE_TOGGLE | ORACLE_UNMERGE | ORACLE_REGIONS |
+                          ORACLE_FORK | ORACLE_SCRIBBLE))) {
             break;
         }
     }

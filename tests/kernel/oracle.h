@@ -43,6 +43,7 @@ typedef enum OracleFeature {
     ORACLE_SCRIBBLE = 1 << 8,   /* spoils a byte: the oracle must see it */
     ORACLE_DAWDLE = 1 << 9,     /* the engine's system calls take long */
     ORACLE_FAIL = 1 << 10,      /* and fail */
+    ORACLE_UNMERGE = 1 << 11,   /* unmerges all the time */
 } OracleFeature;
 
 /** Set by the parent before it starts clients. */

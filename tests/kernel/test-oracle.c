@@ -40,6 +40,8 @@ static const OracleRow rows[] = {
     { "slow", 3, 3, 32, ORACLE_DAWDLE, 0, FALSE, FALSE, 300 },
     { "slow-toggle", 3, 3, 32, ORACLE_DAWDLE | ORACLE_TOGGLE | ORACLE_REGIONS,
       0, FALSE, FALSE, 100 },
+    { "slow-unmerge", 3, 3, 32, ORACLE_DAWDLE | ORACLE_UNMERGE, 0, FALSE,
+      FALSE, 100 },
     { "slow-read", 2, 3, 32, ORACLE_DAWDLE | ORACLE_DIRECT | ORACLE_READ, 0,
       FALSE, FALSE, 100 },
     { "failing-calls", 3, 3, 32, ORACLE_FAIL | ORACLE_TOGGLE, 0, FALSE,
@@ -232,7 +234,7 @@ static void check_row(OracleRun *run, const KsmStats *sum)
         if (row->features & ORACLE_FORK) {
             g_assert_cmpuint(figures->forks, >, 0);
         }
-        if (row->features & ORACLE_TOGGLE) {
+        if (row->features & (ORACLE_TOGGLE | ORACLE_UNMERGE)) {
             g_assert_cmpuint(figures->toggles, >, 0);
         }
         if (row->features & ORACLE_REGIONS) {
