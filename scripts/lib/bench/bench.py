@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""bench.py: the command behind scripts/bench."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+
+import docs
+import guests
+import machine
+import plots
+import runner
+import table
+import workloads
+
+
+def _arguments():
+    parser = argparse.ArgumentParser(
+        prog='scripts/bench',
+        description="Measures our engine against the kernel's KSM: the same "
+        'memory, in turn.  Needs root, for the settings of ksmd, which '
+        'are put back.')
+    parser.add_argument('--root', help=argparse.SUPPRESS)
+    parser.add_argument('--build', help=argparse.SUPPRESS)
+    parser.add_argument('--workload', action='append', metavar='NAME',
+                        help='only this one; can be repeated')
+    parser.add_argument('--list', action='store_true',
+                        help='tell the workloads')
+    parser.add_argument('--reps', type=int, default=5, metavar='N',
+                        help='repetitions (5); the slow ones have fewer')
+    parser.add_argument('--guests', action='store_true',
+                        help='Debian guests, too, by scripts/demo: takes long')
+    parser.add_argument('--json', metavar='FILE',
+                        help='figures (build/bench/bench.json)')
+    parser.add_argument('--merge', action='store_true',
+                        help='keep what the JSON has of other workloads')
+    parser.add_argument('--docs', action='store_true',
+                        help='write the tables into docs/performance.md')
+    return parser.parse_args()
+
+
+def _chosen(names):
+    known = workloads.all_workloads()
+    if not names:
+        return known
+    unknown = set(names) - {load.name for load in known}
+    if unknown:
+        raise runner.BenchError(f'no workload {", ".join(sorted(unknown))}; '
+                                'see scripts/bench --list')
+    return [load for load in known if load.name in names]
+
+
+def _write(path, results):
+    os.makedirs(os.path.dirname(path) or '.', exist_ok=True)
+    with open(path + '.new', 'w', encoding='utf-8') as file:
+        json.dump(results, file, indent=1)
+        file.write('\n')
+    os.replace(path + '.new', path)
+
+
+def _measure(args, path, results):
+    load_before = os.getloadavg()[0]
+    with runner.KernelSettings():
+        for load in _chosen(args.workload):
+            values = runner.run_workload(args.build, load, args.reps)
+            results['workloads'][load.name] = table.summarise(load, values)
+            results['workloads'][load.name]['load_average'] = [
+                load_before, os.getloadavg()[0]]
+            _write(path, results)
+    if args.guests:
+        results['workloads']['guests'] = guests.run(args.root, args.reps)
+        _write(path, results)
+
+
+def main():
+    """Measures, prints, writes."""
+    args = _arguments()
+    if args.list:
+        for load in workloads.all_workloads():
+            print(f'{load.name:16} {load.what}')
+        return 0
+    signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
+    path = os.path.abspath(args.json or f'{args.build}/bench/bench.json')
+    results = {'workloads': {}}
+    if args.merge and os.path.exists(path):
+        with open(path, encoding='utf-8') as file:
+            results = json.load(file)
+    results['machine'] = machine.describe()
+    try:
+        _measure(args, path, results)
+    except runner.BenchError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    print(table.text(results['workloads']))
+    for plot in plots.draw(results['workloads'], f'{args.build}/bench'):
+        print(f'plot: {plot}')
+    print(f'JSON: {path}')
+    if args.docs:
+        docs.refresh(f'{args.root}/docs/performance.md', results)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

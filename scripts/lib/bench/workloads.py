@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""workloads.py: what is run: arguments of bench-merge, sides, main figures.
+
+A workload's `args` go to every side.  `sides` names each side's further
+arguments: 'plain' is the same program with nobody merging.
+"""
+
+from dataclasses import dataclass, field
+
+
+def _both():
+    return {'ours': ['--side=ours'], 'ksmd': ['--side=ksmd']}
+
+
+@dataclass
+class Workload:
+    """One row of the tables."""
+
+    name: str
+    what: str
+    args: list
+    main: list                  # metrics of the printed table
+    sides: dict = field(default_factory=_both)
+    reps: int = 0               # 0: as asked; else at most so many
+    program: str = 'bench-merge'
+
+
+CONVERGE = ['cpu_s', 'wall_s', 'saved_pages']
+STALL = ['stall_p50_us', 'stall_p99_us', 'stall_p999_us', 'stall_p99999_us',
+         'stall_max_us']
+
+
+def _with_plain():
+    return {**_both(), 'plain': ['--side=plain']}
+
+
+def _shipped():
+    return {side: args + ['--shipped'] for side, args in _both().items()}
+
+
+def _runs():
+    return [Workload(f'runs-{mean}',
+                     f'half of the pages are duplicates, in runs of mean '
+                     f'length {mean}', [f'--mean-run={mean}', 'runs'],
+                     CONVERGE)
+            for mean in (1, 8, 64, 1024)]
+
+
+def all_workloads():
+    """In order of importance."""
+    return [
+        *_runs(),
+        Workload('tails', 'runs-64 with pages that differ in the last '
+                 '8 bytes only', ['tails'], CONVERGE),
+        Workload('fill', 'every byte is 0xCC', ['--pages=25600', 'fill'],
+                 CONVERGE),
+        Workload('zeros', 'every byte is 0', ['--pages=25600', 'zeros'],
+                 CONVERGE),
+        Workload('idle', 'merged, nothing is written: CPU of a round, of a '
+                 'pass', ['--pages=65536', 'idle'], ['round_cpu_s_per_gib']),
+        *[Workload(f'churn-{change}', f'{change} % of the pages are rewritten '
+                   'every second; a round a second',
+                   ['--pages=65536', f'--change={change}', 'churn'],
+                   ['cpu_s_per_s', 'saved_pages'], reps=3)
+          for change in (0, 1, 10)],
+        Workload('react', 'from becoming a duplicate to being shared; '
+                 'default settings', ['--pages=8192', '--shipped', 'react'],
+                 ['react_s', 'react_max_s'], reps=2),
+        Workload('react-fast', 'the same at full speed',
+                 ['--pages=8192', 'react'], ['react_s', 'react_max_s'],
+                 reps=3),
+        Workload('cow', 'first write to a shared page', ['cow'],
+                 ['cow_p50_us', 'cow_p99_us', 'cow_unread_p50_us']),
+        Workload('stall', 'a thread touches memory while it is merged',
+                 ['stall'], STALL, sides=_with_plain()),
+        Workload('stall-busy', 'the same beside four threads that compute',
+                 ['--busy=4', 'stall'], STALL, sides=_with_plain(), reps=3),
+        Workload('speed', 'a program bound by memory, against itself before',
+                 ['speed'], ['speed_merging', 'speed_converged'],
+                 sides=_with_plain(), reps=3),
+        Workload('shipped-runs-8', 'runs-8 with default settings',
+                 ['--mean-run=8', '--pages=8192', 'runs'], CONVERGE,
+                 sides=_shipped(), reps=2),
+    ]

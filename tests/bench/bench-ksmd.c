@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * bench-ksmd.c: the kernel's KSM: settings, CPU, figures.
+ *
+ * Needs root and a ksmd that nobody else is using: run=2 unmerges everything
+ * on the host.  The settings found are put back at exit.
+ */
+#include "bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KSM_DIR "/sys/kernel/mm/ksm/"
+
+static const char *const settings[] = {
+    "sleep_millisecs", "pages_to_scan", "use_zero_pages", "smart_scan", "run",
+};
+static guint64 found[G_N_ELEMENTS(settings)];
+static pid_t opened_by;
+static pid_t thread;
+
+guint64 bench_ksmd_read(const char *name)
+{
+    g_autofree char *path = g_strconcat(KSM_DIR, name, NULL);
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        g_error("cannot read %s: this kernel has no KSM", path);
+    }
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
+/* Not g_file_set_contents(): that makes a new file. */
+void bench_ksmd_write(const char *name, guint64 value)
+{
+    g_autofree char *path = g_strconcat(KSM_DIR, name, NULL);
+    FILE *file = fopen(path, "we");
+
+    if (!file || fprintf(file, "%" G_GUINT64_FORMAT, value) < 0 ||
+        fclose(file)) {
+        g_error("cannot write %s: root is needed", path);
+    }
+}
+
+static pid_t find_thread(void)
+{
+    GDir *dir = g_dir_open("/proc", 0, NULL);
+    const char *name;
+    pid_t pid = 0;
+
+    while (!pid && dir && (name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename("/proc", name, "comm", NULL);
+        g_autofree char *comm = NULL;
+
+        if (g_ascii_isdigit(name[0]) &&
+            g_file_get_contents(path, &comm, NULL, NULL) &&
+            strcmp(comm, "ksmd\n") == 0) {
+            pid = (pid_t)atoi(name);
+        }
+    }
+    if (dir) {
+        g_dir_close(dir);
+    }
+    return pid;
+}
+
+static void put_back(void)
+{
+    guint i;
+
+    if (getpid() != opened_by) {
+        return;                 /* a forked worker */
+    }
+    bench_ksmd_write("run", 2);
+    for (i = 0; i < G_N_ELEMENTS(settings); i++) {
+        bench_ksmd_write(settings[i], found[i]);
+    }
+}
+
+void bench_ksmd_open(void)
+{
+    guint i;
+
+    thread = find_thread();
+    if (!thread) {
+        g_error("found no thread ksmd");
+    }
+    for (i = 0; i < G_N_ELEMENTS(settings); i++) {
+        found[i] = bench_ksmd_read(settings[i]);
+    }
+    if (bench_ksmd_read("run") == 1) {
+        g_error("ksmd is running (" KSM_DIR "run is 1): somebody is using it");
+    }
+    opened_by = getpid();
+    atexit(put_back);
+    bench_ksmd_write("run", 2);
+    bench_ksmd_write("run", 0);
+}
+
+void bench_ksmd_full_speed(void)
+{
+    bench_ksmd_write("sleep_millisecs", 0);
+    bench_ksmd_write("pages_to_scan", 100000000);
+    bench_ksmd_write("use_zero_pages", 1);
+    bench_ksmd_write("smart_scan", 1);
+}
+
+void bench_ksmd_shipped(void)
+{
+    bench_ksmd_write("sleep_millisecs", 20);
+    bench_ksmd_write("pages_to_scan", 100);
+    bench_ksmd_write("use_zero_pages", 0);
+    bench_ksmd_write("smart_scan", 1);
+}
+
+void bench_ksmd_run(gboolean run)
+{
+    bench_ksmd_write("run", run ? 1 : 0);
+}
+
+guint64 bench_ksmd_cpu_ns(void)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/schedstat", (int)thread);
+    g_autofree char *text = NULL;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        g_error("cannot read %s", path);
+    }
+    return g_ascii_strtoull(text, NULL, 10);
+}
+
+guint64 bench_ksmd_merged(pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/ksm_stat", (int)pid);
+    g_autofree char *text = NULL;
+    const char *at;
+    guint64 pages = 0;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return 0;
+    }
+    at = strstr(text, "ksm_merging_pages ");
+    pages += at ? g_ascii_strtoull(strchr(at, ' '), NULL, 10) : 0;
+    at = strstr(text, "ksm_zero_pages ");
+    pages += at ? g_ascii_strtoull(strchr(at, ' '), NULL, 10) : 0;
+    return pages;
+}

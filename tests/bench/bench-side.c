@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * bench-side.c: our engine, ksmd, or nobody, behind one set of questions.
+ *
+ * CPU is the scheduler's account of the threads that merge (schedstat): the
+ * scanners' and all of the broker on our side, ksmd on the other.  What is
+ * saved is read from the kernel's account of memory: anonymous pages of the
+ * workers plus blocks of the store; or their proportional share, which halves a
+ * page that ksmd has given to two.
+ */
+#include "bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker-proc.h"
+#include "require.h"
+
+#define POLL_US 5000u
+#define CALM_SECONDS 3.0
+/* Of what can be merged: what counts as converged. */
+#define CONVERGED 0.995
+
+void bench_all(Bench *bench, BenchOrder order, guint64 first)
+{
+    guint i;
+
+    for (i = 0; i < bench->config.processes; i++) {
+        bench_worker_tell(&bench->workers[i], order, first, 0, 0);
+    }
+    for (i = 0; i < bench->config.processes; i++) {
+        bench_worker_hear(&bench->workers[i]);
+    }
+}
+
+static guint64 store_kib(Bench *bench)
+{
+    KsmTestBroker *broker = bench->broker;
+    g_autofree char *dir = NULL;
+    const char *name;
+    guint64 kib = 0;
+    GDir *fds;
+
+    if (!broker) {
+        return 0;
+    }
+    dir = g_strdup_printf("/proc/%d/fd", (int)broker->pid);
+    fds = g_dir_open(dir, 0, NULL);
+    while (fds && (name = g_dir_read_name(fds))) {
+        g_autofree char *path = g_build_filename(dir, name, NULL);
+        char target[128] = "";
+        struct stat st;
+
+        if (readlink(path, target, sizeof(target) - 1) > 0 &&
+            strstr(target, "ksm-store") && stat(path, &st) == 0) {
+            kib = MAX(kib, (guint64)st.st_blocks / 2);
+        }
+    }
+    if (fds) {
+        g_dir_close(fds);
+    }
+    return kib;
+}
+
+static guint64 memory_kib(Bench *bench)
+{
+    guint64 kib = store_kib(bench);
+    guint i;
+
+    bench_all(bench, BENCH_MEMORY, 0);
+    for (i = 0; i < bench->config.processes; i++) {
+        const BenchShared *shared = bench->workers[i].shared;
+
+        kib += bench->config.side == BENCH_KSMD ? shared->pss_kib
+                                                : shared->anonymous_kib;
+    }
+    return kib;
+}
+
+void bench_open(Bench *bench, const BenchConfig *config)
+{
+    const char *socket = NULL;
+    guint i;
+
+    memset(bench, 0, sizeof(*bench));
+    bench->config = *config;
+    bench->json = g_string_new(NULL);
+    if (config->side == BENCH_OURS) {
+        KsmTestBroker *broker = ksm_test_broker_new(NULL);
+
+        bench->broker = broker;
+        socket = broker->socket;
+    } else if (config->side == BENCH_KSMD) {
+        bench_ksmd_open();
+        bench_ksmd_full_speed();
+    }
+    for (i = 0; i < config->processes; i++) {
+        bench_worker_start(&bench->workers[i], &bench->config, socket, i);
+    }
+    bench_all(bench, BENCH_FILL_MEMORY, 0);
+    for (i = 0; i < config->processes; i++) {
+        bench->mergeable += bench->workers[i].shared->mergeable;
+    }
+    bench->pages = (guint64)config->pages * config->processes;
+    bench->before_kib = memory_kib(bench);
+}
+
+void bench_close(Bench *bench)
+{
+    guint64 wrong = 0;
+    guint i;
+
+    for (i = 0; i < bench->config.processes; i++) {
+        wrong += bench_worker_order(&bench->workers[i], BENCH_CHECK, 0, 0, 0);
+    }
+    if (wrong) {
+        g_error("%" G_GUINT64_FORMAT " pages have changed", wrong);
+    }
+    if (bench->config.side == BENCH_KSMD) {
+        bench_ksmd_run(FALSE);
+    }
+    for (i = 0; i < bench->config.processes; i++) {
+        bench_worker_end(&bench->workers[i]);
+    }
+    if (bench->broker) {
+        ksm_test_broker_free(bench->broker);
+    }
+}
+
+void bench_run(Bench *bench, gboolean run)
+{
+    if (bench->config.side == BENCH_OURS) {
+        bench_all(bench, BENCH_RUN, run ? KSM_RUN_RUN : KSM_RUN_PAUSE);
+    } else if (bench->config.side == BENCH_KSMD) {
+        bench_ksmd_run(run);
+    }
+}
+
+void bench_ship(Bench *bench)
+{
+    KsmOptions defaults;
+
+    if (!bench->config.shipped) {
+        return;
+    }
+    bench->unhurried = TRUE;
+    ksm_options_init(&defaults);
+    if (bench->config.side == BENCH_OURS) {
+        bench_all(bench, BENCH_INTERVAL, defaults.scan_interval_ms);
+        bench_all(bench, BENCH_CPU, defaults.scan_cpu_percent);
+    } else if (bench->config.side == BENCH_KSMD) {
+        bench_ksmd_shipped();
+    }
+}
+
+/* CPU of the threads of a process with this name, or of all. */
+static guint64 threads_cpu_ns(pid_t pid, const char *wanted)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/task", (int)pid);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    const char *tid;
+    guint64 ns = 0;
+
+    while (dir && (tid = g_dir_read_name(dir))) {
+        g_autofree char *comm_path = NULL, *stat_path = NULL;
+        g_autofree char *comm = NULL, *text = NULL;
+
+        comm_path = g_build_filename(path, tid, "comm", NULL);
+        stat_path = g_build_filename(path, tid, "schedstat", NULL);
+        if (g_file_get_contents(comm_path, &comm, NULL, NULL) &&
+            (!wanted || strcmp(g_strchomp(comm), wanted) == 0) &&
+            g_file_get_contents(stat_path, &text, NULL, NULL)) {
+            ns += g_ascii_strtoull(text, NULL, 10);
+        }
+    }
+    if (dir) {
+        g_dir_close(dir);
+    }
+    return ns;
+}
+
+guint64 bench_cpu_ns(Bench *bench)
+{
+    KsmTestBroker *broker = bench->broker;
+    guint64 ns = 0;
+    guint i;
+
+    if (bench->config.side == BENCH_KSMD) {
+        return bench_ksmd_cpu_ns();
+    }
+    if (bench->config.side == BENCH_OURS) {
+        for (i = 0; i < bench->config.processes; i++) {
+            ns += threads_cpu_ns(bench->workers[i].pid, "ksm-scanner");
+        }
+        ns += threads_cpu_ns(broker->pid, NULL);
+    }
+    return ns;
+}
+
+guint64 bench_merged(Bench *bench)
+{
+    guint64 merged = 0;
+    guint i;
+
+    if (bench->config.side == BENCH_OURS) {
+        bench_all(bench, BENCH_STATS, 0);
+    }
+    for (i = 0; i < bench->config.processes; i++) {
+        const KsmStats *stats = &bench->workers[i].shared->stats;
+
+        if (bench->config.side == BENCH_OURS) {
+            merged += stats->pages_sharing + stats->zero_pages;
+        } else if (bench->config.side == BENCH_KSMD) {
+            merged += bench_ksmd_merged(bench->workers[i].pid);
+        }
+    }
+    return merged;
+}
+
+guint64 bench_passes(Bench *bench)
+{
+    guint64 least = G_MAXUINT64;
+    guint i;
+
+    if (bench->config.side == BENCH_KSMD) {
+        return bench_ksmd_read("full_scans");
+    }
+    bench_all(bench, BENCH_STATS, 0);
+    for (i = 0; i < bench->config.processes; i++) {
+        least = MIN(least, bench->workers[i].shared->stats.full_scans);
+    }
+    return least;
+}
+
+void bench_settle(Bench *bench, BenchSettled *settled)
+{
+    double start = ksm_test_now(), changed = start;
+    guint64 cpu_start = bench_cpu_ns(bench), passes = bench_passes(bench);
+    guint64 last = 0, merged;
+
+    memset(settled, 0, sizeof(*settled));
+    do {
+        double now;
+
+        g_usleep(POLL_US);
+        merged = bench_merged(bench);
+        now = ksm_test_now();
+        if (merged != last) {
+            last = merged;
+            changed = now;
+            settled->wall_s = now - start;
+            settled->cpu_ns = bench_cpu_ns(bench) - cpu_start;
+        }
+        if ((merged && now - changed > CALM_SECONDS &&
+             !bench->unhurried) ||
+            now - start > bench->config.limit_seconds) {
+            break;
+        }
+    } while ((double)merged < CONVERGED * (double)bench->mergeable);
+    settled->fraction = (double)merged / (double)MAX(bench->mergeable, 1);
+    settled->passes = (double)(bench_passes(bench) - passes);
+}
+
+/* The last per mille, which settling does not wait for. */
+static void finish(Bench *bench)
+{
+    double start = ksm_test_now(), changed = start;
+    guint64 last = bench_merged(bench);
+
+    while (ksm_test_now() - changed < 1 &&
+           ksm_test_now() - start < bench->config.limit_seconds) {
+        guint64 merged;
+
+        g_usleep(20 * POLL_US);
+        merged = bench_merged(bench);
+        if (merged != last) {
+            last = merged;
+            changed = ksm_test_now();
+        }
+    }
+}
+
+gint64 bench_saved_pages(Bench *bench)
+{
+    finish(bench);
+    return ((gint64)bench->before_kib - (gint64)memory_kib(bench)) / 4;
+}
+
+void bench_report(Bench *bench, const char *name, double value)
+{
+    char number[G_ASCII_DTOSTR_BUF_SIZE];
+
+    g_ascii_formatd(number, sizeof(number), "%.9g", value);
+    g_string_append_printf(bench->json, "%s\"%s\": %s",
+                           bench->json->len ? ", " : "", name, number);
+}
+
+void bench_report_histogram(Bench *bench, const char *prefix,
+                            const BenchHistogram *histogram)
+{
+    static const struct {
+        const char *name;
+        double share;
+    } points[] = {
+        { "p50", 0.5 }, { "p99", 0.99 }, { "p999", 0.999 },
+        { "p9999", 0.9999 }, { "p99999", 0.99999 },
+    };
+    g_autofree char *max_name = NULL;
+    guint i;
+
+    for (i = 0; i < G_N_ELEMENTS(points); i++) {
+        g_autofree char *name = NULL;
+
+        name = g_strdup_printf("%s_%s_us", prefix, points[i].name);
+        bench_report(bench, name,
+                     bench_histogram_at(histogram, points[i].share) / 1e3);
+    }
+    max_name = g_strdup_printf("%s_max_us", prefix);
+    bench_report(bench, max_name, (double)histogram->max_ns / 1e3);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * bench-threads.c: threads of a worker that use its memory while it is merged,
+ * as a guest's programs would, and what they feel of it.
+ *
+ * The toucher measures every access by the clock: mostly reads, and now and
+ * then a write to a page of its own, so that pages go both ways.  The chaser
+ * runs as fast as memory lets it and counts.  The rewriter replaces a share of
+ * the pages once a second, spread over the second.
+ */
+#include "bench.h"
+
+#include <time.h>
+
+#include "page-content.h"
+
+#define WRITE_EVERY_NS 2000000u
+#define CHASE_BLOCK 4096u
+#define REWRITES_PER_SECOND 20u
+
+typedef struct Job {
+    BenchMemory *memory;
+    void (*run)(BenchMemory *memory);
+} Job;
+
+static guint64 now_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (guint64)time.tv_sec * 1000000000u + (guint64)time.tv_nsec;
+}
+
+static gboolean stopped(BenchMemory *memory)
+{
+    return g_atomic_int_get(&memory->shared->stop) != 0;
+}
+
+static void touch(BenchMemory *memory)
+{
+    guint64 random = memory->index + 99, written_ns = now_ns();
+    volatile guint64 sink = 0;
+
+    while (!stopped(memory)) {
+        guint64 page = ksm_test_below(&random, memory->config->pages);
+        volatile guint64 *at = (volatile guint64 *)(gpointer)
+            (memory->base + page * KSM_PAGE_BYTES);
+        guint64 start = now_ns();
+
+        if (start - written_ns > WRITE_EVERY_NS) {
+            *at = *at;          /* same content, but a write to the kernel */
+            written_ns = start;
+        } else {
+            sink += *at;
+        }
+        bench_histogram_add(&memory->shared->histogram, now_ns() - start);
+        memory->shared->operations++;
+    }
+    (void)sink;
+}
+
+/*
+ * Half random reads, each depending on the one before, half streams over a
+ * block of pages: latency and bandwidth, and the TLB.
+ */
+static void chase(BenchMemory *memory)
+{
+    guint64 random = memory->index + 5;
+    volatile guint64 sink = 0;
+    const guint64 words = KSM_PAGE_BYTES / sizeof(guint64);
+    guint64 total = memory->config->pages * words;
+    const volatile guint64 *base =
+        (const volatile guint64 *)(gconstpointer)memory->base;
+
+    while (!stopped(memory)) {
+        guint64 at = ksm_test_random(&random) % total, sum = 0, i;
+
+        for (i = 0; i < CHASE_BLOCK; i++) {
+            at = (at * 5 + (base[at] & 1) + 12345) % total;
+            sum += at;
+        }
+        at = ksm_test_below(&random, memory->config->pages - 8) * words;
+        for (i = 0; i < 8 * words; i++) {
+            sum += base[at + i];
+        }
+        sink += sum;
+        memory->shared->operations++;
+    }
+    (void)sink;
+}
+
+static void rewrite(BenchMemory *memory)
+{
+    const BenchConfig *config = memory->config;
+    guint64 random = memory->index + 17, number = config->pages, i = 0;
+    guint64 count = (guint64)((double)config->pages *
+                              config->change_percent / 100);
+    g_autofree guint64 *chosen = g_new(guint64, count + 1);
+    guint64 slice = count / REWRITES_PER_SECOND + 1, k;
+
+    for (k = 0; k < count; k++) {
+        chosen[k] = ksm_test_below(&random, config->pages);
+    }
+    while (count && !stopped(memory)) {
+        for (k = 0; k < slice; k++, i++) {
+            guint64 page = chosen[i % count];
+
+            memory->ids[page] = bench_content_unique(memory->index, number++);
+            bench_content_make(config, memory->ids[page],
+                               memory->base + page * KSM_PAGE_BYTES);
+            memory->shared->operations++;
+        }
+        g_usleep(G_USEC_PER_SEC / REWRITES_PER_SECOND);
+    }
+}
+
+static void compute(BenchMemory *memory)
+{
+    guint64 random = memory->index;
+    guint i;
+
+    while (!stopped(memory)) {
+        for (i = 0; i < 100000; i++) {
+            ksm_test_random(&random);
+        }
+    }
+}
+
+static gpointer thread_main(gpointer data)
+{
+    g_autofree Job *job = data;
+
+    job->run(job->memory);
+    return NULL;
+}
+
+void bench_threads_start(BenchMemory *memory, BenchOrder what)
+{
+    Job *job = g_new(Job, 1);
+
+    job->memory = memory;
+    job->run = what == BENCH_TOUCH ? touch :
+               what == BENCH_CHASE ? chase :
+               what == BENCH_REWRITE ? rewrite : compute;
+    g_atomic_int_set(&memory->shared->stop, 0);
+    g_ptr_array_add(memory->threads,
+                    g_thread_new("bench", thread_main, job));
+}
+
+void bench_threads_stop(BenchMemory *memory)
+{
+    guint i;
+
+    g_atomic_int_set(&memory->shared->stop, 1);
+    for (i = 0; i < memory->threads->len; i++) {
+        g_thread_join(g_ptr_array_index(memory->threads, i));
+    }
+    g_ptr_array_set_size(memory->threads, 0);
+}
+
+/*
+ * Only a write that is not preceded by a read is a write to a page that this
+ * process has not mapped yet; so what to write is known from elsewhere.
+ */
+void bench_threads_cow(BenchMemory *memory, guint64 count, gboolean read)
+{
+    guint8 content[KSM_PAGE_BYTES];
+    guint64 random = memory->index + 31 + (read ? 1 : 0);
+    g_autofree guint8 *done = g_new0(guint8, memory->config->pages);
+    guint64 tries;
+    volatile guint8 sink = 0;
+
+    for (tries = 0; count && tries < memory->config->pages * 8u; tries++) {
+        guint64 page = ksm_test_below(&random, memory->config->pages), start;
+        volatile guint8 *at = memory->base + page * KSM_PAGE_BYTES;
+
+        /* Each call has its half of the pages. */
+        if (done[page] || (page / 512) % 2 != (read ? 1 : 0) ||
+            !bench_content_is_shared(memory->config, memory->ids[page])) {
+            continue;
+        }
+        done[page] = 1;
+        count--;
+        bench_content_make(memory->config, memory->ids[page], content);
+        if (read) {
+            sink += *at;
+        }
+        start = now_ns();
+        *at = content[0];
+        bench_histogram_add(&memory->shared->histogram, now_ns() - start);
+    }
+    (void)sink;
+}

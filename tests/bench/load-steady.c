@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * load-steady.c: memory that is merged: what it costs to keep it so.
+ *
+ * idle: nothing is written; the CPU of a round, or of a full pass of ksmd, for
+ * each GiB.  churn: a share of the pages is rewritten once a second.  Both sides
+ * make one round (or pass) a second, so that they would find a new duplicate
+ * equally soon; what a round costs is what a second costs.
+ */
+#include "bench.h"
+
+#include "require.h"
+
+#define GIB_PAGES 262144.0
+#define PERIOD_MS 1000u
+
+typedef struct Waiter {
+    Bench *bench;
+    guint64 passes;
+} Waiter;
+
+static gboolean passes_made(gpointer opaque)
+{
+    Waiter *waiter = opaque;
+
+    g_usleep(20000);
+    return bench_passes(waiter->bench) >= waiter->passes;
+}
+
+static void wait_passes(Bench *bench, guint64 more)
+{
+    Waiter waiter = { bench, bench_passes(bench) + more };
+
+    if (ksm_test_wait(passes_made, &waiter, bench->config.limit_seconds) < 0) {
+        g_error("no %" G_GUINT64_FORMAT " passes in %g s", more,
+                bench->config.limit_seconds);
+    }
+}
+
+static void converge(Bench *bench)
+{
+    BenchSettled settled;
+
+    bench_run(bench, TRUE);
+    bench_settle(bench, &settled);
+    bench_report(bench, "fraction", settled.fraction);
+}
+
+/* CPU of one pass over everything, averaged over some. */
+static double pass_cpu_s(Bench *bench, guint64 passes, double *period_s)
+{
+    double start = ksm_test_now();
+    guint64 cpu = bench_cpu_ns(bench), first = bench_passes(bench), done;
+
+    wait_passes(bench, passes);
+    done = bench_passes(bench) - first;
+    *period_s = (ksm_test_now() - start) / (double)done;
+    return (double)(bench_cpu_ns(bench) - cpu) / 1e9 / (double)done;
+}
+
+void bench_load_idle(Bench *bench)
+{
+    double gib = (double)bench->pages / GIB_PAGES, period_s;
+
+    converge(bench);
+    /* What was mapped anew is seen once more; then all is quiet. */
+    wait_passes(bench, bench->config.side == BENCH_OURS ? 12 : 2);
+    bench_report(bench, "round_cpu_s_per_gib",
+                 pass_cpu_s(bench, bench->config.side == BENCH_OURS ? 40 : 5,
+                            &period_s) / gib);
+    bench_report(bench, "round_s", period_s);
+    if (bench->config.side == BENCH_KSMD) {
+        bench_ksmd_write("smart_scan", 0);
+        wait_passes(bench, 2);
+        bench_report(bench, "full_pass_cpu_s_per_gib",
+                     pass_cpu_s(bench, 3, &period_s) / gib);
+    }
+}
+
+/* A round a second, the time that it takes included. */
+static void set_period(Bench *bench)
+{
+    double period_s;
+
+    if (bench->config.side == BENCH_OURS) {
+        bench_all(bench, BENCH_INTERVAL, PERIOD_MS);
+        return;
+    }
+    pass_cpu_s(bench, 2, &period_s);
+    bench_ksmd_write("sleep_millisecs",
+                     period_s < 1 ? (guint64)((1 - period_s) * 1000) : 0);
+}
+
+void bench_load_churn(Bench *bench)
+{
+    double period_s, cpu_s, started;
+    guint64 rewritten = 0;
+    guint i;
+
+    converge(bench);
+    set_period(bench);
+    bench_all(bench, BENCH_REWRITE, 0);
+    wait_passes(bench, 3);
+    started = ksm_test_now();
+    for (i = 0; i < bench->config.processes; i++) {
+        rewritten -= bench->workers[i].shared->operations;
+    }
+    cpu_s = pass_cpu_s(bench, (guint64)MAX(bench->config.seconds, 2),
+                       &period_s);
+    for (i = 0; i < bench->config.processes; i++) {
+        rewritten += bench->workers[i].shared->operations;
+    }
+    bench_report(bench, "rewritten_per_s",
+                 (double)rewritten / (ksm_test_now() - started));
+    bench_report(bench, "cpu_s_per_s", cpu_s);
+    bench_report(bench, "round_s", period_s);
+    bench_all(bench, BENCH_STOP, 0);
+    bench_report(bench, "saved_pages", (double)bench_saved_pages(bench));
+    bench_run(bench, FALSE);
+}
