@@ -7,8 +7,8 @@ usage: test-totals.py FILE meson SUITE MESON_LOG.json
        test-totals.py FILE check NAME STATUS OUTPUT
        test-totals.py FILE total
 
-FILE gathers one JSON object a line.  `total` prints what failed, with its
-output, why cases were skipped, and as its last line
+FILE gathers one JSON object a line.  `total` prints what was measured, what
+failed, with its output, why cases were skipped, and as its last line
 "N passed, N failed, N skipped"; it exits with 1 when something failed.
 """
 import json
@@ -17,6 +17,10 @@ import sys
 
 TAP_LINE = re.compile(r'^(not )?ok\b\s*(\d+)?\s*(?:-\s*)?(.*)$')
 MOST_OUTPUT_LINES = 200
+# Figures that the tests print as TAP comments and that are worth showing.
+MEASURED = re.compile(r'^# (.*(?:merges/s|merges \d+ \(|bytes per guest page|'
+                      r'store pages \(|resumed|references gone|^# store:|'
+                      r'longest window).*)$', re.M)
 
 
 def parse_tap(text):
@@ -63,9 +67,11 @@ def of_program(suite, name, text, bad, output):
     if bad and all(r[1] != 'failed' for r in records):
         records.append(('end', 'failed', bad))
     failed = any(r[1] == 'failed' for r in records)
+    measured = MEASURED.findall(text)
     return [{'suite': suite, 'program': name, 'case': case, 'result': result,
-             'reason': reason, 'output': output if failed else ''}
-            for case, result, reason in records]
+             'reason': reason, 'output': output if failed else '',
+             'measured': [] if i else measured}
+            for i, (case, result, reason) in enumerate(records)]
 
 
 def of_meson(suite, path):
@@ -97,6 +103,9 @@ def total(path):
     counts = {'passed': 0, 'failed': 0, 'skipped': 0}
     shown = set()
     records = [json.loads(line) for line in read_text(path).splitlines()]
+    for record in records:
+        for line in record.get('measured', []):
+            print('measured: %s: %s' % (record['program'], line))
     for record in records:
         counts[record['result']] += 1
         name = '%s/%s' % (record['suite'], record['program'])

@@ -159,7 +159,9 @@ static void print_latency(OracleRun *run)
     g_string_free(text, TRUE);
 }
 
-static void print_result(OracleRun *run, const KsmStats *sum, double seconds)
+/* Rates are of the time after the first fill; totals include it. */
+static void print_result(OracleRun *run, const KsmStats *first,
+                         const KsmStats *sum, double seconds)
 {
     guint64 writes = 0, checks = 0, io = 0;
     guint i;
@@ -173,10 +175,10 @@ static void print_result(OracleRun *run, const KsmStats *sum, double seconds)
                    "merges/s, %.0f breaks/s, %" PRIu64 " rollbacks, %" PRIu64
                    " page writes (%" PRIu64 " by I/O), %" PRIu64 " checks",
                    run->row->name, seconds, run->row->clients,
-                   (double)sum->merges / seconds,
-                   (double)sum->zero_merges / seconds,
-                   (double)sum->breaks / seconds, sum->rollbacks, writes, io,
-                   checks);
+                   (double)(sum->merges - first->merges) / seconds,
+                   (double)(sum->zero_merges - first->zero_merges) / seconds,
+                   (double)(sum->breaks - first->breaks) / seconds,
+                   sum->rollbacks, writes, io, checks);
     g_test_message("refused: pinned %" PRIu64 ", budget %" PRIu64
                    ", torn %" PRIu64 ", error %" PRIu64
                    "; longest window %" PRIu64 " us",
@@ -290,7 +292,7 @@ static void test_row(gconstpointer opaque)
     double seconds = row_seconds(row);
     double start, took;
     OracleRun run = { 0 };
-    KsmStats sum;
+    KsmStats first, sum;
     guint i;
 
     if (!can_do(row)) {
@@ -298,11 +300,12 @@ static void test_row(gconstpointer opaque)
     }
     oracle_run_begin(&run, row);
     start = ksm_test_now();
+    first = oracle_run_stats(&run);
     act(&run, seconds);
     sum = oracle_run_stats(&run);
     took = ksm_test_now() - start;
     finish(&run);
-    print_result(&run, &sum, took);
+    print_result(&run, &first, &sum, took);
     for (i = 0; i < row->clients; i++) {
         g_assert_cmpuint(run.shared->clients[i].mismatches, ==, 0);
     }
