@@ -118,7 +118,7 @@ ksm_asan_suites()
     shift
     export ASAN_OPTIONS=abort_on_error=0:exitcode=99:detect_leaks=1
     export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-    ksm_setup_asan || return 1
+    ksm_setup_asan >&2 || return 1
     for suite in "$@"; do
         ksm_run_suite "$KSM_BUILD/plugin-asan" "$suite" "$results" || status=1
     done
