@@ -7,6 +7,8 @@
  */
 #include "bench.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +19,11 @@
 static const char *const settings[] = {
     "sleep_millisecs", "pages_to_scan", "use_zero_pages", "smart_scan", "run",
 };
-static guint64 found[G_N_ELEMENTS(settings)];
+/* First run=2, which unmerges, then the settings. */
+static struct {
+    char path[64];
+    char text[24];
+} restore[G_N_ELEMENTS(settings) + 1];
 static pid_t opened_by;
 static pid_t thread;
 
@@ -66,6 +72,7 @@ static pid_t find_thread(void)
     return pid;
 }
 
+/* At exit and from signal handlers: nothing but system calls. */
 static void put_back(void)
 {
     guint i;
@@ -73,10 +80,30 @@ static void put_back(void)
     if (getpid() != opened_by) {
         return;                 /* a forked worker */
     }
-    bench_ksmd_write("run", 2);
-    for (i = 0; i < G_N_ELEMENTS(settings); i++) {
-        bench_ksmd_write(settings[i], found[i]);
+    for (i = 0; i < G_N_ELEMENTS(restore); i++) {
+        int fd = open(restore[i].path, O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0) {
+            ssize_t n = write(fd, restore[i].text, strlen(restore[i].text));
+
+            (void)n;            /* nobody left to tell */
+            close(fd);
+        }
     }
+}
+
+static void on_signal(int number)
+{
+    put_back();
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void remember(guint i, const char *name, guint64 value)
+{
+    g_snprintf(restore[i].path, sizeof(restore[i].path), KSM_DIR "%s", name);
+    g_snprintf(restore[i].text, sizeof(restore[i].text),
+               "%" G_GUINT64_FORMAT, value);
 }
 
 void bench_ksmd_open(void)
@@ -87,14 +114,18 @@ void bench_ksmd_open(void)
     if (!thread) {
         g_error("found no thread ksmd");
     }
+    remember(0, "run", 2);
     for (i = 0; i < G_N_ELEMENTS(settings); i++) {
-        found[i] = bench_ksmd_read(settings[i]);
+        remember(i + 1, settings[i], bench_ksmd_read(settings[i]));
     }
     if (bench_ksmd_read("run") == 1) {
         g_error("ksmd is running (" KSM_DIR "run is 1): somebody is using it");
     }
     opened_by = getpid();
     atexit(put_back);
+    signal(SIGABRT, on_signal);
+    signal(SIGTERM, on_signal);
+    signal(SIGINT, on_signal);
     bench_ksmd_write("run", 2);
     bench_ksmd_write("run", 0);
 }

@@ -23,12 +23,17 @@ typedef struct Job {
     void (*run)(BenchMemory *memory);
 } Job;
 
-static guint64 now_ns(void)
+static guint64 clock_ns(clockid_t clock)
 {
     struct timespec time;
 
-    clock_gettime(CLOCK_MONOTONIC, &time);
+    clock_gettime(clock, &time);
     return (guint64)time.tv_sec * 1000000000u + (guint64)time.tv_nsec;
+}
+
+static guint64 now_ns(void)
+{
+    return clock_ns(CLOCK_MONOTONIC);
 }
 
 static gboolean stopped(BenchMemory *memory)
@@ -85,6 +90,7 @@ static void chase(BenchMemory *memory)
         }
         sink += sum;
         memory->shared->operations++;
+        memory->shared->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     }
     (void)sink;
 }

@@ -92,6 +92,7 @@ typedef struct BenchShared {
     guint64 mappings;
     guint64 mergeable;          /* pages that have a duplicate somewhere */
     guint64 operations;         /* of the thread, see bench-threads.c */
+    guint64 cpu_ns;             /* of the chasing thread */
     BenchHistogram histogram;   /* of BENCH_COW and the touching thread */
     gint stop;                  /* atomic: the threads end */
     gint32 failed;              /* the worker could not do what it should */

@@ -81,4 +81,8 @@ def all_workloads():
         Workload('shipped-runs-8', 'runs-8 with default settings',
                  ['--mean-run=8', '--pages=8192', 'runs'], CONVERGE,
                  sides=_shipped(), reps=2),
+        Workload('broker', '200 simulated VMs; fingerprints only',
+                 ['1000', '10000', '100000', '250000'],
+                 ['lookups_per_s', 'bytes_per_listed_page'],
+                 sides={'ours': []}, reps=1, program='bench-broker'),
     ]
