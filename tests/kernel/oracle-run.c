@@ -132,7 +132,6 @@ void oracle_run_wait_ready(OracleRun *run)
 void oracle_run_begin(OracleRun *run, const OracleRow *row)
 {
     OracleConfig *config;
-    guint i;
 
     run->row = row;
     run->random = (guint64)g_test_rand_int();
@@ -151,7 +150,14 @@ void oracle_run_begin(OracleRun *run, const OracleRow *row)
     config->max_mappings = row->max_mappings;
     g_strlcpy(config->socket, run->broker->socket, sizeof(config->socket));
     make_file(config);
-    for (i = 0; i < row->clients; i++) {
+}
+
+void oracle_run_start(OracleRun *run)
+{
+    guint i;
+
+    __atomic_store_n(&run->shared->stop, 0, __ATOMIC_SEQ_CST);
+    for (i = 0; i < run->row->clients; i++) {
         start_client(run, i);
     }
     oracle_run_wait_ready(run);
@@ -248,6 +254,10 @@ gboolean oracle_run_stop(OracleRun *run)
             g_test_message("client %u: status 0x%x", i, status);
             ok = FALSE;
         }
+    }
+    run->past = oracle_run_stats(run);
+    for (i = 0; i < run->row->clients; i++) {
+        memset(&run->shared->clients[i].stats, 0, sizeof(KsmStats));
     }
     return ok;
 }

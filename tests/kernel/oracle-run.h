@@ -29,19 +29,22 @@ typedef struct OracleRun {
     int shared_fd;
     pid_t pids[ORACLE_CLIENTS];
     guint64 random;
-    KsmStats past;              /* of clients that were killed */
+    KsmStats past;              /* of clients that have ended */
     guint client_kills, broker_kills;
     double resume_max;
     guint64 merges_then[ORACLE_CLIENTS]; /* when the broker was killed */
 } OracleRun;
 
-/** Starts broker and clients; returns when all threads are at work. */
+/** Starts the broker, and makes what clients need. */
 void oracle_run_begin(OracleRun *run, const OracleRow *row);
+
+/** Starts the clients; returns when all threads are at work. */
+void oracle_run_start(OracleRun *run);
 
 /** The last figures of a client that are consistent. */
 KsmStats oracle_run_client_stats(OracleRun *run, guint index);
 
-/** Of all clients, those killed too: what happened, not states. */
+/** Of all clients, those that ended too: what happened, not states. */
 KsmStats oracle_run_stats(OracleRun *run);
 
 /** Fails when a client has ended before its time. */
