@@ -61,13 +61,13 @@ static double pass_cpu_s(Bench *bench, guint64 passes, double *period_s)
 void bench_load_idle(Bench *bench)
 {
     double gib = (double)bench->pages / GIB_PAGES, period_s;
+    guint64 passes = bench->config.side == BENCH_OURS ? 40 : 5;
 
     converge(bench);
     /* What was mapped anew is seen once more; then all is quiet. */
     wait_passes(bench, bench->config.side == BENCH_OURS ? 12 : 2);
     bench_report(bench, "round_cpu_s_per_gib",
-                 pass_cpu_s(bench, bench->config.side == BENCH_OURS ? 40 : 5,
-                            &period_s) / gib);
+                 pass_cpu_s(bench, passes, &period_s) / gib);
     bench_report(bench, "round_s", period_s);
     if (bench->config.side == BENCH_KSMD) {
         bench_ksmd_write("smart_scan", 0);

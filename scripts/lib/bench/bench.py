@@ -36,6 +36,8 @@ def _arguments():
                         help='figures (build/bench/bench.json)')
     parser.add_argument('--merge', action='store_true',
                         help='keep what the JSON has of other workloads')
+    parser.add_argument('--no-run', action='store_true',
+                        help='measure nothing: show what the JSON has')
     parser.add_argument('--docs', action='store_true',
                         help='write the tables into docs/performance.md')
     return parser.parse_args()
@@ -84,12 +86,13 @@ def main():
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
     path = os.path.abspath(args.json or f'{args.build}/bench/bench.json')
     results = {'workloads': {}}
-    if args.merge and os.path.exists(path):
+    if (args.merge or args.no_run) and os.path.exists(path):
         with open(path, encoding='utf-8') as file:
             results = json.load(file)
-    results['machine'] = machine.describe()
     try:
-        _measure(args, path, results)
+        if not args.no_run:
+            results['machine'] = machine.describe()
+            _measure(args, path, results)
     except runner.BenchError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

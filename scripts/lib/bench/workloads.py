@@ -61,7 +61,7 @@ def all_workloads():
         *[Workload(f'churn-{change}', f'{change} % of the pages are rewritten '
                    'every second; a round a second',
                    ['--pages=65536', f'--change={change}', 'churn'],
-                   ['cpu_s_per_s', 'saved_pages'], reps=3)
+                   ['cpu_s_per_s', 'saved_pages'], reps=2)
           for change in (0, 1, 10)],
         Workload('react', 'from becoming a duplicate to being shared; '
                  'default settings', ['--pages=8192', '--shipped', 'react'],

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""targets.py: what was aimed for, and whether the figures reach it."""
+
+from table import number
+
+
+def _ratio(name, metric):
+    return lambda loads: loads[name]['ratio'][metric]
+
+
+def _ours(name, metric):
+    return lambda loads: loads[name]['ours'][metric]
+
+
+def _per_side(name, ours, ksmd):
+    return lambda loads: loads[name]['ours'][ours] / loads[name]['ksmd'][ksmd]
+
+
+def _metadata(loads):
+    """The engine's bytes for a scanned page, and the broker's."""
+    return (loads['runs-64']['ours']['engine_bytes_per_page'] +
+            loads['broker']['ours']['bytes_per_listed_page'])
+
+
+def _least_saving(loads):
+    return min(result['ratio']['saved_pages'] for result in loads.values()
+               if 'saved_pages' in result.get('ratio', {}))
+
+
+# (what, limit, whether less is better, figure)
+TARGETS = [
+    *[(f'CPU to converge, {name}', limit, True, _ratio(name, 'cpu_s'))
+      for name, limit in (('runs-8', 1 / 5), ('runs-64', 1 / 5),
+                          ('runs-1024', 1 / 5), ('guests', 1 / 5),
+                          ('runs-1', 1 / 1.5), ('tails', 1 / 10))],
+    *[(f'time to converge, {name}', 1 / 5, True, _ratio(name, 'wall_s'))
+      for name in ('runs-1', 'runs-8', 'runs-64', 'runs-1024')],
+    ('CPU of an idle round, per GiB, of a full pass of ksmd', 1 / 200, True,
+     _per_side('idle', 'round_cpu_s_per_gib', 'full_pass_cpu_s_per_gib')),
+    ('CPU of churn 1 %, a round a second', 1 / 20, True,
+     _ratio('churn-1', 'cpu_s_per_s')),
+    ('seconds from duplicate to shared, default settings', 2, True,
+     _ours('react', 'react_s')),
+    ('the same, of ksmd as shipped', 1 / 10, True,
+     _ratio('react', 'react_s')),
+    ('pages saved, least of all workloads', 0.99, False, _least_saving),
+    ('first write to a shared page', 1.1, True, _ratio('cow', 'cow_p50_us')),
+    ('stall p99, us', 100, True, _ours('stall', 'stall_p99_us')),
+    ('worst stall, us', 2000, True, _ours('stall', 'stall_max_us')),
+    ('stall p99.9 with twice as many busy threads as cores, us', 1000, True,
+     _ours('stall-busy', 'stall_p999_us')),
+    ('speed of a memory-bound program while merging', 0.97, False,
+     _ours('speed', 'speed_merging')),
+    ('the same, converged', 0.99, False, _ours('speed', 'speed_converged')),
+    ('bytes of metadata for a listed page, engine and broker', 24, True,
+     _metadata),
+    ('look-ups a second, broker alone', 2e6, False,
+     _ours('broker', 'lookups_per_s')),
+    ('bytes for a listed page, broker alone', 24, True,
+     _ours('broker', 'bytes_per_listed_page')),
+]
+
+
+def markdown(loads):
+    """A table of all targets; what was not measured says so."""
+    lines = ['| target | limit | got | |', '| --- | ---: | ---: | --- |']
+    for what, limit, less, figure in TARGETS:
+        sign = '<=' if less else '>='
+        try:
+            got = figure(loads)
+        except (KeyError, ValueError):
+            lines.append(f'| {what} | {sign} {number(limit)} | - | '
+                         'not measured |')
+            continue
+        met = got <= limit if less else got >= limit
+        lines.append(f'| {what} | {sign} {number(limit)} | {number(got)} | '
+                     f'{"met" if met else "**not met**"} |')
+    return '\n'.join(lines)
