@@ -59,7 +59,8 @@ static void test_fill(void)
         ksm_puppet_fill(puppets[i], 0, PAGES, KSM_TEST_BYTE, FILL, FALSE);
     }
     start = ksm_test_now();
-    ksm_puppets_settle(puppets, PUPPETS, SETTLE_SECONDS);
+    ksm_puppets_settle(puppets, PUPPETS, PUPPETS * PAGES / 100 * 99,
+                       SETTLE_SECONDS);
     g_assert_true(ksm_test_probe_read(probe, &group));
     g_test_message("%u pages of byte 0x%x in %u processes: %" PRIu64
                    " store pages (%" PRIu64 " KiB), %" PRIu64

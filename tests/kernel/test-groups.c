@@ -78,7 +78,7 @@ static void test_groups(void)
     assert_alone(other, "blue");
     /* The same content in the same group is found at once. */
     pair[1] = make(broker, "red");
-    ksm_puppets_settle(pair, 2, SECONDS);
+    ksm_puppets_settle(pair, 2, 2 * PAGES, SECONDS);
     for (i = 0; i < 2; i++) {
         ksm_puppet_state(pair[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);

@@ -247,7 +247,8 @@ static void test_start_broker(void)
     for (i = 0; i < G_N_ELEMENTS(puppets); i++) {
         ksm_puppet_fill(puppets[i], 0, PAGES, KSM_TEST_SEEDED, 3, TRUE);
     }
-    ksm_puppets_settle(puppets, G_N_ELEMENTS(puppets), 30);
+    ksm_puppets_settle(puppets, G_N_ELEMENTS(puppets),
+                       G_N_ELEMENTS(puppets) * PAGES, 30);
     for (i = 0; i < G_N_ELEMENTS(puppets); i++) {
         ksm_puppet_state(puppets[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);

@@ -72,7 +72,7 @@ static void test_savings(void)
         fill(puppets[i], (guint64)(i + 1) << 32);
         ksm_puppet_state(puppets[i], &before[i]);
     }
-    ksm_puppets_settle(puppets, 2, SETTLE_SECONDS);
+    ksm_puppets_settle(puppets, 2, 4 * QUARTER, SETTLE_SECONDS);
     for (i = 0; i < 2; i++) {
         check_savings(puppets[i], &before[i]);
     }
@@ -173,7 +173,7 @@ static void test_metadata(void)
         ksm_puppet_fill(puppets[i], BIG_PAGES / 2, BIG_PAGES / 2,
                         KSM_TEST_SEEDED, (guint64)(i + 1) << 32, TRUE);
     }
-    ksm_puppets_settle(puppets, 2, SETTLE_SECONDS);
+    ksm_puppets_settle(puppets, 2, BIG_PAGES / 100 * 99, SETTLE_SECONDS);
     for (i = 0; i < 2; i++) {
         ksm_puppet_state(puppets[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, >=,

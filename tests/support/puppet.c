@@ -304,7 +304,8 @@ void ksm_puppet_free(KsmPuppet *puppet)
     g_free(puppet);
 }
 
-guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, double seconds)
+guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, guint64 expected,
+                           double seconds)
 {
     double end = ksm_test_now() + seconds;
     double since = ksm_test_now();
@@ -315,20 +316,23 @@ guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, double seconds)
         ksm_puppet_set_run(puppets[i], KSM_RUN_RUN);
     }
     for (;;) {
-        guint64 sum = 0;
+        guint64 shared = 0, all = 0;
 
         for (i = 0; i < count; i++) {
             KsmPuppetState state;
 
             ksm_puppet_state(puppets[i], &state);
-            sum += state.stats.pages_sharing + state.stats.zero_pages;
+            shared += state.stats.pages_sharing + state.stats.zero_pages;
+            all += state.stats.pages_unshared;
         }
-        if (sum != last) {
-            last = sum;
+        all += shared;
+        if (all != last) {
+            last = all;
             since = ksm_test_now();
         }
-        if ((sum && ksm_test_now() - since > 1.0) || ksm_test_now() > end) {
-            return sum;
+        if ((shared >= expected && ksm_test_now() - since > 1.0) ||
+            ksm_test_now() > end) {
+            return shared;
         }
         g_usleep(50000);
     }

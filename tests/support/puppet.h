@@ -73,9 +73,11 @@ void ksm_puppet_free(KsmPuppet *puppet);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmPuppet, ksm_puppet_free)
 
 /**
- * Lets the puppets run and waits until no more pages get shared (sharing +
- * zero constant over a second) or the time is over.  Returns the sum.
+ * Lets the puppets run until together they share (or gave back as zero) the
+ * expected pages and nothing changes for a second, or the time is over.
+ * Returns the pages.
  */
-guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, double seconds);
+guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, guint64 expected,
+                           double seconds);
 
 #endif /* TEST_PUPPET_H */
