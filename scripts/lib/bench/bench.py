@@ -11,6 +11,7 @@ import docs
 import guests
 import machine
 import plots
+import profile_perf
 import runner
 import table
 import workloads
@@ -38,15 +39,18 @@ def _arguments():
                         help='keep what the JSON has of other workloads')
     parser.add_argument('--no-run', action='store_true',
                         help='measure nothing: show what the JSON has')
+    parser.add_argument('--profile', action='store_true',
+                        help="where our side's CPU goes in runs-1, -8 and "
+                        '-64, by perf')
     parser.add_argument('--docs', action='store_true',
                         help='write the tables into docs/performance.md')
     return parser.parse_args()
 
 
-def _chosen(names):
+def _chosen(names, others):
     known = workloads.all_workloads()
     if not names:
-        return known
+        return [] if others else known
     unknown = set(names) - {load.name for load in known}
     if unknown:
         raise runner.BenchError(f'no workload {", ".join(sorted(unknown))}; '
@@ -65,12 +69,19 @@ def _write(path, results):
 def _measure(args, path, results):
     load_before = os.getloadavg()[0]
     with runner.KernelSettings():
-        for load in _chosen(args.workload):
+        for load in _chosen(args.workload, args.profile):
             values = runner.run_workload(args.build, load, args.reps)
             results['workloads'][load.name] = table.summarise(load, values)
             results['workloads'][load.name]['load_average'] = [
                 load_before, os.getloadavg()[0]]
             _write(path, results)
+    if args.profile:
+        # A long interval: rounds after the end would be counted, too.
+        results['profiles'] = {
+            f'runs-{mean}': profile_perf.measure(
+                args.build, ['--interval=400', f'--mean-run={mean}', 'runs'])
+            for mean in (1, 8, 64)}
+        _write(path, results)
     if args.guests:
         results['workloads']['guests'] = guests.run(args.root, args.reps)
         _write(path, results)

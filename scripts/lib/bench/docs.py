@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """docs.py: the generated part of docs/performance.md."""
 
+import profile_perf
 import table
 import targets
 
@@ -33,6 +34,14 @@ def _what(workloads):
                      for name, result in workloads.items())
 
 
+def _profiles(results):
+    if 'profiles' not in results:
+        return ''
+    return ("### Where our side's CPU goes\n\nPercent of the samples of all "
+            'scanners and the broker (perf), from 1 % on.\n\n' +
+            profile_perf.markdown(results['profiles']))
+
+
 def section(results):
     """Everything between the markers."""
     workloads = results['workloads']
@@ -41,7 +50,7 @@ def section(results):
         'Medians, with the least and the most; CPU and times are less is '
         'better.', table.markdown(workloads), _what(workloads),
         '### Against the targets\n\nFractions are of ksmd in the same run.',
-        targets.markdown(workloads)) if part)
+        targets.markdown(workloads), _profiles(results)) if part)
 
 
 def refresh(path, results):
