@@ -181,7 +181,7 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
     engine = make_parts(options);
     if (!ksm_tracker_open(&engine->tracker, errp) ||
         !ksm_quarantine_open(&engine->quarantine, engine->tracker.uffd,
-                             errp)) {
+                             engine->tracker.pagemap, errp)) {
         free_parts(engine);
         return NULL;
     }

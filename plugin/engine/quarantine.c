@@ -49,7 +49,8 @@
 #define KSM_MOVE_TRIES      8u
 #define KSM_RESTORE_TRIES   1000u
 
-gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, GError **errp)
+gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
+                             GError **errp)
 {
     gsize bytes = (gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES;
     void *p = NULL;
@@ -57,6 +58,7 @@ gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, GError **errp)
 
     memset(q, 0, sizeof(*q));
     q->uffd = uffd;
+    q->pagemap = pagemap;
     ret = ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                        -1, 0, &p);
@@ -109,31 +111,69 @@ static guint8 *take_staging(KsmQuarantine *q, guint32 count)
 }
 
 /*
+ * Pages from `dst` on that are there already.  The destination of a move holds
+ * nothing before it, so what is there has been moved.
+ */
+static guint32 arrived(KsmQuarantine *q, guint8 *dst, guint32 count)
+{
+    struct page_region range = { 0 };
+    guint64 start = (guintptr)dst;
+    struct pm_scan_arg arg = {
+        .size = sizeof(arg),
+        .start = start,
+        .end = start + (guint64)count * KSM_PAGE_BYTES,
+        .vec = (guintptr)&range,
+        .vec_len = 1,
+        .category_anyof_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+        .return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
+    };
+
+    if (ksm_sys->pagemap_scan(q->pagemap, &arg) != 1 || range.start != start) {
+        return 0;
+    }
+    return (guint32)((range.end - range.start) / KSM_PAGE_BYTES);
+}
+
+/*
  * Moves as many pages as possible, from the first on; *error is what stopped
  * it.  A move that stops part-way answers EAGAIN, whatever the cause: the next
  * one names it.
+ *
+ * The kernel's count is not believed when there was an error.  Linux 6.18 moves
+ * pages in batches, and after a batch that it had to try again it forgets to
+ * count the one that succeeds: the next attempt finds the destination taken
+ * and answers EEXIST, though the pages are there.  Taken at its word, they
+ * would be lost (seen: a page of zeros once in some hours of stress).  So
+ * pagemap tells what has arrived.
  */
-static guint32 move_pages(int uffd, guint8 *dst, guint8 *src, guint32 count,
-                          int *error)
+static guint32 move_pages(KsmQuarantine *q, guint8 *dst, guint8 *src,
+                          guint32 count, int *error)
 {
-    gsize bytes = (gsize)count * KSM_PAGE_BYTES, done = 0, moved;
+    guint32 done = 0, uncounted;
     guint tries = 0;
 
     *error = 0;
-    while (done < bytes) {
-        int ret = ksm_sys->uffd_move(uffd, dst + done, src + done,
-                                     bytes - done, &moved);
+    while (done < count) {
+        gsize at = (gsize)done * KSM_PAGE_BYTES, moved = 0;
+        int ret = ksm_sys->uffd_move(q->uffd, dst + at, src + at,
+                                     (gsize)(count - done) * KSM_PAGE_BYTES,
+                                     &moved);
 
-        done += moved;
-        if (ret == -EAGAIN && (moved || ++tries < KSM_MOVE_TRIES)) {
+        done += (guint32)(moved / KSM_PAGE_BYTES);
+        if (!ret) {
             continue;
         }
-        if (ret) {
-            *error = ret;
-            break;
+        at = (gsize)done * KSM_PAGE_BYTES;
+        uncounted = arrived(q, dst + at, count - done);
+        done += uncounted;
+        if (uncounted || (ret == -EAGAIN && (moved ||
+                                             ++tries < KSM_MOVE_TRIES))) {
+            continue;
         }
+        *error = ret;
+        break;
     }
-    return (guint32)(done / KSM_PAGE_BYTES);
+    return done;
 }
 
 /* Puts pages back where they were; never returns without having done so. */
@@ -147,7 +187,7 @@ static void restore_pages(KsmQuarantine *q, guint8 *addr, guint8 *staging,
     for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
         gsize offset = (gsize)done * KSM_PAGE_BYTES;
 
-        done += move_pages(q->uffd, addr + offset, staging + offset,
+        done += move_pages(q, addr + offset, staging + offset,
                            count - done, &error);
         if (done == count) {
             return;
@@ -219,7 +259,7 @@ static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
         *verdict = KSM_VERDICT_ERROR;
         return FALSE;
     }
-    *moved = move_pages(q->uffd, staging, addr, count, &error);
+    *moved = move_pages(q, staging, addr, count, &error);
     if (*moved < count) {
         *verdict = verdict_of(error);
     }

@@ -21,6 +21,7 @@ typedef enum KsmVerdict {
 
 typedef struct KsmQuarantine {
     int uffd;                   /* the tracker's */
+    int pagemap;                /* the tracker's */
     guint8 *staging;
     guint32 staging_used;       /* pages handed out since the last drop */
     /* figures */
@@ -30,7 +31,8 @@ typedef struct KsmQuarantine {
     guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];
 } KsmQuarantine;
 
-gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, GError **errp);
+gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
+                             GError **errp);
 void ksm_quarantine_close(KsmQuarantine *q);
 
 /*

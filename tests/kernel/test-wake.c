@@ -54,7 +54,7 @@ static void set_up(Fixture *f)
     memset(f, 0, sizeof(*f));
     g_assert_true(ksm_tracker_open(&f->tracker, &error));
     g_assert_true(ksm_quarantine_open(&f->quarantine, f->tracker.uffd,
-                                      &error));
+                                      f->tracker.pagemap, &error));
     f->store_fd = memfd_create("test-store", MFD_CLOEXEC);
     g_assert_cmpint(ftruncate(f->store_fd, BYTES), ==, 0);
     f->store = map_pages(MAP_SHARED, f->store_fd);
