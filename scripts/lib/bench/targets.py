@@ -35,7 +35,9 @@ TARGETS = [
                           ('runs-1', 1 / 1.5), ('tails', 1 / 10))],
     *[(f'time to converge, {name}', 1 / 5, True, _ratio(name, 'wall_s'))
       for name in ('runs-1', 'runs-8', 'runs-64', 'runs-1024')],
-    ('CPU of an idle round, per GiB, of a full pass of ksmd', 1 / 200, True,
+    ('CPU of an idle round, of a pass of ksmd with smart_scan (default)',
+     1 / 200, True, _ratio('idle', 'round_cpu_s_per_gib')),
+    ('the same, of a pass over all pages (smart_scan off)', 1 / 200, True,
      _per_side('idle', 'round_cpu_s_per_gib', 'full_pass_cpu_s_per_gib')),
     ('CPU of churn 1 %, a round a second', 1 / 20, True,
      _ratio('churn-1', 'cpu_s_per_s')),
