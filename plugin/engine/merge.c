@@ -256,6 +256,21 @@ static void filter_matches(KsmEngine *engine)
     g_array_set_size(engine->matches, kept);
 }
 
+/* Matches that there is no time for: bound no more, to be looked up anew. */
+static void put_off(KsmEngine *engine, const KsmMatch *match, guint32 count)
+{
+    guint32 i;
+
+    for (i = 0; i < count; i++) {
+        KsmRegion *region = ksm_engine_find_region(engine, match[i].page);
+        guint32 page = match[i].page - region->base;
+
+        ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+        region->wait[page] = 1;
+        ksm_ranges_add(engine->released, match[i].page);
+    }
+}
+
 static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
 {
     guint32 done = 0;
@@ -268,9 +283,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
                             KSM_WINDOW_PAGES);
 
         if (ksm_pace_interrupted(engine)) {
-            for (; done < pages; done++) {
-                ksm_ranges_add(engine->released, match[done].page);
-            }
+            put_off(engine, match + done, pages - done);
             return;
         }
         if (!ksm_budget_allows(ksm_budget_used(engine), engine->budget,
