@@ -24,6 +24,7 @@
 #include "merge.h"
 #include "pace.h"
 #include "publish.h"
+#include "report.h"
 #include "sys.h"
 
 /* Calm pages taken together, so that runs are found whole: 128 MiB. */
@@ -367,33 +368,6 @@ static gboolean take_hints(KsmEngine *engine, gboolean *found)
     return TRUE;
 }
 
-static gboolean exchange_stats(KsmEngine *engine)
-{
-    KsmMsgGroup group;
-    KsmMsgStats msg = { .mappings = ksm_budget_used(engine),
-                        .cpu_ns = ksm_sys_thread_cpu_ns() };
-    guint i;
-
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
-
-        msg.pages_total += region->pages;
-        msg.pages_volatile += region->counts[KSM_PAGE_PRIVATE];
-        msg.pages_unshared += region->counts[KSM_PAGE_CANDIDATE];
-        msg.pages_sharing += region->counts[KSM_PAGE_SHARED];
-        msg.zero_pages += region->counts[KSM_PAGE_ZERO];
-        msg.pages_broken += region->counts[KSM_PAGE_BROKEN];
-        msg.pages_excluded += region->counts[KSM_PAGE_EXCLUDED];
-    }
-    if (!ksm_broker_client_stats(&engine->broker, &msg, &group)) {
-        return FALSE;
-    }
-    engine->counters.group_pages_shared = group.pages_shared;
-    engine->counters.group_pages_sharing = group.pages_sharing;
-    engine->counters.group_pages_unshared = group.pages_unshared;
-    return TRUE;
-}
-
 void ksm_round_forget_candidates(KsmEngine *engine)
 {
     guint i;
@@ -424,7 +398,7 @@ gboolean ksm_round_run(KsmEngine *engine)
         ok = sweep_region(engine, g_ptr_array_index(engine->regions, i),
                           &found);
     }
-    ok = ok && take_hints(engine, &found) && exchange_stats(engine);
+    ok = ok && take_hints(engine, &found) && ksm_report_exchange(engine);
     engine->counters.full_scans++;
     engine->counters.round_ns = ksm_sys_now_ns() - start_ns;
     return found && ok;
