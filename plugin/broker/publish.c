@@ -15,9 +15,9 @@
 #include "group.h"
 
 #include <string.h>
-#include <xxhash.h>
 
 #include "broker-error.h"
+#include "fingerprint.h"
 #include "unstable-tree.h"
 
 #define PAGE_BYTES 4096u
@@ -69,11 +69,6 @@ static gboolean take_slots(Publisher *self, guint32 copies)
     ksm_store_unreserve(self->group->store, &self->extent);
     return ksm_store_reserve(self->group->store, copies, self->to_come,
                              &self->extent);
-}
-
-static gboolean is_zero(const guint8 *page)
-{
-    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
 }
 
 /* Whoever listed this content hears of the slot, if it can be noted down. */
@@ -131,16 +126,14 @@ static guint32 publish_item(Publisher *self, const KsmPublish *item,
     guint8 *page = ksm_store_page(group->store, head);
     KsmStableEntry entry;
     KsmFingerprint fingerprint;
-    XXH128_hash_t hash;
     guint32 tag;
 
     memcpy(page, content, PAGE_BYTES);
     self->extent.dirty = MAX(self->extent.dirty, head + 1);
-    if (is_zero(page)) {
+    if (ksm_fingerprint_is_zero(page)) {
         return KSM_SLOT_NONE;
     }
-    hash = XXH3_128bits(page, PAGE_BYTES);
-    fingerprint = (KsmFingerprint) { hash.high64, hash.low64 };
+    fingerprint = ksm_fingerprint_page(page);
     tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint);
     if (ksm_stable_find(group->stable, fingerprint.hi, &entry)) {
         if (memcmp(ksm_store_page(group->store, entry.head), page,
