@@ -230,7 +230,8 @@ static gboolean match_valid(KsmEngine *engine, const KsmMatch *match,
         return FALSE;
     }
     state = ksm_page_state((*region)->state[match->page - (*region)->base]);
-    return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_CANDIDATE) &&
+    return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_CANDIDATE ||
+            state == KSM_PAGE_EXCLUDED) &&
            ksm_broker_client_slot_ok(&engine->broker, match->slot);
 }
 
