@@ -119,6 +119,7 @@ static int send_packet(KsmBrokerClient *client, KsmPacket *packet, gsize size,
 
     packet->msg.type = type;
     packet->msg.serial = ++client->serial;
+    client->requests++;
     packet->msg.count = count;
     packet->msg.reserved = 0;
     do {

@@ -12,6 +12,7 @@ typedef struct KsmBrokerClient {
     int sock;                   /* -1: not connected */
     int wake_fd;                /* eventfd: someone waits for the thread */
     guint32 serial;
+    guint64 requests;           /* in all, for the figures */
     guint8 *bulk;
     int store_fd;               /* -1: none; kept over a reconnection */
     guint8 *store;              /* read-only view of all of it */

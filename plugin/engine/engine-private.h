@@ -52,6 +52,7 @@ struct KsmEngine {
     guint scan_interval_ms;     /* atomic */
     guint max_mappings;         /* atomic, 0: automatic */
     const char *(*stand_aside)(void *opaque);
+    void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
     void *opaque;
 
     GThread *thread;
@@ -89,6 +90,12 @@ struct KsmEngine {
     gboolean budget_warned;
     guint64 settled_windows;    /* quarantine.windows at the last settling */
     guint idle_rounds;          /* rounds in a row that found nothing */
+    KsmRunMode turn_run;        /* the run mode that this turn began with */
+    guint64 interval_ms;        /* between rounds, back-off included */
+    KsmDegraded degraded;
+    guint quiet_rounds;         /* since something was refused by a limit */
+    KsmStats looked;            /* counters at the last ksm_notice_look() */
+    KsmStats told;              /* what notify was told last */
     GArray *withdrawn;          /* KsmRange of session pages */
     GArray *released;           /* KsmRange of session pages */
     GArray *calm;               /* guint32 session pages */

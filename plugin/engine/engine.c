@@ -152,8 +152,11 @@ static KsmEngine *make_parts(const KsmOptions *options)
     engine->run = options->run;
     engine->scan_cpu_percent = options->scan_cpu_percent;
     engine->scan_interval_ms = options->scan_interval_ms;
+    engine->interval_ms = options->scan_interval_ms;
+    engine->turn_run = options->run;
     engine->max_mappings = options->max_mappings;
     engine->stand_aside = options->stand_aside;
+    engine->notify = options->notify;
     engine->opaque = options->opaque;
     engine->regions = g_ptr_array_new();
     engine->withdrawn = g_array_new(FALSE, FALSE, sizeof(KsmRange));
@@ -476,6 +479,21 @@ gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
     g_atomic_int_set(&engine->max_mappings, max_mappings);
     wake(engine, TRUE);
     return TRUE;
+}
+
+guint ksm_engine_get_scan_cpu_percent(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->scan_cpu_percent);
+}
+
+guint ksm_engine_get_scan_interval(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->scan_interval_ms);
+}
+
+guint ksm_engine_get_max_mappings(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->max_mappings);
 }
 
 void ksm_engine_suspend(KsmEngine *engine, const char *reason)

@@ -23,7 +23,8 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
 
 gboolean ksm_pace_interrupted(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->interrupt) > 0;
+    return g_atomic_int_get(&engine->interrupt) > 0 ||
+           g_atomic_int_get(&engine->run) != (gint)engine->turn_run;
 }
 
 /* Under sleep_lock: is there a reason not to sleep (on)? */

@@ -2,10 +2,11 @@
 /*
  * publish.c: copies pages to the broker, in runs, and repeated content as tiles.
  *
- * The copy is taken from the live page.  It may be torn by the guest, or
- * changed in the bulk memory by a hostile one: then the broker files what it
- * copied under what that content is called, and the page fails the comparison
- * with its slot and stays private.  So nothing need be quarantined for this.
+ * The copy is taken from the live page.  It may be torn by the guest, which
+ * is noticed here as a rule, or changed in the bulk memory by a hostile one:
+ * then the broker files what it copied under what that content is called, and
+ * the page fails the comparison with its slot and stays private.  So nothing
+ * need be quarantined for this.
  *
  * Content that stands several times in the batch is published once; the other
  * places look it up again afterwards.  When it stands in a stretch of adjacent
@@ -18,6 +19,7 @@
 
 #include <string.h>
 
+#include "fingerprint.h"
 #include "pace.h"
 
 /* What is known of one content of the batch. */
@@ -93,11 +95,32 @@ static void file_published(KsmEngine *engine, const guint32 *pages,
         if (answers[i].kind == KSM_ANSWER_SLOT) {
             g_array_append_val(engine->matches, match);
         } else {
-            engine->counters.refused_torn++;
+            engine->counters.refused_broker++;
             ksm_ram_back_off(region, pages[i] - region->base,
                              KSM_PAGE_EXCLUDED);
         }
     }
+}
+
+/*
+ * Copies a page into the bulk memory; FALSE when the guest has written to it
+ * since it was looked up, which spares the store a slot that nobody wants.
+ */
+static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
+                          const KsmPublishable *item, guint32 place)
+{
+    guint8 *copy = ksm_broker_client_content(&engine->broker, place);
+    KsmFingerprint fingerprint;
+
+    memcpy(copy, ksm_ram_address(region, item->page - region->base),
+           KSM_PAGE_BYTES);
+    fingerprint = ksm_fingerprint_page(copy);
+    if (content_equal(&fingerprint, &item->fingerprint)) {
+        return TRUE;
+    }
+    engine->counters.refused_torn++;
+    ksm_ram_back_off(region, item->page - region->base, KSM_PAGE_PRIVATE);
+    return FALSE;
 }
 
 /* Publishes items from *next on until the bulk memory is full. */
@@ -119,10 +142,10 @@ static gboolean publish_some(KsmEngine *engine, GHashTable *contents,
             g_array_append_val(repeated, *item);
             continue;
         }
+        if (!copy_page(engine, region, item, count)) {
+            continue;
+        }
         content->published = TRUE;
-        memcpy(ksm_broker_client_content(&engine->broker, count),
-               ksm_ram_address(region, item->page - region->base),
-               KSM_PAGE_BYTES);
         request[count] = (KsmPublish) {
             .page = item->page, .tile_order = tile_order(content->longest),
         };

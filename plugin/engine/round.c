@@ -172,6 +172,7 @@ static void file_answers(KsmEngine *engine, const KsmLookup *items,
             break;
         case KSM_ANSWER_REFUSED:
         default:
+            engine->counters.refused_broker++;
             ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
             break;
         }

@@ -15,6 +15,7 @@
 #include "connection.h"
 #include "giveback.h"
 #include "merge.h"
+#include "notice.h"
 #include "pace.h"
 #include "round.h"
 
@@ -73,7 +74,9 @@ static guint64 idle_interval_ms(KsmEngine *engine, gboolean found)
     for (i = 4; i < engine->idle_rounds && i < 8; i++) {
         ms += ms / 2;
     }
-    return MIN(ms, 4 * (guint64)g_atomic_int_get(&engine->scan_interval_ms));
+    ms = MIN(ms, 4 * (guint64)g_atomic_int_get(&engine->scan_interval_ms));
+    engine->interval_ms = ms;
+    return ms;
 }
 
 /* One turn under the work lock; returns how long to sleep after it. */
@@ -81,6 +84,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
 {
     KsmRunMode run = g_atomic_int_get(&engine->run);
 
+    engine->turn_run = run;
     engine->standing_aside = reason_to_stand_aside(engine);
     if (engine->standing_aside) {
         ksm_scanner_detach(engine);
@@ -136,10 +140,12 @@ gpointer ksm_scanner_thread(gpointer data)
         }
         g_mutex_lock(&engine->work_lock);
         ms = turn(engine, rounds != engine->rounds_done);
+        ksm_notice_look(engine);
         ksm_stats_publish(engine);
         g_mutex_unlock(&engine->work_lock);
+        ksm_notice_tell(engine);
         report_done(engine, rounds);
-        while (ksm_pace_interrupted(engine)) {
+        while (g_atomic_int_get(&engine->interrupt) > 0) {
             g_usleep(50);       /* let those go first who waited */
         }
         ksm_pace_sleep(engine, ms);

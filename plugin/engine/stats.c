@@ -38,6 +38,33 @@ static void add_quarantine(KsmStats *s, const KsmQuarantine *q)
            sizeof(s->window_us_histogram));
 }
 
+/* As the header says; with the group's figures as the broker told them last. */
+static gint64 general_profit(const KsmStats *s)
+{
+    double kept = 0;
+
+    if (s->group_pages_sharing) {
+        kept = (double)s->pages_sharing * (double)s->group_pages_shared /
+               (double)s->group_pages_sharing;
+        kept = MIN(kept, (double)s->pages_sharing);
+    }
+    return (gint64)((s->pages_sharing + s->zero_pages) * KSM_PAGE_BYTES) -
+           (gint64)(kept * KSM_PAGE_BYTES) - (gint64)s->metadata_bytes;
+}
+
+static KsmState state(const KsmEngine *engine, const KsmStats *s)
+{
+    if (s->stand_aside) {
+        return KSM_STATE_STOOD_ASIDE;
+    }
+    if (engine->turn_run != KSM_RUN_RUN) {
+        return engine->turn_run == KSM_RUN_PAUSE ? KSM_STATE_PAUSED :
+               KSM_STATE_UNMERGED;
+    }
+    return s->broker == KSM_BROKER_CONNECTED ? KSM_STATE_RUNNING :
+           KSM_STATE_NO_BROKER;
+}
+
 void ksm_stats_publish(KsmEngine *engine)
 {
     KsmStats s = engine->counters;
@@ -56,6 +83,11 @@ void ksm_stats_publish(KsmEngine *engine)
     s.broker = ksm_broker_client_connected(&engine->broker) ?
                KSM_BROKER_CONNECTED :
                engine->was_connected ? KSM_BROKER_LOST : KSM_BROKER_NONE;
+    s.state = state(engine, &s);
+    s.degraded = engine->degraded;
+    s.broker_requests = engine->broker.requests;
+    s.general_profit = general_profit(&s);
+    s.scan_interval_ms = engine->interval_ms;
     if (s.broker != KSM_BROKER_CONNECTED) {
         s.group_pages_shared = s.group_pages_sharing = 0;
         s.group_pages_unshared = 0;
@@ -79,5 +111,8 @@ void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats)
     *stats = engine->published;
     g_mutex_unlock(&engine->stats_lock);
     stats->run = g_atomic_int_get(&engine->run);
-    stats->scan_interval_ms = g_atomic_int_get(&engine->scan_interval_ms);
+    stats->scan_cpu_percent = ksm_engine_get_scan_cpu_percent(engine);
+    if (stats->state != KSM_STATE_RUNNING) {
+        stats->scan_interval_ms = ksm_engine_get_scan_interval(engine);
+    }
 }

@@ -16,8 +16,8 @@
  * Units: a page is 4096 bytes everywhere in this interface.
  *
  * Threads: every function may be called from any thread, unless said
- * otherwise.  None may be called from a signal handler or from within a
- * callback of KsmOptions.
+ * otherwise.  None may be called from a signal handler or, where nothing else
+ * is said, from within a callback of KsmOptions.
  */
 #ifndef GUEST_KSM_H
 #define GUEST_KSM_H
@@ -63,6 +63,34 @@ typedef enum KsmBrokerState {
     KSM_BROKER_LOST = 2,        /* was connected; trying again */
 } KsmBrokerState;
 
+/** What an engine does at the moment, and if it is not much, why. */
+typedef enum KsmState {
+    KSM_STATE_RUNNING = 1,      /* looks for pages to share */
+    KSM_STATE_PAUSED = 2,       /* run mode `pause` */
+    KSM_STATE_UNMERGED = 3,     /* run mode `unmerge` */
+    KSM_STATE_STOOD_ASIDE = 4,  /* memory must not be moved: KsmStats says why */
+    KSM_STATE_NO_BROKER = 5,    /* no broker can be reached; trying again */
+} KsmState;
+
+/**
+ * A limit that leaves duplicates unshared.  It is over when nothing was refused
+ * for so many rounds that every page refused has been tried again.
+ */
+typedef enum KsmDegraded {
+    KSM_DEGRADED_NOT = 0,
+    KSM_DEGRADED_MAPPINGS = 1,  /* the budget of mappings is used up */
+    KSM_DEGRADED_BROKER = 2,    /* the broker's limits are reached */
+} KsmDegraded;
+
+/** What KsmOptions.notify tells of. */
+typedef enum KsmNotice {
+    KSM_NOTICE_STATE = 1,       /* state, broker or stand_aside are others */
+    KSM_NOTICE_DEGRADED = 2,    /* degraded is another */
+    KSM_NOTICE_ROUND = 3,       /* a round has ended */
+} KsmNotice;
+
+typedef struct KsmStats KsmStats;
+
 /** Flags of ksm_region_add(). */
 typedef enum KsmRegionFlags {
     KSM_REGION_NONE = 0,
@@ -103,7 +131,16 @@ typedef struct KsmOptions {
      * shared pages stay shared.  Must not block.
      */
     const char *(*stand_aside)(void *opaque);
-    void *opaque;
+    /*
+     * Told by the engine's thread after each turn, with the figures as they
+     * are then, of what has changed since it was told last; the first time
+     * with the state found at the start.  The thread holds no lock of the
+     * engine and is in no window, so that it may wait for a short time; but
+     * while it does, nothing is scanned, and ksm_engine_free() waits for it.
+     * It may call the ksm_engine_get_* functions.
+     */
+    void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
+    void *opaque;               /* of stand_aside and notify */
 } KsmOptions;
 
 void ksm_options_init(KsmOptions *options);
@@ -176,6 +213,11 @@ gboolean ksm_engine_set_scan_interval(KsmEngine *engine, guint ms,
 gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
                                      GError **errp);
 
+/* What is set now; max_mappings 0: automatic (KsmStats has what that makes). */
+guint ksm_engine_get_scan_cpu_percent(KsmEngine *engine);
+guint ksm_engine_get_scan_interval(KsmEngine *engine);
+guint ksm_engine_get_max_mappings(KsmEngine *engine);
+
 /**
  * Parks the scanner and switches write tracking off, synchronously: when it
  * returns, no userfaultfd of the engine is registered on any region and
@@ -197,7 +239,7 @@ void ksm_engine_run_round(KsmEngine *engine);
  * A snapshot of an engine's figures.  Pages unless a unit is named.  Names
  * follow the kernel's KSM where it has one.
  */
-typedef struct KsmStats {
+struct KsmStats {
     /* states of the guest pages; their sum is pages_total */
     guint64 pages_total;
     guint64 pages_untouched;    /* never present, as far as looked at */
@@ -216,7 +258,9 @@ typedef struct KsmStats {
     guint64 rollbacks;          /* pages moved back: changed while verified */
     guint64 refused_pinned;     /* pages the kernel would not move */
     guint64 refused_budget;     /* pages left private: mapping budget */
-    guint64 refused_torn;       /* published, but the content had changed */
+    guint64 refused_torn;       /* changed while it was to be published */
+    guint64 refused_broker;     /* the broker's limits, or another content
+                                   of the same fingerprint */
     guint64 refused_error;      /* a system call failed; left private */
     guint64 windows;            /* quarantine windows */
     guint64 window_ns_total;
@@ -226,9 +270,20 @@ typedef struct KsmStats {
     guint64 lookups;            /* sent to the broker */
     guint64 publishes;
     guint64 hints;              /* received from the broker */
+    guint64 broker_requests;    /* requests made to the broker, all kinds */
     guint64 broker_losses;
 
     /* now */
+    KsmState state;             /* as of the scanner's last turn */
+    KsmDegraded degraded;
+    /*
+     * Bytes of memory that this engine saves the host: the kernel's formula,
+     * saved pages less metadata.  Zero pages are saved whole; of the group's
+     * slots each engine bears the part that its pages have in the references,
+     * so that the sum over a group is what the group saves.  Negative while
+     * little is shared.
+     */
+    gint64 general_profit;
     guint64 runs;               /* store mappings */
     guint64 mappings;           /* mappings used by the regions */
     guint64 max_mappings;       /* the budget in force */
@@ -236,6 +291,7 @@ typedef struct KsmStats {
     guint64 metadata_bytes;     /* the engine's own memory for page states */
     guint64 round_ns;           /* duration of the last round */
     guint64 scan_interval_ms;   /* interval in force (back-off included) */
+    guint scan_cpu_percent;
     KsmRunMode run;
     KsmBrokerState broker;
     const char *stand_aside;    /* static string, or NULL */
@@ -244,7 +300,7 @@ typedef struct KsmStats {
     guint64 group_pages_shared; /* slots in use */
     guint64 group_pages_sharing; /* references to them */
     guint64 group_pages_unshared; /* listed in the unstable tree */
-} KsmStats;
+};
 
 /** Fills a snapshot; never waits for the scanner. */
 void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats);

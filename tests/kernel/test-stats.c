@@ -54,6 +54,20 @@ static void check_savings(KsmPuppet *puppet, const KsmPuppetState *before)
     g_assert_cmpuint(now.stats.mappings, ==, now.maps.mappings);
 }
 
+/* Its zero pages whole, and half of what both share: the slots are borne. */
+static void check_profit(KsmPuppet *puppet)
+{
+    KsmPuppetState now;
+
+    ksm_puppet_round(puppet);   /* tells the group's figures as they are */
+    ksm_puppet_state(puppet, &now);
+    g_assert_cmpuint(now.stats.group_pages_shared, ==, QUARTER);
+    g_assert_cmpuint(now.stats.metadata_bytes, >=, PAGES);
+    g_assert_cmpint(now.stats.general_profit, ==,
+                    (QUARTER + QUARTER / 2) * (gint64)KSM_PAGE_BYTES -
+                    (gint64)now.stats.metadata_bytes);
+}
+
 static void test_savings(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
@@ -75,6 +89,9 @@ static void test_savings(void)
     ksm_puppets_settle(puppets, 2, 4 * QUARTER, SETTLE_SECONDS);
     for (i = 0; i < 2; i++) {
         check_savings(puppets[i], &before[i]);
+    }
+    for (i = 0; i < 2; i++) {
+        check_profit(puppets[i]);
     }
     /* Broken pages are found, counted, and hold what was written. */
     ksm_puppet_set_run(puppets[0], KSM_RUN_PAUSE);
