@@ -3,14 +3,20 @@
  * publish.c: the request PUBLISH.
  *
  * The content lies in memory that the client may change at any moment.  So it
- * is copied into the slot first, and everything that is decided, is decided
- * by the slot: whether it is zero, its fingerprint, whether it equals what
- * is known by that fingerprint.  What the client said about the content in
- * a look-up before plays no part.
+ * is copied first (staging.h), and everything that is decided, is decided by
+ * that copy: whether it is zero, its fingerprint, whether it equals what is
+ * known by that fingerprint.  What the client said about the content in a
+ * look-up before plays no part.
  *
  * A request takes slots for all of its items in one go, as far as possible in
  * a row.  An item whose content is known already, or is refused, leaves its
  * slots to the next one.
+ *
+ * Contents are filed in the tree and bound to pages before they are written,
+ * many at a time, into their slots; but nobody is told of them before that:
+ * the replies to this request and to all others come later.  Contents that
+ * could not be written are taken back then, like any that lose their last
+ * reference; all pages bound to them are pages of this very request.
  */
 #include "group.h"
 
@@ -18,17 +24,21 @@
 
 #include "broker-error.h"
 #include "fingerprint.h"
+#include "staging.h"
 #include "unstable-tree.h"
 
-#define PAGE_BYTES 4096u
 /* What a member may have published beyond one slot for each of its pages. */
 #define PUBLISH_SLACK (64u << KSM_MAX_TILE_ORDER)
 
 typedef struct Publisher {
     KsmMember *member;
     KsmGroup *group;
-    KsmStoreExtent extent;
+    const KsmPublish *items;
+    KsmAnswer *answers;         /* of the items before this one */
+    guint at;                   /* this one */
     guint32 to_come;            /* slots for this item and all after it */
+    KsmStoreExtent extent;
+    KsmStaging staging;
 } Publisher;
 
 static gboolean items_check(const KsmMember *member, const KsmPublish *items,
@@ -54,21 +64,59 @@ static gboolean items_check(const KsmMember *member, const KsmPublish *items,
     return TRUE;
 }
 
-/* Slots for one item; FALSE at a limit. */
-static gboolean take_slots(Publisher *self, guint32 copies)
+static void answer(KsmAnswer *answer, guint32 slot)
+{
+    answer->slot = slot;
+    answer->kind = slot == KSM_SLOT_NONE ? KSM_ANSWER_REFUSED
+                                         : KSM_ANSWER_SLOT;
+}
+
+/* Writes what waits; takes back what the host had no memory for. */
+static void write_staged(Publisher *self)
+{
+    KsmStore *store = self->group->store;
+    guint32 first, wanted;
+    guint32 written = ksm_staging_write(&self->staging, store, &first,
+                                        &wanted);
+    guint i;
+
+    for (i = 0; written < wanted && i < self->at; i++) {
+        guint32 slot = self->answers[i].slot, head;
+
+        if (slot < first || slot - first >= wanted) {
+            continue;
+        }
+        head = ksm_store_head(store, slot);
+        if (head + (1u << ksm_store_slot(store, head)->order) >
+            first + written) {
+            ksm_member_unbind(self->member, self->items[i].page);
+            answer(&self->answers[i], KSM_SLOT_NONE);
+        }
+    }
+}
+
+/* Slots for this item; FALSE at a limit. */
+static gboolean take_slots(Publisher *self)
 {
     KsmMember *member = self->member;
+    guint8 order = (guint8)self->items[self->at].tile_order;
+    guint32 copies = 1u << order;
 
     if (member->published_slots + copies >
         member->table.pages + PUBLISH_SLACK) {
         return FALSE;
     }
-    if (self->extent.end - self->extent.next >= copies) {
-        return TRUE;
+    if (self->extent.end - self->extent.next < copies) {
+        ksm_store_unreserve(self->group->store, &self->extent);
+        if (!ksm_store_reserve(self->group->store, copies, self->to_come,
+                               &self->extent)) {
+            return FALSE;
+        }
     }
-    ksm_store_unreserve(self->group->store, &self->extent);
-    return ksm_store_reserve(self->group->store, copies, self->to_come,
-                             &self->extent);
+    if (!ksm_staging_has_room(&self->staging, self->extent.next, order)) {
+        write_staged(self);
+    }
+    return TRUE;
 }
 
 /* Whoever listed this content hears of the slot, if it can be noted down. */
@@ -95,49 +143,53 @@ static void tell_lister(Publisher *self, guint32 page, guint64 key,
     ksm_fp_tree_remove(group->unstable, key);
 }
 
-/* Makes the content in the slot findable, with its copies. */
+/* Makes the content staged last findable, in the slots at entry->head. */
 static void file_content(Publisher *self, guint64 key,
                          const KsmStableEntry *entry)
 {
-    KsmStore *store = self->group->store;
     KsmMember *member = self->member;
-    guint8 *page = ksm_store_page(store, entry->head);
     guint32 copies = 1u << entry->order;
     KsmSlot slot = {
         .key = key, .refs = 0, .owner = member->id, .order = entry->order,
         .owner_turn = member->turn,
     };
-    guint32 i;
 
-    for (i = 1; i < copies; i++) {
-        memcpy(page + (gsize)i * PAGE_BYTES, page, PAGE_BYTES);
-    }
-    ksm_store_fill(store, entry->head, &slot);
+    ksm_staging_add(&self->staging, entry->head, entry->order);
+    ksm_store_fill(self->group->store, entry->head, &slot);
     self->extent.next += copies;
     member->published_slots += copies;
     ksm_fp_tree_insert(self->group->stable, key, ksm_stable_pack(entry));
 }
 
-static guint32 publish_item(Publisher *self, const KsmPublish *item,
-                            const guint8 *content)
+/* Whether what stands under a fingerprint is this content. */
+static gboolean is_known(const Publisher *self, const KsmStableEntry *entry,
+                         const guint8 *page)
 {
+    const guint8 *known = ksm_staging_find(&self->staging, entry->head);
+
+    if (known == NULL) {
+        known = ksm_store_page(self->group->store, entry->head);
+    }
+    return memcmp(known, page, KSM_STORE_PAGE_BYTES) == 0;
+}
+
+static guint32 publish_item(Publisher *self, const guint8 *content)
+{
+    const KsmPublish *item = &self->items[self->at];
     KsmGroup *group = self->group;
-    guint32 head = self->extent.next;
-    guint8 *page = ksm_store_page(group->store, head);
+    guint8 *page = ksm_staging_next(&self->staging);
     KsmStableEntry entry;
     KsmFingerprint fingerprint;
     guint32 tag;
 
-    memcpy(page, content, PAGE_BYTES);
-    self->extent.dirty = MAX(self->extent.dirty, head + 1);
+    memcpy(page, content, KSM_STORE_PAGE_BYTES);
     if (ksm_fingerprint_is_zero(page)) {
         return KSM_SLOT_NONE;
     }
     fingerprint = ksm_fingerprint_page(page);
     tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint);
     if (ksm_stable_find(group->stable, fingerprint.hi, &entry)) {
-        if (memcmp(ksm_store_page(group->store, entry.head), page,
-                   PAGE_BYTES) != 0) {
+        if (!is_known(self, &entry, page)) {
             return KSM_SLOT_NONE;
         }
         if (entry.order >= item->tile_order) {
@@ -145,46 +197,63 @@ static guint32 publish_item(Publisher *self, const KsmPublish *item,
         }
         /* wider than what is known: takes its place in the tree */
     }
-    entry = (KsmStableEntry) { head, tag, (guint8)item->tile_order };
+    entry = (KsmStableEntry) {
+        self->extent.next, tag, (guint8)item->tile_order,
+    };
     file_content(self, fingerprint.hi, &entry);
     tell_lister(self, item->page, fingerprint.hi, tag);
     return ksm_group_bind(self->member, item->page, &entry);
+}
+
+/* All items; FALSE when one is not allowed. */
+static gboolean publish_items(Publisher *self, guint count,
+                              const guint8 *contents, GError **errp)
+{
+    KsmMember *member = self->member;
+
+    for (self->at = 0; self->at < count; self->at++) {
+        const KsmPublish *item = &self->items[self->at];
+        guint32 slot = KSM_SLOT_NONE;
+
+        if (ksm_page_state(member->table.words[item->page]) ==
+            KSM_PAGE_BOUND) {
+            g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                        "PUBLISH of page %u, which is bound", item->page);
+            return FALSE;
+        }
+        if (take_slots(self)) {
+            slot = publish_item(self, contents + (gsize)self->at *
+                                KSM_STORE_PAGE_BYTES);
+        }
+        if (slot == KSM_SLOT_NONE) {
+            ksm_member_unlist(member, item->page);
+        }
+        answer(&self->answers[self->at], slot);
+        self->to_come -= 1u << item->tile_order;
+    }
+    return TRUE;
 }
 
 gboolean ksm_group_publish(KsmMember *member, const KsmPublish *items,
                            guint count, const guint8 *contents,
                            KsmAnswer *answers, GError **errp)
 {
-    Publisher self = { .member = member, .group = member->group };
-    gboolean ok = items_check(member, items, count, &self.to_come, errp);
-    guint i;
+    KsmGroup *group = member->group;
+    Publisher self;             /* not cleared: staging is large */
+    gboolean ok;
 
-    for (i = 0; ok && i < count; i++) {
-        guint32 copies = 1u << items[i].tile_order;
-        guint32 word = member->table.words[items[i].page];
-        guint32 slot = KSM_SLOT_NONE;
-
-        if (ksm_page_state(word) == KSM_PAGE_BOUND) {
-            g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
-                        "PUBLISH of page %u, which is bound", items[i].page);
-            ok = FALSE;
-            break;
-        }
-        if (take_slots(&self, copies)) {
-            slot = publish_item(&self, &items[i],
-                                contents + (gsize)i * PAGE_BYTES);
-        }
-        if (slot == KSM_SLOT_NONE) {
-            ksm_member_unlist(member, items[i].page);
-        }
-        answers[i].slot = slot;
-        answers[i].kind = slot == KSM_SLOT_NONE ? KSM_ANSWER_REFUSED
-                                                : KSM_ANSWER_SLOT;
-        self.to_come -= copies;
+    self.member = member;
+    self.group = group;
+    self.items = items;
+    self.answers = answers;
+    self.extent = (KsmStoreExtent) { 0, 0 };
+    self.staging.contents = 0;
+    self.staging.slots = 0;
+    if (!items_check(member, items, count, &self.to_come, errp)) {
+        return FALSE;
     }
-    ksm_store_unreserve(member->group->store, &self.extent);
-    if (ksm_store_has_freed(member->group->store)) {
-        ksm_group_wake(member->group);
-    }
+    ok = publish_items(&self, count, contents, errp);
+    write_staged(&self);
+    ksm_store_unreserve(group->store, &self.extent);
     return ok;
 }

@@ -5,6 +5,8 @@
  * Invariants
  *  - A slot that a page refers to is neither written nor reused: only
  *    ksm_store_release() of the whole content, with no reference left, frees.
+ *    Slots are written by ksm_store_write() alone; the broker's own mapping
+ *    is read-only.
  *  - No client can change a slot: the file is 0400, the clients' descriptors
  *    are read-only (a file opened anew, not the broker's), and its size is
  *    sealed.  Clients with the broker's own user id could undo the first;
@@ -36,7 +38,6 @@
 #include "memfd.h"
 #include "slot-map.h"
 
-#define PAGE_BYTES 4096u
 #define ROUND_SLOTS 4096u
 #define FLUSH_SORT 8192u        /* most extents looked at by one flush */
 
@@ -49,7 +50,7 @@ struct KsmStore {
     KsmStoreBudget *budget;
     KsmSlotMap *map;
     KsmSlot *slots;             /* one for each slot, touched when used */
-    guint8 *pages;
+    const guint8 *pages;
     GArray *freed;              /* Freed, waiting to be given back */
     guint64 used;
     guint32 count;
@@ -59,10 +60,10 @@ struct KsmStore {
 
 static gboolean store_map(KsmStore *store, GError **errp)
 {
-    gsize bytes = (gsize)store->count * PAGE_BYTES;
+    gsize bytes = (gsize)store->count * KSM_STORE_PAGE_BYTES;
 
-    store->pages = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_NORESERVE, store->fd, 0);
+    store->pages = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE,
+                        store->fd, 0);
     store->slots = mmap(NULL, store->count * sizeof(KsmSlot),
                         PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -88,7 +89,7 @@ KsmStore *ksm_store_new(guint64 slots, KsmStoreBudget *budget, GError **errp)
     store->pages = MAP_FAILED;
     store->slots = MAP_FAILED;
     store->freed = g_array_new(FALSE, FALSE, sizeof(Freed));
-    store->fd = ksm_memfd_new("ksm-store", slots * PAGE_BYTES, errp);
+    store->fd = ksm_memfd_new("ksm-store", slots * KSM_STORE_PAGE_BYTES, errp);
     if (store->fd < 0) {
         return NULL;
     }
@@ -110,7 +111,7 @@ void ksm_store_free(KsmStore *store)
         ksm_slot_map_free(store->map);
     }
     if (store->pages != MAP_FAILED) {
-        munmap(store->pages, (gsize)store->count * PAGE_BYTES);
+        munmap((gpointer)store->pages, ksm_store_bytes(store));
     }
     if (store->slots != MAP_FAILED) {
         munmap(store->slots, store->count * sizeof(KsmSlot));
@@ -136,12 +137,12 @@ int ksm_store_open(const KsmStore *store, GError **errp)
 
 guint64 ksm_store_bytes(const KsmStore *store)
 {
-    return (guint64)store->count * PAGE_BYTES;
+    return (guint64)store->count * KSM_STORE_PAGE_BYTES;
 }
 
-gpointer ksm_store_page(const KsmStore *store, guint32 slot)
+const guint8 *ksm_store_page(const KsmStore *store, guint32 slot)
 {
-    return store->pages + (gsize)slot * PAGE_BYTES;
+    return store->pages + (gsize)slot * KSM_STORE_PAGE_BYTES;
 }
 
 KsmSlot *ksm_store_slot(const KsmStore *store, guint32 slot)
@@ -172,28 +173,44 @@ gboolean ksm_store_reserve(KsmStore *store, guint32 need, guint32 want,
         }
         if (first != KSM_SLOT_MAP_NONE) {
             budget->used += want;
-            *extent = (KsmStoreExtent) { first, first + want, first };
+            *extent = (KsmStoreExtent) { first, first + want };
             return TRUE;
         }
     }
-    *extent = (KsmStoreExtent) { 0, 0, 0 };
+    *extent = (KsmStoreExtent) { 0, 0 };
     return FALSE;
 }
 
 void ksm_store_unreserve(KsmStore *store, KsmStoreExtent *extent)
 {
-    guint32 dirty = MAX(extent->dirty, extent->next);
+    guint32 count = extent->end - extent->next;
 
-    if (dirty > extent->next) {
-        Freed freed = { extent->next, dirty - extent->next };
+    if (count > 0) {
+        ksm_slot_map_give(store->map, extent->next, count);
+        store->budget->used -= count;
+    }
+    *extent = (KsmStoreExtent) { 0, 0 };
+}
 
-        g_array_append_val(store->freed, freed);
+guint32 ksm_store_write(KsmStore *store, guint32 first,
+                        const struct iovec *pages, guint32 count)
+{
+    guint32 done = 0;
+
+    while (done < count) {
+        off_t offset = (off_t)(first + done) * KSM_STORE_PAGE_BYTES;
+        ssize_t bytes = pwritev(store->fd, pages + done, (int)(count - done),
+                                offset);
+
+        if (bytes < 0 && errno == EINTR) {
+            continue;
+        }
+        if (bytes < (ssize_t)KSM_STORE_PAGE_BYTES) {
+            break;
+        }
+        done += (guint32)(bytes / KSM_STORE_PAGE_BYTES);
     }
-    if (extent->end > dirty) {
-        ksm_slot_map_give(store->map, dirty, extent->end - dirty);
-        store->budget->used -= extent->end - dirty;
-    }
-    *extent = (KsmStoreExtent) { 0, 0, 0 };
+    return done;
 }
 
 void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
@@ -228,13 +245,16 @@ static gint compare_freed(gconstpointer a, gconstpointer b)
     return x < y ? -1 : x > y;
 }
 
-/* Gives a range back, with the memory if that succeeds. */
+/*
+ * Gives a range back, with its memory.  Should the kernel ever refuse, that
+ * stays until the slots' next life, which overwrites it.
+ */
 static void punch(KsmStore *store, guint32 first, guint32 count)
 {
-    if (fallocate(store->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  (off_t)first * PAGE_BYTES, (off_t)count * PAGE_BYTES) != 0) {
-        /* only EINTR is possible; the next life overwrites the content */
-        memset(ksm_store_page(store, first), 0, (gsize)count * PAGE_BYTES);
+    while (fallocate(store->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                     (off_t)first * KSM_STORE_PAGE_BYTES,
+                     (off_t)count * KSM_STORE_PAGE_BYTES) != 0 &&
+           errno == EINTR) {
     }
     memset(store->slots + first, 0, count * sizeof(KsmSlot));
     ksm_slot_map_give(store->map, first, count);
@@ -262,11 +282,6 @@ gboolean ksm_store_flush(KsmStore *store, guint max)
     }
     g_array_set_size(store->freed, start);
     return start > 0;
-}
-
-gboolean ksm_store_has_freed(const KsmStore *store)
-{
-    return store->freed->len > 0;
 }
 
 guint64 ksm_store_used(const KsmStore *store)

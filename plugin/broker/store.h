@@ -4,6 +4,9 @@
 #define KSM_STORE_H
 
 #include <glib.h>
+#include <sys/uio.h>
+
+#define KSM_STORE_PAGE_BYTES 4096u
 
 typedef struct KsmStore KsmStore;
 
@@ -31,7 +34,6 @@ G_STATIC_ASSERT(sizeof(KsmSlot) == 16);
 typedef struct KsmStoreExtent {
     guint32 next;
     guint32 end;
-    guint32 dirty;              /* slots before this were written to */
 } KsmStoreExtent;
 
 /**
@@ -47,7 +49,9 @@ void ksm_store_free(KsmStore *store);
 int ksm_store_open(const KsmStore *store, GError **errp);
 
 guint64 ksm_store_bytes(const KsmStore *store);
-gpointer ksm_store_page(const KsmStore *store, guint32 slot);
+
+/** To be read only: it is mapped so. */
+const guint8 *ksm_store_page(const KsmStore *store, guint32 slot);
 KsmSlot *ksm_store_slot(const KsmStore *store, guint32 slot);
 
 /** The slot that carries the reference count for @slot. */
@@ -63,6 +67,14 @@ gboolean ksm_store_reserve(KsmStore *store, guint32 need, guint32 want,
 /** Gives back what is left of an extent. */
 void ksm_store_unreserve(KsmStore *store, KsmStoreExtent *extent);
 
+/**
+ * Writes @count pages of private memory into the slots from @first on, which
+ * must be taken and not referred to by any client.  Returns how many slots
+ * have got theirs: fewer when the host has no memory.
+ */
+guint32 ksm_store_write(KsmStore *store, guint32 first,
+                        const struct iovec *pages, guint32 count);
+
 /** Notes that the slot holds content, with no reference yet. */
 void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot);
 
@@ -74,9 +86,6 @@ void ksm_store_release(KsmStore *store, guint32 head);
  * there are more.
  */
 gboolean ksm_store_flush(KsmStore *store, guint max);
-
-/** Whether slots wait for that. */
-gboolean ksm_store_has_freed(const KsmStore *store);
 
 /** Slots that hold content. */
 guint64 ksm_store_used(const KsmStore *store);

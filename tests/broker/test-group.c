@@ -4,7 +4,9 @@
  * publishing and hints answer, and that every count fits the page words.
  */
 #include <glib.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <xxhash.h>
 
 #include "broker-error.h"
@@ -329,6 +331,59 @@ static void test_contiguous(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(self->budget.used, ==, 99);
 }
 
+/*
+ * The host has memory for a part of a request: what has no place is refused,
+ * also the tile of which only a part was written and the page whose content
+ * is another's in the same request; and nothing of it is found or kept.
+ */
+static void test_no_memory(Fixture *self, gconstpointer unused)
+{
+    enum { ITEMS = 20, TILE = 10, ROOM = 12 };
+    KsmPublish items[ITEMS];
+    KsmAnswer answers[ITEMS];
+    g_autofree guint8 *contents = g_malloc(ITEMS * PAGE);
+    struct rlimit before, limit;
+    guint32 first = publish(self->b, 1, 99, 0).slot + 1;
+    KsmHint hint;
+    gboolean ok;
+    guint i;
+
+    (void)unused;
+    for (i = 0; i < ITEMS; i++) {
+        items[i] = (KsmPublish) { 100 + i, i == TILE ? 2 : 0 };
+        content_fill(contents + i * PAGE, i == ITEMS - 1 ? i - 1 : i + 1);
+    }
+    lookup(self->b, 2, 3);                  /* is told of what is written */
+    lookup(self->b, 3, TILE + 1);           /* and not of what is not */
+    g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &before), ==, 0);
+    limit = (struct rlimit) { (first + ROOM) * PAGE, before.rlim_max };
+    signal(SIGXFSZ, SIG_IGN);
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    ok = ksm_group_publish(self->a, items, ITEMS, contents, answers, NULL);
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &before), ==, 0);
+    g_assert_true(ok);
+    for (i = 0; i < ITEMS; i++) {
+        g_assert_cmpint(answers[i].kind, ==, i < TILE ? KSM_ANSWER_SLOT
+                                                      : KSM_ANSWER_REFUSED);
+        g_assert_cmpint(state(self->a, 100 + i), ==,
+                        i < TILE ? KSM_PAGE_BOUND : KSM_PAGE_NOTHING);
+        if (i < TILE) {
+            assert_content(self, answers[i].slot, i + 1);
+        }
+    }
+    g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 1);
+    g_assert_cmpuint(hint.slot, ==, answers[2].slot);
+    g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 0);
+    g_assert_cmpint(state(self->b, 3), ==, KSM_PAGE_LISTED);
+    while (ksm_group_work(self->group)) {
+    }
+    g_assert_cmpuint(self->budget.used, ==, 1 + TILE);
+    g_assert_cmpint(publish(self->a, 100 + TILE, TILE + 1, 2).kind, ==,
+                    KSM_ANSWER_SLOT);
+    g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 1);
+    assert_content(self, hint.slot, TILE + 1);
+}
+
 /* Duplicates inside one request: of look-ups and of published pages. */
 static void test_same_request(Fixture *self, gconstpointer unused)
 {
@@ -563,10 +618,10 @@ static void test_random(Fixture *self, gconstpointer unused)
             break;
         case 4:
             for (i = ksm_group_take_hints(members[m], hints, 64); i > 0;) {
-                guint8 *bytes = ksm_store_page(self->group->store,
-                                               hints[--i].slot);
+                guint32 slot = hints[--i].slot;
 
-                model.content[m][hints[i].page] = *(guint32 *)(void *)bytes;
+                memcpy(&model.content[m][hints[i].page],
+                       ksm_store_page(self->group->store, slot), 4);
             }
             break;
         default:
@@ -599,6 +654,7 @@ int main(int argc, char **argv)
         { "/group/tile", test_tile },
         { "/group/tile-takes-over", test_tile_takes_over },
         { "/group/contiguous", test_contiguous },
+        { "/group/no-memory", test_no_memory },
         { "/group/same-request", test_same_request },
         { "/group/forbidden", test_forbidden },
         { "/group/store-full", test_store_full },

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -95,6 +97,21 @@ static guint64 store_blocks(const KsmStore *store)
     return (guint64)status.st_blocks * 512 / PAGE;
 }
 
+/* Writes @count pages of bytes @byte; returns what ksm_store_write() does. */
+static guint32 store_write(KsmStore *store, guint32 first, guint32 count,
+                           guint8 byte)
+{
+    g_autofree struct iovec *parts = g_new(struct iovec, count);
+    guint8 page[PAGE];
+    guint32 i;
+
+    memset(page, byte, PAGE);
+    for (i = 0; i < count; i++) {
+        parts[i] = (struct iovec) { page, PAGE };
+    }
+    return ksm_store_write(store, first, parts, count);
+}
+
 static guint32 store_put(KsmStore *store, guint8 order, guint8 byte)
 {
     KsmSlot slot = { .key = byte, .order = order };
@@ -103,7 +120,7 @@ static guint32 store_put(KsmStore *store, guint8 order, guint8 byte)
 
     g_assert_true(ksm_store_reserve(store, copies, copies, &extent));
     head = extent.next;
-    memset(ksm_store_page(store, head), byte, (gsize)copies * PAGE);
+    g_assert_cmpuint(store_write(store, head, copies, byte), ==, copies);
     extent.next += copies;
     ksm_store_fill(store, head, &slot);
     ksm_store_unreserve(store, &extent);
@@ -134,8 +151,8 @@ static void test_store_gives_back(void)
     g_assert_false(ksm_store_flush(store, 100));
     g_assert_cmpuint(budget.used, ==, 2);
     g_assert_cmpuint(store_blocks(store), ==, 2);
-    g_assert_cmpint(((guint8 *)ksm_store_page(store, one))[9], ==, 1);
-    g_assert_cmpint(((guint8 *)ksm_store_page(store, other))[9], ==, 3);
+    g_assert_cmpint(ksm_store_page(store, one)[9], ==, 1);
+    g_assert_cmpint(ksm_store_page(store, other)[9], ==, 3);
     ksm_store_free(store);
     g_assert_cmpuint(budget.used, ==, 0);
 }
@@ -182,6 +199,32 @@ static void test_store_budget(void)
     g_assert_cmpuint(budget.used, ==, 0);
 }
 
+/* The host has room for a part: whole pages count, and those are right. */
+static void test_store_write_fails(void)
+{
+    KsmStoreBudget budget = { 100, 0 };
+    g_autoptr(KsmStore) store = ksm_store_new(4096, &budget, NULL);
+    struct rlimit before, limit;
+    KsmStoreExtent extent;
+    guint32 i, written, none;
+
+    g_assert_true(ksm_store_reserve(store, 20, 20, &extent));
+    g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &before), ==, 0);
+    limit = (struct rlimit) { (extent.next + 7) * PAGE + 99, before.rlim_max };
+    signal(SIGXFSZ, SIG_IGN);
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &limit), ==, 0);
+    written = store_write(store, extent.next, 20, 9);
+    none = store_write(store, extent.next + 8, 5, 9);
+    g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &before), ==, 0);
+    g_assert_cmpuint(written, ==, 7);
+    g_assert_cmpuint(none, ==, 0);
+    for (i = 0; i < 20; i++) {
+        g_assert_cmpint(ksm_store_page(store, extent.next + i)[4000], ==,
+                        i < 7 ? 9 : 0);
+    }
+    ksm_store_unreserve(store, &extent);
+}
+
 /* What a client gets cannot be changed, resized or mapped for writing. */
 static void test_store_descriptor(void)
 {
@@ -206,7 +249,7 @@ static void test_store_descriptor(void)
                (off_t)offset);
     g_assert_true(map != MAP_FAILED);
     map[0] = 99;
-    g_assert_cmpint(*(guint8 *)ksm_store_page(store, slot), ==, 5);
+    g_assert_cmpint(*ksm_store_page(store, slot), ==, 5);
     munmap(map, PAGE);
     close(fd);
 }
@@ -219,6 +262,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/gives-back", test_store_gives_back);
     g_test_add_func("/store/flush-in-steps", test_store_flush_in_steps);
     g_test_add_func("/store/budget", test_store_budget);
+    g_test_add_func("/store/write-fails", test_store_write_fails);
     g_test_add_func("/store/descriptor", test_store_descriptor);
     return g_test_run();
 }
