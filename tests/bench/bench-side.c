@@ -235,7 +235,19 @@ guint64 bench_passes(Bench *bench)
     return least;
 }
 
-void bench_settle(Bench *bench, BenchSettled *settled)
+/* Broken pages of ours stay in the store's mappings, and private. */
+static guint64 mergeable_now(Bench *bench)
+{
+    guint64 broken = 0;
+    guint i;
+
+    for (i = 0; i < bench->config.processes; i++) {
+        broken += bench->workers[i].shared->stats.pages_broken;
+    }
+    return bench->mergeable - MIN(broken, bench->mergeable);
+}
+
+void bench_settle(Bench *bench, double limit_s, BenchSettled *settled)
 {
     double start = ksm_test_now(), changed = start;
     guint64 cpu_start = bench_cpu_ns(bench), passes = bench_passes(bench);
@@ -255,13 +267,22 @@ void bench_settle(Bench *bench, BenchSettled *settled)
             settled->cpu_ns = bench_cpu_ns(bench) - cpu_start;
         }
         if ((merged && now - changed > CALM_SECONDS &&
-             !bench->unhurried) ||
-            now - start > bench->config.limit_seconds) {
+             !bench->unhurried) || now - start > limit_s) {
             break;
         }
-    } while ((double)merged < CONVERGED * (double)bench->mergeable);
+    } while ((double)merged < CONVERGED * (double)mergeable_now(bench));
+    settled->merged = merged;
     settled->fraction = (double)merged / (double)MAX(bench->mergeable, 1);
     settled->passes = (double)(bench_passes(bench) - passes);
+}
+
+void bench_converge(Bench *bench)
+{
+    BenchSettled settled;
+
+    bench_run(bench, TRUE);
+    bench_settle(bench, bench->config.limit_seconds, &settled);
+    bench_report(bench, "fraction", settled.fraction);
 }
 
 /* The last per mille, which settling does not wait for. */

@@ -3,19 +3,13 @@
  * bench-threads.c: threads of a worker that use its memory while it is merged,
  * as a guest's programs would, and what they feel of it.
  *
- * The toucher measures every access by the clock: mostly reads, and now and
- * then a write to a page of its own, so that pages go both ways.  The chaser
- * runs as fast as memory lets it and counts.  The rewriter replaces a share of
- * the pages once a second, spread over the second.
+ * The rewriter replaces a share of the pages once a second, spread over the
+ * second.  Two more have files of their own: bench-touch.c, bench-chase.c.
  */
 #include "bench.h"
 
-#include <time.h>
-
 #include "page-content.h"
 
-#define WRITE_EVERY_NS 2000000u
-#define CHASE_BLOCK 4096u
 #define REWRITES_PER_SECOND 20u
 
 typedef struct Job {
@@ -23,7 +17,7 @@ typedef struct Job {
     void (*run)(BenchMemory *memory);
 } Job;
 
-static guint64 clock_ns(clockid_t clock)
+guint64 bench_clock_ns(clockid_t clock)
 {
     struct timespec time;
 
@@ -33,66 +27,12 @@ static guint64 clock_ns(clockid_t clock)
 
 static guint64 now_ns(void)
 {
-    return clock_ns(CLOCK_MONOTONIC);
+    return bench_clock_ns(CLOCK_MONOTONIC);
 }
 
-static gboolean stopped(BenchMemory *memory)
+gboolean bench_threads_stopped(const BenchMemory *memory)
 {
     return g_atomic_int_get(&memory->shared->stop) != 0;
-}
-
-static void touch(BenchMemory *memory)
-{
-    guint64 random = memory->index + 99, written_ns = now_ns();
-    volatile guint64 sink = 0;
-
-    while (!stopped(memory)) {
-        guint64 page = ksm_test_below(&random, memory->config->pages);
-        volatile guint64 *at = (volatile guint64 *)(gpointer)
-            (memory->base + page * KSM_PAGE_BYTES);
-        guint64 start = now_ns();
-
-        if (start - written_ns > WRITE_EVERY_NS) {
-            *at = *at;          /* same content, but a write to the kernel */
-            written_ns = start;
-        } else {
-            sink += *at;
-        }
-        bench_histogram_add(&memory->shared->histogram, now_ns() - start);
-        memory->shared->operations++;
-    }
-    (void)sink;
-}
-
-/*
- * Half random reads, each depending on the one before, half streams over a
- * block of pages: latency and bandwidth, and the TLB.
- */
-static void chase(BenchMemory *memory)
-{
-    guint64 random = memory->index + 5;
-    volatile guint64 sink = 0;
-    const guint64 words = KSM_PAGE_BYTES / sizeof(guint64);
-    guint64 total = memory->config->pages * words;
-    const volatile guint64 *base =
-        (const volatile guint64 *)(gconstpointer)memory->base;
-
-    while (!stopped(memory)) {
-        guint64 at = ksm_test_random(&random) % total, sum = 0, i;
-
-        for (i = 0; i < CHASE_BLOCK; i++) {
-            at = (at * 5 + (base[at] & 1) + 12345) % total;
-            sum += at;
-        }
-        at = ksm_test_below(&random, memory->config->pages - 8) * words;
-        for (i = 0; i < 8 * words; i++) {
-            sum += base[at + i];
-        }
-        sink += sum;
-        memory->shared->operations++;
-        memory->shared->cpu_ns = clock_ns(CLOCK_THREAD_CPUTIME_ID);
-    }
-    (void)sink;
 }
 
 static void rewrite(BenchMemory *memory)
@@ -107,7 +47,7 @@ static void rewrite(BenchMemory *memory)
     for (k = 0; k < count; k++) {
         chosen[k] = ksm_test_below(&random, config->pages);
     }
-    while (count && !stopped(memory)) {
+    while (count && !bench_threads_stopped(memory)) {
         for (k = 0; k < slice; k++, i++) {
             guint64 page = chosen[i % count];
 
@@ -125,7 +65,7 @@ static void compute(BenchMemory *memory)
     guint64 random = memory->index;
     guint i;
 
-    while (!stopped(memory)) {
+    while (!bench_threads_stopped(memory)) {
         for (i = 0; i < 100000; i++) {
             ksm_test_random(&random);
         }
@@ -145,8 +85,8 @@ void bench_threads_start(BenchMemory *memory, BenchOrder what)
     Job *job = g_new(Job, 1);
 
     job->memory = memory;
-    job->run = what == BENCH_TOUCH ? touch :
-               what == BENCH_CHASE ? chase :
+    job->run = what == BENCH_TOUCH ? bench_touch :
+               what == BENCH_CHASE ? bench_chase :
                what == BENCH_REWRITE ? rewrite : compute;
     g_atomic_int_set(&memory->shared->stop, 0);
     g_ptr_array_add(memory->threads,

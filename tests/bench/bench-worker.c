@@ -21,7 +21,7 @@
 #include "proc-info.h"
 
 #define END_SECONDS 120.0
-#define HISTOGRAM_STEPS 32u
+#define FILL_PAGES 64u
 
 typedef struct Message {
     guint64 order;
@@ -34,76 +34,31 @@ typedef struct Actor {
     KsmEngine *engine;
 } Actor;
 
-/* Exact below 64 ns; above, the first bit and five more. */
-static guint bucket_of(guint64 ns)
+static guint8 *map_memory(const Actor *actor)
 {
-    guint shift = (guint)g_bit_storage(ns | HISTOGRAM_STEPS) - 6;
+    void *base = mmap(NULL, actor->bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
-    return shift * HISTOGRAM_STEPS + (guint)(ns >> shift);
-}
-
-/* The reverse: the middle of a bucket. */
-static double bucket_ns(guint bucket)
-{
-    guint shift;
-
-    if (bucket < 2 * HISTOGRAM_STEPS) {
-        return bucket;
+    g_assert_true(base != MAP_FAILED);
+    if (actor->memory.config->huge) {
+        madvise(base, actor->bytes, MADV_HUGEPAGE);
     }
-    shift = bucket / HISTOGRAM_STEPS - 1;
-    return ((double)(bucket % HISTOGRAM_STEPS + HISTOGRAM_STEPS) + 0.5) *
-           (double)(G_GUINT64_CONSTANT(1) << shift);
-}
-
-void bench_histogram_add(BenchHistogram *histogram, guint64 ns)
-{
-    guint bucket = bucket_of(ns);
-
-    histogram->counts[MIN(bucket, BENCH_HISTOGRAM - 1)]++;
-    histogram->total++;
-    histogram->max_ns = MAX(histogram->max_ns, ns);
-}
-
-void bench_histogram_merge(BenchHistogram *to, const BenchHistogram *from)
-{
-    guint i;
-
-    for (i = 0; i < BENCH_HISTOGRAM; i++) {
-        to->counts[i] += from->counts[i];
-    }
-    to->total += from->total;
-    to->max_ns = MAX(to->max_ns, from->max_ns);
-}
-
-double bench_histogram_at(const BenchHistogram *histogram, double share)
-{
-    double wanted = share * (double)histogram->total, seen = 0;
-    guint i;
-
-    for (i = 0; i < BENCH_HISTOGRAM; i++) {
-        seen += (double)histogram->counts[i];
-        if (seen >= wanted && seen > 0) {
-            return MIN(bucket_ns(i), (double)histogram->max_ns);
-        }
-    }
-    return (double)histogram->max_ns;
+    return base;
 }
 
 static void actor_map(Actor *actor)
 {
     const BenchConfig *config = actor->memory.config;
-    void *base;
+    BenchMemory *memory = &actor->memory;
 
     actor->bytes = (guint64)config->pages * KSM_PAGE_BYTES;
-    base = mmap(NULL, actor->bytes, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    g_assert_true(base != MAP_FAILED);
-    actor->memory.base = base;
-    if (config->huge && config->side != BENCH_OURS) {
-        madvise(base, actor->bytes, MADV_HUGEPAGE);
+    memory->base = map_memory(actor);
+    if (config->twin) {
+        memory->twin = map_memory(actor);
     }
     if (config->side == BENCH_KSMD) {
-        g_assert_cmpint(madvise(base, actor->bytes, MADV_MERGEABLE), ==, 0);
+        g_assert_cmpint(madvise(memory->base, actor->bytes, MADV_MERGEABLE),
+                        ==, 0);
     }
 }
 
@@ -134,17 +89,33 @@ static void actor_make_engine(Actor *actor, const char *socket)
     g_assert_true(ksm_engine_start(actor->engine, &error));
 }
 
-static void actor_fill(Actor *actor)
+static void fill_pages(const BenchMemory *memory, guint8 *base, guint64 first,
+                       guint64 end)
 {
-    BenchMemory *memory = &actor->memory;
     guint64 i;
 
-    for (i = 0; i < memory->config->pages; i++) {
-        volatile guint8 *page = memory->base + i * KSM_PAGE_BYTES;
+    for (i = first; i < end; i++) {
+        volatile guint8 *page = base + i * KSM_PAGE_BYTES;
 
         bench_content_make(memory->config, memory->ids[i],
                            (void *)(gsize)page);
         *page = *page;          /* zeros, too, take a page */
+    }
+}
+
+/* The twin is filled in turn, so that both get memory of one kind. */
+static void actor_fill(Actor *actor)
+{
+    BenchMemory *memory = &actor->memory;
+    guint64 pages = memory->config->pages, first;
+
+    for (first = 0; first < pages; first += FILL_PAGES) {
+        guint64 end = MIN(first + FILL_PAGES, pages);
+
+        fill_pages(memory, memory->base, first, end);
+        if (memory->twin) {
+            fill_pages(memory, memory->twin, first, end);
+        }
     }
     memory->shared->mergeable = bench_content_mergeable(
         memory->config, memory->ids, memory->config->pages);

@@ -8,8 +8,12 @@
  *   bench-content   which content stands in which page
  *   bench-worker    a process that owns memory, and its orders
  *   bench-threads   threads of a worker that use the memory meanwhile
+ *   bench-touch     one of them, which times its accesses
+ *   bench-chase     another, bound by memory: merged against plain
+ *   bench-histogram times
  *   bench-ksmd      the kernel's KSM: settings, CPU, figures
  *   bench-side      our engine, ksmd, or nobody: start, settle, CPU, saving
+ *   bench-cycle     merging again and again
  *   load-*          the workloads
  */
 #ifndef BENCH_H
@@ -17,9 +21,11 @@
 
 #include <glib.h>
 #include <guest-ksm.h>
+#include <time.h>
 
 #define BENCH_MAX_WORKERS 16u
 #define BENCH_HISTOGRAM 2048u
+#define BENCH_MAX_PAIRS 16384
 
 typedef enum BenchSide {
     BENCH_OURS, BENCH_KSMD, BENCH_PLAIN,
@@ -49,6 +55,7 @@ typedef struct BenchConfig {
     guint cpu_percent;          /* ours; 0: the default */
     gboolean shipped;           /* default settings, see bench_ship() */
     gboolean huge;              /* MADV_HUGEPAGE on the memory */
+    gboolean twin;              /* the same again, which nobody merges */
 } BenchConfig;
 
 /* --- bench-content --- */
@@ -69,7 +76,7 @@ void bench_content_make(const BenchConfig *config, guint64 id, void *page);
 gboolean bench_content_is(const BenchConfig *config, guint64 id,
                           const void *page);
 
-/* --- bench-worker --- */
+/* --- bench-histogram --- */
 
 /** Times, by powers of two with 32 steps each; nanoseconds. */
 typedef struct BenchHistogram {
@@ -84,6 +91,15 @@ void bench_histogram_merge(BenchHistogram *to, const BenchHistogram *from);
 /** The time below which a share of them lies; nanoseconds. */
 double bench_histogram_at(const BenchHistogram *histogram, double share);
 
+/* --- bench-worker --- */
+
+/** The same work done in two memories, in turn: see bench-chase.c. */
+typedef enum BenchTwin { BENCH_MERGED, BENCH_TWIN } BenchTwin;
+typedef struct BenchPair {
+    guint32 cpu_ns[2];          /* by BenchTwin: of the thread */
+    guint32 clock_ns[2];
+} BenchPair;
+
 /** Memory that a worker and its parent share. */
 typedef struct BenchShared {
     KsmStats stats;             /* after BENCH_STATS */
@@ -91,11 +107,13 @@ typedef struct BenchShared {
     guint64 pss_kib;
     guint64 mappings;
     guint64 mergeable;          /* pages that have a duplicate somewhere */
-    guint64 operations;         /* of the thread, see bench-threads.c */
-    guint64 cpu_ns;             /* of the chasing thread */
+    guint64 operations;         /* of the rewriting thread */
     BenchHistogram histogram;   /* of BENCH_COW and the touching thread */
+    BenchHistogram held;        /* of the latter, while it had a processor */
+    gint watch, watched;        /* atomic: it times; it knows */
     gint stop;                  /* atomic: the threads end */
-    gint32 failed;              /* the worker could not do what it should */
+    gint pairs_done;            /* atomic; of the chasing thread */
+    BenchPair pairs[BENCH_MAX_PAIRS];
 } BenchShared;
 
 typedef enum BenchOrder {
@@ -140,6 +158,7 @@ typedef struct BenchMemory {
     const BenchConfig *config;
     BenchShared *shared;
     guint8 *base;
+    guint8 *twin;               /* the same content, or NULL */
     guint64 *ids;
     guint index;
     GPtrArray *threads;
@@ -147,6 +166,11 @@ typedef struct BenchMemory {
 
 void bench_threads_start(BenchMemory *memory, BenchOrder what);
 void bench_threads_stop(BenchMemory *memory);
+/** A thread's main function: works until told to stop. */
+void bench_chase(BenchMemory *memory);
+void bench_touch(BenchMemory *memory);
+gboolean bench_threads_stopped(const BenchMemory *memory);
+guint64 bench_clock_ns(clockid_t clock);
 /** Times first writes to `count` pages that have duplicates. */
 void bench_threads_cow(BenchMemory *memory, guint64 count, gboolean read);
 
@@ -188,19 +212,30 @@ guint64 bench_cpu_ns(Bench *bench);
 guint64 bench_merged(Bench *bench);
 /** Passes over all memory: the least of all workers', or ksmd's. */
 guint64 bench_passes(Bench *bench);
-/** Waits until what can be merged is, or nothing changes any more. */
 typedef struct BenchSettled {
     double wall_s;
     guint64 cpu_ns;
+    guint64 merged;
     double fraction;            /* of the mergeable pages */
     double passes;
 } BenchSettled;
-void bench_settle(Bench *bench, BenchSettled *settled);
+/** Waits until what can be merged is, or nothing changes any more. */
+void bench_settle(Bench *bench, double limit_s, BenchSettled *settled);
+/** Starts merging, settles, reports the fraction. */
+void bench_converge(Bench *bench);
 /** Pages of memory that are free now and were not before. */
 gint64 bench_saved_pages(Bench *bench);
 void bench_report(Bench *bench, const char *name, double value);
 void bench_report_histogram(Bench *bench, const char *prefix,
                             const BenchHistogram *histogram);
+
+/* --- bench-cycle --- */
+
+/** Told when a stretch of merging begins and ends. */
+typedef void (*BenchWatch)(Bench *bench, gboolean begins, gpointer opaque);
+/** Merges and unmerges until so many seconds of merging are over. */
+void bench_keep_merging(Bench *bench, double seconds, BenchWatch watch,
+                        gpointer opaque);
 
 /* --- load-* --- */
 

@@ -58,7 +58,7 @@ void bench_load_converge(Bench *bench)
 
     bench_ship(bench);
     bench_run(bench, TRUE);
-    bench_settle(bench, &settled);
+    bench_settle(bench, bench->config.limit_seconds, &settled);
     report_settled(bench, &settled);
     bench_report(bench, "saved_pages", (double)bench_saved_pages(bench));
     bench_run(bench, FALSE);

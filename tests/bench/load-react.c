@@ -80,15 +80,12 @@ void bench_load_react(Bench *bench)
 {
     g_autofree guint64 *to_ids = bench_content_layout(&bench->config, 0);
     g_autofree guint64 *from_ids = NULL;
-    BenchSettled settled;
     double sum = 0, worst = 0, quiet;
     guint i;
 
     from_ids = bench_content_layout(&bench->config,
                                     bench->config.processes - 1);
-    bench_run(bench, TRUE);
-    bench_settle(bench, &settled);
-    bench_report(bench, "fraction", settled.fraction);
+    bench_converge(bench);
     bench_ship(bench);
     for (i = 0; i < EVENTS; i++) {
         double s = event(bench, i, from_ids, to_ids, QUIET_PASSES);

@@ -3,9 +3,9 @@
  * load-steady.c: memory that is merged: what it costs to keep it so.
  *
  * idle: nothing is written; the CPU of a round, or of a full pass of ksmd, for
- * each GiB.  churn: a share of the pages is rewritten once a second.  Both sides
- * make one round (or pass) a second, so that they would find a new duplicate
- * equally soon; what a round costs is what a second costs.
+ * each GiB.  churn: a share of the pages is rewritten once a second.  Both
+ * sides make one round (or pass) a second, so that they would find a new
+ * duplicate equally soon; what a round costs is what a second costs.
  */
 #include "bench.h"
 
@@ -37,15 +37,6 @@ static void wait_passes(Bench *bench, guint64 more)
     }
 }
 
-static void converge(Bench *bench)
-{
-    BenchSettled settled;
-
-    bench_run(bench, TRUE);
-    bench_settle(bench, &settled);
-    bench_report(bench, "fraction", settled.fraction);
-}
-
 /* CPU of one pass over everything, averaged over some. */
 static double pass_cpu_s(Bench *bench, guint64 passes, double *period_s)
 {
@@ -63,7 +54,7 @@ void bench_load_idle(Bench *bench)
     double gib = (double)bench->pages / GIB_PAGES, period_s;
     guint64 passes = bench->config.side == BENCH_OURS ? 40 : 5;
 
-    converge(bench);
+    bench_converge(bench);
     /* What was mapped anew is seen once more; then all is quiet. */
     wait_passes(bench, bench->config.side == BENCH_OURS ? 12 : 2);
     bench_report(bench, "round_cpu_s_per_gib",
@@ -97,7 +88,7 @@ void bench_load_churn(Bench *bench)
     guint64 rewritten = 0;
     guint i;
 
-    converge(bench);
+    bench_converge(bench);
     set_period(bench);
     bench_all(bench, BENCH_REWRITE, 0);
     wait_passes(bench, 3);

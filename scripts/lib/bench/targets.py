@@ -49,6 +49,8 @@ TARGETS = [
     ('first write to a shared page', 1.1, True, _ratio('cow', 'cow_p50_us')),
     ('stall p99, us', 100, True, _ours('stall', 'stall_p99_us')),
     ('worst stall, us', 2000, True, _ours('stall', 'stall_max_us')),
+    ('worst stall without waiting for a processor, us', 2000, True,
+     _ours('stall', 'held_max_us')),
     ('stall p99.9 with twice as many busy threads as cores, us', 1000, True,
      _ours('stall-busy', 'stall_p999_us')),
     ('speed of a memory-bound program while merging', 0.97, False,

@@ -5,6 +5,7 @@ A workload's `args` go to every side.  `sides` names each side's further
 arguments: 'plain' is the same program with nobody merging.
 """
 
+import os
 from dataclasses import dataclass, field
 
 
@@ -26,8 +27,8 @@ class Workload:
 
 
 CONVERGE = ['cpu_s', 'wall_s', 'saved_pages']
-STALL = ['stall_p50_us', 'stall_p99_us', 'stall_p999_us', 'stall_p99999_us',
-         'stall_max_us']
+STALL = ['stall_p50_us', 'stall_p99_us', 'stall_p999_us', 'stall_max_us',
+         'held_p999_us', 'held_p99999_us', 'held_max_us']
 
 
 def _with_plain():
@@ -71,12 +72,21 @@ def all_workloads():
                  reps=3),
         Workload('cow', 'first write to a shared page', ['cow'],
                  ['cow_p50_us', 'cow_p99_us', 'cow_unread_p50_us']),
-        Workload('stall', 'a thread touches memory while it is merged',
+        Workload('stall', 'a thread touches memory while it is merged, over '
+                 'and over; held: without waiting for a processor',
                  ['stall'], STALL, sides=_with_plain()),
-        Workload('stall-busy', 'the same beside four threads that compute',
-                 ['--busy=4', 'stall'], STALL, sides=_with_plain(), reps=3),
-        Workload('speed', 'a program bound by memory, against itself before',
-                 ['speed'], ['speed_merging', 'speed_converged'],
+        Workload('stall-busy', 'the same beside twice as many computing '
+                 'threads as processors',
+                 [f'--busy={2 * os.cpu_count()}', 'stall'], STALL,
+                 sides=_with_plain(), reps=3),
+        Workload('stall-shipped', 'the same with default settings',
+                 ['--pages=4096', '--seconds=8', '--shipped', 'stall'],
+                 STALL, sides=_with_plain(), reps=2),
+        Workload('speed', 'a program bound by memory: speed in merged memory '
+                 'as a part of that in plain memory',
+                 ['--seconds=3', 'speed'],
+                 ['speed_before', 'speed_merging', 'speed_merging_clock',
+                  'speed_converged', 'speed_converged_clock'],
                  sides=_with_plain(), reps=3),
         Workload('shipped-runs-8', 'runs-8 with default settings',
                  ['--mean-run=8', '--pages=8192', 'runs'], CONVERGE,
