@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * fp-node.h: one node of a fingerprint tree, and the search in it.  Private
- * to fp-tree.c and fp-balance.c.
+ * to fp-tree.c, fp-balance.c and fp-seek.c.
  *
  * Leaves and inner nodes look alike.  In an inner node keys[i] is a lower
  * bound of everything below children[i] and above everything below
@@ -13,6 +13,7 @@
 
 #include <glib.h>
 
+#include "fp-tree.h"
 #include "node-pool.h"
 
 #define KSM_FP_NODE_MAX 255u
@@ -32,6 +33,13 @@ struct KsmFpNode {
 
 G_STATIC_ASSERT(sizeof(KsmFpNode) == KSM_NODE_BYTES);
 G_STATIC_ASSERT(sizeof(KsmFpNode *) == sizeof(guint64));
+
+struct KsmFpTree {
+    KsmNodePool *pool;
+    KsmFpNode *root;
+    guint64 count;
+    guint64 shape;              /* another one after each change of it */
+};
 
 /** Makes room in the full child @i of @parent, which is not full itself. */
 void ksm_fp_balance_grow(KsmNodePool *pool, KsmFpNode *parent, guint i);
@@ -97,5 +105,41 @@ static inline guint ksm_fp_node_upper(const KsmFpNode *node, guint64 key,
     }
     return low;
 }
+
+/* Child to take for @key; narrows the bounds to that child's. */
+static inline guint ksm_fp_node_child(const KsmFpNode *node, guint64 key,
+                                      guint64 *low, guint64 *high)
+{
+    guint i = ksm_fp_node_upper(node, key,
+                                ksm_fp_node_guess(node, key, *low, *high));
+
+    i = i > 0 ? i - 1 : 0;
+    if (i > 0) {
+        *low = node->keys[i];
+    }
+    if (i + 1 < node->count) {
+        *high = node->keys[i + 1];
+    }
+    return i;
+}
+
+/* Position of @key in a leaf, or where it belongs; TRUE when it is there. */
+static inline gboolean ksm_fp_leaf_find(const KsmFpNode *leaf, guint64 key,
+                                        guint64 low, guint64 high, guint *at)
+{
+    guint i = ksm_fp_node_upper(leaf, key,
+                                ksm_fp_node_guess(leaf, key, low, high));
+
+    if (i > 0 && leaf->keys[i - 1] == key) {
+        *at = i - 1;
+        return TRUE;
+    }
+    *at = i;
+    return FALSE;
+}
+
+/** Puts a new key into a leaf that is not full, where it belongs. */
+void ksm_fp_leaf_insert(KsmFpTree *tree, KsmFpNode *leaf, guint at,
+                        guint64 key, guint64 value);
 
 #endif /* KSM_FP_NODE_H */

@@ -25,12 +25,6 @@
 /* Fill is looked after at one in so many removals: it reads neighbours. */
 #define LOOK_EVERY 4
 
-struct KsmFpTree {
-    KsmNodePool *pool;
-    KsmFpNode *root;
-    guint64 count;
-};
-
 /* The way to a leaf: nodes[i] is child index[i] of nodes[i + 1]. */
 typedef struct Path {
     KsmFpNode *nodes[KSM_FP_TREE_MAX_LEVELS];
@@ -81,38 +75,6 @@ guint64 ksm_fp_tree_bytes(const KsmFpTree *tree)
     return sizeof(KsmFpTree) + ksm_node_pool_bytes(tree->pool);
 }
 
-/* Child to take for @key; narrows the bounds to that child's. */
-static inline guint node_child(const KsmFpNode *node, guint64 key,
-                               guint64 *low, guint64 *high)
-{
-    guint i = ksm_fp_node_upper(node, key,
-                                ksm_fp_node_guess(node, key, *low, *high));
-
-    i = i > 0 ? i - 1 : 0;
-    if (i > 0) {
-        *low = node->keys[i];
-    }
-    if (i + 1 < node->count) {
-        *high = node->keys[i + 1];
-    }
-    return i;
-}
-
-/* Position of @key in a leaf, or where it belongs; TRUE when it is there. */
-static inline gboolean leaf_find(const KsmFpNode *leaf, guint64 key,
-                                 guint64 low, guint64 high, guint *at)
-{
-    guint i = ksm_fp_node_upper(leaf, key,
-                                ksm_fp_node_guess(leaf, key, low, high));
-
-    if (i > 0 && leaf->keys[i - 1] == key) {
-        *at = i - 1;
-        return TRUE;
-    }
-    *at = i;
-    return FALSE;
-}
-
 static void path_find(const KsmFpTree *tree, guint64 key, Path *path)
 {
     KsmFpNode *node = tree->root;
@@ -120,7 +82,7 @@ static void path_find(const KsmFpTree *tree, guint64 key, Path *path)
     path->low = 0;
     path->high = G_MAXUINT64;
     while (node->level > 0) {
-        guint i = node_child(node, key, &path->low, &path->high);
+        guint i = ksm_fp_node_child(node, key, &path->low, &path->high);
 
         path->nodes[node->level] = node;
         path->index[node->level - 1] = i;
@@ -135,76 +97,13 @@ gboolean ksm_fp_tree_find(const KsmFpTree *tree, guint64 key, guint64 *value)
     guint at;
 
     path_find(tree, key, &path);
-    if (!leaf_find(path.nodes[0], key, path.low, path.high, &at)) {
+    if (!ksm_fp_leaf_find(path.nodes[0], key, path.low, path.high, &at)) {
         return FALSE;
     }
     if (value != NULL) {
         *value = path.nodes[0]->values[at];
     }
     return TRUE;
-}
-
-/* One look-up of a batch: where it stands. */
-typedef struct Lane {
-    const KsmFpNode *node;
-    guint64 low, high;
-} Lane;
-
-/* Asks for the lines that the search in this node will most likely read. */
-static inline void lane_prefetch(const Lane *lane, guint64 key)
-{
-    guint i = ksm_fp_node_guess(lane->node, key, lane->low, lane->high);
-
-    __builtin_prefetch(lane->node->keys + i);
-    __builtin_prefetch(lane->node->keys + MIN(i + 8, KSM_FP_NODE_MAX - 1));
-    __builtin_prefetch(lane->node->keys + (i > 8 ? i - 8 : 0));
-    __builtin_prefetch(lane->node->values + i);
-}
-
-static void find_lanes(const KsmFpTree *tree, const guint64 *keys, guint count,
-                       guint64 *values, gboolean *found)
-{
-    Lane lanes[KSM_FP_TREE_LANES];
-    guint level = tree->root->level;
-    guint i, at;
-
-    for (i = 0; i < count; i++) {
-        lanes[i] = (Lane) { tree->root, 0, G_MAXUINT64 };
-    }
-    for (; level > 0; level--) {
-        for (i = 0; i < count; i++) {
-            lane_prefetch(&lanes[i], keys[i]);
-        }
-        for (i = 0; i < count; i++) {
-            Lane *lane = &lanes[i];
-            guint child = node_child(lane->node, keys[i], &lane->low,
-                                     &lane->high);
-
-            lane->node = lane->node->children[child];
-            __builtin_prefetch(lane->node);
-        }
-    }
-    for (i = 0; i < count; i++) {
-        lane_prefetch(&lanes[i], keys[i]);
-    }
-    for (i = 0; i < count; i++) {
-        found[i] = leaf_find(lanes[i].node, keys[i], lanes[i].low,
-                             lanes[i].high, &at);
-        if (found[i]) {
-            values[i] = lanes[i].node->values[at];
-        }
-    }
-}
-
-void ksm_fp_tree_find_batch(const KsmFpTree *tree, const guint64 *keys,
-                            guint count, guint64 *values, gboolean *found)
-{
-    guint done;
-
-    for (done = 0; done < count; done += KSM_FP_TREE_LANES) {
-        find_lanes(tree, keys + done, MIN(count - done, KSM_FP_TREE_LANES),
-                   values + done, found + done);
-    }
 }
 
 /* Puts a new root above a full one, so that the old one can be split. */
@@ -216,6 +115,20 @@ static void root_grow(KsmFpTree *tree)
     root->keys[0] = 0;
     root->children[0] = tree->root;
     tree->root = root;
+    tree->shape++;
+}
+
+void ksm_fp_leaf_insert(KsmFpTree *tree, KsmFpNode *leaf, guint at,
+                        guint64 key, guint64 value)
+{
+    guint tail = leaf->count - at;
+
+    memmove(leaf->keys + at + 1, leaf->keys + at, tail * 8);
+    memmove(leaf->values + at + 1, leaf->values + at, tail * 8);
+    leaf->keys[at] = key;
+    leaf->values[at] = value;
+    leaf->count++;
+    tree->count++;
 }
 
 gboolean ksm_fp_tree_insert(KsmFpTree *tree, guint64 key, guint64 value)
@@ -230,24 +143,20 @@ gboolean ksm_fp_tree_insert(KsmFpTree *tree, guint64 key, guint64 value)
     for (node = tree->root; node->level > 0; node = node->children[at]) {
         guint64 low_before = low, high_before = high;
 
-        at = node_child(node, key, &low, &high);
+        at = ksm_fp_node_child(node, key, &low, &high);
         if (node->children[at]->count == KSM_FP_NODE_MAX) {
             ksm_fp_balance_grow(tree->pool, node, at);
+            tree->shape++;
             low = low_before;
             high = high_before;
-            at = node_child(node, key, &low, &high);
+            at = ksm_fp_node_child(node, key, &low, &high);
         }
     }
-    if (leaf_find(node, key, low, high, &at)) {
+    if (ksm_fp_leaf_find(node, key, low, high, &at)) {
         node->values[at] = value;
         return FALSE;
     }
-    memmove(node->keys + at + 1, node->keys + at, (node->count - at) * 8);
-    memmove(node->values + at + 1, node->values + at, (node->count - at) * 8);
-    node->keys[at] = key;
-    node->values[at] = value;
-    node->count++;
-    tree->count++;
+    ksm_fp_leaf_insert(tree, node, at, key, value);
     return TRUE;
 }
 
@@ -257,6 +166,7 @@ static void path_shrink(KsmFpTree *tree, const Path *path)
     guint level = tree->root->level;
     guint i;
 
+    tree->shape++;
     for (i = 0; i < level; i++) {
         ksm_fp_balance_shrink(tree->pool, path->nodes[i + 1], path->index[i]);
     }
@@ -276,7 +186,7 @@ gboolean ksm_fp_tree_remove(KsmFpTree *tree, guint64 key)
 
     path_find(tree, key, &path);
     leaf = path.nodes[0];
-    if (!leaf_find(leaf, key, path.low, path.high, &at)) {
+    if (!ksm_fp_leaf_find(leaf, key, path.low, path.high, &at)) {
         return FALSE;
     }
     tail = leaf->count - at - 1;

@@ -148,21 +148,41 @@ void ksm_group_note_unlisted(KsmGroup *group)
     }
 }
 
+/* The member that a listing names; NULL when it has gone, or is going. */
+static KsmMember *listing_member(const KsmGroup *group,
+                                 const KsmListing *listing)
+{
+    KsmMember *member = listing->member < group->members->len
+        ? g_ptr_array_index(group->members, listing->member) : NULL;
+
+    return member != NULL && member->cleaning == KSM_CLEANING_NONE ? member
+                                                                   : NULL;
+}
+
 gboolean ksm_group_find_listing(const KsmGroup *group, guint64 key,
-                                KsmMember **member, guint32 *page)
+                                KsmFpPlace *place, KsmMember **member,
+                                guint32 *page)
 {
     KsmListing listing;
     guint64 value;
 
-    if (!ksm_fp_tree_find(group->unstable, key, &value)) {
+    if (!ksm_fp_tree_find_at(group->unstable, place, key, &value)) {
         return FALSE;
     }
     listing = ksm_listing_unpack(value);
     *page = listing.page;
-    *member = listing.member < group->members->len
-        ? g_ptr_array_index(group->members, listing.member) : NULL;
-    return *member != NULL && (*member)->cleaning == KSM_CLEANING_NONE &&
-        ksm_listing_is_true(&listing, &(*member)->table);
+    *member = listing_member(group, &listing);
+    return *member != NULL && ksm_listing_is_true(&listing, &(*member)->table);
+}
+
+void ksm_group_prefetch_listing(const KsmGroup *group, guint64 value)
+{
+    KsmListing listing = ksm_listing_unpack(value);
+    const KsmMember *member = listing_member(group, &listing);
+
+    if (member != NULL && listing.page < member->table.pages) {
+        __builtin_prefetch(member->table.words + listing.page);
+    }
 }
 
 /* An entry that is true and has no stable counterpart stays. */
@@ -170,12 +190,11 @@ static gboolean sweep_keep(guint64 key, guint64 value, gpointer opaque)
 {
     KsmGroup *group = opaque;
     KsmListing listing = ksm_listing_unpack(value);
-    KsmMember *member = g_ptr_array_index(group->members, listing.member);
+    KsmMember *member = listing_member(group, &listing);
     KsmStableEntry entry;
     KsmWaitingHint hint;
 
-    if (member == NULL || member->cleaning != KSM_CLEANING_NONE ||
-        !ksm_listing_is_true(&listing, &member->table)) {
+    if (member == NULL || !ksm_listing_is_true(&listing, &member->table)) {
         return FALSE;
     }
     if (!group->resending || !ksm_stable_find(group->stable, key, &entry)) {
@@ -211,13 +230,14 @@ gboolean ksm_group_sweep(KsmGroup *group)
 }
 
 void ksm_group_list(KsmMember *member, guint32 page, guint64 key,
-                    guint32 tag)
+                    KsmFpPlace *place, guint32 tag)
 {
     KsmGroup *group = member->group;
     KsmListing listing = { page, member->id, (guint16)tag };
 
     ksm_member_list(member, page, tag);
-    ksm_fp_tree_insert(group->unstable, key, ksm_listing_pack(&listing));
+    ksm_fp_tree_insert_at(group->unstable, place, key,
+                          ksm_listing_pack(&listing));
     if (ksm_fp_tree_count(group->unstable) >
         2 * group->listed + UNSTABLE_SLACK) {
         group->sweep_debt += SWEEP_PER_INSERT;

@@ -91,13 +91,19 @@ gboolean ksm_group_work(KsmGroup *group);
 /** A step of the sweep of the unstable tree, if one is due; TRUE: go on. */
 gboolean ksm_group_sweep(KsmGroup *group);
 
+/* In the following, @place is the key's in the unstable tree. */
+
 /** Puts a page's listing into the unstable tree and the page's word. */
 void ksm_group_list(KsmMember *member, guint32 page, guint64 key,
-                    guint32 tag);
+                    KsmFpPlace *place, guint32 tag);
 
 /** Finds a listing of @key that its page confirms. */
 gboolean ksm_group_find_listing(const KsmGroup *group, guint64 key,
-                                KsmMember **member, guint32 *page);
+                                KsmFpPlace *place, KsmMember **member,
+                                guint32 *page);
+
+/** Asks for the word that confirms the listing @value, if any does. */
+void ksm_group_prefetch_listing(const KsmGroup *group, guint64 value);
 
 guint64 ksm_group_bytes(const KsmGroup *group);
 

@@ -2,22 +2,24 @@
 /*
  * lookup.c: the requests LOOKUP and HINTS.
  *
- * A look-up costs one search in each tree and a page word.  All of a request
- * are first searched in batches, so that their cache misses overlap; the
- * stable tree does not change meanwhile, so its answers stand.  The unstable
- * tree does change, by the request itself: there the batch only warms the
- * cache, and each item searches again.
+ * A look-up costs one search in each tree and two page words: its own, and
+ * that of the page listed under the same fingerprint.  All are cache misses
+ * in a broker of some size, so a request is dealt with in groups of a few
+ * items whose misses overlap.  An item is then carried out after the ones
+ * before it, and sees what they changed: its places in the trees are found
+ * again when those have changed shape.
  */
 #include "group.h"
 
 #include "broker-error.h"
 
-/* What a batch of look-ups shares. */
-typedef struct Batch {
-    guint64 keys[KSM_BATCH_LOOKUPS];
-    guint64 values[KSM_BATCH_LOOKUPS];
-    gboolean found[KSM_BATCH_LOOKUPS];
-} Batch;
+/* An item of a group that is looked up together. */
+typedef struct Lane {
+    KsmFpPlace place;           /* in the unstable tree, unless known */
+    guint64 key;
+    guint64 value;              /* of the stable tree */
+    gboolean known;
+} Lane;
 
 static gboolean items_check(const KsmMember *member, const KsmLookup *items,
                             guint count, GError **errp)
@@ -40,23 +42,46 @@ static gboolean items_check(const KsmMember *member, const KsmLookup *items,
     return TRUE;
 }
 
-/* Brings what the unknown contents will touch into the cache. */
-static void warm_unstable(const KsmGroup *group, const Batch *batch,
-                          guint count)
+/* Which of the contents are known, and where they are. */
+static void seek_stable(const KsmGroup *group, Lane *lanes, guint count)
 {
-    guint64 keys[KSM_FP_TREE_LANES], values[KSM_FP_TREE_LANES];
-    gboolean found[KSM_FP_TREE_LANES];
-    guint i, lanes = 0;
+    KsmFpPlace places[KSM_FP_TREE_LANES];
+    guint64 keys[KSM_FP_TREE_LANES];
+    guint i;
 
     for (i = 0; i < count; i++) {
-        if (!batch->found[i]) {
-            keys[lanes++] = batch->keys[i];
+        keys[i] = lanes[i].key;
+    }
+    ksm_fp_tree_seek(group->stable, keys, count, places);
+    for (i = 0; i < count; i++) {
+        lanes[i].known = ksm_fp_tree_find_at(group->stable, &places[i],
+                                             keys[i], &lanes[i].value);
+    }
+}
+
+/* Finds the places of the unknown ones, and fetches what they refer to. */
+static void seek_unstable(const KsmGroup *group, Lane *lanes, guint count)
+{
+    KsmFpPlace places[KSM_FP_TREE_LANES];
+    guint64 keys[KSM_FP_TREE_LANES];
+    Lane *unknown[KSM_FP_TREE_LANES];
+    guint i, n = 0;
+
+    for (i = 0; i < count; i++) {
+        if (!lanes[i].known) {
+            unknown[n] = &lanes[i];
+            keys[n++] = lanes[i].key;
         }
-        if (lanes == KSM_FP_TREE_LANES || (i + 1 == count && lanes > 0)) {
-            ksm_fp_tree_find_batch(group->unstable, keys, lanes, values,
-                                   found);
-            lanes = 0;
+    }
+    ksm_fp_tree_seek(group->unstable, keys, n, places);
+    for (i = 0; i < n; i++) {
+        guint64 value;
+
+        if (ksm_fp_tree_find_at(group->unstable, &places[i], keys[i],
+                                &value)) {
+            ksm_group_prefetch_listing(group, value);
         }
+        unknown[i]->place = places[i];
     }
 }
 
@@ -76,16 +101,17 @@ static KsmAnswer lookup_stable(KsmMember *member, guint32 page, guint32 tag,
     return (KsmAnswer) { KSM_ANSWER_SLOT, slot };
 }
 
-static KsmAnswer lookup_unstable(KsmMember *member, guint32 page,
-                                 guint64 key, guint32 tag)
+static KsmAnswer lookup_unstable(KsmMember *member, guint32 page, Lane *lane,
+                                 guint32 tag)
 {
     KsmMember *other;
     guint32 other_page, word;
     KsmAnswerKind kind;
 
-    if (!ksm_group_find_listing(member->group, key, &other, &other_page) ||
+    if (!ksm_group_find_listing(member->group, lane->key, &lane->place,
+                                &other, &other_page) ||
         (other == member && other_page == page)) {
-        ksm_group_list(member, page, key, tag);
+        ksm_group_list(member, page, lane->key, &lane->place, tag);
         return (KsmAnswer) { KSM_ANSWER_LISTED, KSM_SLOT_NONE };
     }
     word = other->table.words[other_page];
@@ -95,26 +121,20 @@ static KsmAnswer lookup_unstable(KsmMember *member, guint32 page,
     return (KsmAnswer) { kind, KSM_SLOT_NONE };
 }
 
-gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
-                          guint count, KsmAnswer *answers, GError **errp)
+/* Items of one group, at most KSM_FP_TREE_LANES. */
+static gboolean look_up_group(KsmMember *member, const KsmLookup *items,
+                              guint count, KsmAnswer *answers, GError **errp)
 {
     KsmGroup *group = member->group;
-    Batch batch;
+    Lane lanes[KSM_FP_TREE_LANES];
     guint i;
 
-    g_assert(count <= KSM_BATCH_LOOKUPS);
-    if (!items_check(member, items, count, errp)) {
-        return FALSE;
-    }
-    if (count == 0) {
-        return TRUE;
-    }
     for (i = 0; i < count; i++) {
-        batch.keys[i] = items[i].fingerprint.hi;
+        lanes[i].key = items[i].fingerprint.hi;
+        __builtin_prefetch(member->table.words + items[i].page, 1);
     }
-    ksm_fp_tree_find_batch(group->stable, batch.keys, count, batch.values,
-                           batch.found);
-    warm_unstable(group, &batch, count);
+    seek_stable(group, lanes, count);
+    seek_unstable(group, lanes, count);
     for (i = 0; i < count; i++) {
         guint32 page = items[i].page;
         guint32 tag = ksm_fingerprint_tag(&group->tag_key,
@@ -125,9 +145,27 @@ gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
                         "LOOKUP of page %u, which is bound", page);
             return FALSE;
         }
-        answers[i] = batch.found[i]
-            ? lookup_stable(member, page, tag, batch.values[i])
-            : lookup_unstable(member, page, batch.keys[i], tag);
+        answers[i] = lanes[i].known
+            ? lookup_stable(member, page, tag, lanes[i].value)
+            : lookup_unstable(member, page, &lanes[i], tag);
+    }
+    return TRUE;
+}
+
+gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
+                          guint count, KsmAnswer *answers, GError **errp)
+{
+    guint done;
+
+    if (!items_check(member, items, count, errp)) {
+        return FALSE;
+    }
+    for (done = 0; done < count; done += KSM_FP_TREE_LANES) {
+        if (!look_up_group(member, items + done,
+                           MIN(count - done, KSM_FP_TREE_LANES),
+                           answers + done, errp)) {
+            return FALSE;
+        }
     }
     return TRUE;
 }
@@ -143,6 +181,7 @@ static guint32 take_hint(KsmMember *member, const KsmWaitingHint *hint)
     KsmGroup *group = member->group;
     guint32 word = member->table.words[hint->page];
     KsmStableEntry entry;
+    KsmFpPlace place;
     KsmMember *other;
     guint32 page;
 
@@ -153,8 +192,9 @@ static guint32 take_hint(KsmMember *member, const KsmWaitingHint *hint)
         return entry.tag == hint->tag
             ? ksm_group_bind(member, hint->page, &entry) : KSM_SLOT_NONE;
     }
-    if (!ksm_group_find_listing(group, hint->key, &other, &page)) {
-        ksm_group_list(member, hint->page, hint->key, hint->tag);
+    ksm_fp_tree_seek(group->unstable, &hint->key, 1, &place);
+    if (!ksm_group_find_listing(group, hint->key, &place, &other, &page)) {
+        ksm_group_list(member, hint->page, hint->key, &place, hint->tag);
     }
     return KSM_SLOT_NONE;
 }

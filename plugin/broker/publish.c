@@ -125,10 +125,12 @@ static void tell_lister(Publisher *self, guint32 page, guint64 key,
 {
     KsmGroup *group = self->group;
     KsmWaitingHint hint = { key, 0, tag };
+    KsmFpPlace place;
     KsmMember *other;
     guint32 word;
 
-    if (!ksm_group_find_listing(group, key, &other, &hint.page)) {
+    ksm_fp_tree_seek(group->unstable, &key, 1, &place);
+    if (!ksm_group_find_listing(group, key, &place, &other, &hint.page)) {
         return;
     }
     word = other->table.words[hint.page];

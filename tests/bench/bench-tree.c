@@ -76,13 +76,18 @@ static gboolean fp_find(gpointer map, guint64 key)
 
 static guint fp_find_batch(gpointer map, const guint64 *keys, guint count)
 {
-    static guint64 values[BATCH];
-    static gboolean found[BATCH];
-    guint i, hits = 0;
+    KsmFpPlace places[KSM_FP_TREE_LANES];
+    guint done, i, hits = 0;
 
-    ksm_fp_tree_find_batch(map, keys, count, values, found);
-    for (i = 0; i < count; i++) {
-        hits += found[i] ? 1 : 0;
+    for (done = 0; done < count; done += KSM_FP_TREE_LANES) {
+        guint n = MIN(count - done, KSM_FP_TREE_LANES);
+        guint64 value;
+
+        ksm_fp_tree_seek(map, keys + done, n, places);
+        for (i = 0; i < n; i++) {
+            hits += ksm_fp_tree_find_at(map, &places[i], keys[done + i],
+                                        &value) ? 1 : 0;
+        }
     }
     return hits;
 }

@@ -3,19 +3,7 @@
 #include <glib.h>
 
 #include "fp-tree.h"
-
-static gint compare_keys(gconstpointer a, gconstpointer b, gpointer unused)
-{
-    guint64 x = *(const guint64 *)a, y = *(const guint64 *)b;
-
-    (void)unused;
-    return x < y ? -1 : x > y;
-}
-
-static guint64 random64(GRand *rand)
-{
-    return (guint64)g_rand_int(rand) << 32 | g_rand_int(rand);
-}
+#include "tree-pair.h"
 
 /* How the keys of a run are chosen. */
 typedef enum Shape {
@@ -26,102 +14,42 @@ static guint64 shape_key(Shape shape, GRand *rand, guint64 i)
 {
     switch (shape) {
     case SHAPE_EVEN:
-        return random64(rand);
+        return tree_random(rand);
     case SHAPE_FEW:
-        return random64(rand) % 3000;
+        return tree_random(rand) % 3000;
     case SHAPE_RISING:
         return i;
     case SHAPE_FALLING:
         return G_MAXUINT64 - i;
     case SHAPE_CLUSTERS:
-        return (random64(rand) % 5) << 60 | random64(rand) % 2000;
+        return (tree_random(rand) % 5) << 60 | tree_random(rand) % 2000;
     default:
         g_assert_not_reached();
     }
-}
-
-typedef struct Pair {
-    KsmFpTree *tree;
-    GTree *oracle;
-} Pair;
-
-static gpointer boxed(guint64 value)
-{
-    guint64 *box = g_new(guint64, 1);
-
-    *box = value;
-    return box;
-}
-
-static Pair pair_new(void)
-{
-    Pair pair = {
-        ksm_fp_tree_new(),
-        g_tree_new_full(compare_keys, NULL, g_free, g_free),
-    };
-    return pair;
-}
-
-static void pair_free(Pair *pair)
-{
-    ksm_fp_tree_free(pair->tree);
-    g_tree_unref(pair->oracle);
-}
-
-static void pair_insert(Pair *pair, guint64 key, guint64 value)
-{
-    gboolean is_new = g_tree_lookup(pair->oracle, &key) == NULL;
-
-    g_assert_cmpint(ksm_fp_tree_insert(pair->tree, key, value), ==, is_new);
-    g_tree_replace(pair->oracle, boxed(key), boxed(value));
-}
-
-static void pair_remove(Pair *pair, guint64 key)
-{
-    gboolean there = g_tree_remove(pair->oracle, &key);
-
-    g_assert_cmpint(ksm_fp_tree_remove(pair->tree, key), ==, there);
-}
-
-static gboolean same_entry(gpointer key, gpointer value, gpointer opaque)
-{
-    guint64 found = 0;
-
-    g_assert_true(ksm_fp_tree_find(opaque, *(guint64 *)key, &found));
-    g_assert_cmpuint(found, ==, *(guint64 *)value);
-    return FALSE;
-}
-
-static void pair_check(Pair *pair)
-{
-    g_assert_true(ksm_fp_tree_check(pair->tree));
-    g_assert_cmpuint(ksm_fp_tree_count(pair->tree), ==,
-                     (guint64)g_tree_nnodes(pair->oracle));
-    g_tree_foreach(pair->oracle, same_entry, pair->tree);
 }
 
 static void test_shape(gconstpointer data)
 {
     Shape shape = GPOINTER_TO_INT(data);
     g_autoptr(GRand) rand = g_rand_new_with_seed(7 + shape);
-    Pair pair = pair_new();
+    TreePair pair = tree_pair_new();
     guint64 i;
 
     for (i = 0; i < 60000; i++) {
-        pair_insert(&pair, shape_key(shape, rand, i), i);
+        tree_pair_insert(&pair, shape_key(shape, rand, i), i);
         if (i % 4 == 3) {
-            pair_remove(&pair, shape_key(shape, rand, i / 2));
+            tree_pair_remove(&pair, shape_key(shape, rand, i / 2));
         }
         if (i % 20000 == 0) {
-            pair_check(&pair);
+            tree_pair_check(&pair);
         }
     }
-    pair_check(&pair);
+    tree_pair_check(&pair);
     for (i = 0; i < 60000; i++) {
-        pair_remove(&pair, shape_key(shape, rand, i));
+        tree_pair_remove(&pair, shape_key(shape, rand, i));
     }
-    pair_check(&pair);
-    pair_free(&pair);
+    tree_pair_check(&pair);
+    tree_pair_free(&pair);
 }
 
 static gboolean collect_key(gpointer key, gpointer value, gpointer keys)
@@ -136,71 +64,43 @@ static void test_empty_again(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(11);
     g_autoptr(GArray) keys = g_array_new(FALSE, FALSE, 8);
-    Pair pair = pair_new();
+    TreePair pair = tree_pair_new();
     guint i;
 
     for (i = 0; i < 50000; i++) {
-        pair_insert(&pair, random64(rand), i);
+        tree_pair_insert(&pair, tree_random(rand), i);
     }
     g_tree_foreach(pair.oracle, collect_key, keys);
     while (keys->len > 0) {
         i = (guint)g_rand_int_range(rand, 0, (gint)keys->len);
-        pair_remove(&pair, g_array_index(keys, guint64, i));
+        tree_pair_remove(&pair, g_array_index(keys, guint64, i));
         g_array_remove_index_fast(keys, i);
         if (keys->len % 10000 == 0) {
-            pair_check(&pair);
+            tree_pair_check(&pair);
         }
     }
     g_assert_cmpuint(ksm_fp_tree_count(pair.tree), ==, 0);
-    pair_insert(&pair, 5, 6);
-    pair_check(&pair);
-    pair_free(&pair);
+    tree_pair_insert(&pair, 5, 6);
+    tree_pair_check(&pair);
+    tree_pair_free(&pair);
 }
 
 static void test_extreme_keys(void)
 {
-    Pair pair = pair_new();
+    TreePair pair = tree_pair_new();
     guint64 i;
 
     for (i = 0; i < 600; i++) {
-        pair_insert(&pair, i % 2 ? i : G_MAXUINT64 - i, i);
+        tree_pair_insert(&pair, i % 2 ? i : G_MAXUINT64 - i, i);
     }
-    pair_insert(&pair, 0, 1);
-    pair_insert(&pair, G_MAXUINT64, 2);
-    pair_check(&pair);
-    pair_remove(&pair, 0);
-    pair_remove(&pair, G_MAXUINT64);
-    pair_remove(&pair, G_MAXUINT64 / 2);
-    pair_check(&pair);
-    pair_free(&pair);
-}
-
-static void test_batch(void)
-{
-    g_autoptr(GRand) rand = g_rand_new_with_seed(13);
-    g_autoptr(KsmFpTree) tree = ksm_fp_tree_new();
-    guint64 keys[1000], values[1000];
-    gboolean found[1000];
-    guint round, i;
-
-    for (round = 0; round < 50; round++) {
-        guint count = (guint)g_rand_int_range(rand, 0, 1000);
-
-        for (i = 0; i < count; i++) {
-            keys[i] = random64(rand) % 40000 << 40;
-        }
-        ksm_fp_tree_find_batch(tree, keys, count, values, found);
-        for (i = 0; i < count; i++) {
-            guint64 value = 0;
-
-            g_assert_cmpint(ksm_fp_tree_find(tree, keys[i], &value), ==,
-                            found[i]);
-            g_assert_true(!found[i] || value == values[i]);
-        }
-        for (i = 0; i < count; i++) {
-            ksm_fp_tree_insert(tree, keys[i], random64(rand));
-        }
-    }
+    tree_pair_insert(&pair, 0, 1);
+    tree_pair_insert(&pair, G_MAXUINT64, 2);
+    tree_pair_check(&pair);
+    tree_pair_remove(&pair, 0);
+    tree_pair_remove(&pair, G_MAXUINT64);
+    tree_pair_remove(&pair, G_MAXUINT64 / 2);
+    tree_pair_check(&pair);
+    tree_pair_free(&pair);
 }
 
 static gboolean keep_some(guint64 key, guint64 value, gpointer opaque)
@@ -235,11 +135,11 @@ static void oracle_sweep(GTree *oracle, guint limit)
 static void test_sweep(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(17);
-    Pair pair = pair_new();
+    TreePair pair = tree_pair_new();
     guint limit, i;
 
     for (i = 0; i < 50000; i++) {
-        pair_insert(&pair, random64(rand), random64(rand));
+        tree_pair_insert(&pair, tree_random(rand), tree_random(rand));
     }
     for (limit = 7; limit + 1 > 0; limit--) {
         guint64 cursor = 0, before = ksm_fp_tree_count(pair.tree);
@@ -254,35 +154,32 @@ static void test_sweep(void)
         } while (cursor != 0);
         g_assert_cmpuint(visited, ==, before);
         oracle_sweep(pair.oracle, limit);
-        pair_check(&pair);
+        tree_pair_check(&pair);
     }
     g_assert_cmpuint(ksm_fp_tree_count(pair.tree), ==, 0);
-    pair_free(&pair);
+    tree_pair_free(&pair);
 }
 
 /* The sweep loses and repeats nothing while the tree changes between steps. */
 static void test_sweep_among_changes(void)
 {
     g_autoptr(GRand) rand = g_rand_new_with_seed(19);
-    Pair pair = pair_new();
+    TreePair pair = tree_pair_new();
     guint64 cursor = 0;
     guint limit = 4, i;
 
     for (i = 0; i < 30000; i++) {
-        pair_insert(&pair, random64(rand), random64(rand));
+        tree_pair_insert(&pair, tree_random(rand), tree_random(rand));
     }
     do {
         ksm_fp_tree_sweep(pair.tree, &cursor, 50, keep_some, &limit);
         for (i = 0; i < 40; i++) {
-            guint64 key = random64(rand);
-
-            ksm_fp_tree_insert(pair.tree, key, 0);
-            g_tree_replace(pair.oracle, boxed(key), boxed(0));
+            tree_pair_insert(&pair, tree_random(rand), 0);
         }
     } while (cursor != 0);
     oracle_sweep(pair.oracle, limit);
-    pair_check(&pair);
-    pair_free(&pair);
+    tree_pair_check(&pair);
+    tree_pair_free(&pair);
 }
 
 /* 24 bytes for a listed page are promised: 20 here, 4 in its page table. */
@@ -297,7 +194,7 @@ static void test_fill(void)
     for (i = 0; i < 400000; i++) {
         guint64 *key = g_new(guint64, 1);
 
-        *key = random64(rand);
+        *key = tree_random(rand);
         g_queue_push_tail(keys, key);
         ksm_fp_tree_insert(tree, *key, i);
     }
@@ -306,7 +203,7 @@ static void test_fill(void)
         guint64 *key = g_queue_pop_head(keys);
 
         g_assert_true(ksm_fp_tree_remove(tree, *key));
-        *key = random64(rand);
+        *key = tree_random(rand);
         g_queue_push_tail(keys, key);
         ksm_fp_tree_insert(tree, *key, i);
     }
@@ -327,7 +224,7 @@ static void test_memory_returns(void)
     guint limit = 0, steps = 0, i;
 
     for (i = 0; i < 600000; i++) {
-        ksm_fp_tree_insert(tree, random64(rand), i);
+        ksm_fp_tree_insert(tree, tree_random(rand), i);
     }
     full = ksm_fp_tree_bytes(tree);
     do {
@@ -336,7 +233,7 @@ static void test_memory_returns(void)
     g_assert_cmpuint(ksm_fp_tree_count(tree), ==, 0);
     g_assert_cmpuint(ksm_fp_tree_bytes(tree), <, full / 2);
     for (i = 0; i < 600000; i++) {
-        ksm_fp_tree_insert(tree, random64(rand), i);
+        ksm_fp_tree_insert(tree, tree_random(rand), i);
     }
     while (ksm_fp_tree_drop(tree, 1)) {
         steps++;
@@ -366,7 +263,6 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/fp-tree/empty-again", test_empty_again);
     g_test_add_func("/fp-tree/extreme-keys", test_extreme_keys);
-    g_test_add_func("/fp-tree/batch", test_batch);
     g_test_add_func("/fp-tree/sweep", test_sweep);
     g_test_add_func("/fp-tree/sweep-among-changes", test_sweep_among_changes);
     g_test_add_func("/fp-tree/fill", test_fill);

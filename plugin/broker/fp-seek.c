@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * fp-seek.c: many searches in a fingerprint tree at once.
+ *
+ * A search is a chain of cache misses, one or two in each node.  So the
+ * searches of a batch go down together, level by level, and each asks for the
+ * lines that it will read before the first one reads any.
+ *
+ * A place is the leaf that is responsible for a key.  It stays so until nodes
+ * are split, merged or dealt out anew: the tree counts those changes, and a
+ * place that was found before the last one is searched anew when it is used.
+ * Entries may come and go in the leaf meanwhile; where in the leaf the key is
+ * found is therefore only a guess, too, and verified.
+ */
+#include "fp-tree.h"
+
+#include "fp-node.h"
+
+#define NOT_KNOWN G_MAXUINT
+
+/* Asks for the lines that the search in this node will most likely read. */
+static inline void prefetch_search(const KsmFpPlace *place, guint64 key)
+{
+    const KsmFpNode *node = place->leaf;
+    guint i = ksm_fp_node_guess(node, key, place->low, place->high);
+
+    __builtin_prefetch(node->keys + i);
+    __builtin_prefetch(node->keys + MIN(i + 8, KSM_FP_NODE_MAX - 1));
+    __builtin_prefetch(node->keys + (i > 8 ? i - 8 : 0));
+    __builtin_prefetch(node->values + i);
+}
+
+void ksm_fp_tree_seek(const KsmFpTree *tree, const guint64 *keys, guint count,
+                      KsmFpPlace *places)
+{
+    guint level;
+    guint i;
+
+    g_assert(count <= KSM_FP_TREE_LANES);
+    for (i = 0; i < count; i++) {
+        places[i] = (KsmFpPlace) {
+            tree->root, 0, G_MAXUINT64, tree->shape, NOT_KNOWN,
+        };
+    }
+    for (level = tree->root->level; level > 0; level--) {
+        for (i = 0; i < count; i++) {
+            prefetch_search(&places[i], keys[i]);
+        }
+        for (i = 0; i < count; i++) {
+            KsmFpPlace *place = &places[i];
+            guint child = ksm_fp_node_child(place->leaf, keys[i], &place->low,
+                                            &place->high);
+
+            place->leaf = place->leaf->children[child];
+            __builtin_prefetch(place->leaf);
+        }
+    }
+    for (i = 0; i < count; i++) {
+        prefetch_search(&places[i], keys[i]);
+    }
+}
+
+/* Makes a place good again, and finds @key there. */
+static gboolean place_find(const KsmFpTree *tree, KsmFpPlace *place,
+                           guint64 key)
+{
+    const KsmFpNode *leaf;
+    guint at = place->at;
+
+    if (place->shape != tree->shape) {
+        ksm_fp_tree_seek(tree, &key, 1, place);
+        at = NOT_KNOWN;
+    }
+    leaf = place->leaf;
+    if (at < leaf->count && leaf->keys[at] == key) {
+        return TRUE;
+    }
+    if (at <= leaf->count && (at == 0 || leaf->keys[at - 1] < key) &&
+        (at == leaf->count || leaf->keys[at] > key)) {
+        return FALSE;
+    }
+    return ksm_fp_leaf_find(leaf, key, place->low, place->high, &place->at);
+}
+
+gboolean ksm_fp_tree_find_at(const KsmFpTree *tree, KsmFpPlace *place,
+                             guint64 key, guint64 *value)
+{
+    if (!place_find(tree, place, key)) {
+        return FALSE;
+    }
+    *value = place->leaf->values[place->at];
+    return TRUE;
+}
+
+gboolean ksm_fp_tree_insert_at(KsmFpTree *tree, KsmFpPlace *place,
+                               guint64 key, guint64 value)
+{
+    if (place_find(tree, place, key)) {
+        place->leaf->values[place->at] = value;
+        return FALSE;
+    }
+    if (place->leaf->count == KSM_FP_NODE_MAX) {
+        return ksm_fp_tree_insert(tree, key, value);
+    }
+    ksm_fp_leaf_insert(tree, place->leaf, place->at, key, value);
+    return TRUE;
+}
