@@ -8,10 +8,10 @@
  * the page fails the comparison with its slot and stays private.  So nothing
  * need be quarantined for this.
  *
- * Content that stands several times in the batch is published once; the other
- * places look it up again afterwards.  When it stands in a stretch of adjacent
- * pages, it is published as a tile, of a quarter of the longest stretch at
- * most, so that a stretch of n pages costs about 4 to 8 mappings, or n / 64.
+ * A stretch of adjacent pages with the same content is published once, as a
+ * tile of a quarter of the stretch at most, so that a stretch of n pages costs
+ * about 4 to 8 mappings, or n / 64; its other pages look it up again afterwards.
+ * Content repeated at other places is recognised by the broker.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -21,57 +21,30 @@
 
 #include "fingerprint.h"
 #include "pace.h"
-
-/* What is known of one content of the batch. */
-typedef struct KsmContent {
-    KsmFingerprint fingerprint; /* first: hashed and compared as the key */
-    guint32 longest;            /* adjacent pages that hold it */
-    gboolean published;
-} KsmContent;
-
-static guint content_hash(gconstpointer key)
-{
-    return (guint)((const KsmFingerprint *)key)->hi;
-}
-
-static gboolean content_equal(gconstpointer a, gconstpointer b)
-{
-    return !memcmp(a, b, sizeof(KsmFingerprint));
-}
+#include "sweep.h"
 
 static const KsmPublishable *item_at(KsmEngine *engine, guint i)
 {
     return &g_array_index(engine->publishable, KsmPublishable, i);
 }
 
-/* All contents of the batch, with their longest stretch. */
-static GHashTable *survey(KsmEngine *engine)
+static gboolean same_content(const KsmFingerprint *a, const KsmFingerprint *b)
 {
-    GHashTable *contents = g_hash_table_new_full(content_hash, content_equal,
-                                                 NULL, g_free);
-    guint32 stretch = 0;
-    guint i;
+    return a->hi == b->hi && a->lo == b->lo;
+}
 
-    for (i = 0; i < engine->publishable->len; i++) {
-        const KsmPublishable *item = item_at(engine, i);
-        KsmContent *content = g_hash_table_lookup(contents,
-                                                  &item->fingerprint);
+/* Adjacent pages from item `first` on that hold the same content. */
+static guint32 stretch_at(KsmEngine *engine, guint first)
+{
+    const KsmPublishable *item = item_at(engine, first);
+    guint32 n = 1;
 
-        if (!content) {
-            content = g_new0(KsmContent, 1);
-            content->fingerprint = item->fingerprint;
-            g_hash_table_insert(contents, &content->fingerprint, content);
-        }
-        if (i && item->page == item_at(engine, i - 1)->page + 1 &&
-            content_equal(&item->fingerprint,
-                          &item_at(engine, i - 1)->fingerprint)) {
-            stretch++;
-        } else {
-            stretch = 1;
-        }
-        content->longest = MAX(content->longest, stretch);
+    while (first + n < engine->publishable->len &&
+           item[n].page == item->page + n &&
+           same_content(&item[n].fingerprint, &item->fingerprint)) {
+        n++;
     }
-    return contents;
+    return n;
 }
 
 static guint32 tile_order(guint32 stretch)
@@ -115,7 +88,7 @@ static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
     memcpy(copy, ksm_ram_address(region, item->page - region->base),
            KSM_PAGE_BYTES);
     fingerprint = ksm_fingerprint_page(copy);
-    if (content_equal(&fingerprint, &item->fingerprint)) {
+    if (same_content(&fingerprint, &item->fingerprint)) {
         return TRUE;
     }
     engine->counters.refused_torn++;
@@ -124,30 +97,24 @@ static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
 }
 
 /* Publishes items from *next on until the bulk memory is full. */
-static gboolean publish_some(KsmEngine *engine, GHashTable *contents,
-                             guint *next, GArray *repeated)
+static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
 {
     KsmPublish *request = ksm_broker_client_items(&engine->broker);
     guint32 pages[KSM_BATCH_PUBLISH];
     guint32 count = 0, replied;
 
-    for (; *next < engine->publishable->len && count < KSM_BATCH_PUBLISH;
-         (*next)++) {
+    while (*next < engine->publishable->len && count < KSM_BATCH_PUBLISH) {
         const KsmPublishable *item = item_at(engine, *next);
-        KsmContent *content = g_hash_table_lookup(contents,
-                                                  &item->fingerprint);
         KsmRegion *region = ksm_engine_find_region(engine, item->page);
+        guint32 stretch = stretch_at(engine, *next);
 
-        if (content->published) {
-            g_array_append_val(repeated, *item);
-            continue;
-        }
+        *next += stretch;
+        g_array_append_vals(repeated, item + 1, stretch - 1);
         if (!copy_page(engine, region, item, count)) {
             continue;
         }
-        content->published = TRUE;
         request[count] = (KsmPublish) {
-            .page = item->page, .tile_order = tile_order(content->longest),
+            .page = item->page, .tile_order = tile_order(stretch),
         };
         pages[count++] = item->page;
     }
@@ -181,7 +148,7 @@ static gboolean look_up_repeated(KsmEngine *engine, GArray *repeated)
                 .fingerprint = item->fingerprint, .page = item->page,
             };
         }
-        if (!ksm_round_look_up(engine, items, count)) {
+        if (!ksm_sweep_look_up(engine, items, count)) {
             return FALSE;
         }
     }
@@ -190,17 +157,15 @@ static gboolean look_up_repeated(KsmEngine *engine, GArray *repeated)
 
 gboolean ksm_publish_all(KsmEngine *engine)
 {
-    g_autoptr(GHashTable) contents = NULL;
     g_autoptr(GArray) repeated = NULL;
     guint next = 0;
 
     if (!engine->publishable->len) {
         return TRUE;
     }
-    contents = survey(engine);
     repeated = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
     while (next < engine->publishable->len && !ksm_pace_interrupted(engine)) {
-        if (!publish_some(engine, contents, &next, repeated)) {
+        if (!publish_some(engine, &next, repeated)) {
             return FALSE;
         }
         ksm_pace_rest(engine);

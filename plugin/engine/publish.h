@@ -13,8 +13,4 @@
  */
 gboolean ksm_publish_all(KsmEngine *engine);
 
-/* round.c: looks up, files the answers.  FALSE: the broker is lost. */
-gboolean ksm_round_look_up(KsmEngine *engine, const KsmLookup *items,
-                           guint32 count);
-
 #endif /* KSM_PUBLISH_H */

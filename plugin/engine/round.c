@@ -20,17 +20,14 @@
 #include <string.h>
 
 #include "budget.h"
-#include "fingerprint.h"
 #include "merge.h"
 #include "pace.h"
-#include "publish.h"
+#include "sweep.h"
 #include "report.h"
 #include "sys.h"
 
-/* Calm pages taken together, so that runs are found whole: 128 MiB. */
-#define KSM_CHUNK_PAGES     32768u
-/* Pages between two looks at the clock. */
-#define KSM_REST_PAGES      256u
+/* Hinted pages merged together, so that runs are found whole. */
+#define KSM_HINTED_PAGES    32768u
 
 /* Shared pages [first, end) are copies now. */
 static void broken(KsmRegion *region, guint32 first, guint32 end,
@@ -145,189 +142,7 @@ gboolean ksm_round_track(KsmEngine *engine)
     return ksm_round_send_released(engine);
 }
 
-/* Files the answers to LOOKUP of `count` items. */
-static void file_answers(KsmEngine *engine, const KsmLookup *items,
-                         const KsmAnswer *answers, guint32 count)
-{
-    guint32 i;
-
-    for (i = 0; i < count; i++) {
-        KsmRegion *region = ksm_engine_find_region(engine, items[i].page);
-        guint32 page = items[i].page - region->base;
-        KsmMatch match = { .page = items[i].page, .slot = answers[i].slot };
-        KsmPublishable publishable = {
-            .page = items[i].page, .fingerprint = items[i].fingerprint,
-        };
-
-        switch ((KsmAnswerKind)answers[i].kind) {
-        case KSM_ANSWER_LISTED:
-            ksm_ram_set_state(region, page, KSM_PAGE_CANDIDATE);
-            region->wait[page] = engine->round;
-            break;
-        case KSM_ANSWER_SLOT:
-            g_array_append_val(engine->matches, match);
-            break;
-        case KSM_ANSWER_PUBLISH:
-            g_array_append_val(engine->publishable, publishable);
-            break;
-        case KSM_ANSWER_REFUSED:
-        default:
-            engine->counters.refused_broker++;
-            ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
-            break;
-        }
-    }
-}
-
-gboolean ksm_round_look_up(KsmEngine *engine, const KsmLookup *items,
-                           guint32 count)
-{
-    const KsmAnswer *answers;
-    guint32 replied;
-
-    if (!count) {
-        return TRUE;
-    }
-    memcpy(ksm_broker_client_items(&engine->broker), items,
-           count * sizeof(KsmLookup));
-    if (!ksm_broker_client_call(&engine->broker, KSM_MSG_LOOKUP, count,
-                                &replied)) {
-        return FALSE;
-    }
-    engine->counters.lookups += count;
-    answers = ksm_broker_client_reply(&engine->broker);
-    file_answers(engine, items, answers, replied);
-    return TRUE;
-}
-
-/* Zero pages found in a row; they need nobody's answer. */
-typedef struct KsmZeroRun {
-    KsmRegion *region;
-    guint32 first;
-    guint32 count;
-} KsmZeroRun;
-
-static void flush_zeros(KsmEngine *engine, KsmZeroRun *run)
-{
-    if (run->count) {
-        ksm_merge_zeros(engine, run->region, run->first, run->count);
-        run->count = 0;
-    }
-}
-
-static void add_zero(KsmEngine *engine, KsmZeroRun *run, KsmRegion *region,
-                     guint32 page)
-{
-    if (run->count == KSM_WINDOW_PAGES || run->region != region ||
-        run->first + run->count != page) {
-        flush_zeros(engine, run);
-        run->region = region;
-        run->first = page;
-    }
-    run->count++;
-}
-
-/*
- * Fingerprints the calm pages [*next, ...) until `items` is full; returns the
- * number of items.
- */
-static guint32 fingerprint_some(KsmEngine *engine, guint *next,
-                                KsmLookup *items, KsmZeroRun *zeros)
-{
-    guint32 count = 0;
-
-    while (*next < engine->calm->len && count < KSM_BATCH_LOOKUPS &&
-           !ksm_pace_interrupted(engine)) {
-        guint32 number = g_array_index(engine->calm, guint32, (*next)++);
-        KsmRegion *region = ksm_engine_find_region(engine, number);
-        const guint8 *content = ksm_ram_address(region, number - region->base);
-
-        engine->counters.fingerprints++;
-        if (ksm_fingerprint_is_zero(content)) {
-            add_zero(engine, zeros, region, number - region->base);
-        } else {
-            items[count] = (KsmLookup) {
-                .fingerprint = ksm_fingerprint_page(content), .page = number,
-            };
-            count++;
-        }
-        if (engine->counters.fingerprints % KSM_REST_PAGES == 0) {
-            ksm_pace_rest(engine);
-        }
-    }
-    flush_zeros(engine, zeros);
-    return count;
-}
-
-/* Looks the collected calm pages up, publishes, merges. */
-static gboolean process_calm(KsmEngine *engine)
-{
-    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_BATCH_LOOKUPS);
-    KsmZeroRun zeros = { 0 };
-    gboolean ok = TRUE;
-    guint next = 0;
-
-    while (ok && next < engine->calm->len && !ksm_pace_interrupted(engine)) {
-        guint32 count = fingerprint_some(engine, &next, items, &zeros);
-
-        ok = ksm_round_look_up(engine, items, count);
-    }
-    g_array_set_size(engine->calm, 0);
-    ksm_merge_settle(engine);
-    ok = ok && ksm_publish_all(engine);
-    g_array_set_size(engine->publishable, 0);
-    if (!ok) {
-        /* Lost with the connection, or kept by the process's session. */
-        g_array_set_size(engine->matches, 0);
-        return FALSE;
-    }
-    ksm_merge_matches(engine);
-    return ksm_round_send_released(engine);
-}
-
-/* Whether the page's time has come; counts its rest down otherwise. */
-static inline gboolean is_calm(KsmRegion *region, guint32 page)
-{
-    KsmPageState state = ksm_page_state(region->state[page]);
-
-    if (state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) {
-        return FALSE;
-    }
-    if (region->wait[page] > 1) {
-        region->wait[page]--;
-        return FALSE;
-    }
-    return TRUE;
-}
-
-static gboolean sweep_region(KsmEngine *engine, KsmRegion *region,
-                             gboolean *found)
-{
-    guint32 page;
-
-    if (!region->counts[KSM_PAGE_PRIVATE] &&
-        !region->counts[KSM_PAGE_EXCLUDED]) {
-        return TRUE;
-    }
-    for (page = 0; page < region->pages; page++) {
-        if (is_calm(region, page)) {
-            guint32 number = region->base + page;
-
-            *found = TRUE;
-            g_array_append_val(engine->calm, number);
-            if (engine->calm->len == KSM_CHUNK_PAGES &&
-                !process_calm(engine)) {
-                return FALSE;
-            }
-        }
-        if (page % 4096 == 0 && ksm_pace_interrupted(engine)) {
-            break;
-        }
-    }
-    return !engine->calm->len || process_calm(engine);
-}
-
-/* Fetches hints, at most a chunk of them; FALSE: the broker is lost. */
+/* Fetches hints, at most so many; FALSE: the broker is lost. */
 static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
 {
     guint32 count, i;
@@ -347,7 +162,7 @@ static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
         }
         engine->counters.hints += count;
         *more = count == KSM_BATCH_HINTS;
-    } while (*more && engine->matches->len < KSM_CHUNK_PAGES);
+    } while (*more && engine->matches->len < KSM_HINTED_PAGES);
     return TRUE;
 }
 
@@ -396,7 +211,7 @@ gboolean ksm_round_run(KsmEngine *engine)
     engine->budget = ksm_budget_compute(engine);
     ok = ksm_round_track(engine);
     for (i = 0; ok && i < engine->regions->len; i++) {
-        ok = sweep_region(engine, g_ptr_array_index(engine->regions, i),
+        ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i),
                           &found);
     }
     ok = ok && take_hints(engine, &found) && ksm_report_exchange(engine);
