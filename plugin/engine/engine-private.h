@@ -37,6 +37,7 @@ typedef struct KsmPublishable {
 typedef struct KsmPace {
     guint64 wall_ns;            /* since when CPU time is held against */
     guint64 cpu_ns;
+    guint64 yielded_ns;         /* when others last could run */
     gboolean unlimited;         /* ksm_engine_run_round() */
 } KsmPace;
 

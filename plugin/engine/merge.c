@@ -300,6 +300,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
             ksm_pace_rest(engine);
             ksm_fork_guard_lock();
         }
+        ksm_pace_before_window(engine);
         done += merge_piece(engine, region, first, count, slot);
     }
 }
@@ -346,9 +347,11 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
     while (count) {
         guint32 n = MIN(count, KSM_WINDOW_PAGES);
         KsmVerdict verdict;
-        guint32 done = ksm_quarantine_zero(&engine->quarantine, region, first,
-                                           n, &verdict);
+        guint32 done;
 
+        ksm_pace_before_window(engine);
+        done = ksm_quarantine_zero(&engine->quarantine, region, first, n,
+                                   &verdict);
         enter_zero(engine, region, first, done);
         if (done < n) {
             if (verdict == KSM_VERDICT_HOLE) {

@@ -9,10 +9,14 @@
  */
 #include "pace.h"
 
+#include <sched.h>
+
 #include "sys.h"
 
 #define KSM_PACE_SLACK_NS   1000000u
 #define KSM_PACE_CREDIT_NS  200000000u
+/* Running for longer makes it likely that the scheduler's patience ends. */
+#define KSM_PACE_YIELD_NS   50000u
 
 void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
 {
@@ -68,6 +72,16 @@ void ksm_pace_rest(KsmEngine *engine)
     } else if (wall > owed + KSM_PACE_CREDIT_NS) {
         engine->pace.wall_ns = ksm_sys_now_ns() - KSM_PACE_CREDIT_NS;
         engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
+    }
+}
+
+void ksm_pace_before_window(KsmEngine *engine)
+{
+    guint64 now = ksm_sys_now_ns();
+
+    if (now - engine->pace.yielded_ns > KSM_PACE_YIELD_NS) {
+        sched_yield();
+        engine->pace.yielded_ns = ksm_sys_now_ns();
     }
 }
 
