@@ -90,9 +90,10 @@ struct KsmEngine {
     guint64 other_mappings;     /* of the process, not of the regions */
     gboolean budget_warned;
     guint64 settled_windows;    /* quarantine.windows at the last settling */
-    guint idle_rounds;          /* rounds in a row that found nothing */
     KsmRunMode turn_run;        /* the run mode that this turn began with */
-    guint64 interval_ms;        /* between rounds, back-off included */
+    guint64 interval_ms;        /* between rounds, at present */
+    guint64 round_end_ns;       /* of the last round; 0: none yet */
+    guint64 track_ns;           /* what tracking took in it */
     KsmDegraded degraded;
     guint quiet_rounds;         /* since something was refused by a limit */
     KsmStats looked;            /* counters at the last ksm_notice_look() */

@@ -8,7 +8,8 @@
  *      zeros are given back at once, the others fingerprinted and looked up;
  *   3. of the answers, pages to publish are published (publish.c), and all
  *      pages with a slot are merged, longest runs first (merge.c);
- *   4. hints of the broker (listed pages that have got a slot) likewise;
+ *   4. hints of the broker (listed pages that have got a slot) likewise, also
+ *      between rounds: a page written meanwhile is found out by comparing;
  *   5. bindings that came to nothing are released.
  * After the first pass the work is proportional to what was written: one byte
  * per page is looked at, and that only in regions with pages that wait.
@@ -128,6 +129,7 @@ gboolean ksm_round_send_released(KsmEngine *engine)
 
 gboolean ksm_round_track(KsmEngine *engine)
 {
+    guint64 start_ns = ksm_sys_thread_cpu_ns();
     guint i;
 
     for (i = 0; i < engine->regions->len; i++) {
@@ -139,6 +141,7 @@ gboolean ksm_round_track(KsmEngine *engine)
         }
         ksm_pace_rest(engine);
     }
+    engine->track_ns = ksm_sys_thread_cpu_ns() - start_ns;
     return ksm_round_send_released(engine);
 }
 
@@ -167,7 +170,7 @@ static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
 }
 
 /* Listed pages that have got a slot meanwhile. */
-static gboolean take_hints(KsmEngine *engine, gboolean *found)
+static gboolean take_hints(KsmEngine *engine)
 {
     gboolean more = TRUE;
 
@@ -175,7 +178,6 @@ static gboolean take_hints(KsmEngine *engine, gboolean *found)
         if (!fetch_hints(engine, &more)) {
             return FALSE;
         }
-        *found = *found || engine->matches->len;
         ksm_merge_matches(engine);
         if (!ksm_round_send_released(engine)) {
             return FALSE;
@@ -201,21 +203,34 @@ void ksm_round_forget_candidates(KsmEngine *engine)
     }
 }
 
-gboolean ksm_round_run(KsmEngine *engine)
+void ksm_round_run(KsmEngine *engine)
 {
     guint64 start_ns = ksm_sys_now_ns();
-    gboolean found = FALSE, ok;
+    gboolean ok;
     guint i;
 
     engine->round = (guint8)engine->counters.full_scans;
     engine->budget = ksm_budget_compute(engine);
     ok = ksm_round_track(engine);
     for (i = 0; ok && i < engine->regions->len; i++) {
-        ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i),
-                          &found);
+        ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i));
     }
-    ok = ok && take_hints(engine, &found) && ksm_report_exchange(engine);
+    ok = ok && take_hints(engine) && ksm_report_exchange(engine);
     engine->counters.full_scans++;
-    engine->counters.round_ns = ksm_sys_now_ns() - start_ns;
-    return found && ok;
+    engine->round_end_ns = ksm_sys_now_ns();
+    engine->counters.round_ns = engine->round_end_ns - start_ns;
+}
+
+void ksm_round_hints(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        if (region->counts[KSM_PAGE_CANDIDATE]) {
+            take_hints(engine);
+            break;
+        }
+    }
 }

@@ -7,11 +7,11 @@
 
 #include "engine-private.h"
 
-/*
- * Runs a round; ends early when interrupted or when the broker is lost.
- * TRUE when it found something to do.
- */
-gboolean ksm_round_run(KsmEngine *engine);
+/* Runs a round; ends early when interrupted or when the broker is lost. */
+void ksm_round_run(KsmEngine *engine);
+
+/* Merges the listed pages that have got a slot since, without a round. */
+void ksm_round_hints(KsmEngine *engine);
 
 /* Candidates go back to private, to be looked up anew (another broker). */
 void ksm_round_forget_candidates(KsmEngine *engine);

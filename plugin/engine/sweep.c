@@ -172,8 +172,7 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
     return TRUE;
 }
 
-gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region,
-                          gboolean *found)
+gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
 {
     guint32 page;
 
@@ -185,7 +184,6 @@ gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region,
         if (is_calm(region, page)) {
             guint32 number = region->base + page;
 
-            *found = TRUE;
             g_array_append_val(engine->calm, number);
             if (engine->calm->len == KSM_SWEEP_PAGES &&
                 !process_calm(engine)) {

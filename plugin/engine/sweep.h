@@ -9,11 +9,10 @@
 
 /*
  * Counts the rest of private pages down, and looks up and merges those whose
- * time has come; *found is set when there were any.  Ends early when the
- * engine is interrupted.  FALSE: the broker is lost.
+ * time has come.  Ends early when the engine is interrupted.  FALSE: the
+ * broker is lost.
  */
-gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region,
-                          gboolean *found);
+gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region);
 
 /*
  * Looks up, and files the answers: slots in engine->matches, contents that

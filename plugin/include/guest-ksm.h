@@ -290,7 +290,7 @@ struct KsmStats {
     guint64 cpu_ns;             /* CPU time of the scanner thread */
     guint64 metadata_bytes;     /* the engine's own memory for page states */
     guint64 round_ns;           /* duration of the last round */
-    guint64 scan_interval_ms;   /* interval in force (back-off included) */
+    guint64 scan_interval_ms;   /* between rounds, at present */
     guint scan_cpu_percent;
     KsmRunMode run;
     KsmBrokerState broker;
