@@ -174,9 +174,12 @@ gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
  * The slot a hint was about may have been freed since, and the page been
  * withdrawn, or bound by other ways: so only the page's word and the stable
  * tree as they are now count.  Content that has no slot any more leaves the
- * page listed as before.
+ * page listed as before; but if another page has been listed for it meanwhile,
+ * that one would hear of the next slot, and this one never: it is to be looked
+ * up again, which makes the two meet.  TRUE when there is something to tell.
  */
-static guint32 take_hint(KsmMember *member, const KsmWaitingHint *hint)
+static gboolean take_hint(KsmMember *member, const KsmWaitingHint *hint,
+                          KsmHint *told)
 {
     KsmGroup *group = member->group;
     guint32 word = member->table.words[hint->page];
@@ -185,18 +188,23 @@ static guint32 take_hint(KsmMember *member, const KsmWaitingHint *hint)
     KsmMember *other;
     guint32 page;
 
+    *told = (KsmHint) { hint->page, KSM_SLOT_NONE };
     if (word != ksm_page_word(KSM_PAGE_LISTED, hint->tag)) {
-        return KSM_SLOT_NONE;
+        return FALSE;
     }
     if (ksm_stable_find(group->stable, hint->key, &entry)) {
-        return entry.tag == hint->tag
-            ? ksm_group_bind(member, hint->page, &entry) : KSM_SLOT_NONE;
+        if (entry.tag == hint->tag) {
+            told->slot = ksm_group_bind(member, hint->page, &entry);
+        }
+        return told->slot != KSM_SLOT_NONE;
     }
     ksm_fp_tree_seek(group->unstable, &hint->key, 1, &place);
     if (!ksm_group_find_listing(group, hint->key, &place, &other, &page)) {
         ksm_group_list(member, hint->page, hint->key, &place, hint->tag);
+        return FALSE;
     }
-    return KSM_SLOT_NONE;
+    ksm_member_unlist(member, hint->page);
+    return TRUE;
 }
 
 guint ksm_group_take_hints(KsmMember *member, KsmHint *hints, guint max)
@@ -206,14 +214,11 @@ guint ksm_group_take_hints(KsmMember *member, KsmHint *hints, guint max)
     guint looked_at, count = 0;
 
     for (looked_at = 0; looked_at < 2 * max && count < max; looked_at++) {
-        guint32 slot;
-
         if (!ksm_hint_ring_pop(&member->hints, &hint)) {
             break;
         }
-        slot = take_hint(member, &hint);
-        if (slot != KSM_SLOT_NONE) {
-            hints[count++] = (KsmHint) { hint.page, slot };
+        if (take_hint(member, &hint, &hints[count])) {
+            count++;
         }
     }
     if (member->hints_lost && member->hints.count < KSM_HINT_RING_MAX / 2) {

@@ -266,8 +266,7 @@ static void put_off(KsmEngine *engine, const KsmMatch *match, guint32 count)
         KsmRegion *region = ksm_engine_find_region(engine, match[i].page);
         guint32 page = match[i].page - region->base;
 
-        ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
-        region->wait[page] = 1;
+        ksm_ram_look_again(region, page);
         ksm_ranges_add(engine->released, match[i].page);
     }
 }

@@ -59,6 +59,9 @@ void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round);
 /* Makes the page private or excluded for some rounds, one level up. */
 void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state);
 
+/* The page is private, and to be looked up with the next sweep. */
+void ksm_ram_look_again(KsmRegion *region, guint32 page);
+
 /* Notes that [first, end) wants registration and advice again. */
 void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end);
 

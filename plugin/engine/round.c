@@ -145,7 +145,24 @@ gboolean ksm_round_track(KsmEngine *engine)
     return ksm_round_send_released(engine);
 }
 
-/* Fetches hints, at most so many; FALSE: the broker is lost. */
+/* Files one hint; a confused broker must not confuse the bookkeeping. */
+static void file_hint(KsmEngine *engine, const KsmHint *hint)
+{
+    KsmMatch match = { .page = hint->page, .slot = hint->slot };
+    KsmRegion *region;
+
+    if (match.slot != KSM_SLOT_NONE) {
+        g_array_append_val(engine->matches, match);
+        return;
+    }
+    region = ksm_engine_find_region(engine, match.page);
+    if (region && ksm_page_state(region->state[match.page - region->base]) ==
+                  KSM_PAGE_CANDIDATE) {
+        ksm_ram_look_again(region, match.page - region->base);
+    }
+}
+
+/* Fetches hints, at most so many of them; FALSE: the broker is lost. */
 static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
 {
     guint32 count, i;
@@ -159,9 +176,7 @@ static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
         }
         hints = ksm_broker_client_reply(&engine->broker);
         for (i = 0; i < count; i++) {
-            KsmMatch match = { .page = hints[i].page, .slot = hints[i].slot };
-
-            g_array_append_val(engine->matches, match);
+            file_hint(engine, &hints[i]);
         }
         engine->counters.hints += count;
         *more = count == KSM_BATCH_HINTS;
@@ -196,8 +211,7 @@ void ksm_round_forget_candidates(KsmEngine *engine)
 
         for (page = 0; page < region->pages; page++) {
             if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
-                ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
-                region->wait[page] = 1;
+                ksm_ram_look_again(region, page);
             }
         }
     }

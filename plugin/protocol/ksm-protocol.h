@@ -165,7 +165,10 @@ typedef struct KsmRange {
     guint32 count;
 } KsmRange;
 
-/* A page that was listed has been bound to a slot. */
+/*
+ * A page that was listed has been bound to a slot; or, with KSM_SLOT_NONE, is
+ * listed no more and should be looked up again.
+ */
 typedef struct KsmHint {
     guint32 page;
     guint32 slot;

@@ -215,6 +215,25 @@ static void test_hint_outlives_slot(Fixture *self, gconstpointer unused)
     assert_content(self, hint.slot, 1);
 }
 
+/* The same, and someone else has been listed in its place: they must meet. */
+static void test_hint_replaced(Fixture *self, gconstpointer unused)
+{
+    KsmHint hint;
+
+    (void)unused;
+    lookup(self->a, 1, 1);
+    publish(self->b, 1, 1, 0);
+    ksm_member_release(self->b, 1, 1);
+    while (ksm_group_work(self->group)) {
+    }
+    g_assert_cmpint(lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_LISTED);
+    g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 1);
+    g_assert_cmpuint(hint.page, ==, 1);
+    g_assert_cmpuint(hint.slot, ==, KSM_SLOT_NONE);
+    g_assert_cmpint(state(self->a, 1), ==, KSM_PAGE_NOTHING);
+    g_assert_cmpint(lookup(self->a, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
+}
+
 /* What was looked up is not what is published: the slot is what counts. */
 static void test_content_changed(Fixture *self, gconstpointer unused)
 {
@@ -648,6 +667,7 @@ int main(int argc, char **argv)
         { "/group/share-alone", test_share_alone },
         { "/group/withdrawn", test_withdrawn },
         { "/group/hint-outlives-slot", test_hint_outlives_slot },
+        { "/group/hint-replaced", test_hint_replaced },
         { "/group/content-changed", test_content_changed },
         { "/group/known-content", test_known_content },
         { "/group/wrong-fingerprint", test_wrong_fingerprint },
