@@ -9,11 +9,8 @@
  */
 #include "broker.h"
 
-#include <errno.h>
-#include <glib-unix.h>
 #include <poll.h>
 #include <sys/random.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "broker-error.h"
@@ -23,8 +20,6 @@
 
 #define PAGE_BYTES 4096u
 #define STORE_SPACE_FACTOR 4    /* address space for each slot allowed */
-#define ACCEPTS_AT_ONCE 16
-#define LISTEN_PAUSE_MS 200
 
 void ksm_broker_default_limits(KsmBrokerLimits *limits)
 {
@@ -42,6 +37,7 @@ void ksm_broker_default_limits(KsmBrokerLimits *limits)
 
 static void home_free(KsmGroupHome *home)
 {
+    ksm_history_clear(&home->history);
     ksm_group_free(home->group);
     g_free(home->key);
     g_free(home);
@@ -180,7 +176,7 @@ void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group)
 static gboolean broker_on_idle(gpointer data)
 {
     KsmBroker *broker = data;
-    struct pollfd entry = { .fd = broker->listen_fd, .events = POLLIN };
+    struct pollfd entry = { .fd = broker->acceptor.fd, .events = POLLIN };
 
     if (poll(&entry, 1, 0) == 1) {
         return G_SOURCE_CONTINUE;
@@ -207,53 +203,18 @@ void ksm_broker_check_idle(KsmBroker *broker)
     }
 }
 
-static void broker_listen(KsmBroker *broker);
-
-static gboolean broker_on_pause_over(gpointer data)
+static gboolean broker_on_sample(gpointer data)
 {
     KsmBroker *broker = data;
 
-    broker->listen_pause = 0;
-    broker_listen(broker);
-    return G_SOURCE_REMOVE;
-}
-
-static gboolean broker_on_connect(gint fd, GIOCondition condition,
-                                  gpointer data)
-{
-    KsmBroker *broker = data;
-    guint i;
-
-    (void)condition;
-    for (i = 0; i < ACCEPTS_AT_ONCE; i++) {
-        int client = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-        if (client >= 0) {
-            ksm_connection_new(broker, client);
-        } else if (errno == EAGAIN || errno == EINTR ||
-                   errno == ECONNABORTED) {
-            break;
-        } else {
-            ksm_log_limited(&broker->log_limits, KSM_LOG_ERROR,
-                            "accept: %s; tries again in %d ms",
-                            g_strerror(errno), LISTEN_PAUSE_MS);
-            g_source_unref(broker->listen_source);
-            broker->listen_source = NULL;
-            broker->listen_pause = g_timeout_add(LISTEN_PAUSE_MS,
-                                                 broker_on_pause_over, broker);
-            return G_SOURCE_REMOVE;
-        }
-    }
+    ksm_totals_update(broker);
+    ksm_history_sample(broker);
     return G_SOURCE_CONTINUE;
 }
 
-static void broker_listen(KsmBroker *broker)
+static void broker_on_connect(int fd, gpointer opaque)
 {
-    broker->listen_source = g_unix_fd_source_new(broker->listen_fd, G_IO_IN);
-    g_source_set_callback(broker->listen_source,
-                          (GSourceFunc)(void (*)(void))broker_on_connect,
-                          broker, NULL);
-    g_source_attach(broker->listen_source, NULL);
+    ksm_connection_new(opaque, fd);
 }
 
 KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
@@ -272,11 +233,14 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     if (getrandom(&broker->broker_id, 8, 0) != 8) {
         g_error("getrandom failed");
     }
-    broker->listen_fd = listen_fd;
     broker->idle_exit_seconds = idle_exit_seconds;
     broker->idle = idle;
     broker->opaque = opaque;
-    broker_listen(broker);
+    broker->started_us = g_get_monotonic_time();
+    broker->history_timer = g_timeout_add_seconds(KSM_HISTORY_SECONDS,
+                                                  broker_on_sample, broker);
+    ksm_acceptor_start(&broker->acceptor, listen_fd, &broker->log_limits,
+                       broker_on_connect, broker);
     ksm_broker_check_idle(broker);
     return broker;
 }

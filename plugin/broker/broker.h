@@ -12,9 +12,12 @@
 
 #include <glib.h>
 
+#include "acceptor.h"
 #include "group.h"
+#include "history.h"
 #include "log.h"
 #include "store.h"
+#include "totals.h"
 
 typedef struct KsmBroker KsmBroker;
 typedef struct KsmProcess KsmProcess;
@@ -36,6 +39,8 @@ typedef struct KsmGroupHome {
     char *key;                  /* "UID:NAME" */
     GList work_link, sweep_link;
     gboolean in_work, in_sweep, dying;
+    KsmTotals totals;           /* by ksm_totals_update() */
+    KsmHistory history;
 } KsmGroupHome;
 
 struct KsmBroker {
@@ -52,15 +57,18 @@ struct KsmBroker {
     guint64 total_pages;
     guint64 broker_id;
     guint64 store_ids;
-    int listen_fd;
-    GSource *listen_source;
-    guint listen_pause;         /* timer, after descriptors ran out */
+    KsmAcceptor acceptor;
     guint idle_exit_seconds;    /* 0: never */
     guint idle_timer;
     void (*idle)(gpointer opaque);
     gpointer opaque;
     KsmLogBucket log_limits;
     gint64 full_noted_us;
+    gint64 started_us;          /* monotonic */
+    guint32 report_serials;     /* given to orders and maps */
+    KsmTotals totals;           /* by ksm_totals_update() */
+    KsmHistory history;
+    guint history_timer;
 };
 
 /** Limits that suit the machine. */

@@ -14,7 +14,6 @@
 #include "connection.h"
 
 #include <errno.h>
-#include <glib-unix.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -30,37 +29,16 @@
 static gboolean connection_on_event(gint fd, GIOCondition condition,
                                     gpointer data);
 
-/* A watch for nothing still tells of the peer's end. */
 static void connection_watch(KsmConnection *self, GIOCondition condition)
 {
-    if (self->source != NULL) {
-        if (self->watched == condition) {
-            return;
-        }
-        g_source_destroy(self->source);
-        g_source_unref(self->source);
-    }
-    self->watched = condition;
-    self->source = g_unix_fd_source_new(self->fd, condition);
-    g_source_set_callback(self->source,
-                          (GSourceFunc)(void (*)(void))connection_on_event,
-                          self, NULL);
-    g_source_attach(self->source, NULL);
+    ksm_watch_set(&self->watch, self->fd, condition, connection_on_event,
+                  self);
 }
 
 static void close_out_fds(KsmConnection *self)
 {
     while (self->out_fd_count > 0) {
         close(self->out_fds[--self->out_fd_count]);
-    }
-}
-
-static void clear_source(GSource **source)
-{
-    if (*source != NULL) {
-        g_source_destroy(*source);
-        g_source_unref(*source);
-        *source = NULL;
     }
 }
 
@@ -71,8 +49,11 @@ void ksm_connection_close(KsmConnection *self)
     KsmSession *session = self->session;
 
     g_queue_unlink(&broker->connections, &self->link);
-    clear_source(&self->source);
-    clear_source(&self->job_source);
+    ksm_watch_clear(&self->watch);
+    if (self->job_source != NULL) {
+        g_source_destroy(self->job_source);
+        g_source_unref(self->job_source);
+    }
     if (self->hello_timer != 0) {
         g_source_remove(self->hello_timer);
     }
@@ -249,7 +230,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
     gssize bytes;
 
     (void)fd;
-    if (self->watched != G_IO_IN) {
+    if (self->watch.condition != G_IO_IN) {
         if (at_end || !connection_flush(self)) {
             ksm_connection_close(self);
         }

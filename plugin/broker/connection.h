@@ -5,9 +5,10 @@
 
 #include "broker.h"
 #include "ksm-protocol.h"
+#include "watch.h"
 
 /* The longest packet either way; a longer one is refused unread. */
-#define KSM_CONNECTION_PACKET 256u
+#define KSM_CONNECTION_PACKET 1024u
 
 /** Ranges of a WITHDRAW or RELEASE that is carried out in steps. */
 typedef struct KsmRangeJob {
@@ -24,8 +25,7 @@ struct KsmConnection {
     KsmSession *session;        /* NULL before HELLO */
     GList link;                 /* in broker->connections */
     int fd;
-    GSource *source;
-    GIOCondition watched;
+    KsmWatch watch;
     guint hello_timer;
     GSource *job_source;
     KsmRangeJob job;

@@ -31,14 +31,16 @@ static KsmListenResult fail(GError **errp, const char *what, const char *path)
     return KSM_LISTEN_FAILED;
 }
 
-gboolean ksm_listener_was_activated(void)
+guint ksm_listener_passed(void)
 {
     const char *pid = g_getenv("LISTEN_PID");
     const char *fds = g_getenv("LISTEN_FDS");
 
-    return pid != NULL && fds != NULL &&
-        g_ascii_strtoll(pid, NULL, 10) == getpid() &&
-        g_ascii_strtoll(fds, NULL, 10) > 0;
+    if (pid == NULL || fds == NULL ||
+        g_ascii_strtoll(pid, NULL, 10) != getpid()) {
+        return 0;
+    }
+    return (guint)CLAMP(g_ascii_strtoll(fds, NULL, 10), 0, 1000);
 }
 
 static gboolean option_is(int fd, int option, int wanted)
@@ -50,35 +52,48 @@ static gboolean option_is(int fd, int option, int wanted)
         value == wanted;
 }
 
-KsmListenResult ksm_listener_take(KsmListener *listener, GError **errp)
+static gboolean is_listening(int fd, int type)
 {
-    const char *fds = g_getenv("LISTEN_FDS");
+    return option_is(fd, SO_DOMAIN, AF_UNIX) && option_is(fd, SO_TYPE, type) &&
+        option_is(fd, SO_ACCEPTCONN, 1);
+}
 
-    *listener = (KsmListener) { ACTIVATION_FD, -1, NULL };
-    if (fds == NULL || g_ascii_strtoll(fds, NULL, 10) != 1) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
-                    "the service manager passed more than one socket");
-        return KSM_LISTEN_FAILED;
+KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
+                                  GError **errp)
+{
+    int end = ACTIVATION_FD + (int)ksm_listener_passed(), fd;
+
+    *listener = *control = (KsmListener) { -1, -1, NULL };
+    for (fd = ACTIVATION_FD; fd < end; fd++) {
+        KsmListener *one = is_listening(fd, SOCK_SEQPACKET) ? listener :
+                           is_listening(fd, SOCK_STREAM) ? control : NULL;
+
+        if (one == NULL || one->fd >= 0) {
+            g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                        "descriptor %d that the service manager passed is no "
+                        "listening UNIX socket, or one of its kind too many: "
+                        "pass one for sessions (ListenSequentialPacket=) and "
+                        "at most one for control (ListenStream=)", fd);
+            return KSM_LISTEN_FAILED;
+        }
+        one->fd = fd;
+        if (fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+            fcntl(fd, F_SETFL, O_NONBLOCK) != 0) {
+            return fail(errp, "setting up", "a socket passed");
+        }
     }
-    if (!option_is(ACTIVATION_FD, SO_DOMAIN, AF_UNIX) ||
-        !option_is(ACTIVATION_FD, SO_TYPE, SOCK_SEQPACKET) ||
-        !option_is(ACTIVATION_FD, SO_ACCEPTCONN, 1)) {
+    if (listener->fd < 0) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
-                    "descriptor 3 is no listening UNIX socket of sequential "
-                    "packets (ListenSequentialPacket=)");
+                    "the service manager passed no listening UNIX socket of "
+                    "sequential packets (ListenSequentialPacket=)");
         return KSM_LISTEN_FAILED;
     }
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDS");
-    if (fcntl(ACTIVATION_FD, F_SETFD, FD_CLOEXEC) != 0 ||
-        fcntl(ACTIVATION_FD, F_SETFL, O_NONBLOCK) != 0) {
-        return fail(errp, "setting up", "the socket passed");
-    }
     return KSM_LISTEN_OK;
 }
 
-/* The default path, in a directory that is made when it is missing. */
-static char *default_path(GError **errp)
+char *ksm_listener_default_path(GError **errp)
 {
     const char *runtime = geteuid() == 0 ? "/run" : g_getenv("XDG_RUNTIME_DIR");
     g_autofree char *dir = NULL;
@@ -128,8 +143,8 @@ static KsmListenResult remove_stale(const char *path, GError **errp)
     return unlink(path) == 0 ? KSM_LISTEN_OK : fail(errp, "removing", path);
 }
 
-static KsmListenResult bind_socket(KsmListener *listener, mode_t mode,
-                                   gid_t group, GError **errp)
+static KsmListenResult bind_socket(KsmListener *listener, int type,
+                                   mode_t mode, gid_t group, GError **errp)
 {
     const char *path = listener->path;
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -137,8 +152,7 @@ static KsmListenResult bind_socket(KsmListener *listener, mode_t mode,
     int bound;
 
     strcpy(address.sun_path, path);
-    listener->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
-                          SOCK_NONBLOCK, 0);
+    listener->fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (listener->fd < 0) {
         return fail(errp, "making a socket for", path);
     }
@@ -157,16 +171,13 @@ static KsmListenResult bind_socket(KsmListener *listener, mode_t mode,
 }
 
 KsmListenResult ksm_listener_open(KsmListener *listener, const char *path,
-                                  mode_t mode, gid_t group, GError **errp)
+                                  int type, mode_t mode, gid_t group,
+                                  GError **errp)
 {
     struct sockaddr_un address;
     KsmListenResult result;
 
-    *listener = (KsmListener) { -1, -1, NULL };
-    listener->path = path != NULL ? g_strdup(path) : default_path(errp);
-    if (listener->path == NULL) {
-        return KSM_LISTEN_FAILED;
-    }
+    *listener = (KsmListener) { -1, -1, g_strdup(path) };
     if (strlen(listener->path) >= sizeof(address.sun_path)) {
         errno = ENAMETOOLONG;
         return fail(errp, "a socket path has at most 107 bytes:",
@@ -177,7 +188,7 @@ KsmListenResult ksm_listener_open(KsmListener *listener, const char *path,
         result = remove_stale(listener->path, errp);
     }
     if (result == KSM_LISTEN_OK) {
-        result = bind_socket(listener, mode, group, errp);
+        result = bind_socket(listener, type, mode, group, errp);
     }
     return result;
 }
@@ -187,4 +198,16 @@ void ksm_listener_unlink(KsmListener *listener)
     if (listener->path != NULL) {
         unlink(listener->path);
     }
+}
+
+void ksm_listener_close(KsmListener *listener)
+{
+    if (listener->fd >= 0) {
+        close(listener->fd);
+    }
+    if (listener->lock_fd >= 0) {
+        close(listener->lock_fd);
+    }
+    g_free(listener->path);
+    *listener = (KsmListener) { -1, -1, NULL };
 }

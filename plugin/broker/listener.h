@@ -18,18 +18,30 @@ typedef enum KsmListenResult {
     KSM_LISTEN_FAILED,
 } KsmListenResult;
 
-/** Descriptors that the service manager passed; at most one is used. */
-gboolean ksm_listener_was_activated(void);
-
-/** Takes the socket from the service manager. */
-KsmListenResult ksm_listener_take(KsmListener *listener, GError **errp);
+/** How many descriptors the service manager passed; they begin at 3. */
+guint ksm_listener_passed(void);
 
 /**
- * Makes a socket at @path (NULL: the default one, with its directory) with
- * that mode; group (gid_t)-1: leave it.
+ * Takes the sockets from the service manager: one for sessions, of sequential
+ * packets, and maybe one for control, a stream (else control->fd is -1).
+ * They are told apart by their types, in whichever order they come.
+ */
+KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
+                                  GError **errp);
+
+/** The default path for sessions, in a directory that is made if missing. */
+char *ksm_listener_default_path(GError **errp);
+
+/**
+ * Makes a socket of @type (SOCK_*) at @path with that mode; group (gid_t)-1:
+ * leave it.
  */
 KsmListenResult ksm_listener_open(KsmListener *listener, const char *path,
-                                  mode_t mode, gid_t group, GError **errp);
+                                  int type, mode_t mode, gid_t group,
+                                  GError **errp);
+
+/** Gives up a socket that was not opened whole. */
+void ksm_listener_close(KsmListener *listener);
 
 /** Takes the socket's name away; connections stay. */
 void ksm_listener_unlink(KsmListener *listener);

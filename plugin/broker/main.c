@@ -4,15 +4,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "broker.h"
+#include "broker-error.h"
+#include "control.h"
 #include "listener.h"
 #include "options.h"
 
 /* Static, so that a leak checker sees that it is still in use at the end. */
 static KsmBroker *broker;
+static KsmControl *controls;
 
 /* What the parent left open is none of our business. */
 static void close_inherited(guint first)
@@ -61,7 +65,64 @@ static gboolean on_status(gpointer unused)
     return G_SOURCE_CONTINUE;
 }
 
-static void serve(const KsmDaemonOptions *options, KsmListener *listener)
+/* The path for control, beside that for sessions unless it is given. */
+static char *control_path(const KsmDaemonOptions *options,
+                          const KsmListener *listener)
+{
+    g_autofree char *dir = NULL;
+
+    if (options->control != NULL) {
+        return g_strcmp0(options->control, "none") == 0 ? NULL :
+            g_strdup(options->control);
+    }
+    if (listener->path == NULL) {
+        return NULL;
+    }
+    dir = g_path_get_dirname(listener->path);
+    return g_build_filename(dir, "control.sock", NULL);
+}
+
+/*
+ * The control socket.  A broker does its work without one: only when it was
+ * asked for by name is it an error that it cannot be had.
+ */
+static gboolean open_control(const KsmDaemonOptions *options,
+                             const KsmListener *listener,
+                             KsmListener *control, GError **errp)
+{
+    g_autofree char *path = NULL;
+    g_autoptr(GError) error = NULL;
+    gboolean grouped = options->control_group != (gid_t)-1;
+    KsmListenResult result;
+
+    if (control->fd >= 0) {
+        return TRUE;            /* passed by the service manager */
+    }
+    path = control_path(options, listener);
+    if (path == NULL) {
+        return TRUE;
+    }
+    result = ksm_listener_open(control, path, SOCK_STREAM,
+                               grouped ? 0660 : 0600, options->control_group,
+                               &error);
+    if (result == KSM_LISTEN_OK) {
+        return TRUE;
+    }
+    if (result == KSM_LISTEN_BUSY) {
+        g_set_error(&error, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
+                    "another broker listens on %s", path);
+    }
+    ksm_listener_close(control);
+    if (options->control != NULL) {
+        g_propagate_error(errp, g_steal_pointer(&error));
+        return FALSE;
+    }
+    ksm_log(KSM_LOG_WARNING, "no control socket: %s", error->message);
+    return TRUE;
+}
+
+static void serve(const KsmDaemonOptions *options, KsmListener *listener,
+                  KsmListener *control)
 {
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
 
@@ -70,21 +131,52 @@ static void serve(const KsmDaemonOptions *options, KsmListener *listener)
     g_unix_signal_add(SIGUSR1, on_status, NULL);
     broker = ksm_broker_new(&options->limits, listener->fd,
                             options->idle_exit_seconds, on_idle, loop);
+    if (control->fd >= 0) {
+        controls = ksm_control_new(broker, control->fd,
+                                   options->control_group);
+    }
     ksm_log(KSM_LOG_INFO, "listens on %s",
             listener->path != NULL ? listener->path : "the socket passed");
     g_main_loop_run(loop);
+    ksm_listener_unlink(control);
     ksm_listener_unlink(listener);
+}
+
+/* Both sockets: passed, or made. */
+static KsmListenResult listen_on(KsmDaemonOptions *options, gboolean activated,
+                                 KsmListener *listener, KsmListener *control,
+                                 GError **errp)
+{
+    KsmListenResult result;
+
+    if (activated) {
+        result = ksm_listener_take(listener, control, errp);
+    } else {
+        if (options->listen == NULL) {
+            options->listen = ksm_listener_default_path(errp);
+        }
+        result = options->listen == NULL ? KSM_LISTEN_FAILED :
+            ksm_listener_open(listener, options->listen, SOCK_SEQPACKET,
+                              options->socket_mode, options->socket_group,
+                              errp);
+    }
+    if (result == KSM_LISTEN_OK &&
+        !open_control(options, listener, control, errp)) {
+        ksm_listener_unlink(listener);
+        return KSM_LISTEN_FAILED;
+    }
+    return result;
 }
 
 int main(int argc, char **argv)
 {
-    gboolean activated = ksm_listener_was_activated();
+    guint passed = ksm_listener_passed();
     g_autoptr(GError) error = NULL;
     KsmDaemonOptions options;
-    KsmListener listener;
+    KsmListener listener = { -1, -1, NULL }, control = { -1, -1, NULL };
     KsmListenResult result;
 
-    close_inherited(activated ? 4 : 3);
+    close_inherited(3 + passed);
     if (!ksm_options_parse(&options, &argc, &argv, &error)) {
         fprintf(stderr, "guest-ksmd: error: %s\n", error->message);
         return 2;
@@ -94,19 +186,18 @@ int main(int argc, char **argv)
         return 0;
     }
     raise_descriptor_limit(options.limits.max_sessions);
-    result = activated
-        ? ksm_listener_take(&listener, &error)
-        : ksm_listener_open(&listener, options.listen, options.socket_mode,
-                            options.socket_group, &error);
+    result = listen_on(&options, passed > 0, &listener, &control, &error);
     if (result == KSM_LISTEN_BUSY) {
         ksm_log(KSM_LOG_INFO, "another broker listens on %s: nothing to do",
                 listener.path);
     } else if (result == KSM_LISTEN_FAILED) {
         ksm_log(KSM_LOG_ERROR, "%s", error->message);
     } else {
-        serve(&options, &listener);
+        serve(&options, &listener, &control);
     }
     g_free(options.listen);
+    g_free(options.control);
     g_free(listener.path);
+    g_free(control.path);
     return result == KSM_LISTEN_FAILED ? 1 : 0;
 }

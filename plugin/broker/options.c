@@ -12,7 +12,7 @@
 
 /* As GOption wants them; 0 or NULL: not given. */
 typedef struct Given {
-    char *log_level, *socket_mode, *socket_group;
+    char *log_level, *socket_mode, *socket_group, *control_group;
     gint idle_exit, max_sessions, max_process_sessions;
     gint64 max_pages, max_total_pages, max_store_mib;
 } Given;
@@ -62,27 +62,32 @@ static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
     return TRUE;
 }
 
+static gboolean find_group(const char *name, const char *option, gid_t *gid,
+                           GError **errp)
+{
+    const struct group *group = name != NULL ? getgrnam(name) : NULL;
+
+    if (name != NULL && group == NULL) {
+        return invalid(errp, option, "no such group");
+    }
+    *gid = group != NULL ? group->gr_gid : (gid_t)-1;
+    return TRUE;
+}
+
 static gboolean apply_socket(KsmDaemonOptions *options, const Given *given,
                              GError **errp)
 {
     guint64 mode = 0660;
-    const struct group *group;
-
-    options->socket_group = (gid_t)-1;
     if (given->socket_mode != NULL &&
         (!g_ascii_string_to_unsigned(given->socket_mode, 8, 0, 0777, &mode,
                                      NULL))) {
         return invalid(errp, "socket-mode", "an octal number up to 777");
     }
     options->socket_mode = (mode_t)mode;
-    if (given->socket_group != NULL) {
-        group = getgrnam(given->socket_group);
-        if (group == NULL) {
-            return invalid(errp, "socket-group", "no such group");
-        }
-        options->socket_group = group->gr_gid;
-    }
-    return TRUE;
+    return find_group(given->socket_group, "socket-group",
+                      &options->socket_group, errp) &&
+        find_group(given->control_group, "control-group",
+                   &options->control_group, errp);
 }
 
 static gboolean apply(KsmDaemonOptions *options, const Given *given,
@@ -118,6 +123,12 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
           "Mode of the socket (0660)", "OCTAL" },
         { "socket-group", 0, 0, G_OPTION_ARG_STRING, &given.socket_group,
           "Group that may connect", "NAME" },
+        { "control", 0, 0, G_OPTION_ARG_FILENAME, &options->control,
+          "Socket for guest-ksmctl (control.sock beside the other), or 'none'",
+          "PATH" },
+        { "control-group", 0, 0, G_OPTION_ARG_STRING, &given.control_group,
+          "Group that may see figures and give orders (nobody but root and "
+          "the broker's user)", "NAME" },
         { "max-sessions", 0, 0, G_OPTION_ARG_INT, &given.max_sessions,
           "Most sessions (1024)", "N" },
         { "max-process-sessions", 0, 0, G_OPTION_ARG_INT,
@@ -147,5 +158,6 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
     g_free(given.log_level);
     g_free(given.socket_mode);
     g_free(given.socket_group);
+    g_free(given.control_group);
     return ok;
 }

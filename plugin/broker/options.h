@@ -13,6 +13,8 @@ typedef struct KsmDaemonOptions {
     guint idle_exit_seconds;
     mode_t socket_mode;
     gid_t socket_group;         /* (gid_t)-1: as it comes */
+    char *control;              /* NULL: beside the session socket */
+    gid_t control_group;        /* (gid_t)-1: none */
     gboolean show_version;
     KsmBrokerLimits limits;
 } KsmDaemonOptions;

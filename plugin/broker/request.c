@@ -211,9 +211,36 @@ static gboolean handle_stats(KsmConnection *self, const guint8 *packet)
         .sessions = group->member_count,
         .hints_waiting = member->hints.count,
     };
+    KsmMsgStats stats;
 
-    memcpy(&self->session->stats, packet, sizeof(self->session->stats));
+    memcpy(&stats, packet, sizeof(stats));
+    ksm_figures_take(&self->session->figures, &stats, member->table.pages);
+    ksm_orders_report(self->session);
+    reply.order = self->session->orders.order;
+    reply.map_serial = self->session->orders.map_serial;
     ksm_connection_reply(self, &reply, sizeof(reply));
+    return TRUE;
+}
+
+static gboolean handle_map(KsmConnection *self, const guint8 *packet,
+                           GError **errp)
+{
+    KsmMsgMap map;
+
+    memcpy(&map, packet, sizeof(map));
+    if (map.msg.count == 0 || map.msg.count > KSM_BATCH_CELLS ||
+        map.pages == 0 || map.pages_per_cell == 0 ||
+        (map.pages - 1) / map.pages_per_cell != map.msg.count - 1) {
+        return protocol_error(errp, "MAP of %u cells", map.msg.count);
+    }
+    if (map.map_serial == 0 ||
+        map.map_serial != self->session->orders.map_serial) {
+        /* Whoever asked for it has gone meanwhile. */
+        reply_simple(self, KSM_MSG_OK, 0);
+        return TRUE;
+    }
+    ksm_orders_take_map(self->session, &map, self->bulk + KSM_BULK_REQUEST);
+    reply_simple(self, KSM_MSG_OK, 0);
     return TRUE;
 }
 
@@ -289,6 +316,8 @@ static gsize request_bytes(guint32 type)
         return sizeof(KsmMsgResize);
     case KSM_MSG_STATS:
         return sizeof(KsmMsgStats);
+    case KSM_MSG_MAP:
+        return sizeof(KsmMsgMap);
     case KSM_MSG_LOOKUP:
     case KSM_MSG_PUBLISH:
     case KSM_MSG_WITHDRAW:
@@ -347,6 +376,8 @@ gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
         return handle_ranges(self, &msg, errp);
     case KSM_MSG_HINTS:
         return handle_hints(self);
+    case KSM_MSG_MAP:
+        return handle_map(self, packet, errp);
     default:
         return handle_stats(self, packet);
     }

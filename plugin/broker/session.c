@@ -128,6 +128,7 @@ static void session_free(KsmSession *session)
     g_queue_remove(&process->sessions, session);
     ksm_member_free(session->member);
     ksm_broker_check_group(broker, group);
+    ksm_orders_clear(&session->orders);
     g_free(session->name);
     g_free(session);
     ksm_process_check(process);
@@ -219,6 +220,7 @@ static void session_on_withdrawn(KsmMember *member, gpointer opaque)
 void ksm_session_detach(KsmSession *session)
 {
     session->connection = NULL;
+    ksm_orders_drop(session);
     if (session->member->cleaning != KSM_CLEANING_ALL) {
         ksm_member_clean(session->member, KSM_CLEANING_LISTINGS,
                          session_on_withdrawn, session);
@@ -242,6 +244,7 @@ void ksm_session_end(KsmSession *session)
             session->process->pid, session->name, session->member->bound,
             session->member->listed);
     session->connection = NULL;
+    ksm_orders_drop(session);
     ksm_member_clean(session->member, KSM_CLEANING_ALL, session_on_returned,
                      session);
 }

@@ -4,6 +4,8 @@
 #define KSM_SESSION_H
 
 #include "broker.h"
+#include "figures.h"
+#include "orders.h"
 #include "ksm-protocol.h"
 
 struct KsmSession {
@@ -13,7 +15,8 @@ struct KsmSession {
     KsmMember *member;
     char *name;
     KsmConnection *connection;  /* NULL: an orphan */
-    KsmMsgStats stats;          /* what the client told last */
+    KsmFigures figures;         /* what the client told last */
+    KsmOrders orders;           /* what is wanted of it */
 };
 
 /**

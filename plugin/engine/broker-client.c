@@ -40,6 +40,7 @@ typedef union KsmPacket {
     KsmMsgError error;
     KsmMsgStats stats;
     KsmMsgGroup group;
+    KsmMsgMap map;
 } KsmPacket;
 
 void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd)
@@ -404,6 +405,20 @@ gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages)
     }
     return exchange(client, &packet, sizeof(packet.resize), KSM_MSG_RESIZE, 0,
                     KSM_MSG_OK, sizeof(packet.msg), NULL, 0, &error) ||
+           lost(client, error);
+}
+
+gboolean ksm_broker_client_map(KsmBrokerClient *client, const KsmMsgMap *map)
+{
+    KsmPacket packet = { .map = *map };
+    GError *error = NULL;
+
+    if (client->sock < 0) {
+        return FALSE;
+    }
+    return exchange(client, &packet, sizeof(packet.map), KSM_MSG_MAP,
+                    map->msg.count, KSM_MSG_OK, sizeof(packet.msg), NULL, 0,
+                    &error) ||
            lost(client, error);
 }
 

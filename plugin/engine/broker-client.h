@@ -84,4 +84,7 @@ gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages);
 gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
                                  KsmMsgGroup *group);
 
+/* Sends msg.count cells, which lie where items do. */
+gboolean ksm_broker_client_map(KsmBrokerClient *client, const KsmMsgMap *map);
+
 #endif /* KSM_BROKER_CLIENT_H */

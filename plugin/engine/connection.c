@@ -18,6 +18,7 @@
 
 #include "broker-launch.h"
 #include "pace.h"
+#include "report.h"
 #include "round.h"
 #include "sys.h"
 
@@ -77,6 +78,7 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
     }
     engine->was_connected = TRUE;
     engine->retry_ms = 0;
+    ksm_report_begin(engine);
     return TRUE;
 }
 

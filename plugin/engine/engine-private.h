@@ -84,6 +84,11 @@ struct KsmEngine {
     gboolean was_connected;
     guint64 retry_at_ns;
     guint retry_ms;
+    guint64 reported_ns;        /* when the broker was told figures last */
+    guint32 order_serial;       /* report.c: the order carried out last */
+    guint32 order_error;        /* KsmError, or 0 */
+    char *order_reason;
+    guint32 map_serial;         /* of the map sent last */
     KsmPace pace;
     guint8 round;               /* low byte of full_scans */
     guint64 budget;             /* mappings allowed in this round */
@@ -120,7 +125,10 @@ KsmRegion *ksm_engine_find_region(KsmEngine *engine, guint32 page);
 /* Appends page to an array of ranges, extending the last one if adjacent. */
 void ksm_ranges_add(GArray *ranges, guint32 page);
 
-/* stats.c: copies counters and states for ksm_engine_get_stats(). */
+/* stats.c: the figures now, by the scanner or under the work lock. */
+void ksm_stats_collect(KsmEngine *engine, KsmStats *stats);
+
+/* Copies them for ksm_engine_get_stats(). */
 void ksm_stats_publish(KsmEngine *engine);
 
 /* The same, if the last time was a while ago (a long round). */

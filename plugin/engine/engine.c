@@ -136,6 +136,7 @@ static void free_parts(KsmEngine *engine)
     g_free(engine->name);
     g_free(engine->group);
     g_free(engine->broker_path);
+    g_free(engine->order_reason);
     g_free(engine);
 }
 

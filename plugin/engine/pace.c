@@ -39,21 +39,22 @@ static gboolean wanted_locked(KsmEngine *engine, gboolean in_round)
                           engine->rounds_requested != engine->rounds_done));
 }
 
-static void sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
+/* TRUE when nothing ended the sleep before its time. */
+static gboolean sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
 {
     gint64 deadline = g_get_monotonic_time() + (gint64)(ns / 1000);
+    gboolean slept = FALSE;
 
     g_mutex_lock(&engine->sleep_lock);
-    while (!wanted_locked(engine, in_round)) {
-        if (!g_cond_wait_until(&engine->sleep_cond, &engine->sleep_lock,
-                               deadline)) {
-            break;
-        }
+    while (!slept && !wanted_locked(engine, in_round)) {
+        slept = !g_cond_wait_until(&engine->sleep_cond, &engine->sleep_lock,
+                                   deadline);
     }
     if (!in_round) {
         engine->poked = FALSE;
     }
     g_mutex_unlock(&engine->sleep_lock);
+    return slept;
 }
 
 void ksm_pace_rest(KsmEngine *engine)
@@ -85,7 +86,7 @@ void ksm_pace_before_window(KsmEngine *engine)
     }
 }
 
-void ksm_pace_sleep(KsmEngine *engine, guint64 ms)
+gboolean ksm_pace_sleep(KsmEngine *engine, guint64 ms)
 {
-    sleep_ns(engine, ms * 1000000, FALSE);
+    return sleep_ns(engine, ms * 1000000, FALSE);
 }

@@ -13,11 +13,14 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited);
 /* A safe point: sleeps until CPU time is within the share again. */
 void ksm_pace_rest(KsmEngine *engine);
 
-/* Whether the round should end now: another thread wants the engine. */
+/*
+ * Whether the round should end now: another thread wants the engine, or the
+ * run mode was changed.
+ */
 gboolean ksm_pace_interrupted(KsmEngine *engine);
 
-/* Sleeps up to ms, or until something is asked of the scanner. */
-void ksm_pace_sleep(KsmEngine *engine, guint64 ms);
+/* Sleeps up to ms; FALSE: ended early, as something is asked of the scanner. */
+gboolean ksm_pace_sleep(KsmEngine *engine, guint64 ms);
 
 /*
  * Called just before a window: lets others run first who have waited, so that

@@ -18,6 +18,7 @@
 #include "merge.h"
 #include "notice.h"
 #include "pace.h"
+#include "report.h"
 #include "round.h"
 #include "sys.h"
 
@@ -144,6 +145,35 @@ static void report_done(KsmEngine *engine, guint rounds)
     g_mutex_unlock(&engine->sleep_lock);
 }
 
+/* Lets those go first who waited for the engine. */
+static void yield_to_others(KsmEngine *engine)
+{
+    while (g_atomic_int_get(&engine->interrupt) > 0) {
+        g_usleep(50);
+    }
+}
+
+/* The sleep between turns, with a report to the broker now and then. */
+static void sleep_and_report(KsmEngine *engine, guint64 ms)
+{
+    gboolean there;
+
+    while (ms > KSM_REPORT_MS && ksm_pace_sleep(engine, KSM_REPORT_MS)) {
+        ms -= KSM_REPORT_MS;
+        g_mutex_lock(&engine->work_lock);
+        there = ksm_report_if_due(engine);
+        ksm_stats_publish(engine);
+        g_mutex_unlock(&engine->work_lock);
+        yield_to_others(engine);
+        if (!there) {
+            return;             /* the next turn looks for another broker */
+        }
+    }
+    if (ms <= KSM_REPORT_MS) {
+        ksm_pace_sleep(engine, ms);
+    }
+}
+
 gpointer ksm_scanner_thread(gpointer data)
 {
     KsmEngine *engine = data;
@@ -158,15 +188,14 @@ gpointer ksm_scanner_thread(gpointer data)
         }
         g_mutex_lock(&engine->work_lock);
         ms = turn(engine, rounds != engine->rounds_done);
+        ksm_report_if_due(engine);
         ksm_notice_look(engine);
         ksm_stats_publish(engine);
         g_mutex_unlock(&engine->work_lock);
         ksm_notice_tell(engine);
         report_done(engine, rounds);
-        while (g_atomic_int_get(&engine->interrupt) > 0) {
-            g_usleep(50);       /* let those go first who waited */
-        }
-        ksm_pace_sleep(engine, ms);
+        yield_to_others(engine);
+        sleep_and_report(engine, ms);
     }
     return NULL;
 }

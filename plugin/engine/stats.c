@@ -65,33 +65,39 @@ static KsmState state(const KsmEngine *engine, const KsmStats *s)
            KSM_STATE_NO_BROKER;
 }
 
-void ksm_stats_publish(KsmEngine *engine)
+void ksm_stats_collect(KsmEngine *engine, KsmStats *s)
 {
-    KsmStats s = engine->counters;
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        add_region(&s, g_ptr_array_index(engine->regions, i));
-    }
-    add_quarantine(&s, &engine->quarantine);
-    s.max_mappings = engine->budget;
-    s.cpu_ns = engine->counters.cpu_ns;
     if (engine->thread == g_thread_self()) {
-        s.cpu_ns = engine->counters.cpu_ns = ksm_sys_thread_cpu_ns();
+        engine->counters.cpu_ns = ksm_sys_thread_cpu_ns();
     }
-    s.stand_aside = engine->standing_aside;
-    s.broker = ksm_broker_client_connected(&engine->broker) ?
-               KSM_BROKER_CONNECTED :
-               engine->was_connected ? KSM_BROKER_LOST : KSM_BROKER_NONE;
-    s.state = state(engine, &s);
-    s.degraded = engine->degraded;
-    s.broker_requests = engine->broker.requests;
-    s.general_profit = general_profit(&s);
-    s.scan_interval_ms = engine->interval_ms;
-    if (s.broker != KSM_BROKER_CONNECTED) {
-        s.group_pages_shared = s.group_pages_sharing = 0;
-        s.group_pages_unshared = 0;
+    *s = engine->counters;
+    for (i = 0; i < engine->regions->len; i++) {
+        add_region(s, g_ptr_array_index(engine->regions, i));
     }
+    add_quarantine(s, &engine->quarantine);
+    s->max_mappings = engine->budget;
+    s->stand_aside = engine->standing_aside;
+    s->broker = ksm_broker_client_connected(&engine->broker) ?
+                KSM_BROKER_CONNECTED :
+                engine->was_connected ? KSM_BROKER_LOST : KSM_BROKER_NONE;
+    s->state = state(engine, s);
+    s->degraded = engine->degraded;
+    s->broker_requests = engine->broker.requests;
+    s->general_profit = general_profit(s);
+    s->scan_interval_ms = engine->interval_ms;
+    if (s->broker != KSM_BROKER_CONNECTED) {
+        s->group_pages_shared = s->group_pages_sharing = 0;
+        s->group_pages_unshared = 0;
+    }
+}
+
+void ksm_stats_publish(KsmEngine *engine)
+{
+    KsmStats s;
+
+    ksm_stats_collect(engine, &s);
     engine->published_ns = ksm_sys_now_ns();
     g_mutex_lock(&engine->stats_lock);
     engine->published = s;

@@ -17,6 +17,7 @@
 #include "merge.h"
 #include "pace.h"
 #include "publish.h"
+#include "report.h"
 #include "round.h"
 
 /* Calm pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
@@ -145,7 +146,8 @@ static gboolean process_calm(KsmEngine *engine)
     gboolean ok;
 
     g_array_set_size(engine->calm, 0);
-    ok = ksm_sweep_look_up(engine, items, count) && ksm_publish_all(engine);
+    ok = ksm_report_if_due(engine) &&
+         ksm_sweep_look_up(engine, items, count) && ksm_publish_all(engine);
     g_array_set_size(engine->publishable, 0);
     if (!ok) {
         /* Lost with the connection, or kept by the process's session. */

@@ -27,11 +27,14 @@
 #include <glib.h>
 
 #define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
-#define KSM_PROTO_VERSION   1u
+#define KSM_PROTO_VERSION   2u
 
 #define KSM_GROUP_BYTES     64u             /* with its NUL */
 #define KSM_NAME_BYTES      64u             /* with its NUL */
 #define KSM_REASON_BYTES    128u            /* with its NUL */
+#define KSM_ASIDE_BYTES     64u             /* with its NUL */
+#define KSM_WINDOW_BUCKETS  16u             /* of the windows' histogram */
+#define KSM_REPORT_MS       1000u           /* a client's STATS, at the least */
 #define KSM_SLOT_NONE       0xffffffffu
 #define KSM_MAX_SLOT        ((1u << 30) - 1)
 #define KSM_MAX_TILE_ORDER  6u              /* 64 copies */
@@ -41,6 +44,7 @@
 #define KSM_BATCH_PUBLISH   256u            /* most items of one PUBLISH */
 #define KSM_BATCH_RANGES    4096u           /* most of WITHDRAW and RELEASE */
 #define KSM_BATCH_HINTS     2048u           /* most hints of one reply */
+#define KSM_BATCH_CELLS     65536u          /* most cells of a map */
 #define KSM_BULK_REQUEST    0u              /* items of the request */
 #define KSM_BULK_REPLY      (64u * 1024u)   /* items of the reply */
 #define KSM_BULK_CONTENT    (128u * 1024u)  /* page contents of PUBLISH */
@@ -56,6 +60,7 @@ typedef enum KsmMsgType {
     KSM_MSG_RELEASE = 7,        /* count KsmRange of pages -> OK */
     KSM_MSG_HINTS = 8,          /* -> ANSWERS with count KsmHint */
     KSM_MSG_STATS = 9,          /* KsmMsgStats -> GROUP */
+    KSM_MSG_MAP = 10,           /* KsmMsgMap + count cells of a byte -> OK */
     KSM_MSG_OK = 32,            /* KsmMsg */
     KSM_MSG_ANSWERS = 33,       /* KsmMsg, count items in the bulk memory */
     KSM_MSG_GROUP = 34,         /* KsmMsgGroup */
@@ -100,19 +105,83 @@ typedef struct KsmMsgError {
     char reason[KSM_REASON_BYTES];
 } KsmMsgError;
 
-/* What a client tells of itself, for guest-ksmctl; pages and nanoseconds. */
+/*
+ * What a client tells of itself, for guest-ksmctl: the fields of KsmStats
+ * (guest-ksm.h) in pages, mappings, calls and nanoseconds.  Sent after each
+ * round, and each KSM_REPORT_MS while there is none: that is how orders come.
+ */
 typedef struct KsmMsgStats {
     KsmMsg msg;
+    /* pages by state; the sum is pages_total */
     guint64 pages_total;
+    guint64 pages_untouched;
     guint64 pages_volatile;
     guint64 pages_unshared;
     guint64 pages_sharing;
     guint64 zero_pages;
     guint64 pages_broken;
     guint64 pages_excluded;
-    guint64 mappings;
+    /* since the engine's start */
+    guint64 full_scans;
+    guint64 merges;
+    guint64 zero_merges;
+    guint64 breaks;
+    guint64 rollbacks;
+    guint64 refused_pinned;
+    guint64 refused_budget;
+    guint64 refused_torn;
+    guint64 refused_broker;
+    guint64 refused_error;
+    guint64 fingerprints;
+    guint64 lookups;
+    guint64 publishes;
+    guint64 hints;
+    guint64 broker_requests;
+    guint64 broker_losses;
     guint64 cpu_ns;
+    guint64 windows;
+    guint64 window_ns_total;
+    guint64 window_ns_max;
+    guint64 window_us_histogram[KSM_WINDOW_BUCKETS];
+    /* now */
+    guint64 runs;
+    guint64 mappings;
+    guint64 max_mappings;       /* the budget in force */
+    guint64 metadata_bytes;
+    guint64 round_ns;
+    gint64 general_profit;      /* bytes */
+    guint32 state;              /* KsmState */
+    guint32 degraded;           /* KsmDegraded */
+    guint32 interval_ms;        /* in force, back-off included */
+    guint32 reserved;           /* 0 */
+    /* the options in force */
+    guint32 run;                /* KsmRunMode */
+    guint32 scan_cpu_percent;
+    guint32 scan_interval_ms;
+    guint32 max_mappings_set;   /* 0: automatic */
+    /* the last order that was carried out; 0: none since HELLO */
+    guint32 order_serial;
+    guint32 order_error;        /* KsmError; 0: all of it is in force */
+    char order_reason[KSM_REASON_BYTES];
+    char stand_aside[KSM_ASIDE_BYTES];  /* why nothing is done; "": it is */
 } KsmMsgStats;
+
+/* Fields of an order. */
+#define KSM_ORDER_RUN               (1u << 0)
+#define KSM_ORDER_SCAN_CPU_PERCENT  (1u << 1)
+#define KSM_ORDER_SCAN_INTERVAL     (1u << 2)
+#define KSM_ORDER_MAX_MAPPINGS      (1u << 3)
+#define KSM_ORDER_ALL               ((1u << 4) - 1)
+
+/* To be carried out once for each serial, and acknowledged in STATS at once. */
+typedef struct KsmOrder {
+    guint32 serial;             /* 0: none */
+    guint32 fields;             /* KSM_ORDER_*: those to change */
+    guint32 run;                /* KsmRunMode */
+    guint32 scan_cpu_percent;
+    guint32 scan_interval_ms;
+    guint32 max_mappings;
+} KsmOrder;
 
 typedef struct KsmMsgGroup {
     KsmMsg msg;
@@ -121,8 +190,37 @@ typedef struct KsmMsgGroup {
     guint64 pages_unshared;     /* listed pages */
     guint64 sessions;
     guint32 hints_waiting;      /* for this client */
-    guint32 reserved;
+    guint32 map_serial;         /* a MAP of that serial is wanted; 0: none */
+    KsmOrder order;
 } KsmMsgGroup;
+
+/*
+ * A map's cell stands for pages_per_cell pages in a row (fewer in the last):
+ * bits 0-2 the state that most of them have, bits 3-7 how many of them have
+ * it, as n / 31, at least 1.  Pages that belong to no region have KSM_MAP_NONE.
+ */
+typedef enum KsmMapState {
+    KSM_MAP_UNTOUCHED = 0,
+    KSM_MAP_PRIVATE = 1,
+    KSM_MAP_CANDIDATE = 2,
+    KSM_MAP_ZERO = 3,
+    KSM_MAP_SHARED = 4,
+    KSM_MAP_BROKEN = 5,
+    KSM_MAP_EXCLUDED = 6,
+    KSM_MAP_NONE = 7,
+} KsmMapState;
+
+#define KSM_MAP_STATES      8u
+#define KSM_MAP_SHARE_SHIFT 3
+#define KSM_MAP_SHARE_ALL   31u
+
+/* A map that GROUP asked for; its cells lie at KSM_BULK_REQUEST. */
+typedef struct KsmMsgMap {
+    KsmMsg msg;
+    guint64 pages;              /* that the cells stand for, at least 1 */
+    guint32 pages_per_cell;     /* a power of two */
+    guint32 map_serial;
+} KsmMsgMap;
 
 typedef struct KsmFingerprint {
     guint64 hi;                 /* XXH128_hash_t.high64: the trees' key */
@@ -179,8 +277,10 @@ G_STATIC_ASSERT(sizeof(KsmMsgHello) == 160);
 G_STATIC_ASSERT(sizeof(KsmMsgWelcome) == 56);
 G_STATIC_ASSERT(sizeof(KsmMsgResize) == 24);
 G_STATIC_ASSERT(sizeof(KsmMsgError) == 148);
-G_STATIC_ASSERT(sizeof(KsmMsgStats) == 88);
-G_STATIC_ASSERT(sizeof(KsmMsgGroup) == 56);
+G_STATIC_ASSERT(sizeof(KsmMsgStats) == 648);
+G_STATIC_ASSERT(sizeof(KsmOrder) == 24);
+G_STATIC_ASSERT(sizeof(KsmMsgGroup) == 80);
+G_STATIC_ASSERT(sizeof(KsmMsgMap) == 32);
 G_STATIC_ASSERT(sizeof(KsmLookup) == 24);
 G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);
 G_STATIC_ASSERT(sizeof(KsmPublish) == 8);
@@ -188,6 +288,7 @@ G_STATIC_ASSERT(sizeof(KsmRange) == 8);
 G_STATIC_ASSERT(sizeof(KsmHint) == 8);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmLookup) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_RANGES * sizeof(KsmRange) <= KSM_BULK_REPLY);
+G_STATIC_ASSERT(KSM_BATCH_CELLS <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmAnswer) <=
                 KSM_BULK_CONTENT - KSM_BULK_REPLY);
 

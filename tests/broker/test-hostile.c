@@ -76,7 +76,7 @@ static void spoil_magic(Packet *packet)
 
 static void spoil_version(Packet *packet)
 {
-    packet->hello.version = 2;
+    packet->hello.version = KSM_PROTO_VERSION + 1;
 }
 
 static void spoil_group_empty(Packet *packet)
@@ -150,7 +150,7 @@ static const Row rows[] = {
     { "no-hello-release", "before HELLO", BEFORE, 0, KSM_MSG_RELEASE, M16, 1,
       { 0, 9 }, NULL },
     { "hello-magic", "protocol version 0", BEFORE, 0, HELLO, spoil_magic },
-    { "hello-version", "protocol version 2", BEFORE, 0, HELLO,
+    { "hello-version", "protocol version 3", BEFORE, 0, HELLO,
       spoil_version },
     { "hello-short", "message 1 of 16 bytes", BEFORE, 0, KSM_MSG_HELLO, M16,
       0, { 0 }, NULL },

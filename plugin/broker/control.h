@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * control.h: the control socket: figures for who may see them, orders from
+ * who may give them.  docs/control-protocol.md says what is spoken.
+ */
+#ifndef KSM_CONTROL_H
+#define KSM_CONTROL_H
+
+#include <sys/types.h>
+
+#include "broker.h"
+
+/** Longest request, with its newline. */
+#define KSM_CONTROL_LINE 4096u
+/** Most clients at the same time. */
+#define KSM_CONTROL_CLIENTS 32u
+
+typedef struct KsmControlClient KsmControlClient;
+
+typedef struct KsmControl {
+    KsmBroker *broker;
+    KsmAcceptor acceptor;
+    gid_t group;                /* whose members may; (gid_t)-1: none */
+    GQueue clients;             /* KsmControlClient */
+    KsmLogBucket log_bucket;
+} KsmControl;
+
+/** Serves on @listen_fd from now on; there is no way to stop it. */
+KsmControl *ksm_control_new(KsmBroker *broker, int listen_fd, gid_t group);
+
+#endif /* KSM_CONTROL_H */

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* history.h: what was saved over the last hours, in a bounded ring. */
+#ifndef KSM_HISTORY_H
+#define KSM_HISTORY_H
+
+#include <glib.h>
+
+typedef struct KsmBroker KsmBroker;
+typedef struct KsmTotals KsmTotals;
+
+#define KSM_HISTORY_SECONDS 10u         /* between two samples */
+#define KSM_HISTORY_SAMPLES 2160u       /* six hours */
+#define KSM_HISTORY_GROUPS 256u         /* most groups that have one */
+
+/** Counts of pages; each ends at 2^32 - 1 (16 TiB). */
+typedef struct KsmSample {
+    gint64 time_s;              /* of the real-time clock */
+    guint32 pages_shared;
+    guint32 pages_sharing;
+    guint32 zero_pages;
+    guint32 pages_broken;
+    gint32 saved_pages;
+    guint32 cpu_centi;          /* hundredths of a per cent of one CPU */
+} KsmSample;
+
+/** Grows to KSM_HISTORY_SAMPLES, then the oldest go; start with all zero. */
+typedef struct KsmHistory {
+    KsmSample *samples;
+    guint room;
+    guint count;
+    guint next;
+} KsmHistory;
+
+/** Takes a sample of the broker and of its groups, from their totals. */
+void ksm_history_sample(KsmBroker *broker);
+
+/** Sample @index of history->count, the oldest being 0. */
+const KsmSample *ksm_history_get(const KsmHistory *history, guint index);
+
+/** Puts one in; what ksm_history_sample() does for each ring. */
+void ksm_history_add(KsmHistory *history, const KsmTotals *totals,
+                     gint64 time_s);
+
+void ksm_history_clear(KsmHistory *history);
+
+#endif /* KSM_HISTORY_H */
