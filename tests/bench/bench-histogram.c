@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-histogram.c: times, counted by powers of two with 32 steps each.
+ * bench-histogram.c: times, counted by powers of two with 32 steps each; and
+ * medians of few values.
  */
 #include "bench.h"
+
+#include <stdlib.h>
 
 #define HISTOGRAM_STEPS 32u
 
@@ -59,4 +62,17 @@ double bench_histogram_at(const BenchHistogram *histogram, double share)
         }
     }
     return (double)histogram->max_ns;
+}
+
+static gint compare(gconstpointer a, gconstpointer b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+double bench_median(double *values, guint count)
+{
+    qsort(values, count, sizeof(*values), compare);
+    return count ? values[count / 2] : 0;
 }

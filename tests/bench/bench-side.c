@@ -235,6 +235,32 @@ guint64 bench_passes(Bench *bench)
     return least;
 }
 
+typedef struct PassWaiter {
+    Bench *bench;
+    guint64 passes;
+} PassWaiter;
+
+static gboolean passes_made(gpointer opaque)
+{
+    PassWaiter *waiter = opaque;
+
+    g_usleep(4 * POLL_US);
+    return bench_passes(waiter->bench) >= waiter->passes;
+}
+
+double bench_wait_passes(Bench *bench, guint64 more)
+{
+    PassWaiter waiter = { bench, bench_passes(bench) + more };
+    double took = ksm_test_wait(passes_made, &waiter,
+                                bench->config.limit_seconds);
+
+    if (took < 0) {
+        g_error("no %" G_GUINT64_FORMAT " passes in %g s", more,
+                bench->config.limit_seconds);
+    }
+    return took;
+}
+
 /* Broken pages of ours stay in the store's mappings, and private. */
 static guint64 mergeable_now(Bench *bench)
 {

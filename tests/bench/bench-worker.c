@@ -187,6 +187,10 @@ static guint64 actor_obey(Actor *actor, const Message *message)
     case BENCH_PUT:
         actor_put(actor, message);
         break;
+    case BENCH_COUNT_SHARED:
+        return ksm_test_count_foreign(
+            actor->memory.base + message->first * KSM_PAGE_BYTES,
+            message->count);
     case BENCH_CLEAR_HISTOGRAM:
         memset(&shared->histogram, 0, sizeof(shared->histogram));
         break;

@@ -91,6 +91,9 @@ void bench_histogram_merge(BenchHistogram *to, const BenchHistogram *from);
 /** The time below which a share of them lies; nanoseconds. */
 double bench_histogram_at(const BenchHistogram *histogram, double share);
 
+/** Sorts the values; their middle, 0 when there are none. */
+double bench_median(double *values, guint count);
+
 /* --- bench-worker --- */
 
 /** The same work done in two memories, in turn: see bench-chase.c. */
@@ -125,6 +128,7 @@ typedef enum BenchOrder {
     BENCH_MEMORY,
     BENCH_CHECK,                /* answer: pages that are wrong */
     BENCH_PUT,                  /* first, count, content id: writes pages */
+    BENCH_COUNT_SHARED,         /* first, count; answer: pages, by /proc */
     BENCH_CLEAR_HISTOGRAM,
     BENCH_COW,                  /* count: writes to shared pages, timed */
     BENCH_TOUCH,                /* starts a thread that touches pages */
@@ -223,6 +227,8 @@ typedef struct BenchSettled {
 void bench_settle(Bench *bench, double limit_s, BenchSettled *settled);
 /** Starts merging, settles, reports the fraction. */
 void bench_converge(Bench *bench);
+/** Waits until that many more passes are over; returns the seconds. */
+double bench_wait_passes(Bench *bench, guint64 more);
 /** Pages of memory that are free now and were not before. */
 gint64 bench_saved_pages(Bench *bench);
 void bench_report(Bench *bench, const char *name, double value);

@@ -12,8 +12,6 @@
  */
 #include "bench.h"
 
-#include <stdlib.h>
-
 #define SETTLE_SECONDS 0.5
 
 /* Indices of pairs that lie in a phase as a whole. */
@@ -50,14 +48,8 @@ static void collect_for(Bench *bench, double seconds, Phase *phase)
     collect(bench, FALSE, phase);
 }
 
-static gint compare(gconstpointer a, gconstpointer b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median(const Phase *phase, double (*value)(const BenchPair *))
+static double median_of(const Phase *phase,
+                        double (*value)(const BenchPair *))
 {
     g_autofree double *values = g_new0(double, phase->pairs->len + 1);
     guint i;
@@ -65,8 +57,7 @@ static double median(const Phase *phase, double (*value)(const BenchPair *))
     for (i = 0; i < phase->pairs->len; i++) {
         values[i] = value(&g_array_index(phase->pairs, BenchPair, i));
     }
-    qsort(values, phase->pairs->len, sizeof(double), compare);
-    return values[phase->pairs->len / 2];
+    return bench_median(values, phase->pairs->len);
 }
 
 static double by_cpu(const BenchPair *pair)
@@ -102,8 +93,8 @@ static void report(Bench *bench, const char *name, const Phase *phase,
         g_autofree char *full = NULL;
 
         full = g_strconcat("speed_", name, values[i].suffix, NULL);
-        bench_report(bench, full, median(phase, values[i].value) /
-                     (before ? median(before, values[i].value) : 1));
+        bench_report(bench, full, median_of(phase, values[i].value) /
+                     (before ? median_of(before, values[i].value) : 1));
     }
     bench_report(bench, count, phase->pairs->len);
 }

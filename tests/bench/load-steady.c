@@ -14,36 +14,13 @@
 #define GIB_PAGES 262144.0
 #define PERIOD_MS 1000u
 
-typedef struct Waiter {
-    Bench *bench;
-    guint64 passes;
-} Waiter;
-
-static gboolean passes_made(gpointer opaque)
-{
-    Waiter *waiter = opaque;
-
-    g_usleep(20000);
-    return bench_passes(waiter->bench) >= waiter->passes;
-}
-
-static void wait_passes(Bench *bench, guint64 more)
-{
-    Waiter waiter = { bench, bench_passes(bench) + more };
-
-    if (ksm_test_wait(passes_made, &waiter, bench->config.limit_seconds) < 0) {
-        g_error("no %" G_GUINT64_FORMAT " passes in %g s", more,
-                bench->config.limit_seconds);
-    }
-}
-
 /* CPU of one pass over everything, averaged over some. */
 static double pass_cpu_s(Bench *bench, guint64 passes, double *period_s)
 {
     double start = ksm_test_now();
     guint64 cpu = bench_cpu_ns(bench), first = bench_passes(bench), done;
 
-    wait_passes(bench, passes);
+    bench_wait_passes(bench, passes);
     done = bench_passes(bench) - first;
     *period_s = (ksm_test_now() - start) / (double)done;
     return (double)(bench_cpu_ns(bench) - cpu) / 1e9 / (double)done;
@@ -56,13 +33,13 @@ void bench_load_idle(Bench *bench)
 
     bench_converge(bench);
     /* What was mapped anew is seen once more; then all is quiet. */
-    wait_passes(bench, bench->config.side == BENCH_OURS ? 12 : 2);
+    bench_wait_passes(bench, bench->config.side == BENCH_OURS ? 12 : 2);
     bench_report(bench, "round_cpu_s_per_gib",
                  pass_cpu_s(bench, passes, &period_s) / gib);
     bench_report(bench, "round_s", period_s);
     if (bench->config.side == BENCH_KSMD) {
         bench_ksmd_write("smart_scan", 0);
-        wait_passes(bench, 2);
+        bench_wait_passes(bench, 2);
         bench_report(bench, "full_pass_cpu_s_per_gib",
                      pass_cpu_s(bench, 3, &period_s) / gib);
     }
@@ -91,7 +68,7 @@ void bench_load_churn(Bench *bench)
     bench_converge(bench);
     set_period(bench);
     bench_all(bench, BENCH_REWRITE, 0);
-    wait_passes(bench, 3);
+    bench_wait_passes(bench, 3);
     started = ksm_test_now();
     for (i = 0; i < bench->config.processes; i++) {
         rewritten -= bench->workers[i].shared->operations;

@@ -2,6 +2,8 @@
 /* proc-info.c: readings of /proc about this process. */
 #include "proc-info.h"
 
+#include <fcntl.h>
+#include <guest-ksm.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +51,44 @@ void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps)
         }
     }
     fclose(file);
+}
+
+static guint64 entry_at(int fd, guint64 index)
+{
+    guint64 entry = 0;
+
+    g_assert_cmpint(pread(fd, &entry, sizeof(entry),
+                          (off_t)(index * sizeof(entry))),
+                    ==, sizeof(entry));
+    return entry;
+}
+
+/* Bits of /proc/PID/pagemap and /proc/kpageflags (their documentation). */
+#define PAGEMAP_FILE (G_GUINT64_CONSTANT(1) << 61)
+#define PAGEMAP_FRAME ((G_GUINT64_CONSTANT(1) << 55) - 1)
+#define FLAG_KSM (G_GUINT64_CONSTANT(1) << 21)
+
+guint64 ksm_test_count_foreign(const void *addr, guint64 pages)
+{
+    int pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+    const volatile guint8 *base = addr;
+    guint64 first = (guint64)(gsize)addr / KSM_PAGE_BYTES, count = 0, i;
+    volatile guint8 sink = 0;
+
+    g_assert_cmpint(MIN(pagemap, flags), >=, 0);
+    for (i = 0; i < pages; i++) {
+        guint64 entry;
+
+        sink += base[i * KSM_PAGE_BYTES];   /* else it may not be mapped */
+        entry = entry_at(pagemap, first + i);
+        count += (entry & PAGEMAP_FILE) ||
+                 (entry_at(flags, entry & PAGEMAP_FRAME) & FLAG_KSM);
+    }
+    (void)sink;
+    close(pagemap);
+    close(flags);
+    return count;
 }
 
 guint64 ksm_test_count_mappings(void)

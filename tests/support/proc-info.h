@@ -21,6 +21,12 @@ typedef struct KsmTestMaps {
 
 void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps);
 
+/**
+ * How many of these pages of anonymous memory are not this process's own: they
+ * belong to a file, or to the kernel's KSM.  Reads each.  Needs root.
+ */
+guint64 ksm_test_count_foreign(const void *addr, guint64 pages);
+
 /** All mappings, open descriptors and threads of this process. */
 guint64 ksm_test_count_mappings(void);
 guint64 ksm_test_count_fds(void);
