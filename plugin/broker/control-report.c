@@ -45,7 +45,7 @@ static const Field stats_fields[] = {
 };
 
 static const Field totals_fields[] = {
-    TOTALS(sessions), TOTALS(pages_total), TOTALS(pages_untouched),
+    TOTALS(vms), TOTALS(sessions), TOTALS(pages_total), TOTALS(pages_untouched),
     TOTALS(pages_volatile), TOTALS(pages_unshared), TOTALS(pages_sharing),
     TOTALS(zero_pages), TOTALS(pages_broken), TOTALS(pages_excluded),
     TOTALS(pages_shared), TOTALS(metadata_bytes), TOTALS(cpu_ns),

@@ -51,7 +51,10 @@ static void add(KsmTotals *totals, const KsmFigures *figures)
 static void add_session(KsmSession *session, gpointer opaque)
 {
     KsmBroker *broker = opaque;
+    gboolean first = session->process->sessions.head->data == session;
 
+    broker->totals.vms += first;
+    session->home->totals.vms += first;
     add(&broker->totals, &session->figures);
     add(&session->home->totals, &session->figures);
 }

@@ -10,6 +10,7 @@ typedef struct KsmSession KsmSession;
 
 /** Pages unless named otherwise; names as in KsmStats (guest-ksm.h). */
 typedef struct KsmTotals {
+    guint64 vms;                /* processes that have some */
     guint64 sessions;
     guint64 pages_total;
     guint64 pages_untouched;

@@ -30,6 +30,7 @@ typedef struct Order {
     /* ORDER_SETUP */
     char socket[128];
     char group[64];
+    char name[64];
     KsmPuppetSpec spec;         /* its pointers are not used */
 } Order;
 
@@ -59,6 +60,7 @@ static void actor_setup(Actor *actor, const Order *order)
     ksm_options_init(&options);
     options.broker = order->socket;
     options.group = order->group;
+    options.name = order->name;
     options.start_broker = spec->start_broker;
     options.required = TRUE;
     options.run = spec->run;
@@ -193,6 +195,7 @@ static KsmPuppet *launch(const KsmPuppetSpec *spec)
     g_strlcpy(order.socket, spec->socket, sizeof(order.socket));
     g_strlcpy(order.group, spec->group ? spec->group : "test",
               sizeof(order.group));
+    g_strlcpy(order.name, spec->name ? spec->name : "", sizeof(order.name));
     if (!order.spec.scan_interval_ms) {
         order.spec.scan_interval_ms = 20;
     }

@@ -21,6 +21,7 @@ typedef struct KsmPuppet KsmPuppet;
 typedef struct KsmPuppetSpec {
     const char *socket;
     const char *group;
+    const char *name;           /* default: the engine's own */
     guint64 pages;
     KsmRegionFlags flags;       /* KSM_REGION_FRESH is always added */
     guint scan_interval_ms;     /* default 20 */

@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cmd-status.c: `guest-ksmctl status`: the host at a glance. */
+#include <stdio.h>
+
+#include "command.h"
+#include "table.h"
+#include "units.h"
+
+static void print_broker(JsonObject *reply)
+{
+    JsonObject *broker = ksm_reply_object(reply, "broker");
+    g_autofree char *age = NULL, *own = NULL, *used = NULL, *most = NULL;
+    g_autofree char *cpu = NULL;
+
+    if (broker == NULL) {
+        return;
+    }
+    age = ksm_units_age_of_ms(ksm_reply_int(broker, "uptime_ms"));
+    own = ksm_units_mib_of_bytes(ksm_reply_int(broker, "memory_bytes"));
+    used = ksm_units_mib_of_pages(ksm_reply_int(broker, "store_pages"));
+    most = ksm_units_mib_of_pages(ksm_reply_int(broker, "store_pages_max"));
+    cpu = ksm_units_time_of_ns(ksm_reply_int(broker, "cpu_ns"));
+    printf("broker      %s, process %" G_GINT64_FORMAT ", for %s; %s of CPU, "
+           "%s MiB of metadata\n",
+           ksm_reply_string(broker, "version"), ksm_reply_int(broker, "pid"),
+           age, cpu, own);
+    printf("stores      %s of at most %s MiB\n", used, most);
+}
+
+static void print_saved(JsonObject *total)
+{
+    g_autofree char *all = NULL, *saved = NULL, *sharing = NULL;
+    g_autofree char *zero = NULL, *shared = NULL;
+
+    all = ksm_units_mib_of_pages(ksm_reply_int(total, "pages_total"));
+    saved = ksm_units_mib_of_pages(ksm_reply_int(total, "saved_pages"));
+    sharing = ksm_units_mib_of_pages(ksm_reply_int(total, "pages_sharing"));
+    shared = ksm_units_mib_of_pages(ksm_reply_int(total, "pages_shared"));
+    zero = ksm_units_mib_of_pages(ksm_reply_int(total, "zero_pages"));
+    printf("saved       %s MiB of the %s MiB of %" G_GINT64_FORMAT " VM%s: %s "
+           "sharing %s, and %s of zeros\n", saved, all,
+           ksm_reply_int(total, "vms"),
+           ksm_reply_int(total, "vms") == 1 ? "" : "s", sharing, shared,
+           zero);
+    printf("cpu         %.2f %% of one CPU for scanning\n",
+           ksm_reply_double(total, "cpu_percent"));
+}
+
+static void print_worst_case(JsonObject *reply, JsonObject *total)
+{
+    JsonObject *host = ksm_reply_object(reply, "host");
+    gint64 available = host != NULL ?
+        ksm_reply_int(host, "available_bytes") : 0;
+    gint64 worst = ksm_reply_int(total, "worst_case_pages") * 4096;
+    g_autofree char *need = ksm_units_mib_of_bytes(worst);
+    g_autofree char *have = ksm_units_mib_of_bytes(available);
+
+    printf("worst case  %s MiB more if everything were written at once; %s "
+           "MiB available: %s\n", need, have, worst <= available ? "fits" :
+           "DOES NOT FIT, the host would swap or kill");
+}
+
+static void add_row(KsmTable *table, const char *name, const char *user,
+                    JsonObject *sums)
+{
+    static const char *const fields[] = {
+        "pages_total", "pages_sharing", "pages_shared", "zero_pages",
+        "pages_broken", "saved_pages", "worst_case_pages",
+    };
+    guint i;
+
+    ksm_table_add(table, name);
+    ksm_table_add(table, user);
+    ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT,
+                                          ksm_reply_int(sums, "vms")));
+    for (i = 0; i < G_N_ELEMENTS(fields); i++) {
+        ksm_table_take(table, ksm_units_mib_of_pages(
+                           ksm_reply_int(sums, fields[i])));
+    }
+    ksm_table_take(table, g_strdup_printf("%.2f",
+                       ksm_reply_double(sums, "cpu_percent")));
+}
+
+static gint compare_groups(gconstpointer a, gconstpointer b)
+{
+    return g_strcmp0(ksm_reply_string(*(JsonObject *const *)a, "name"),
+                     ksm_reply_string(*(JsonObject *const *)b, "name"));
+}
+
+static void print_groups(JsonObject *reply, JsonObject *total)
+{
+    static const char *const headings[] = {
+        "<GROUP", "UID", "VMS", "MEMORY", "SHARING", "SHARED", "ZERO",
+        "BROKEN", "SAVED", "WORST", "CPU%", NULL,
+    };
+    g_autoptr(GPtrArray) groups = ksm_reply_objects(reply, "groups");
+    g_autoptr(KsmTable) table = ksm_table_new(headings);
+    g_autofree char *text = NULL;
+    guint i;
+
+    g_ptr_array_sort(groups, compare_groups);
+    for (i = 0; i < groups->len; i++) {
+        JsonObject *group = g_ptr_array_index(groups, i);
+        g_autofree char *uid = g_strdup_printf("%" G_GINT64_FORMAT,
+                                               ksm_reply_int(group, "uid"));
+
+        add_row(table, ksm_reply_string(group, "name"), uid, group);
+    }
+    add_row(table, "total", NULL, total);
+    text = ksm_table_format(table);
+    printf("\n%s(MiB; SHARING: guest pages mapped to SHARED ones)\n", text);
+}
+
+static gboolean run_status(KsmCtl *ctl, char **args, GError **errp)
+{
+    g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp, "status",
+                                                 NULL);
+    JsonObject *total = reply != NULL ? ksm_reply_object(reply, "total")
+                                      : NULL;
+
+    (void)args;
+    if (reply == NULL) {
+        return FALSE;
+    }
+    if (ctl->json || total == NULL) {
+        ksm_command_print_json(reply);
+        return TRUE;
+    }
+    print_broker(reply);
+    print_saved(total);
+    print_worst_case(reply, total);
+    print_groups(reply, total);
+    return TRUE;
+}
+
+extern const KsmCommand ksm_command_status;
+const KsmCommand ksm_command_status = {
+    .name = "status",
+    .arguments = "",
+    .summary = "The host at a glance: groups, savings, worst case",
+    .run = run_status,
+};

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cmd-vms.c: `guest-ksmctl vms`: a line for each VM. */
+#include <stdio.h>
+
+#include "command.h"
+#include "table.h"
+#include "units.h"
+#include "vms.h"
+
+static void add_row(KsmTable *table, const KsmVm *vm)
+{
+    static const char *const fields[] = {
+        "pages_total", "pages_sharing", "zero_pages", "pages_broken",
+        "pages_unshared", "saved_pages",
+    };
+    guint i;
+
+    ksm_table_add(table, vm->name);
+    ksm_table_add(table, vm->group);
+    ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT, vm->uid));
+    ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT, vm->pid));
+    for (i = 0; i < G_N_ELEMENTS(fields); i++) {
+        ksm_table_take(table, ksm_units_mib_of_pages(
+                           ksm_vm_sum(vm, fields[i])));
+    }
+    ksm_table_take(table, g_strdup_printf("%.2f",
+                       ksm_vm_sum_double(vm, "cpu_percent")));
+    ksm_table_add(table, ksm_vm_string(vm, "state"));
+}
+
+static gboolean run_vms(KsmCtl *ctl, char **args, GError **errp)
+{
+    static const char *const headings[] = {
+        "<VM", "<GROUP", "UID", "PID", "MEMORY", "SHARING", "ZERO", "BROKEN",
+        "UNSHARED", "SAVED", "CPU%", "<STATE", NULL,
+    };
+    g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp,
+        "sessions", "target", G_TYPE_STRING, args[0], NULL);
+    g_autoptr(KsmTable) table = ksm_table_new(headings);
+    g_autoptr(GPtrArray) vms = NULL;
+    g_autofree char *text = NULL;
+    guint i;
+
+    if (reply == NULL) {
+        return FALSE;
+    }
+    if (ctl->json) {
+        ksm_command_print_json(reply);
+        return TRUE;
+    }
+    vms = ksm_vms_of_reply(reply);
+    for (i = 0; i < vms->len; i++) {
+        add_row(table, g_ptr_array_index(vms, i));
+    }
+    text = ksm_table_format(table);
+    printf("%s", text);
+    return TRUE;
+}
+
+extern const KsmCommand ksm_command_vms;
+const KsmCommand ksm_command_vms = {
+    .name = "vms",
+    .arguments = "[VM|GROUP]",
+    .summary = "A line for each VM, in MiB",
+    .details = "SAVED is a VM's part of what its group saves.",
+    .most = 1,
+    .run = run_vms,
+};
