@@ -162,19 +162,29 @@ guint64 bench_ksmd_cpu_ns(void)
     return g_ascii_strtoull(text, NULL, 10);
 }
 
-guint64 bench_ksmd_merged(pid_t pid)
+/* A figure of a process; 0 when it has gone. */
+static gint64 read_stat(pid_t pid, const char *name)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/ksm_stat", (int)pid);
     g_autofree char *text = NULL;
     const char *at;
-    guint64 pages = 0;
 
     if (!g_file_get_contents(path, &text, NULL, NULL)) {
         return 0;
     }
-    at = strstr(text, "ksm_merging_pages ");
-    pages += at ? g_ascii_strtoull(strchr(at, ' '), NULL, 10) : 0;
-    at = strstr(text, "ksm_zero_pages ");
-    pages += at ? g_ascii_strtoull(strchr(at, ' '), NULL, 10) : 0;
-    return pages;
+    at = strstr(text, name);
+    return at ? g_ascii_strtoll(at + strlen(name), NULL, 10) : 0;
+}
+
+guint64 bench_ksmd_merged(pid_t pid)
+{
+    return (guint64)(read_stat(pid, "ksm_merging_pages ") +
+                     read_stat(pid, "ksm_zero_pages "));
+}
+
+/* The kernel's profit is what is merged less the memory of the items. */
+guint64 bench_ksmd_item_bytes(pid_t pid)
+{
+    return bench_ksmd_merged(pid) * KSM_PAGE_BYTES -
+           (guint64)read_stat(pid, "ksm_process_profit ");
 }

@@ -16,20 +16,22 @@ typedef struct Load {
     const char *name;
     void (*run)(Bench *bench);
     BenchLayout layout;
-    gboolean twin;              /* needs memory that nobody merges, too */
+    gboolean twin;              /* as in BenchConfig */
+    gboolean one_by_one;
 } Load;
 
 static const Load loads[] = {
-    { "runs", bench_load_converge, BENCH_RUNS, FALSE },
-    { "tails", bench_load_converge, BENCH_TAILS, FALSE },
-    { "fill", bench_load_converge, BENCH_FILL, FALSE },
-    { "zeros", bench_load_converge, BENCH_ZERO, FALSE },
-    { "idle", bench_load_idle, BENCH_RUNS, FALSE },
-    { "churn", bench_load_churn, BENCH_RUNS, FALSE },
-    { "react", bench_load_react, BENCH_RUNS, FALSE },
-    { "cow", bench_load_cow, BENCH_RUNS, FALSE },
-    { "stall", bench_load_stall, BENCH_RUNS, FALSE },
-    { "speed", bench_load_speed, BENCH_RUNS, TRUE },
+    { "runs", bench_load_converge, BENCH_RUNS, FALSE, FALSE },
+    { "tails", bench_load_converge, BENCH_TAILS, FALSE, FALSE },
+    { "fill", bench_load_converge, BENCH_FILL, FALSE, FALSE },
+    { "zeros", bench_load_converge, BENCH_ZERO, FALSE, FALSE },
+    { "storm", bench_load_storm, BENCH_RUNS, FALSE, TRUE },
+    { "idle", bench_load_idle, BENCH_RUNS, FALSE, FALSE },
+    { "churn", bench_load_churn, BENCH_RUNS, FALSE, FALSE },
+    { "react", bench_load_react, BENCH_RUNS, FALSE, FALSE },
+    { "cow", bench_load_cow, BENCH_RUNS, FALSE, FALSE },
+    { "stall", bench_load_stall, BENCH_RUNS, FALSE, FALSE },
+    { "speed", bench_load_speed, BENCH_RUNS, TRUE, FALSE },
 };
 
 static BenchConfig config = {
@@ -118,6 +120,7 @@ int main(int argc, char **argv)
     dup2(2, 1);
     config.layout = load->layout;
     config.twin = load->twin;
+    config.one_by_one = load->one_by_one;
     bench_open(&bench, &config);
     load->run(&bench);
     bench_close(&bench);

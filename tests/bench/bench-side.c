@@ -3,20 +3,16 @@
  * bench-side.c: our engine, ksmd, or nobody, behind one set of questions.
  *
  * CPU is the scheduler's account of the threads that merge (schedstat): the
- * scanners' and all of the broker on our side, ksmd on the other.  What is
- * saved is read from the kernel's account of memory: anonymous pages of the
- * workers plus blocks of the store; or their proportional share, which halves a
- * page that ksmd has given to two.
+ * scanners' and all of the broker on our side, ksmd on the other.
  */
 #include "bench.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "broker-proc.h"
+#include "proc-info.h"
 #include "require.h"
 
 #define POLL_US 5000u
@@ -28,84 +24,52 @@ void bench_all(Bench *bench, BenchOrder order, guint64 first)
 {
     guint i;
 
-    for (i = 0; i < bench->config.processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         bench_worker_tell(&bench->workers[i], order, first, 0, 0);
     }
-    for (i = 0; i < bench->config.processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         bench_worker_hear(&bench->workers[i]);
     }
 }
 
-static guint64 store_kib(Bench *bench)
+void bench_start_worker(Bench *bench)
 {
     KsmTestBroker *broker = bench->broker;
-    g_autofree char *dir = NULL;
-    const char *name;
-    guint64 kib = 0;
-    GDir *fds;
+    guint index = bench->started;
 
-    if (!broker) {
-        return 0;
-    }
-    dir = g_strdup_printf("/proc/%d/fd", (int)broker->pid);
-    fds = g_dir_open(dir, 0, NULL);
-    while (fds && (name = g_dir_read_name(fds))) {
-        g_autofree char *path = g_build_filename(dir, name, NULL);
-        char target[128] = "";
-        struct stat st;
-
-        if (readlink(path, target, sizeof(target) - 1) > 0 &&
-            strstr(target, "ksm-store") && stat(path, &st) == 0) {
-            kib = MAX(kib, (guint64)st.st_blocks / 2);
-        }
-    }
-    if (fds) {
-        g_dir_close(fds);
-    }
-    return kib;
-}
-
-static guint64 memory_kib(Bench *bench)
-{
-    guint64 kib = store_kib(bench);
-    guint i;
-
-    bench_all(bench, BENCH_MEMORY, 0);
-    for (i = 0; i < bench->config.processes; i++) {
-        const BenchShared *shared = bench->workers[i].shared;
-
-        kib += bench->config.side == BENCH_KSMD ? shared->pss_kib
-                                                : shared->anonymous_kib;
-    }
-    return kib;
+    bench_worker_start(&bench->workers[index], &bench->config,
+                       broker ? broker->socket : NULL, index);
+    bench->started++;
 }
 
 void bench_open(Bench *bench, const BenchConfig *config)
 {
-    const char *socket = NULL;
     guint i;
 
     memset(bench, 0, sizeof(*bench));
     bench->config = *config;
     bench->json = g_string_new(NULL);
+    bench->pages = (guint64)config->pages * config->processes;
     if (config->side == BENCH_OURS) {
         KsmTestBroker *broker = ksm_test_broker_new(NULL);
 
         bench->broker = broker;
-        socket = broker->socket;
+        bench->broker_kib = ksm_test_status_kib(broker->pid, "RssAnon");
     } else if (config->side == BENCH_KSMD) {
         bench_ksmd_open();
         bench_ksmd_full_speed();
     }
-    for (i = 0; i < config->processes; i++) {
-        bench_worker_start(&bench->workers[i], &bench->config, socket, i);
+    if (config->one_by_one) {
+        return;
+    }
+    while (bench->started < config->processes) {
+        bench_start_worker(bench);
     }
     bench_all(bench, BENCH_FILL_MEMORY, 0);
-    for (i = 0; i < config->processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         bench->mergeable += bench->workers[i].shared->mergeable;
     }
-    bench->pages = (guint64)config->pages * config->processes;
-    bench->before_kib = memory_kib(bench);
+    bench->before_kib = bench_memory_kib(bench);
 }
 
 void bench_close(Bench *bench)
@@ -113,7 +77,7 @@ void bench_close(Bench *bench)
     guint64 wrong = 0;
     guint i;
 
-    for (i = 0; i < bench->config.processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         wrong += bench_worker_order(&bench->workers[i], BENCH_CHECK, 0, 0, 0);
     }
     if (wrong) {
@@ -122,7 +86,7 @@ void bench_close(Bench *bench)
     if (bench->config.side == BENCH_KSMD) {
         bench_ksmd_run(FALSE);
     }
-    for (i = 0; i < bench->config.processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         bench_worker_end(&bench->workers[i]);
     }
     if (bench->broker) {
@@ -192,7 +156,7 @@ guint64 bench_cpu_ns(Bench *bench)
         return bench_ksmd_cpu_ns();
     }
     if (bench->config.side == BENCH_OURS) {
-        for (i = 0; i < bench->config.processes; i++) {
+        for (i = 0; i < bench->started; i++) {
             ns += threads_cpu_ns(bench->workers[i].pid, "ksm-scanner");
         }
         ns += threads_cpu_ns(broker->pid, NULL);
@@ -208,7 +172,7 @@ guint64 bench_merged(Bench *bench)
     if (bench->config.side == BENCH_OURS) {
         bench_all(bench, BENCH_STATS, 0);
     }
-    for (i = 0; i < bench->config.processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         const KsmStats *stats = &bench->workers[i].shared->stats;
 
         if (bench->config.side == BENCH_OURS) {
@@ -229,7 +193,7 @@ guint64 bench_passes(Bench *bench)
         return bench_ksmd_read("full_scans");
     }
     bench_all(bench, BENCH_STATS, 0);
-    for (i = 0; i < bench->config.processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         least = MIN(least, bench->workers[i].shared->stats.full_scans);
     }
     return least;
@@ -267,7 +231,7 @@ static guint64 mergeable_now(Bench *bench)
     guint64 broken = 0;
     guint i;
 
-    for (i = 0; i < bench->config.processes; i++) {
+    for (i = 0; i < bench->started; i++) {
         broken += bench->workers[i].shared->stats.pages_broken;
     }
     return bench->mergeable - MIN(broken, bench->mergeable);
@@ -309,31 +273,6 @@ void bench_converge(Bench *bench)
     bench_run(bench, TRUE);
     bench_settle(bench, bench->config.limit_seconds, &settled);
     bench_report(bench, "fraction", settled.fraction);
-}
-
-/* The last per mille, which settling does not wait for. */
-static void finish(Bench *bench)
-{
-    double start = ksm_test_now(), changed = start;
-    guint64 last = bench_merged(bench);
-
-    while (ksm_test_now() - changed < 1 &&
-           ksm_test_now() - start < bench->config.limit_seconds) {
-        guint64 merged;
-
-        g_usleep(20 * POLL_US);
-        merged = bench_merged(bench);
-        if (merged != last) {
-            last = merged;
-            changed = ksm_test_now();
-        }
-    }
-}
-
-gint64 bench_saved_pages(Bench *bench)
-{
-    finish(bench);
-    return ((gint64)bench->before_kib - (gint64)memory_kib(bench)) / 4;
 }
 
 void bench_report(Bench *bench, const char *name, double value)

@@ -12,7 +12,8 @@
  *   bench-chase     another, bound by memory: merged against plain
  *   bench-histogram times
  *   bench-ksmd      the kernel's KSM: settings, CPU, figures
- *   bench-side      our engine, ksmd, or nobody: start, settle, CPU, saving
+ *   bench-side      our engine, ksmd, or nobody: start, settle, CPU
+ *   bench-memory    what is saved, and what that needs
  *   bench-cycle     merging again and again
  *   load-*          the workloads
  */
@@ -56,6 +57,7 @@ typedef struct BenchConfig {
     gboolean shipped;           /* default settings, see bench_ship() */
     gboolean huge;              /* MADV_HUGEPAGE on the memory */
     gboolean twin;              /* the same again, which nobody merges */
+    gboolean one_by_one;        /* the workload starts the workers */
 } BenchConfig;
 
 /* --- bench-content --- */
@@ -190,14 +192,18 @@ void bench_ksmd_write(const char *name, guint64 value);
 guint64 bench_ksmd_cpu_ns(void);
 /** Pages of a process that are merged, zeros included. */
 guint64 bench_ksmd_merged(pid_t pid);
+/** What ksmd keeps about the pages of a process. */
+guint64 bench_ksmd_item_bytes(pid_t pid);
 
 /* --- bench-side --- */
 
 typedef struct Bench {
     BenchConfig config;
     BenchWorker workers[BENCH_MAX_WORKERS];
-    guint64 mergeable;          /* of all workers */
+    guint started;              /* workers */
+    guint64 mergeable;          /* pages of all workers */
     guint64 before_kib;
+    guint64 broker_kib;         /* anonymous memory of the broker, before */
     guint64 pages;              /* of all workers */
     gpointer broker;            /* KsmTestBroker */
     gboolean unhurried;         /* bench_ship() was done */
@@ -206,6 +212,8 @@ typedef struct Bench {
 
 void bench_open(Bench *bench, const BenchConfig *config);
 void bench_close(Bench *bench);
+/** One more; its memory is empty. */
+void bench_start_worker(Bench *bench);
 void bench_run(Bench *bench, gboolean run);
 /** The default settings of the side from now on, if they were asked for. */
 void bench_ship(Bench *bench);
@@ -229,11 +237,17 @@ void bench_settle(Bench *bench, double limit_s, BenchSettled *settled);
 void bench_converge(Bench *bench);
 /** Waits until that many more passes are over; returns the seconds. */
 double bench_wait_passes(Bench *bench, guint64 more);
-/** Pages of memory that are free now and were not before. */
-gint64 bench_saved_pages(Bench *bench);
 void bench_report(Bench *bench, const char *name, double value);
 void bench_report_histogram(Bench *bench, const char *prefix,
                             const BenchHistogram *histogram);
+
+/* --- bench-memory --- */
+
+/** Memory of all workers, a shared page once. */
+guint64 bench_memory_kib(Bench *bench);
+/** Pages of memory that are free now and were not before. */
+gint64 bench_saved_pages(Bench *bench);
+void bench_report_metadata(Bench *bench);
 
 /* --- bench-cycle --- */
 
@@ -246,6 +260,7 @@ void bench_keep_merging(Bench *bench, double seconds, BenchWatch watch,
 /* --- load-* --- */
 
 void bench_load_converge(Bench *bench);
+void bench_load_storm(Bench *bench);
 void bench_load_idle(Bench *bench);
 void bench_load_churn(Bench *bench);
 void bench_load_react(Bench *bench);

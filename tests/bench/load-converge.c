@@ -18,7 +18,7 @@ static void report_settled(Bench *bench, const BenchSettled *settled)
 /* How long the windows took that pages were away for. */
 static void report_windows(Bench *bench)
 {
-    guint64 windows = 0, total_ns = 0, max_ns = 0, metadata = 0;
+    guint64 windows = 0, total_ns = 0, max_ns = 0;
     guint i;
 
     if (bench->config.side != BENCH_OURS) {
@@ -31,14 +31,11 @@ static void report_windows(Bench *bench)
         windows += stats->windows;
         total_ns += stats->window_ns_total;
         max_ns = MAX(max_ns, stats->window_ns_max);
-        metadata += stats->metadata_bytes;
     }
     bench_report(bench, "windows", (double)windows);
     bench_report(bench, "window_mean_us",
                  (double)total_ns / (double)MAX(windows, 1) / 1e3);
     bench_report(bench, "window_max_us", (double)max_ns / 1e3);
-    bench_report(bench, "engine_bytes_per_page",
-                 (double)metadata / (double)bench->pages);
 }
 
 static void report_mappings(Bench *bench)
@@ -64,5 +61,6 @@ void bench_load_converge(Bench *bench)
     bench_run(bench, FALSE);
     bench_report(bench, "mergeable_pages", (double)bench->mergeable);
     report_mappings(bench);
+    bench_report_metadata(bench);
     report_windows(bench);
 }

@@ -2,6 +2,7 @@
 """targets.py: what was aimed for, and whether the figures reach it."""
 
 from table import number
+from workloads import METADATA
 
 
 def _ratio(name, metric):
@@ -17,9 +18,9 @@ def _per_side(name, ours, ksmd):
 
 
 def _metadata(loads):
-    """The engine's bytes for a scanned page, and the broker's."""
-    return (loads['runs-64']['ours']['engine_bytes_per_page'] +
-            loads['broker']['ours']['bytes_per_listed_page'])
+    """The most of all workloads that tell it."""
+    return max(result['ours'][METADATA] for result in loads.values()
+               if METADATA in result['ours'])
 
 
 def _least_saving(loads):
@@ -56,7 +57,7 @@ TARGETS = [
     ('speed of a memory-bound program while merging', 0.97, False,
      _ours('speed', 'speed_merging')),
     ('the same, converged', 0.99, False, _ours('speed', 'speed_converged')),
-    ('bytes of metadata for a listed page, engine and broker', 24, True,
+    ('bytes of metadata for a scanned page, engine and broker', 24, True,
      _metadata),
     ('look-ups a second, broker alone', 2e6, False,
      _ours('broker', 'lookups_per_s')),

@@ -27,6 +27,7 @@ class Workload:
 
 
 CONVERGE = ['cpu_s', 'wall_s', 'saved_pages']
+METADATA = 'metadata_bytes_per_page'
 STALL = ['stall_p50_us', 'stall_p99_us', 'stall_p999_us', 'stall_max_us',
          'held_p999_us', 'held_p99999_us', 'held_max_us']
 
@@ -43,7 +44,7 @@ def _runs():
     return [Workload(f'runs-{mean}',
                      f'half of the pages are duplicates, in runs of mean '
                      f'length {mean}', [f'--mean-run={mean}', 'runs'],
-                     CONVERGE)
+                     CONVERGE + [METADATA])
             for mean in (1, 8, 64, 1024)]
 
 
@@ -57,6 +58,10 @@ def all_workloads():
                  CONVERGE),
         Workload('zeros', 'every byte is 0', ['--pages=25600', 'zeros'],
                  CONVERGE),
+        Workload('storm', 'eight processes come up one after another, each '
+                 'merged before the next',
+                 ['--processes=8', '--pages=16384', 'storm'],
+                 CONVERGE + [METADATA]),
         Workload('idle', 'merged, nothing is written: CPU of a round, of a '
                  'pass', ['--pages=65536', 'idle'], ['round_cpu_s_per_gib']),
         *[Workload(f'churn-{change}', f'{change} % of the pages are rewritten '
