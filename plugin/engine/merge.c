@@ -153,22 +153,6 @@ void ksm_merge_settle(KsmEngine *engine)
     }
 }
 
-/* Equal pages from `first` on, by reading; a torn read only costs savings. */
-static guint32 compare_before(const guint8 *page, const guint8 *content,
-                              guint32 count)
-{
-    guint32 i;
-
-    for (i = 0; i < count; i++) {
-        gsize at = (gsize)i * KSM_PAGE_BYTES;
-
-        if (memcmp(page + at, content + at, KSM_PAGE_BYTES)) {
-            break;
-        }
-    }
-    return i;
-}
-
 /*
  * One window's worth of a run; returns the pages dealt with.  At least one:
  * where the window stops short, the page that stopped it is refused.
@@ -181,7 +165,9 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     KsmVerdict verdict = KSM_VERDICT_CHANGED;
     guint32 equal, merged = 0;
 
-    equal = compare_before(ksm_ram_address(region, first), content, count);
+    /* A torn read only costs savings. */
+    equal = ksm_quarantine_equal(ksm_ram_address(region, first), content,
+                                 count);
     if (equal) {
         merged = ksm_quarantine_share(&engine->quarantine, region, first,
                                       equal, content, engine->broker.store_fd,

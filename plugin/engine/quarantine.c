@@ -290,6 +290,29 @@ static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
             "process, as its guest would wait for ever", count, (void *)addr);
 }
 
+guint32 ksm_quarantine_equal(const guint8 *a, const guint8 *b, guint32 count)
+{
+    guint32 equal = 0;
+
+    while (equal < count && !memcmp(a + (gsize)equal * KSM_PAGE_BYTES,
+                                    b + (gsize)equal * KSM_PAGE_BYTES,
+                                    KSM_PAGE_BYTES)) {
+        equal++;
+    }
+    return equal;
+}
+
+/* Puts back those of the moved pages that are not to be replaced. */
+static void restore_from(KsmQuarantine *q, guint8 *addr, guint8 *staging,
+                         guint32 first, guint32 moved)
+{
+    gsize at = (gsize)first * KSM_PAGE_BYTES;
+
+    if (first < moved) {
+        restore_pages(q, addr + at, staging + at, moved - first);
+    }
+}
+
 guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
                              guint32 first, guint32 count,
                              const guint8 *content, int store_fd,
@@ -304,13 +327,9 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     if (!isolate(q, addr, staging, count, &moved, verdict)) {
         return 0;
     }
-    for (equal = 0; equal < moved; equal++) {
-        gsize at = (gsize)equal * KSM_PAGE_BYTES;
-
-        if (memcmp(staging + at, content + at, KSM_PAGE_BYTES)) {
-            *verdict = KSM_VERDICT_CHANGED;
-            break;
-        }
+    equal = ksm_quarantine_equal(staging, content, moved);
+    if (equal < moved) {
+        *verdict = KSM_VERDICT_CHANGED;
     }
     if (equal && ksm_sys->map(addr, (gsize)equal * KSM_PAGE_BYTES,
                               PROT_READ | PROT_WRITE,
@@ -319,11 +338,7 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
         equal = 0;
         *verdict = KSM_VERDICT_ERROR;
     }
-    if (equal < moved) {
-        gsize at = (gsize)equal * KSM_PAGE_BYTES;
-
-        restore_pages(q, addr + at, staging + at, moved - equal);
-    }
+    restore_from(q, addr, staging, equal, moved);
     if (equal < count) {
         release_range(q, addr + (gsize)equal * KSM_PAGE_BYTES, count - equal);
     }
@@ -353,11 +368,7 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
             break;
         }
     }
-    if (zero < moved) {
-        gsize at = (gsize)zero * KSM_PAGE_BYTES;
-
-        restore_pages(q, addr + at, staging + at, moved - zero);
-    }
+    restore_from(q, addr, staging, zero, moved);
     release_range(q, addr, count);
     count_window(q, start_ns);
     return zero;

@@ -55,4 +55,7 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
 /* Frees what is left in the staging area; outside of windows. */
 void ksm_quarantine_drop(KsmQuarantine *q);
 
+/* Pages from the first on that are equal; torn reads outside of a window. */
+guint32 ksm_quarantine_equal(const guint8 *a, const guint8 *b, guint32 count);
+
 #endif /* KSM_QUARANTINE_H */

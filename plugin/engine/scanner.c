@@ -26,16 +26,21 @@
 #define KSM_HINTS_PER_ROUND 4
 #define KSM_TRACK_SHARE     9u
 
+/*
+ * Unregistering fails for want of kernel memory only.  Whoever waits for it
+ * (a migration) must not go on before it is done.
+ */
 void ksm_scanner_detach(KsmEngine *engine)
 {
     guint i;
 
-    if (engine->detached) {
-        return;
-    }
-    for (i = 0; i < engine->regions->len; i++) {
-        ksm_tracker_detach(&engine->tracker,
-                           g_ptr_array_index(engine->regions, i));
+    for (i = 0; i < engine->regions->len && !engine->detached; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        while (ksm_tracker_detach(&engine->tracker, region)) {
+            engine->counters.refused_error++;
+            g_usleep(1000);
+        }
     }
     engine->detached = TRUE;
 }

@@ -10,7 +10,7 @@
 /* GThreadFunc; data is the engine. */
 gpointer ksm_scanner_thread(gpointer data);
 
-/* Takes tracking off all regions; under the work lock. */
+/* Takes tracking off all regions, however long that takes; work lock. */
 void ksm_scanner_detach(KsmEngine *engine);
 
 #endif /* KSM_SCANNER_H */
