@@ -4,7 +4,7 @@
  *
  * Both directions work on a window of up to three neighbours below one
  * parent and deal their entries out again evenly:
- *   a full node    over the same nodes while they stay below GROW_FILL on
+ *   a full node    over the same nodes while they stay below GROW_FILL_* on
  *                  average, else over one node more
  *   a sparse node  over as few nodes as stay below SHRINK_FILL, else, when it
  *                  is nearly empty, over the same nodes
@@ -18,10 +18,12 @@
 #include <string.h>
 
 #define WINDOW 3u
-#define GROW_FILL 242u          /* of 255, on average over the window */
-#define SHRINK_FILL 232u
-#define SPARSE (KSM_FP_NODE_MAX * 3 / 4)
-#define NEARLY_EMPTY (KSM_FP_NODE_MAX / 4)
+#define ENTRIES_MAX (KSM_FP_NODE_MAX + KSM_FP_NODE_RECENT)
+#define GROW_FILL_LEAF 241u     /* of 255, on average over the window */
+#define GROW_FILL_INNER 228u    /* of 241 */
+#define SHRINK_FILL 225u
+#define SPARSE (ENTRIES_MAX * 3 / 4)
+#define NEARLY_EMPTY (ENTRIES_MAX / 4)
 
 typedef struct Window {
     KsmNodePool *pool;
@@ -29,8 +31,8 @@ typedef struct Window {
     guint first;                /* index of the first child */
     guint nodes;
     guint entries;
-    guint64 keys[WINDOW * KSM_FP_NODE_MAX];
-    guint64 values[WINDOW * KSM_FP_NODE_MAX];
+    guint64 keys[WINDOW * ENTRIES_MAX];
+    guint64 values[WINDOW * ENTRIES_MAX];
 } Window;
 
 /* Leaves the arrays unset: gather() does that. */
@@ -47,7 +49,7 @@ static void window_open(Window *window, KsmNodePool *pool, KsmFpNode *parent,
     window->nodes = last - window->first;
     window->entries = 0;
     for (i = window->first; i < last; i++) {
-        window->entries += parent->children[i]->count;
+        window->entries += ksm_fp_node_entries(parent->children[i]);
     }
 }
 
@@ -59,14 +61,14 @@ static void gather(Window *window)
     for (i = 0; i < window->nodes; i++) {
         KsmFpNode *parent = window->parent;
         KsmFpNode *node = parent->children[window->first + i];
+        guint count = ksm_fp_node_copy(node, window->keys + done,
+                                       window->values + done);
 
-        memcpy(window->keys + done, node->keys, node->count * 8);
-        memcpy(window->values + done, node->values, node->count * 8);
         if (node->level > 0 && node->count > 0) {
             /* an inner node's first key may lie above the true bound */
             window->keys[done] = parent->keys[window->first + i];
         }
-        done += node->count;
+        done += count;
     }
 }
 
@@ -86,7 +88,7 @@ static void resize(Window *window, guint nodes)
         memmove(parent->children + at + 1, parent->children + at, tail * 8);
         node->level = parent->children[window->first]->level;
         node->count = 0;
-        node->unused = 0;
+        node->recent = 0;
         parent->children[at] = node;
         parent->count++;
     } else if (nodes < window->nodes) {
@@ -112,6 +114,7 @@ static void deal(Window *window)
         memcpy(node->keys, window->keys + done, share * 8);
         memcpy(node->values, window->values + done, share * 8);
         node->count = share;
+        node->recent = 0;
         if (i > 0) {
             parent->keys[window->first + i] = node->keys[0];
         }
@@ -121,11 +124,12 @@ static void deal(Window *window)
 
 void ksm_fp_balance_grow(KsmNodePool *pool, KsmFpNode *parent, guint i)
 {
+    guint fill = parent->level > 1 ? GROW_FILL_INNER : GROW_FILL_LEAF;
     Window window;
 
     window_open(&window, pool, parent, i);
     gather(&window);
-    if (window.nodes == 1 || window.entries > window.nodes * GROW_FILL) {
+    if (window.nodes == 1 || window.entries > window.nodes * fill) {
         resize(&window, window.nodes + 1);
     }
     deal(&window);
@@ -133,7 +137,7 @@ void ksm_fp_balance_grow(KsmNodePool *pool, KsmFpNode *parent, guint i)
 
 void ksm_fp_balance_shrink(KsmNodePool *pool, KsmFpNode *parent, guint i)
 {
-    guint count = parent->children[i]->count;
+    guint count = ksm_fp_node_entries(parent->children[i]);
     Window window;
     guint needed;
 

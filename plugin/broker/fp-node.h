@@ -7,6 +7,11 @@
  * bound of everything below children[i] and above everything below
  * children[i - 1]; keys[0] is not looked at: children[0] takes all that is
  * smaller than keys[1].
+ *
+ * A leaf takes new entries at its head, in no order, and sorts them into its
+ * arrays when there are too many: to insert one would move half of them, some
+ * 1.7 KiB that are in no cache.  The new keys share the two cache lines that
+ * every search reads first.
  */
 #ifndef KSM_FP_NODE_H
 #define KSM_FP_NODE_H
@@ -16,19 +21,22 @@
 #include "fp-tree.h"
 #include "node-pool.h"
 
-#define KSM_FP_NODE_MAX 255u
+#define KSM_FP_NODE_MAX 241u    /* entries in order */
+#define KSM_FP_NODE_RECENT 14u  /* and not */
 #define KSM_FP_TREE_MAX_LEVELS 12
 
 typedef struct KsmFpNode KsmFpNode;
 struct KsmFpNode {
-    guint32 count;
+    guint32 count;              /* in order */
     guint32 level;              /* 0: a leaf */
-    guint64 unused;             /* keeps the arrays at 16 bytes */
+    guint64 recent;             /* entries beside those; leaves only */
+    guint64 recent_keys[KSM_FP_NODE_RECENT];
     guint64 keys[KSM_FP_NODE_MAX];
     union {
         guint64 values[KSM_FP_NODE_MAX];
         KsmFpNode *children[KSM_FP_NODE_MAX];
     };
+    guint64 recent_values[KSM_FP_NODE_RECENT];
 };
 
 G_STATIC_ASSERT(sizeof(KsmFpNode) == KSM_NODE_BYTES);
@@ -123,23 +131,74 @@ static inline guint ksm_fp_node_child(const KsmFpNode *node, guint64 key,
     return i;
 }
 
-/* Position of @key in a leaf, or where it belongs; TRUE when it is there. */
-static inline gboolean ksm_fp_leaf_find(const KsmFpNode *leaf, guint64 key,
-                                        guint64 low, guint64 high, guint *at)
+/* Where @key is among a leaf's recent entries, or KSM_FP_NODE_RECENT. */
+static inline guint ksm_fp_leaf_recent(const KsmFpNode *leaf, guint64 key)
+{
+    guint i;
+
+    for (i = 0; i < leaf->recent; i++) {
+        if (leaf->recent_keys[i] == key) {
+            return i;
+        }
+    }
+    return KSM_FP_NODE_RECENT;
+}
+
+/* Where among the ordered entries of a leaf @key is or belongs. */
+static inline guint ksm_fp_leaf_seek(const KsmFpNode *leaf, guint64 key,
+                                     guint64 low, guint64 high)
 {
     guint i = ksm_fp_node_upper(leaf, key,
                                 ksm_fp_node_guess(leaf, key, low, high));
 
-    if (i > 0 && leaf->keys[i - 1] == key) {
-        *at = i - 1;
-        return TRUE;
-    }
-    *at = i;
-    return FALSE;
+    return i > 0 && leaf->keys[i - 1] == key ? i - 1 : i;
 }
 
-/** Puts a new key into a leaf that is not full, where it belongs. */
-void ksm_fp_leaf_insert(KsmFpTree *tree, KsmFpNode *leaf, guint at,
-                        guint64 key, guint64 value);
+/* Whether that is so for @at. */
+static inline gboolean ksm_fp_leaf_is_at(const KsmFpNode *leaf, guint64 key,
+                                         guint at)
+{
+    return at <= leaf->count && (at == 0 || leaf->keys[at - 1] < key) &&
+        (at == leaf->count || leaf->keys[at] >= key);
+}
+
+/* The value of @key, which is or belongs at @at; NULL: it is not there. */
+static inline guint64 *ksm_fp_leaf_value(KsmFpNode *leaf, guint64 key,
+                                         guint at)
+{
+    if (at < leaf->count && leaf->keys[at] == key) {
+        return leaf->values + at;
+    }
+    at = ksm_fp_leaf_recent(leaf, key);
+    return at < KSM_FP_NODE_RECENT ? leaf->recent_values + at : NULL;
+}
+
+static inline guint ksm_fp_node_entries(const KsmFpNode *node)
+{
+    return node->count + (guint)node->recent;
+}
+
+/* Whether there is no room for one more. */
+static inline gboolean ksm_fp_node_is_full(const KsmFpNode *node)
+{
+    return node->count == KSM_FP_NODE_MAX &&
+        (node->level > 0 || node->recent == KSM_FP_NODE_RECENT);
+}
+
+/** Puts a new key into a leaf that is not full. */
+void ksm_fp_leaf_insert(KsmFpNode *leaf, guint64 key, guint64 value);
+
+/** Takes the entry out that ksm_fp_leaf_value() found, with its @at. */
+void ksm_fp_leaf_remove(KsmFpNode *leaf, const guint64 *value, guint at);
+
+/**
+ * Drops those entries from key @from on that @keep does not want; returns how
+ * many were visited.
+ */
+guint ksm_fp_leaf_sweep(KsmFpNode *leaf, guint64 from, KsmFpTreeKeep keep,
+                        gpointer opaque);
+
+/** Copies all entries of a node, in order; returns their number. */
+guint ksm_fp_node_copy(const KsmFpNode *node, guint64 *keys, guint64 *values);
 
 #endif /* KSM_FP_NODE_H */

@@ -53,6 +53,10 @@ void ksm_fp_tree_seek(const KsmFpTree *tree, const guint64 *keys, guint count,
 
             place->leaf = place->leaf->children[child];
             __builtin_prefetch(place->leaf);
+            if (level == 1) {
+                __builtin_prefetch(place->leaf->recent_keys +
+                                   KSM_FP_NODE_RECENT - 1);
+            }
         }
     }
     for (i = 0; i < count; i++) {
@@ -60,48 +64,45 @@ void ksm_fp_tree_seek(const KsmFpTree *tree, const guint64 *keys, guint count,
     }
 }
 
-/* Makes a place good again, and finds @key there. */
-static gboolean place_find(const KsmFpTree *tree, KsmFpPlace *place,
+/* Makes a place good again; the value of @key there, or NULL. */
+static guint64 *place_find(const KsmFpTree *tree, KsmFpPlace *place,
                            guint64 key)
 {
-    const KsmFpNode *leaf;
-    guint at = place->at;
-
     if (place->shape != tree->shape) {
         ksm_fp_tree_seek(tree, &key, 1, place);
-        at = NOT_KNOWN;
     }
-    leaf = place->leaf;
-    if (at < leaf->count && leaf->keys[at] == key) {
-        return TRUE;
+    if (!ksm_fp_leaf_is_at(place->leaf, key, place->at)) {
+        place->at = ksm_fp_leaf_seek(place->leaf, key, place->low,
+                                     place->high);
     }
-    if (at <= leaf->count && (at == 0 || leaf->keys[at - 1] < key) &&
-        (at == leaf->count || leaf->keys[at] > key)) {
-        return FALSE;
-    }
-    return ksm_fp_leaf_find(leaf, key, place->low, place->high, &place->at);
+    return ksm_fp_leaf_value(place->leaf, key, place->at);
 }
 
 gboolean ksm_fp_tree_find_at(const KsmFpTree *tree, KsmFpPlace *place,
                              guint64 key, guint64 *value)
 {
-    if (!place_find(tree, place, key)) {
+    const guint64 *found = place_find(tree, place, key);
+
+    if (found == NULL) {
         return FALSE;
     }
-    *value = place->leaf->values[place->at];
+    *value = *found;
     return TRUE;
 }
 
 gboolean ksm_fp_tree_insert_at(KsmFpTree *tree, KsmFpPlace *place,
                                guint64 key, guint64 value)
 {
-    if (place_find(tree, place, key)) {
-        place->leaf->values[place->at] = value;
+    guint64 *found = place_find(tree, place, key);
+
+    if (found != NULL) {
+        *found = value;
         return FALSE;
     }
-    if (place->leaf->count == KSM_FP_NODE_MAX) {
+    if (ksm_fp_node_is_full(place->leaf)) {
         return ksm_fp_tree_insert(tree, key, value);
     }
-    ksm_fp_leaf_insert(tree, place->leaf, place->at, key, value);
+    ksm_fp_leaf_insert(place->leaf, key, value);
+    tree->count++;
     return TRUE;
 }

@@ -18,8 +18,6 @@
  */
 #include "fp-tree.h"
 
-#include <string.h>
-
 #include "fp-node.h"
 
 /* Fill is looked after at one in so many removals: it reads neighbours. */
@@ -39,7 +37,7 @@ static KsmFpNode *node_new(KsmFpTree *tree, guint level)
     g_assert(level < KSM_FP_TREE_MAX_LEVELS);
     node->count = 0;
     node->level = level;
-    node->unused = 0;
+    node->recent = 0;
     return node;
 }
 
@@ -75,7 +73,8 @@ guint64 ksm_fp_tree_bytes(const KsmFpTree *tree)
     return sizeof(KsmFpTree) + ksm_node_pool_bytes(tree->pool);
 }
 
-static void path_find(const KsmFpTree *tree, guint64 key, Path *path)
+/* Finds the way to the leaf, and where in it @key is or belongs. */
+static guint path_find(const KsmFpTree *tree, guint64 key, Path *path)
 {
     KsmFpNode *node = tree->root;
 
@@ -89,21 +88,19 @@ static void path_find(const KsmFpTree *tree, guint64 key, Path *path)
         node = node->children[i];
     }
     path->nodes[0] = node;
+    return ksm_fp_leaf_seek(node, key, path->low, path->high);
 }
 
 gboolean ksm_fp_tree_find(const KsmFpTree *tree, guint64 key, guint64 *value)
 {
     Path path;
-    guint at;
+    guint at = path_find(tree, key, &path);
+    const guint64 *found = ksm_fp_leaf_value(path.nodes[0], key, at);
 
-    path_find(tree, key, &path);
-    if (!ksm_fp_leaf_find(path.nodes[0], key, path.low, path.high, &at)) {
-        return FALSE;
+    if (found != NULL && value != NULL) {
+        *value = *found;
     }
-    if (value != NULL) {
-        *value = path.nodes[0]->values[at];
-    }
-    return TRUE;
+    return found != NULL;
 }
 
 /* Puts a new root above a full one, so that the old one can be split. */
@@ -118,33 +115,21 @@ static void root_grow(KsmFpTree *tree)
     tree->shape++;
 }
 
-void ksm_fp_leaf_insert(KsmFpTree *tree, KsmFpNode *leaf, guint at,
-                        guint64 key, guint64 value)
-{
-    guint tail = leaf->count - at;
-
-    memmove(leaf->keys + at + 1, leaf->keys + at, tail * 8);
-    memmove(leaf->values + at + 1, leaf->values + at, tail * 8);
-    leaf->keys[at] = key;
-    leaf->values[at] = value;
-    leaf->count++;
-    tree->count++;
-}
-
 gboolean ksm_fp_tree_insert(KsmFpTree *tree, guint64 key, guint64 value)
 {
     guint64 low = 0, high = G_MAXUINT64;
     KsmFpNode *node;
+    guint64 *found;
     guint at;
 
-    if (tree->root->count == KSM_FP_NODE_MAX) {
+    if (ksm_fp_node_is_full(tree->root)) {
         root_grow(tree);
     }
     for (node = tree->root; node->level > 0; node = node->children[at]) {
         guint64 low_before = low, high_before = high;
 
         at = ksm_fp_node_child(node, key, &low, &high);
-        if (node->children[at]->count == KSM_FP_NODE_MAX) {
+        if (ksm_fp_node_is_full(node->children[at])) {
             ksm_fp_balance_grow(tree->pool, node, at);
             tree->shape++;
             low = low_before;
@@ -152,11 +137,14 @@ gboolean ksm_fp_tree_insert(KsmFpTree *tree, guint64 key, guint64 value)
             at = ksm_fp_node_child(node, key, &low, &high);
         }
     }
-    if (ksm_fp_leaf_find(node, key, low, high, &at)) {
-        node->values[at] = value;
+    found = ksm_fp_leaf_value(node, key,
+                              ksm_fp_leaf_seek(node, key, low, high));
+    if (found != NULL) {
+        *found = value;
         return FALSE;
     }
-    ksm_fp_leaf_insert(tree, node, at, key, value);
+    ksm_fp_leaf_insert(node, key, value);
+    tree->count++;
     return TRUE;
 }
 
@@ -180,47 +168,20 @@ static void path_shrink(KsmFpTree *tree, const Path *path)
 
 gboolean ksm_fp_tree_remove(KsmFpTree *tree, guint64 key)
 {
-    KsmFpNode *leaf;
     Path path;
-    guint at, tail;
+    guint at = path_find(tree, key, &path);
+    KsmFpNode *leaf = path.nodes[0];
+    const guint64 *found = ksm_fp_leaf_value(leaf, key, at);
 
-    path_find(tree, key, &path);
-    leaf = path.nodes[0];
-    if (!ksm_fp_leaf_find(leaf, key, path.low, path.high, &at)) {
+    if (found == NULL) {
         return FALSE;
     }
-    tail = leaf->count - at - 1;
-    memmove(leaf->keys + at, leaf->keys + at + 1, tail * 8);
-    memmove(leaf->values + at, leaf->values + at + 1, tail * 8);
-    leaf->count--;
+    ksm_fp_leaf_remove(leaf, found, at);
     tree->count--;
-    if (leaf->count % LOOK_EVERY == 0) {
+    if (ksm_fp_node_entries(leaf) % LOOK_EVERY == 0) {
         path_shrink(tree, &path);
     }
     return TRUE;
-}
-
-/* Drops what @keep does not want; returns how many entries were visited. */
-static guint leaf_sweep(KsmFpNode *leaf, guint64 from, KsmFpTreeKeep keep,
-                        gpointer opaque)
-{
-    guint i, kept, start = 0;
-
-    if (from > 0) {
-        start = ksm_fp_node_upper(leaf, from - 1, leaf->count / 2);
-    }
-    start = MIN(start, leaf->count);
-    kept = start;
-    for (i = start; i < leaf->count; i++) {
-        if (keep(leaf->keys[i], leaf->values[i], opaque)) {
-            leaf->keys[kept] = leaf->keys[i];
-            leaf->values[kept] = leaf->values[i];
-            kept++;
-        }
-    }
-    i -= start;
-    leaf->count = kept;
-    return i;
 }
 
 guint ksm_fp_tree_sweep(KsmFpTree *tree, guint64 *cursor, guint max,
@@ -231,38 +192,55 @@ guint ksm_fp_tree_sweep(KsmFpTree *tree, guint64 *cursor, guint max,
     do {
         Path path;
         KsmFpNode *leaf;
-        guint before;
+        guint before, removed;
 
         path_find(tree, *cursor, &path);
         leaf = path.nodes[0];
-        before = leaf->count;
-        visited += leaf_sweep(leaf, *cursor, keep, opaque);
-        tree->count -= before - leaf->count;
+        before = ksm_fp_node_entries(leaf);
+        visited += ksm_fp_leaf_sweep(leaf, *cursor, keep, opaque);
+        removed = before - ksm_fp_node_entries(leaf);
+        tree->count -= removed;
         *cursor = path.high == G_MAXUINT64 ? 0 : path.high;
-        if (leaf->count < before) {
+        if (removed > 0) {
             path_shrink(tree, &path);
         }
     } while (*cursor != 0 && visited < max);
     return visited;
 }
 
+/* Whether a node's own keys rise and lie in [low, high). */
+static gboolean keys_check(const KsmFpNode *node, guint64 low, guint64 high,
+                           gboolean is_last)
+{
+    guint64 keys[KSM_FP_NODE_MAX + KSM_FP_NODE_RECENT];
+    guint64 values[KSM_FP_NODE_MAX + KSM_FP_NODE_RECENT];
+    guint start = node->level > 0 ? 1 : 0;
+    guint i, count;
+
+    if (node->count > KSM_FP_NODE_MAX || node->recent > KSM_FP_NODE_RECENT ||
+        (node->level > 0 && (node->count == 0 || node->recent > 0))) {
+        return FALSE;
+    }
+    count = ksm_fp_node_copy(node, keys, values);
+    for (i = start; i < count; i++) {
+        if (keys[i] < low || (!is_last && keys[i] >= high) ||
+            (i > start && keys[i] <= keys[i - 1])) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
 /* Checks the subtree of @node, whose keys must lie in [low, high). */
 static gboolean node_check(const KsmFpNode *node, guint64 low, guint64 high,
                            gboolean is_last, guint64 *count)
 {
-    guint start = node->level > 0 ? 1 : 0;
     guint i;
 
-    if (node->count > KSM_FP_NODE_MAX) {
+    if (!keys_check(node, low, high, is_last)) {
         return FALSE;
     }
-    for (i = start; i < node->count; i++) {
-        if (node->keys[i] < low || (!is_last && node->keys[i] >= high) ||
-            (i > start && node->keys[i] <= node->keys[i - 1])) {
-            return FALSE;
-        }
-    }
-    *count += node->level == 0 ? node->count : 0;
+    *count += node->level == 0 ? ksm_fp_node_entries(node) : 0;
     for (i = 0; node->level > 0 && i < node->count; i++) {
         gboolean last = i + 1 == node->count;
 
@@ -273,7 +251,7 @@ static gboolean node_check(const KsmFpNode *node, guint64 low, guint64 high,
             return FALSE;
         }
     }
-    return node->level == 0 || node->count > 0;
+    return TRUE;
 }
 
 gboolean ksm_fp_tree_check(const KsmFpTree *tree)
