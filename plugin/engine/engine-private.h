@@ -131,7 +131,10 @@ void ksm_stats_collect(KsmEngine *engine, KsmStats *stats);
 /* Copies them for ksm_engine_get_stats(). */
 void ksm_stats_publish(KsmEngine *engine);
 
-/* The same, if the last time was a while ago (a long round). */
+/*
+ * The same, and tells the program of it, if the last time was a while ago (a
+ * long round).  Scanner thread, outside of windows and of the fork lock.
+ */
 void ksm_stats_refresh(KsmEngine *engine);
 
 #endif /* KSM_ENGINE_PRIVATE_H */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * notice.c: finds out what changed in a turn, and tells the program.
+ * notice.c: finds out what has changed, and tells the program.
  *
- * What is told is found by comparing snapshots, not where it happens: nothing
- * has to be remembered in the midst of a round, no lock is held while the
- * program is told, and no window is open.  A state that came and went within
- * one turn is not told.
+ * What is told is found by comparing snapshots, not where it happens: at the end
+ * of a turn, and at rests in a long one.  So no window is open and the fork lock
+ * is not held while the program is told.  A state that came and went between two
+ * snapshots is not told.
  *
- * Thread: the scanner's.
+ * Thread: the scanner's, under the work lock.
  */
 #include "notice.h"
 

@@ -7,10 +7,10 @@
 
 #include "engine-private.h"
 
-/* Enters what limits have done in this turn; under the work lock. */
+/* Enters what limits have done lately. */
 void ksm_notice_look(KsmEngine *engine);
 
-/* Tells what has changed since the last time; without any lock. */
+/* Tells what the last snapshot has that the one told last had not. */
 void ksm_notice_tell(KsmEngine *engine);
 
 #endif /* KSM_NOTICE_H */

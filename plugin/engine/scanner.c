@@ -196,8 +196,8 @@ gpointer ksm_scanner_thread(gpointer data)
         ksm_report_if_due(engine);
         ksm_notice_look(engine);
         ksm_stats_publish(engine);
-        g_mutex_unlock(&engine->work_lock);
         ksm_notice_tell(engine);
+        g_mutex_unlock(&engine->work_lock);
         report_done(engine, rounds);
         yield_to_others(engine);
         sleep_and_report(engine, ms);

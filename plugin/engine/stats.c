@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "notice.h"
 #include "sys.h"
 
 #define KSM_REFRESH_NS 50000000u
@@ -107,7 +108,9 @@ void ksm_stats_publish(KsmEngine *engine)
 void ksm_stats_refresh(KsmEngine *engine)
 {
     if (ksm_sys_now_ns() - engine->published_ns > KSM_REFRESH_NS) {
+        ksm_notice_look(engine);
         ksm_stats_publish(engine);
+        ksm_notice_tell(engine);
     }
 }
 

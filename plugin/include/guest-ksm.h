@@ -132,12 +132,13 @@ typedef struct KsmOptions {
      */
     const char *(*stand_aside)(void *opaque);
     /*
-     * Told by the engine's thread after each turn, with the figures as they
-     * are then, of what has changed since it was told last; the first time
-     * with the state found at the start.  The thread holds no lock of the
-     * engine and is in no window, so that it may wait for a short time; but
-     * while it does, nothing is scanned, and ksm_engine_free() waits for it.
-     * It may call the ksm_engine_get_* functions.
+     * Told by the engine's thread, between pieces of its work, of what has
+     * changed since it was told last, with the figures as they are then; the
+     * first time with the state found at the start.  No window is open, but
+     * while it runs nothing is scanned, and functions that change regions,
+     * suspend or free the engine wait for it: it must not wait for anybody
+     * who may be in one of these.  It may call the ksm_engine_get_*
+     * functions.
      */
     void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
     void *opaque;               /* of stand_aside and notify */
