@@ -38,7 +38,7 @@ def another_group_shares_nothing():
             world.wait_pass(guest)
         stats = stranger.ksm_stats()
         for name in ('pages-sharing', 'merges', 'hints', 'publishes',
-                     'group-pages-shared', 'group-pages-sharing'):
+                     'pages-shared', 'group-pages-sharing'):
             check(stats[name] == 0, f'the stranger has {name} {stats[name]}')
         check(memory.STORE not in stranger.page_kinds(),
               'the stranger has a page of a store mapped')
