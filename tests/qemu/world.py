@@ -81,7 +81,7 @@ class World:
                 say(f'--- {name}')
                 say('\n'.join(lines[-12:]))
 
-    def add(self, args='', **props):
+    def add(self, args='', trace='', **props):
         """Starts a guest; `args` for the guest, `props` for its backend."""
         settings = {'group': 'test', 'run': 'run', 'scan-interval': 20,
                     'scan-cpu-percent': 100}
@@ -90,7 +90,8 @@ class World:
         guest = Guest(Config(
             qemu=QEMU, accel=self.accel, image=self.image,
             mem_bytes=self.mem_bytes, run_dir=self.run_dir,
-            broker=self.broker.path, props=settings, args=args),
+            broker=self.broker.path, props=settings, args=args,
+            trace=trace),
             len(self.guests))
         self.guests.append(guest)
         guest.start()

@@ -31,6 +31,7 @@ class Config:
     broker: str = ''
     props: dict = dataclasses.field(default_factory=dict)
     args: str = ''              # more for the guest's command line
+    trace: str = ''             # QEMU's trace events, into its log
 
 
 class Guest:
@@ -94,6 +95,7 @@ class Guest:
                 f'server=on,wait=off,logfile={self.console_log}',
                 '-serial', 'chardev:console',
                 '-device', 'isa-debug-exit,iobase=0xf4',
+                *(['-trace', config.trace] if config.trace else []),
                 *self._guest_arguments()]
 
     # -- life --------------------------------------------------------------
