@@ -28,7 +28,8 @@ class Qmp:
                     raise QmpError(f'no QMP at {path}: {error}') from error
                 time.sleep(0.05)
         self.sock.settimeout(timeout)
-        self.file = self.sock.makefile('rw', encoding='utf-8')
+        # For reading alone: text written to it would drop what was read ahead.
+        self.file = self.sock.makefile('r', encoding='utf-8')
         self.events = []
         self._read()
         self.command('qmp_capabilities')
@@ -50,8 +51,7 @@ class Qmp:
                 key.replace('_', '-'): value
                 for key, value in arguments.items()}
         try:
-            self.file.write(json.dumps(request) + '\n')
-            self.file.flush()
+            self.sock.sendall((json.dumps(request) + '\n').encode())
         except OSError as error:
             raise QmpError(f'QMP: {error}') from error
         while True:
