@@ -47,8 +47,8 @@ void ksm_notice_tell(KsmEngine *engine)
     if (now.degraded != told->degraded) {
         engine->notify(KSM_NOTICE_DEGRADED, &now, engine->opaque);
     }
-    if (now.full_scans != told->full_scans) {
-        engine->notify(KSM_NOTICE_ROUND, &now, engine->opaque);
+    if (now.full_scans != told->full_scans || now.windows != told->windows) {
+        engine->notify(KSM_NOTICE_PROGRESS, &now, engine->opaque);
     }
     engine->told = now;
 }

@@ -86,7 +86,7 @@ typedef enum KsmDegraded {
 typedef enum KsmNotice {
     KSM_NOTICE_STATE = 1,       /* state, broker or stand_aside are others */
     KSM_NOTICE_DEGRADED = 2,    /* degraded is another */
-    KSM_NOTICE_ROUND = 3,       /* a round has ended */
+    KSM_NOTICE_PROGRESS = 3,    /* a round has ended, or there were windows */
 } KsmNotice;
 
 typedef struct KsmStats KsmStats;

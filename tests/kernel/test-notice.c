@@ -22,7 +22,7 @@ typedef struct Told {
     KsmStats state;             /* with the last KSM_NOTICE_STATE */
     KsmStats degraded;
     guint64 states, degradations, rounds;
-    guint64 last_round;
+    KsmStats last;              /* with the last KSM_NOTICE_PROGRESS */
     gboolean wrong_order;
     GThread *thread;
     gboolean other_thread;
@@ -55,10 +55,12 @@ static void notify(KsmNotice notice, const KsmStats *stats, void *opaque)
         told->degradations++;
         told->degraded = *stats;
         break;
-    case KSM_NOTICE_ROUND:
-        told->rounds++;
-        told->wrong_order |= stats->full_scans != told->last_round + 1;
-        told->last_round = stats->full_scans;
+    case KSM_NOTICE_PROGRESS:
+        told->rounds += stats->full_scans != told->last.full_scans;
+        told->wrong_order |= stats->full_scans < told->last.full_scans ||
+                             stats->full_scans > told->last.full_scans + 1 ||
+                             stats->merges < told->last.merges;
+        told->last = *stats;
         break;
     }
     g_mutex_unlock(&told->lock);

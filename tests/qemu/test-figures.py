@@ -159,7 +159,7 @@ def a_budget_used_up_is_told():
 
 
 def traces_add_up():
-    """The rounds' traces sum up to what query-ksm counts."""
+    """What is traced sums up to what query-ksm counts."""
     with World(ACCEL) as world:
         guests = [world.add(BUSY, trace='ksm_backend_*') for _ in range(2)]
         world.wait_filled()
