@@ -62,18 +62,20 @@ def all_workloads():
                  'merged before the next',
                  ['--processes=8', '--pages=16384', 'storm'],
                  CONVERGE + [METADATA]),
-        Workload('idle', 'merged, nothing is written: CPU of a round, of a '
-                 'pass', ['--pages=65536', 'idle'], ['round_cpu_s_per_gib']),
+        Workload('idle', 'two processes of 512 MiB, merged, nothing is '
+                 'written: CPU of a round, of a pass',
+                 ['--processes=2', '--pages=131072', 'idle'],
+                 ['round_cpu_s_per_gib'], reps=2),
         *[Workload(f'churn-{change}', f'{change} % of the pages are rewritten '
                    'every second; a round a second',
-                   ['--pages=65536', f'--change={change}', 'churn'],
+                   [f'--change={change}', 'churn'],
                    ['cpu_s_per_s', 'saved_pages'], reps=2)
           for change in (0, 1, 10)],
         Workload('react', 'from becoming a duplicate to being shared; '
-                 'default settings', ['--pages=8192', '--shipped', 'react'],
+                 'default settings', ['--pages=4096', '--shipped', 'react'],
                  ['react_s', 'react_max_s'], reps=2),
         Workload('react-fast', 'the same at full speed',
-                 ['--pages=8192', 'react'], ['react_s', 'react_max_s'],
+                 ['--pages=4096', 'react'], ['react_s', 'react_max_s'],
                  reps=3),
         Workload('cow', 'first write to a shared page', ['cow'],
                  ['cow_p50_us', 'cow_p99_us', 'cow_unread_p50_us']),
