@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cmd-vm.c: `guest-ksmctl vm NAME`: all that is known of one VM. */
 #include <stdio.h>
-#include <string.h>
 
 #include "command.h"
 #include "units.h"
@@ -147,8 +146,7 @@ static void print_vm(const KsmVm *vm)
 
 static gboolean run_vm(KsmCtl *ctl, char **args, GError **errp)
 {
-    g_autofree char *target = strchr(args[0], ':') != NULL ?
-        g_strdup(args[0]) : g_strconcat("vm:", args[0], NULL);
+    g_autofree char *target = ksm_vm_target(args[0]);
     g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp,
         "sessions", "target", G_TYPE_STRING, target, NULL);
     g_autoptr(GPtrArray) vms = NULL;

@@ -2,6 +2,8 @@
 /* vms.c: the VMs that the broker's sessions make up. */
 #include "vms.h"
 
+#include <string.h>
+
 static void vm_free(gpointer data)
 {
     KsmVm *vm = data;
@@ -72,6 +74,12 @@ GPtrArray *ksm_vms_of_reply(JsonObject *reply)
                          compare_sessions);
     }
     return vms;
+}
+
+char *ksm_vm_target(const char *name)
+{
+    return strchr(name, ':') != NULL ? g_strdup(name)
+                                     : g_strconcat("vm:", name, NULL);
 }
 
 GPtrArray *ksm_vms_ask(KsmClient *client, const char *target, GError **errp)

@@ -16,6 +16,9 @@ typedef struct KsmVm {
 /** The VMs in reply->"sessions", by group and name; of KsmVm, owned. */
 GPtrArray *ksm_vms_of_reply(JsonObject *reply);
 
+/** The target for a name that can only be a VM's; free with g_free(). */
+char *ksm_vm_target(const char *name);
+
 /** The VMs that @target names (NULL: all), asked for now. */
 GPtrArray *ksm_vms_ask(KsmClient *client, const char *target, GError **errp);
 
