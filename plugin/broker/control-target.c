@@ -68,6 +68,12 @@ static void visit(KsmSession *session, gpointer opaque)
     }
 }
 
+static gint by_name(gconstpointer a, gconstpointer b)
+{
+    return strcmp((*(const KsmSession *const *)a)->name,
+                  (*(const KsmSession *const *)b)->name);
+}
+
 static GPtrArray *find(KsmBroker *broker, Kind kind, const char *name)
 {
     Search search = {
@@ -78,6 +84,7 @@ static GPtrArray *find(KsmBroker *broker, Kind kind, const char *name)
         search.pid = g_ascii_strtoll(name, NULL, 10);
     }
     ksm_totals_visit(broker, visit, &search);
+    g_ptr_array_sort(search.found, by_name);
     return search.found;
 }
 

@@ -7,6 +7,7 @@
  */
 #include "figures.h"
 
+#define FIRST_RATE_US G_USEC_PER_SEC
 #define RATE_US (5 * G_USEC_PER_SEC)
 #define MOST_CENTI 100000u      /* ten CPUs; a scanner is one thread */
 
@@ -44,7 +45,8 @@ static void measure_rate(KsmFigures *self, gint64 now_us)
 
     if (self->rate_us == 0 || cpu_ns < self->rate_cpu_ns) {
         self->cpu_centi = 0;
-    } else if (passed_us < RATE_US) {
+        self->rate_known = FALSE;
+    } else if (passed_us < (self->rate_known ? RATE_US : FIRST_RATE_US)) {
         return;
     } else {
         /* 1 us of CPU in 1 us is 10000 hundredths of a per cent */
@@ -52,6 +54,7 @@ static void measure_rate(KsmFigures *self, gint64 now_us)
             (double)passed_us;
 
         self->cpu_centi = (guint)MIN(centi, (double)MOST_CENTI);
+        self->rate_known = TRUE;
     }
     self->rate_us = now_us;
     self->rate_cpu_ns = cpu_ns;

@@ -12,6 +12,7 @@ typedef struct KsmFigures {
     gint64 heard_us;            /* monotonic; 0: never */
     gint64 rate_us;             /* since when CPU time is measured */
     guint64 rate_cpu_ns;
+    gboolean rate_known;
     guint cpu_centi;            /* hundredths of a per cent of one CPU */
 } KsmFigures;
 

@@ -20,8 +20,8 @@ static void print_broker(JsonObject *reply)
     used = ksm_units_mib_of_pages(ksm_reply_int(broker, "store_pages"));
     most = ksm_units_mib_of_pages(ksm_reply_int(broker, "store_pages_max"));
     cpu = ksm_units_time_of_ns(ksm_reply_int(broker, "cpu_ns"));
-    printf("broker      %s, process %" G_GINT64_FORMAT ", for %s; %s of CPU, "
-           "%s MiB of metadata\n",
+    printf("broker      %s, process %" G_GINT64_FORMAT ", up for %s; used %s "
+           "of CPU, %s MiB of metadata\n",
            ksm_reply_string(broker, "version"), ksm_reply_int(broker, "pid"),
            age, cpu, own);
     printf("stores      %s of at most %s MiB\n", used, most);

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* ctl-scene.c: a broker, some engines, and ways to ask on the socket. */
+#include "ctl-scene.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "require.h"
+
+#define TIMEOUT_SECONDS 20
+
+char *ctl_scene_socket(KsmTestBroker *broker)
+{
+    return g_build_filename(broker->dir, "control.sock", NULL);
+}
+
+int ctl_scene_connect(KsmTestBroker *broker)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    struct timeval timeout = { .tv_sec = TIMEOUT_SECONDS };
+    g_autofree char *path = ctl_scene_socket(broker);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    g_assert_cmpint(fd, >=, 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
+        int error = errno;
+
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+void ctl_scene_send(int fd, const char *text, gsize bytes)
+{
+    while (bytes > 0) {
+        gssize n = send(fd, text, bytes, MSG_NOSIGNAL);
+
+        if (n <= 0) {
+            return;
+        }
+        text += n;
+        bytes -= (gsize)n;
+    }
+}
+
+char *ctl_scene_receive(int fd)
+{
+    GString *line = g_string_new(NULL);
+    char part[4096];
+
+    for (;;) {
+        gssize n = recv(fd, part, sizeof(part), 0);
+
+        if (n < 0 && errno == EAGAIN) {
+            g_error("no reply within %d s", TIMEOUT_SECONDS);
+        }
+        if (n <= 0) {
+            g_string_free(line, TRUE);
+            return NULL;
+        }
+        g_string_append_len(line, part, n);
+        if (line->str[line->len - 1] == '\n') {
+            g_string_truncate(line, line->len - 1);
+            return g_string_free(line, FALSE);
+        }
+    }
+}
+
+JsonObject *ctl_scene_ask(KsmTestBroker *broker, const char *request)
+{
+    g_autoptr(JsonParser) parser = json_parser_new();
+    g_autoptr(GError) error = NULL;
+    g_autofree char *line = g_strconcat(request, "\n", NULL);
+    g_autofree char *reply = NULL;
+    int fd = ctl_scene_connect(broker);
+
+    g_assert_cmpint(fd, >=, 0);
+    ctl_scene_send(fd, line, strlen(line));
+    reply = ctl_scene_receive(fd);
+    close(fd);
+    if (reply == NULL) {
+        g_error("no reply to %s", request);
+    }
+    json_parser_load_from_data(parser, reply, -1, &error);
+    g_assert_no_error(error);
+    return json_node_dup_object(json_parser_get_root(parser));
+}
+
+char *ctl_scene_ask_error(KsmTestBroker *broker, const char *request)
+{
+    g_autoptr(JsonObject) reply = ctl_scene_ask(broker, request);
+    JsonObject *error;
+
+    if (json_object_get_boolean_member(reply, "ok")) {
+        g_error("%s was not refused", request);
+    }
+    error = json_object_get_object_member(reply, "error");
+    g_assert_cmpuint(strlen(json_object_get_string_member(error, "message")),
+                     >, 0);
+    return g_strdup(json_object_get_string_member(error, "code"));
+}
+
+JsonObject *ctl_scene_session(KsmTestBroker *broker, const char *name)
+{
+    g_autoptr(JsonObject) reply = ctl_scene_ask(broker,
+                                                "{\"request\":\"sessions\"}");
+    JsonArray *sessions = json_object_get_array_member(reply, "sessions");
+    guint i;
+
+    for (i = 0; i < json_array_get_length(sessions); i++) {
+        JsonObject *session = json_array_get_object_element(sessions, i);
+
+        if (strcmp(json_object_get_string_member(session, "name"),
+                   name) == 0) {
+            return json_object_ref(session);
+        }
+    }
+    return NULL;
+}
+
+typedef struct Expected {
+    KsmTestBroker *broker;
+    const char *name, *field, *value;
+} Expected;
+
+static gboolean field_is(gpointer opaque)
+{
+    const Expected *expected = opaque;
+    g_autoptr(JsonObject) session = ctl_scene_session(expected->broker,
+                                                      expected->name);
+
+    return session != NULL &&
+        g_strcmp0(json_object_get_string_member(session, expected->field),
+                  expected->value) == 0;
+}
+
+void ctl_scene_wait(KsmTestBroker *broker, const char *name,
+                    const char *field, const char *value)
+{
+    Expected expected = { broker, name, field, value };
+
+    if (ksm_test_wait(field_is, &expected, TIMEOUT_SECONDS) < 0) {
+        g_error("%s: %s has not become %s", name, field, value);
+    }
+}
+
+KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
+                            const char *group)
+{
+    KsmPuppetSpec spec = {
+        .socket = broker->socket, .group = group, .name = name,
+        .pages = CTL_SCENE_PAGES,
+    };
+
+    return ksm_puppet_new(&spec);
+}

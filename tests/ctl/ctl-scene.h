@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * ctl-scene.h: a broker, some engines, and ways to ask on the control socket
+ * that share no code with guest-ksmctl.
+ */
+#ifndef TEST_CTL_SCENE_H
+#define TEST_CTL_SCENE_H
+
+#include <json-glib/json-glib.h>
+
+#include "broker-proc.h"
+#include "puppet.h"
+#include "ksm-protocol.h"
+
+/** Path of the broker's control socket; free with g_free(). */
+char *ctl_scene_socket(KsmTestBroker *broker);
+
+/** A connection to it; -1 with errno set. */
+int ctl_scene_connect(KsmTestBroker *broker);
+
+/** Sends it as it is, as far as it is taken. */
+void ctl_scene_send(int fd, const char *text, gsize bytes);
+
+/** The next line, without its end; NULL when the connection ended. */
+char *ctl_scene_receive(int fd);
+
+/** One question on a connection of its own, as JSON text; the reply. */
+JsonObject *ctl_scene_ask(KsmTestBroker *broker, const char *request);
+
+/** The same; "code" of the error, which there must be. */
+char *ctl_scene_ask_error(KsmTestBroker *broker, const char *request);
+
+/** The session of that name as the broker knows it; NULL: it is not there. */
+JsonObject *ctl_scene_session(KsmTestBroker *broker, const char *name);
+
+/** Waits until a field of that session has that value. */
+void ctl_scene_wait(KsmTestBroker *broker, const char *name,
+                    const char *field, const char *value);
+
+/** An engine of CTL_SCENE_PAGES pages in pause mode. */
+#define CTL_SCENE_PAGES 512u
+KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
+                            const char *group);
+
+#endif /* TEST_CTL_SCENE_H */

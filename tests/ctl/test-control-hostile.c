@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-control-hostile.c: clients of the control socket that send nonsense,
+ * do not read, come in numbers, or are not allowed; and what asking costs.
+ * A session that is there all the time must not be disturbed.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <glib/gstdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ctl-scene.h"
+#include "proto-client.h"
+#include "require.h"
+
+#define CLIENTS 32              /* that the broker takes */
+#define SOCKET_BYTES 212992u    /* net.core.wmem_default */
+
+typedef struct Scene {
+    KsmTestBroker *broker;
+    ProtoClient *witness;
+} Scene;
+
+static void scene_open(Scene *scene, const char *options)
+{
+    scene->broker = ksm_test_broker_new(options);
+    scene->witness = proto_client_new(scene->broker->socket, "g", "witness",
+                                      100);
+}
+
+static void scene_close(Scene *scene)
+{
+    g_autoptr(JsonObject) status = ctl_scene_ask(scene->broker,
+                                                 "{\"request\":\"status\"}");
+
+    g_assert_true(json_object_get_boolean_member(status, "ok"));
+    g_assert_cmpint(proto_client_publish(scene->witness, 2, 1, 0).kind, ==,
+                    KSM_ANSWER_SLOT);
+    proto_client_free(scene->witness);
+    g_assert_true(ksm_test_broker_stop(scene->broker));
+    ksm_test_broker_free(scene->broker);
+}
+
+static void test_nonsense(void)
+{
+    static const struct {
+        const char *request;
+        const char *code;
+    } rows[] = {
+        { "", "bad-request" },
+        { "nonsense", "bad-request" },
+        { "[]", "bad-request" },
+        { "\"status\"", "bad-request" },
+        { "{\"request\":\"status\"", "bad-request" },
+        { "{\"request\":\"sta\xfftus\"}", "bad-request" },
+        { "{}", "bad-request" },
+        { "{\"request\":null}", "bad-request" },
+        { "{\"request\":{\"request\":\"status\"}}", "bad-request" },
+        { "{\"request\":[\"status\"]}", "bad-request" },
+        { "{\"request\":\"\"}", "unknown-request" },
+        { "{\"request\":\"Status\"}", "unknown-request" },
+        { "{\"request\":\"status\",\"target\":\"all\"}", "bad-request" },
+        { "{\"request\":\"status\",\"x\":1}", "bad-request" },
+        { "{\"request\":\"sessions\",\"target\":7}", "bad-request" },
+        { "{\"request\":\"sessions\",\"target\":null}", "bad-request" },
+        { "{\"request\":\"sessions\",\"run\":\"run\"}", "bad-request" },
+        { "{\"request\":\"sessions\",\"target\":\"none\"}", "no-such-vm" },
+        { "{\"request\":\"set\"}", "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\"}", "bad-request" },
+        { "{\"request\":\"set\",\"run\":\"run\"}", "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\",\"run\":1}",
+          "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\",\"run\":\"stop\"}",
+          "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\","
+          "\"scan_cpu_percent\":\"5\"}", "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\","
+          "\"scan_cpu_percent\":5.5}", "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\","
+          "\"scan_interval_ms\":-1}", "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\","
+          "\"max_mappings\":4294967296}", "bad-request" },
+        { "{\"request\":\"map\"}", "bad-request" },
+        { "{\"request\":\"map\",\"target\":\"group:\"}", "no-such-group" },
+        { "{\"request\":\"history\",\"seconds\":-5}", "bad-request" },
+        { "{\"request\":\"history\",\"seconds\":1e30}", "bad-request" },
+        { "{\"request\":\"history\",\"group\":\"x\"}", "no-such-group" },
+    };
+    Scene scene;
+    guint i;
+
+    scene_open(&scene, NULL);
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *code = ctl_scene_ask_error(scene.broker,
+                                                    rows[i].request);
+
+        g_test_message("row %u: %s", i, code);
+        g_assert_cmpstr(code, ==, rows[i].code);
+    }
+    scene_close(&scene);
+}
+
+/* A connection goes on after an error in a request. */
+static void test_goes_on(void)
+{
+    g_autofree char *first = NULL, *second = NULL;
+    Scene scene;
+    int fd;
+
+    scene_open(&scene, NULL);
+    fd = ctl_scene_connect(scene.broker);
+    ctl_scene_send(fd, "{}\n", 3);
+    first = ctl_scene_receive(fd);
+    g_assert_nonnull(strstr(first, "bad-request"));
+    ctl_scene_send(fd, "{\"request\":", 11);
+    ctl_scene_send(fd, "\"status\"}\n", 10);
+    second = ctl_scene_receive(fd);
+    g_assert_nonnull(strstr(second, "{\"ok\":true"));
+    close(fd);
+    scene_close(&scene);
+}
+
+/* Sends bytes; the error there must be, then the end. */
+static void assert_ended(Scene *scene, const char *text, gsize bytes,
+                         const char *words)
+{
+    g_autofree char *reply = NULL, *more = NULL;
+    int fd = ctl_scene_connect(scene->broker);
+
+    ctl_scene_send(fd, text, bytes);
+    reply = ctl_scene_receive(fd);
+    g_assert_nonnull(reply);
+    g_assert_nonnull(strstr(reply, words));
+    more = ctl_scene_receive(fd);
+    g_assert_null(more);
+    close(fd);
+}
+
+static void test_long(void)
+{
+    const gsize huge = 8u << 20;
+    g_autofree char *text = g_malloc(huge);
+    g_autofree char *code = NULL;
+    Scene scene;
+    guint64 before;
+
+    scene_open(&scene, NULL);
+    before = ksm_test_status_kib(scene.broker->pid, "VmRSS");
+    memset(text, 'x', huge);
+    assert_ended(&scene, text, huge, "longer than 4096");
+    assert_ended(&scene, text, 4096, "longer than 4096");
+    assert_ended(&scene, "{\"request\":\"status\"}\n{\"request\":\"status\"}\n",
+                 42, "more than one request");
+    /* as deep as a line can be: the parser must stand it */
+    memset(text, '[', 4090);
+    text[4090] = '\0';
+    code = ctl_scene_ask_error(scene.broker, text);
+    g_assert_cmpstr(code, ==, "bad-request");
+    g_assert_cmpuint(ksm_test_status_kib(scene.broker->pid, "VmRSS"), <,
+                     before + 4096);
+    scene_close(&scene);
+}
+
+static void test_random(void)
+{
+    static const char alphabet[] = "{}[]\":,\\u0019trefalsn-+.eE \t"
+                                   "requeststatusessionstargetall";
+    g_autoptr(GRand) rand = g_rand_new_with_seed(4);
+    char line[201];
+    guint i, k;
+    Scene scene;
+
+    scene_open(&scene, NULL);
+    for (i = 0; i < 3000; i++) {
+        guint length = (guint)g_rand_int_range(rand, 1, 200);
+        g_autofree char *reply = NULL;
+        int fd = ctl_scene_connect(scene.broker);
+
+        for (k = 0; k < length; k++) {
+            line[k] = i % 2 ? (char)g_rand_int_range(rand, 11, 256) :
+                alphabet[g_rand_int_range(rand, 0, sizeof(alphabet) - 1)];
+        }
+        line[length] = '\n';
+        ctl_scene_send(fd, line, length + 1);
+        reply = ctl_scene_receive(fd);
+        g_assert_nonnull(reply);
+        g_assert_nonnull(strstr(reply, "\"ok\":false"));
+        close(fd);
+    }
+    scene_close(&scene);
+}
+
+static gboolean is_closed(gpointer opaque)
+{
+    char byte;
+
+    return recv(*(int *)opaque, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
+/* A reply that is larger than a socket's buffer, and not read. */
+static void test_slow_reader(void)
+{
+    static const char request[] = "{\"request\":\"sessions\"}\n";
+    g_autoptr(GPtrArray) clients = NULL;
+    g_autofree char *reply = NULL;
+    double begin, slowest = 0;
+    Scene scene;
+    int fd, slow, i;
+
+    scene_open(&scene, "--max-process-sessions 400");
+    clients = g_ptr_array_new_with_free_func(
+        (GDestroyNotify)proto_client_free);
+    for (i = 0; i < 300; i++) {
+        g_autofree char *name = g_strdup_printf("vm%d/ram0", i);
+
+        g_ptr_array_add(clients, proto_client_new(scene.broker->socket, "g",
+                                                  name, 10));
+    }
+    slow = ctl_scene_connect(scene.broker);
+    ctl_scene_send(slow, request, strlen(request));
+    begin = ksm_test_now();
+    while (ksm_test_now() - begin < 12) {
+        double asked = ksm_test_now();
+        g_autoptr(JsonObject) status = ctl_scene_ask(scene.broker,
+            "{\"request\":\"status\"}");
+
+        slowest = MAX(slowest, ksm_test_now() - asked);
+        g_usleep(50000);
+    }
+    g_test_message("slowest reply to another client: %.1f ms",
+                   slowest * 1000);
+    g_assert_cmpfloat(slowest, <, 1.0);
+    /* it was cut off: part of a line, then the end */
+    reply = ctl_scene_receive(slow);
+    g_assert_null(reply);
+    close(slow);
+    fd = ctl_scene_connect(scene.broker);
+    ctl_scene_send(fd, request, strlen(request));
+    g_free(reply);
+    reply = ctl_scene_receive(fd);
+    g_assert_nonnull(reply);
+    g_assert_cmpuint(strlen(reply), >, SOCKET_BYTES);
+    close(fd);
+    scene_close(&scene);
+}
+
+/* Half a request, and then nothing. */
+static void test_half(void)
+{
+    Scene scene;
+    int fd;
+
+    scene_open(&scene, NULL);
+    fd = ctl_scene_connect(scene.broker);
+    ctl_scene_send(fd, "{\"requ", 6);
+    g_assert_cmpfloat(ksm_test_wait(is_closed, &fd, 20), >, 5);
+    close(fd);
+    scene_close(&scene);
+}
+
+static guint count_fds(int pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/fd", pid);
+    GDir *dir = g_dir_open(path, 0, NULL);
+    guint count = 0;
+
+    g_assert_nonnull(dir);
+    while (g_dir_read_name(dir)) {
+        count++;
+    }
+    g_dir_close(dir);
+    return count;
+}
+
+typedef struct Fds {
+    int pid;
+    guint count;
+} Fds;
+
+static gboolean has_fds(gpointer opaque)
+{
+    const Fds *fds = opaque;
+
+    return count_fds(fds->pid) == fds->count;
+}
+
+static void test_many(void)
+{
+    static const char request[] = "{\"request\":\"status\"}\n";
+    int connections[CLIENTS + 8];
+    guint served = 0, refused = 0, i;
+    Scene scene;
+    Fds fds;
+
+    scene_open(&scene, NULL);
+    fds.pid = scene.broker->pid;
+    /* an answer says that all before it is done, descriptors closed */
+    proto_client_stats(scene.witness);
+    fds.count = count_fds(fds.pid);
+    for (i = 0; i < G_N_ELEMENTS(connections); i++) {
+        connections[i] = ctl_scene_connect(scene.broker);
+        g_assert_cmpint(connections[i], >=, 0);
+    }
+    for (i = 0; i < G_N_ELEMENTS(connections); i++) {
+        g_autofree char *reply = NULL;
+
+        ctl_scene_send(connections[i], request, strlen(request));
+        reply = ctl_scene_receive(connections[i]);
+        g_assert_nonnull(reply);
+        served += g_str_has_prefix(reply, "{\"ok\":true");
+        refused += strstr(reply, "\"busy\"") != NULL;
+    }
+    g_assert_cmpuint(served, ==, CLIENTS);
+    g_assert_cmpuint(refused, ==, 8);
+    for (i = 0; i < G_N_ELEMENTS(connections); i++) {
+        close(connections[i]);
+    }
+    g_assert_cmpfloat(ksm_test_wait(has_fds, &fds, 10), >=, 0);
+    scene_close(&scene);
+}
+
+/* In a child under another user: what it is told, in the exit status. */
+typedef enum Told { TOLD_OK = 10, TOLD_PERMISSION, TOLD_EACCES, TOLD_OTHER }
+    Told;
+
+static Told ask_as(KsmTestBroker *broker, uid_t uid, gid_t gid,
+                   gid_t more_gid)
+{
+    pid_t pid = fork();
+    int status;
+
+    g_assert_cmpint(pid, >=, 0);
+    if (pid == 0) {
+        g_autofree char *reply = NULL;
+        int fd;
+
+        if (setgroups(more_gid == (gid_t)-1 ? 0 : 1, &more_gid) != 0 ||
+            setgid(gid) != 0 || setuid(uid) != 0) {
+            _exit(1);
+        }
+        fd = ctl_scene_connect(broker);
+        if (fd < 0) {
+            _exit(errno == EACCES ? TOLD_EACCES : TOLD_OTHER);
+        }
+        ctl_scene_send(fd, "{\"request\":\"status\"}\n", 21);
+        reply = ctl_scene_receive(fd);
+        _exit(reply == NULL ? TOLD_OTHER :
+              strstr(reply, "\"ok\":true") ? TOLD_OK :
+              strstr(reply, "\"permission\"") ? TOLD_PERMISSION : TOLD_OTHER);
+    }
+    status = ksm_test_reap(pid, 20);
+    g_assert_true(WIFEXITED(status));
+    return (Told)WEXITSTATUS(status);
+}
+
+static void test_permission(void)
+{
+    const gid_t none = (gid_t)-1, group = 1;    /* daemon */
+    g_autofree char *path = NULL;
+    const struct group *daemon = getgrgid(group);
+    g_autofree char *options = NULL;
+    Scene scene;
+
+    if (geteuid() != 0 || daemon == NULL) {
+        g_test_skip("needs root, to become another user, and group 1");
+        return;
+    }
+    options = g_strdup_printf("--control-group %s", daemon->gr_name);
+    scene_open(&scene, options);
+    path = ctl_scene_socket(scene.broker);
+    g_assert_cmpint(g_chmod(scene.broker->dir, 0755), ==, 0);
+    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, none), ==,
+                    TOLD_EACCES);
+    g_assert_cmpint(ask_as(scene.broker, 65534, group, none), ==, TOLD_OK);
+    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, group), ==, TOLD_OK);
+    /* the mode is widened by mistake: the broker looks for itself */
+    g_assert_cmpint(g_chmod(path, 0666), ==, 0);
+    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, none), ==,
+                    TOLD_PERMISSION);
+    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, 2), ==,
+                    TOLD_PERMISSION);
+    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, group), ==, TOLD_OK);
+    scene_close(&scene);
+}
+
+static void test_mode(void)
+{
+    GStatBuf status;
+    g_autofree char *path = NULL;
+    Scene scene;
+
+    scene_open(&scene, NULL);
+    path = ctl_scene_socket(scene.broker);
+    g_assert_cmpint(g_stat(path, &status), ==, 0);
+    g_assert_cmphex(status.st_mode & 0777, ==, 0600);
+    scene_close(&scene);
+}
+
+/* CPU time of a process so far, in seconds, of the kernel's nanoseconds. */
+static double cpu_seconds(int pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/schedstat", pid);
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    return (double)g_ascii_strtoull(text, NULL, 10) / 1e9;
+}
+
+/*
+ * Fifty sessions that report each second, and a tool that asks for all of it
+ * each second: under one per cent of a CPU in the broker.
+ */
+static void test_cost(void)
+{
+    g_autoptr(GPtrArray) clients = NULL;
+    double begin, spent, percent;
+    const guint rounds = 5;
+    Scene scene;
+    guint i, k;
+
+    scene_open(&scene, "--max-process-sessions 100");
+    clients = g_ptr_array_new_with_free_func(
+        (GDestroyNotify)proto_client_free);
+    for (i = 0; i < 50; i++) {
+        g_autofree char *name = g_strdup_printf("vm%u/ram0", i);
+
+        g_ptr_array_add(clients, proto_client_new(scene.broker->socket, "g",
+                                                  name, 1000));
+    }
+    spent = cpu_seconds(scene.broker->pid);
+    for (k = 0; k < rounds; k++) {
+        begin = ksm_test_now();
+        for (i = 0; i < clients->len; i++) {
+            proto_client_stats(g_ptr_array_index(clients, i));
+        }
+        json_object_unref(ctl_scene_ask(scene.broker,
+                                        "{\"request\":\"status\"}"));
+        json_object_unref(ctl_scene_ask(scene.broker,
+                                        "{\"request\":\"sessions\"}"));
+        g_usleep((gulong)(MAX(begin + 1 - ksm_test_now(), 0) * 1e6));
+    }
+    spent = cpu_seconds(scene.broker->pid) - spent;
+    percent = spent / rounds * 100;
+    g_test_message("the broker spent %.3f %% of a CPU", percent);
+    g_assert_cmpfloat(percent, <, 1.0);
+    scene_close(&scene);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/control-hostile/nonsense", test_nonsense);
+    g_test_add_func("/control-hostile/goes-on", test_goes_on);
+    g_test_add_func("/control-hostile/long", test_long);
+    g_test_add_func("/control-hostile/random", test_random);
+    g_test_add_func("/control-hostile/slow-reader", test_slow_reader);
+    g_test_add_func("/control-hostile/half", test_half);
+    g_test_add_func("/control-hostile/many", test_many);
+    g_test_add_func("/control-hostile/permission", test_permission);
+    g_test_add_func("/control-hostile/mode", test_mode);
+    g_test_add_func("/control-hostile/cost", test_cost);
+    return g_test_run();
+}

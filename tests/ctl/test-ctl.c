@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* test-ctl.c: guest-ksmctl as it is run: output, exit status, errors. */
+#include <glib/gstdio.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ctl-scene.h"
+#include "require.h"
+
+/* What the program's process does first, when it is not NULL. */
+static GSpawnChildSetupFunc child_setup;
+
+/* Runs it with arguments given by spaces; the exit status. */
+static int ctl(KsmTestBroker *broker, const char *arguments, char **out,
+               char **err)
+{
+    g_autoptr(GPtrArray) argv = g_ptr_array_new_with_free_func(g_free);
+    g_auto(GStrv) words = g_strsplit(arguments, " ", -1);
+    g_autoptr(GError) error = NULL;
+    int status = 0, i;
+
+    g_assert_nonnull(g_getenv("GUEST_KSMCTL"));
+    g_ptr_array_add(argv, g_strdup(g_getenv("GUEST_KSMCTL")));
+    if (broker) {
+        g_ptr_array_add(argv, g_strdup("--socket"));
+        g_ptr_array_add(argv, ctl_scene_socket(broker));
+    }
+    for (i = 0; words[i] != NULL; i++) {
+        g_ptr_array_add(argv, g_strdup(words[i]));
+    }
+    g_ptr_array_add(argv, NULL);
+    g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_DEFAULT,
+                 child_setup, NULL, out, err, &status, &error);
+    g_assert_no_error(error);
+    g_assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+/* Runs it and expects a status, and words in what it prints. */
+static void expect(KsmTestBroker *broker, const char *arguments, int status,
+                   const char *out_words, const char *err_words)
+{
+    g_autofree char *out = NULL, *err = NULL;
+    int got = ctl(broker, arguments, &out, &err);
+
+    g_test_message("guest-ksmctl %s: status %d\n%s%s", arguments, got, out,
+                   err);
+    g_assert_cmpint(got, ==, status);
+    if (out_words) {
+        g_assert_nonnull(strstr(out, out_words));
+    }
+    if (err_words) {
+        g_assert_nonnull(strstr(err, err_words));
+    } else {
+        g_assert_cmpstr(err, ==, "");
+    }
+}
+
+/* Two VMs of group web that share 300 pages and have 100 of zeros each. */
+typedef struct Scene {
+    KsmTestBroker *broker;
+    KsmPuppet *vms[2];
+} Scene;
+
+static gboolean scene_open(Scene *scene)
+{
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return FALSE;
+    }
+    scene->broker = ksm_test_broker_new(NULL);
+    scene->vms[0] = ctl_scene_puppet(scene->broker, "web1/ram0", "web");
+    scene->vms[1] = ctl_scene_puppet(scene->broker, "web2/ram0", "web");
+    for (i = 0; i < 2; i++) {
+        ksm_puppet_fill(scene->vms[i], 0, 300, KSM_TEST_SEEDED, 7, TRUE);
+        ksm_puppet_fill(scene->vms[i], 300, 100, KSM_TEST_ZERO, 0, FALSE);
+    }
+    g_assert_cmpuint(ksm_puppets_settle(scene->vms, 2, 800, 30), ==, 800);
+    for (i = 0; i < 2; i++) {
+        ksm_puppet_set_run(scene->vms[i], KSM_RUN_PAUSE);
+    }
+    ctl_scene_wait(scene->broker, "web1/ram0", "state", "paused");
+    ctl_scene_wait(scene->broker, "web2/ram0", "state", "paused");
+    return TRUE;
+}
+
+static void scene_close(Scene *scene)
+{
+    ksm_puppet_free(scene->vms[0]);
+    ksm_puppet_free(scene->vms[1]);
+    g_assert_true(ksm_test_broker_stop(scene->broker));
+    ksm_test_broker_free(scene->broker);
+}
+
+static void test_show(void)
+{
+    Scene scene;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    /* MiB: 1024 pages are 4.0, 600 are 2.3, 300 are 1.2, 500 are 2.0 */
+    expect(scene.broker, "status", 0,
+           "saved       2.0 MiB of the 4.0 MiB of 2 VMs: 2.3 sharing 1.2, "
+           "and 0.8 of zeros", NULL);
+    expect(scene.broker, "status", 0, "worst case  3.1 MiB", NULL);
+    expect(scene.broker, "status --json", 0, "\"worst_case_pages\" : 800",
+           NULL);
+    expect(scene.broker, "vms", 0, "2.0      1.2   0.4     0.0       0.0"
+           "    1.0", NULL);
+    expect(scene.broker, "vms web2", 0, "web2", NULL);
+    expect(scene.broker, "vms --json", 0, "\"vm\" : \"web1\"", NULL);
+    expect(scene.broker, "vm web1", 0, "pages_sharing            300", NULL);
+    expect(scene.broker, "vm web1", 0, "state     paused", NULL);
+    expect(scene.broker, "--json vm web1/ram0", 0,
+           "\"pages_sharing\" : 300", NULL);
+    scene_close(&scene);
+}
+
+static void test_order(void)
+{
+    Scene scene;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    expect(scene.broker, "run web1", 0, "web1/ram0 (group web, process ",
+           NULL);
+    ctl_scene_wait(scene.broker, "web1/ram0", "run", "run");
+    ctl_scene_wait(scene.broker, "web2/ram0", "run", "pause");
+    expect(scene.broker, "run --all", 0, "web2/ram0", NULL);
+    ctl_scene_wait(scene.broker, "web2/ram0", "run", "run");
+    expect(scene.broker, "pause web", 0, "web2/ram0", NULL);
+    ctl_scene_wait(scene.broker, "web2/ram0", "run", "pause");
+    expect(scene.broker, "set web1 scan-interval=2000 scan-cpu-percent=7 "
+           "max-mappings=900", 0, "done", NULL);
+    expect(scene.broker, "vm web1", 0, "scan-cpu-percent 7", NULL);
+    expect(scene.broker, "vm web1", 0, "scan-interval 2000", NULL);
+    expect(scene.broker, "set web1 scan-interval=2", 1, "failed",
+           "scan-interval must be between 10 and 3600000 ms, not 2");
+    expect(scene.broker, "set --json all run=run", 0,
+           "\"result\" : \"done\"", NULL);
+    expect(scene.broker, "unmerge web1 web2", 0, "web2/ram0", NULL);
+    ctl_scene_wait(scene.broker, "web1/ram0", "state", "unmerged");
+    ctl_scene_wait(scene.broker, "web2/ram0", "state", "unmerged");
+    expect(scene.broker, "status", 0, "0.0 sharing 0.0", NULL);
+    kill(ksm_puppet_pid(scene.vms[0]), SIGSTOP);
+    expect(scene.broker, "pause --all", 6, "pending",
+           "1 of 2 did not confirm in time");
+    kill(ksm_puppet_pid(scene.vms[0]), SIGCONT);
+    scene_close(&scene);
+}
+
+/* Wrong command lines need no broker. */
+static void test_usage(void)
+{
+    static const struct {
+        const char *arguments;
+        int status;
+        const char *out, *err;
+    } rows[] = {
+        { "--help", 0, "Exit status:", NULL },
+        { "vm --help", 0, "All that is known of one VM", NULL },
+        { "--version", 0, "guest-ksmctl ", NULL },
+        { "frobnicate", 2, NULL, "no command 'frobnicate'" },
+        { "--frobnicate", 2, NULL, "--frobnicate" },
+        { "status --frobnicate", 2, NULL, "--frobnicate" },
+        { "status one", 2, NULL, "usage: guest-ksmctl status" },
+        { "vm", 2, NULL, "usage: guest-ksmctl vm VM" },
+        { "vm one two", 2, NULL, "usage: guest-ksmctl vm VM" },
+        { "pause", 2, NULL, "usage: guest-ksmctl pause" },
+        { "pause one --all", 2, NULL, "usage: guest-ksmctl pause" },
+        { "set one", 2, NULL, "usage: guest-ksmctl set" },
+        { "set one two", 2, NULL, "'two' is not KEY=VALUE" },
+        { "set one x=1", 2, NULL, "no option 'x'" },
+        { "set one run=stop", 2, NULL, "use run, pause or unmerge" },
+        { "set one scan-interval=fast", 2, NULL, "not a whole number" },
+        { "set one scan-interval=-1", 2, NULL, "not a whole number" },
+        { "--socket /nowhere/c.sock status", 3, NULL,
+          "no broker listens on /nowhere/c.sock" },
+    };
+    guint i;
+
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        expect(NULL, rows[i].arguments, rows[i].status, rows[i].out,
+               rows[i].err);
+    }
+}
+
+static void test_names(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autofree char *path = ctl_scene_socket(broker);
+
+    expect(broker, "status", 0, "0 VMs", NULL);
+    expect(broker, "vms", 0, "STATE", NULL);
+    expect(broker, "pause --all", 0, "", NULL);
+    expect(broker, "vm nobody", 5, NULL, "there is no VM 'nobody'");
+    expect(broker, "vms nobody", 5, NULL, path);
+    expect(broker, "pause nobody", 5, NULL, "guest-ksmctl vms lists");
+    expect(broker, "run group:nobody", 5, NULL, "no group 'nobody'");
+    ksm_test_broker_kill(broker);
+    expect(broker, "status", 3, NULL, "is guest-ksmd running");
+}
+
+static void become_nobody(gpointer unused)
+{
+    (void)unused;
+    if (setgroups(0, NULL) != 0 || setgid(65534) != 0 || setuid(65534) != 0) {
+        _exit(99);
+    }
+}
+
+static void test_permission(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    g_autofree char *path = NULL;
+
+    if (geteuid() != 0) {
+        g_test_skip("needs root, to become another user");
+        return;
+    }
+    broker = ksm_test_broker_new(NULL);
+    path = ctl_scene_socket(broker);
+    g_assert_cmpint(g_chmod(broker->dir, 0755), ==, 0);
+    child_setup = become_nobody;
+    expect(broker, "status", 4, NULL, "not allowed to use the control socket");
+    g_assert_cmpint(g_chmod(path, 0666), ==, 0);
+    expect(broker, "status", 4, NULL, "takes orders from root, its own user");
+    child_setup = NULL;
+    expect(broker, "status", 0, "0 VMs", NULL);
+}
+
+int main(int argc, char **argv)
+{
+    ksm_puppet_main(argc, argv);
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/ctl/usage", test_usage);
+    g_test_add_func("/ctl/names", test_names);
+    g_test_add_func("/ctl/permission", test_permission);
+    g_test_add_func("/ctl/show", test_show);
+    g_test_add_func("/ctl/order", test_order);
+    return g_test_run();
+}
