@@ -17,9 +17,10 @@
 static gboolean acceptor_on_connect(gint fd, GIOCondition condition,
                                     gpointer data);
 
-static void acceptor_listen(KsmAcceptor *self)
+static gboolean acceptor_watch(KsmAcceptor *self, GIOCondition condition)
 {
-    ksm_watch_set(&self->watch, self->fd, G_IO_IN, acceptor_on_connect, self);
+    return ksm_watch_set(&self->watch, self->fd, condition,
+                         acceptor_on_connect, self);
 }
 
 static gboolean acceptor_on_pause_over(gpointer data)
@@ -27,7 +28,7 @@ static gboolean acceptor_on_pause_over(gpointer data)
     KsmAcceptor *self = data;
 
     self->pause = 0;
-    acceptor_listen(self);
+    acceptor_watch(self, G_IO_IN);
     return G_SOURCE_REMOVE;
 }
 
@@ -50,10 +51,10 @@ static gboolean acceptor_on_connect(gint fd, GIOCondition condition,
             ksm_log_limited(self->log_bucket, KSM_LOG_ERROR,
                             "accept: %s; tries again in %d ms",
                             g_strerror(errno), PAUSE_MS);
-            ksm_watch_clear(&self->watch);
+            acceptor_watch(self, (GIOCondition)0);
             self->pause = g_timeout_add(PAUSE_MS, acceptor_on_pause_over,
                                         self);
-            return G_SOURCE_REMOVE;
+            break;
         }
     }
     return G_SOURCE_CONTINUE;
@@ -66,5 +67,7 @@ void ksm_acceptor_start(KsmAcceptor *self, int fd, KsmLogBucket *log_bucket,
     self->log_bucket = log_bucket;
     self->accepted = accepted;
     self->opaque = opaque;
-    acceptor_listen(self);
+    if (!acceptor_watch(self, G_IO_IN)) {
+        g_error("watching the listening socket: %s", g_strerror(errno));
+    }
 }

@@ -29,10 +29,10 @@
 static gboolean connection_on_event(gint fd, GIOCondition condition,
                                     gpointer data);
 
-static void connection_watch(KsmConnection *self, GIOCondition condition)
+static gboolean connection_watch(KsmConnection *self, GIOCondition condition)
 {
-    ksm_watch_set(&self->watch, self->fd, condition, connection_on_event,
-                  self);
+    return ksm_watch_set(&self->watch, self->fd, condition,
+                         connection_on_event, self);
 }
 
 static void close_out_fds(KsmConnection *self)
@@ -298,6 +298,11 @@ static gboolean connection_admit(KsmConnection *self, GError **errp)
                     "too many connections");
         return FALSE;
     }
+    if (!connection_watch(self, G_IO_IN)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "watching the connection: %s", g_strerror(errno));
+        return FALSE;
+    }
     return TRUE;
 }
 
@@ -317,6 +322,5 @@ void ksm_connection_new(KsmBroker *broker, int fd)
     self->hello_timer = g_timeout_add_seconds(HELLO_SECONDS,
                                               connection_on_hello_timeout,
                                               self);
-    connection_watch(self, G_IO_IN);
     ksm_broker_check_idle(broker);
 }

@@ -13,7 +13,6 @@
 #include "process.h"
 
 #include <errno.h>
-#include <glib-unix.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -58,21 +57,25 @@ static gboolean process_on_end(gint fd, GIOCondition condition, gpointer data)
     return G_SOURCE_REMOVE;
 }
 
+/* Takes over @pidfd. */
 static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
-                               int pidfd)
+                               int pidfd, GError **errp)
 {
     KsmProcess *process = g_new0(KsmProcess, 1);
 
+    if (!ksm_watch_set(&process->watch, pidfd, G_IO_IN, process_on_end,
+                       process)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "watching process %d: %s", cred->pid, g_strerror(errno));
+        close(pidfd);
+        g_free(process);
+        return NULL;
+    }
     process->broker = broker;
     process->pid = cred->pid;
     process->uid = cred->uid;
     process->pidfd = pidfd;
     g_queue_init(&process->sessions);
-    process->watch = g_unix_fd_source_new(pidfd, G_IO_IN);
-    g_source_set_callback(process->watch,
-                          (GSourceFunc)(void (*)(void))process_on_end,
-                          process, NULL);
-    g_source_attach(process->watch, NULL);
     g_hash_table_insert(broker->processes, GINT_TO_POINTER(cred->pid),
                         process);
     return process;
@@ -123,7 +126,7 @@ KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
         close(pidfd);
         return NULL;
     }
-    return process_new(broker, &cred, pidfd);
+    return process_new(broker, &cred, pidfd, errp);
 }
 
 static void process_free(KsmProcess *process)
@@ -138,11 +141,9 @@ static void process_forget(KsmProcess *process)
 {
     KsmBroker *broker = process->broker;
 
-    if (process->watch != NULL) {
+    if (ksm_watch_is_set(&process->watch)) {
         g_hash_table_remove(broker->processes, GINT_TO_POINTER(process->pid));
-        g_source_destroy(process->watch);
-        g_source_unref(process->watch);
-        process->watch = NULL;
+        ksm_watch_clear(&process->watch);
     }
 }
 
@@ -152,7 +153,8 @@ void ksm_process_check(KsmProcess *process)
 
     if (process->connections == 0 &&
         g_queue_is_empty(&process->sessions) &&
-        (process->group_key == NULL || process->watch == NULL)) {
+        (process->group_key == NULL ||
+         !ksm_watch_is_set(&process->watch))) {
         process_forget(process);
         process_free(process);
         ksm_broker_check_idle(broker);

@@ -6,13 +6,14 @@
 #include <sys/types.h>
 
 #include "broker.h"
+#include "watch.h"
 
 struct KsmProcess {
     KsmBroker *broker;
     pid_t pid;
     uid_t uid;
     int pidfd;
-    GSource *watch;             /* of the pidfd */
+    KsmWatch watch;             /* of the pidfd, while it is known */
     char *group_key;            /* that it named first; NULL: none yet */
     GQueue sessions;            /* KsmSession */
     guint connections;
@@ -30,6 +31,5 @@ void ksm_process_check(KsmProcess *process);
 
 /** The process has ended: begins to take everything back. */
 void ksm_process_ended(KsmProcess *process);
-
 
 #endif /* KSM_PROCESS_H */

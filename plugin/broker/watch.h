@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* watch.h: what is waited for on a client's socket. */
+/* watch.h: what is waited for on a descriptor. */
 #ifndef KSM_WATCH_H
 #define KSM_WATCH_H
 
 #include <glib-unix.h>
 
+/** Lies in what it is about; all zero: nothing is waited for. */
 typedef struct KsmWatch {
-    GSource *source;            /* NULL: nothing yet */
+    GUnixFDSourceFunc function; /* NULL: nothing is */
+    gpointer opaque;
+    int fd;
     GIOCondition condition;
 } KsmWatch;
 
 /**
- * Calls @function when @condition holds on @fd, instead of what it waited for
- * before.  A watch for nothing still tells of the peer's end.
+ * Calls @function in the main loop when @condition holds on @fd, instead of
+ * what was waited for before, until it returns FALSE.  A watch for nothing
+ * still tells of the peer's end.  FALSE, with errno: the kernel has no room for
+ * another descriptor; a watch that is set can always be set to something else.
  */
-void ksm_watch_set(KsmWatch *watch, int fd, GIOCondition condition,
-                   GUnixFDSourceFunc function, gpointer opaque);
+gboolean ksm_watch_set(KsmWatch *watch, int fd, GIOCondition condition,
+                       GUnixFDSourceFunc function, gpointer opaque);
 
+/** To be called before the descriptor is closed, or @watch freed. */
 void ksm_watch_clear(KsmWatch *watch);
+
+gboolean ksm_watch_is_set(const KsmWatch *watch);
 
 #endif /* KSM_WATCH_H */

@@ -221,6 +221,20 @@ static guint broker_fds(const KsmTestBroker *broker)
 
 static guint fds_at_start;
 
+static gboolean log_says_ready(gpointer broker)
+{
+    g_autofree char *log = ksm_test_broker_read_log(broker);
+
+    return strstr(log, "listens on") != NULL;
+}
+
+/* Its socket can be reached before it has opened all that it will. */
+static void count_fds_at_start(KsmTestBroker *broker)
+{
+    g_assert_cmpfloat(ksm_test_wait(log_says_ready, broker, 5), >=, 0);
+    fds_at_start = broker_fds(broker);
+}
+
 static gboolean fds_are_back(gpointer broker)
 {
     /* one more: this test's process is remembered while it lives */
@@ -234,7 +248,7 @@ static void test_one_group_for_life(void)
     ProtoClient *client;
     ProtoReply reply;
 
-    fds_at_start = broker_fds(broker);
+    count_fds_at_start(broker);
     proto_client_free(proto_client_new(broker->socket, "one", "a", 100));
     g_assert_cmpfloat(ksm_test_wait(fds_are_back, broker, 5), >=, 0);
     client = proto_client_connect(broker->socket);
@@ -254,7 +268,7 @@ static void test_many_clients(void)
     ProtoClient *clients[CLIENTS];
     guint i;
 
-    fds_at_start = broker_fds(broker);
+    count_fds_at_start(broker);
     for (i = 0; i < CLIENTS; i++) {
         g_autofree char *name = g_strdup_printf("vm%u", i);
 
