@@ -3,7 +3,8 @@
 # plugin.sh: building the library and the programs into build/plugin.
 
 KSM_PLUGIN_PACKAGES=(gcc meson ninja-build pkg-config libglib2.0-dev
-                     libxxhash-dev libjson-glib-dev liburing-dev libcairo2-dev)
+                     libxxhash-dev libjson-glib-dev liburing-dev libcairo2-dev
+                     libmicrohttpd-dev)
 
 # ksm_build_plugin: set up once, then as little as needed.
 ksm_build_plugin()

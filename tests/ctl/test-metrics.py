@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""test-metrics.py: guest-ksmctl metrics, read by other programs' parsers.
+
+Prometheus' own OpenMetrics parser (python3-prometheus-client) and promtool
+judge the text; the figures are compared with what the engines say.
+"""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+
+from stage import CTL, PAGE, Stage, run_ctl, tap
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+RULES = os.path.join(ROOT, 'contrib', 'prometheus')
+TYPE = 'application/openmetrics-text; version=1.0.0; charset=utf-8'
+
+
+def parse(text):
+    """Families by name; what is wrong raises ValueError."""
+    try:
+        from prometheus_client.openmetrics import parser
+    except ImportError as error:
+        raise tap.Skip('openmetrics', str(error)) from error
+    families = list(parser.text_string_to_metric_families(text))
+    names = [family.name for family in families]
+    tap.check(len(names) == len(set(names)), f'each family once: {names}')
+    return {family.name: family for family in families}
+
+
+def samples(families, name, **labels):
+    """Values of the samples that have these labels."""
+    family = families[re.sub('_(total|info|bucket|count|sum)$', '', name)
+                      if name not in families else name]
+    return [sample.value for sample in family.samples
+            if sample.name == name and
+            all(sample.labels.get(key) == value
+                for key, value in labels.items())]
+
+
+def one(families, name, **labels):
+    """The value of the one sample."""
+    values = samples(families, name, **labels)
+    tap.check(len(values) == 1, f'{name} {labels}: {values}')
+    return values[0]
+
+
+def test_figures_are_the_engines():
+    """Every figure that the engines can be asked for is the same."""
+    with Stage() as stage:
+        stage.pair()
+        families = parse(stage.ctl('metrics')[0])
+        tap.check(one(families, 'guest_ksm_up') == 1, 'up')
+        for number, name in enumerate(('web1', 'web2')):
+            state = stage.state(number)
+            for label, field in (('shared', 'pages_sharing'),
+                                 ('zero', 'zero_pages'),
+                                 ('broken', 'pages_broken'),
+                                 ('unshared', 'pages_unshared')):
+                value = one(families, 'guest_ksm_vm_memory_bytes', vm=name,
+                            group='web', backend='ram0', state=label)
+                tap.check(value == state[field] * PAGE,
+                          f'{name} {label}: {value}, {state}')
+            check_windows(families, name)
+        # 300 slots: web1 maps all, web2 has broken 20 of its own.
+        tap.check(one(families, 'guest_ksm_group_store_bytes', group='web')
+                  == 300 * PAGE, 'store')
+        tap.check(one(families, 'guest_ksm_group_saved_bytes', group='web')
+                  == (300 + 280 + 200 - 300) * PAGE, 'saved')
+        tap.check(one(families, 'guest_ksm_worst_case_bytes')
+                  == (300 + 280 + 200) * PAGE, 'worst case')
+        tap.check(one(families, 'guest_ksm_vm_broken_pages_total',
+                      vm='web2') == 20, 'breaks')
+        check_host(families)
+        check_units(families)
+
+
+def check_windows(families, name):
+    """The histogram is cumulative and agrees with its count."""
+    name = {'vm': name}
+    buckets = samples(families, 'guest_ksm_vm_window_seconds_bucket', **name)
+    count = one(families, 'guest_ksm_vm_window_seconds_count', **name)
+    total = one(families, 'guest_ksm_vm_window_seconds_sum', **name)
+    tap.check(buckets == sorted(buckets) and buckets[-1] == count > 0,
+              f'{buckets} {count}')
+    tap.check(0 < total < 60, f'{total} s in windows')
+
+
+def check_host(families):
+    """The host's memory is what /proc/meminfo says."""
+    with open('/proc/meminfo', encoding='ascii') as file:
+        kib = int(re.search(r'MemTotal: +(\d+)', file.read())[1])
+    tap.check(one(families, 'guest_ksm_host_memory_bytes') == kib * 1024,
+              'MemTotal')
+
+
+def check_units(families):
+    """A unit ends the name, and a name that ends in one has it."""
+    for family in families.values():
+        tap.check(family.documentation, f'{family.name} has no help')
+        found = re.search('_(bytes|seconds|ratio)$', family.name)
+        tap.check(family.unit == (found[1] if found else ''),
+                  f'{family.name}: unit "{family.unit}"')
+
+
+class Server:
+    """guest-ksmctl metrics --listen, on a port that was free."""
+
+    def __init__(self, stage, where='0'):
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen(
+            [CTL, '--socket', stage.socket, 'metrics', '--listen', where],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='ascii')
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r'serves http://(.*):(\d+)/metrics\n', line)
+        tap.check(match, f'{line!r}')
+        self.host, self.port = match[1].strip('[]'), int(match[2])
+
+    def ask(self, method='GET', path='/metrics'):
+        """(status, content type, text)."""
+        http_ = http.client.HTTPConnection(self.host, self.port, timeout=20)
+        http_.request(method, path)
+        reply = http_.getresponse()
+        text = reply.read().decode()
+        http_.close()
+        return reply.status, reply.headers['Content-Type'], text
+
+    def end(self, number=signal.SIGTERM):
+        """Ends it by a signal; (status, errors)."""
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
+
+
+def test_server():
+    """Scraped as Prometheus does; loopback; odd requests; its end."""
+    with Stage() as stage:
+        stage.pair()
+        server = Server(stage)
+        tap.check(server.host == '127.0.0.1', 'loopback by default')
+        status, kind, text = server.ask()
+        tap.check((status, kind) == (200, TYPE), f'{status} {kind}')
+        tap.check(one(parse(text), 'guest_ksm_group_vms', group='web') == 2,
+                  text)
+        tap.check(server.ask(path='/')[0] == 200, 'front page')
+        tap.check(server.ask(path='/etc/passwd')[0] == 404, 'not found')
+        tap.check(server.ask('POST')[0] == 405, 'POST')
+        head = server.ask('HEAD')
+        tap.check(head[0] == 200 and head[2] == '', f'HEAD: {head}')
+        check_idle_connections(server)
+        check_busy_port(stage, server)
+        check_broker_gone(stage, server)
+        status, errors = server.end()
+        tap.check(status == 0, f'status {status}: {errors}')
+        tap.check(errors.count('no broker listens') == 1, errors)
+        check_v6(stage)
+
+
+def check_idle_connections(server):
+    """Connections that say nothing do not keep others out."""
+    idle = [socket.create_connection((server.host, server.port))
+            for _ in range(7)]
+    tap.check(server.ask()[0] == 200, 'beside idle connections')
+    for connection in idle:
+        connection.close()
+
+
+def check_busy_port(stage, server):
+    """A port in use, and no port at all."""
+    _, err = stage.ctl('metrics', '--listen', str(server.port), status=1)
+    tap.check('in use' in err, err)
+    for wrong in ('', 'x', '65536', '1.2.3:80', '::1:80', '[::1:80', '-1'):
+        _, err = stage.ctl('metrics', '--listen', wrong, status=2)
+        tap.check(f'--listen {wrong}' in err, err)
+
+
+def check_broker_gone(stage, server):
+    """guest_ksm_up tells; it comes back by itself."""
+    stage.order('broker', 'stop')
+    families = parse(server.ask()[2])
+    tap.check(one(families, 'guest_ksm_up') == 0 and len(families) == 1,
+              f'{families}')
+    parse(server.ask()[2])
+    _, err = stage.ctl('metrics', status=3)
+    tap.check(stage.socket in err, err)
+    stage.order('broker', 'start')
+    tap.wait_until(lambda: one(parse(server.ask()[2]), 'guest_ksm_up') == 1,
+                   10, 'up again')
+
+
+def check_v6(stage):
+    """An IPv6 address, where there is one."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(('::1', 0))
+    except OSError as error:
+        tap.say(f'no IPv6 here: {error}')
+        return
+    server = Server(stage, '[::1]:0')
+    tap.check(server.host == '::1' and server.ask()[0] == 200, 'IPv6')
+    tap.check(server.end(signal.SIGINT)[0] == 0, 'ends on SIGINT')
+
+
+def promtool(*arguments, text=None):
+    """Runs it; its status must be 0."""
+    if shutil.which('promtool') is None:
+        raise tap.Skip('promtool', 'promtool is not installed')
+    done = subprocess.run(['promtool', *arguments], input=text, check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          encoding='utf-8', cwd=RULES, timeout=120)
+    tap.check(done.returncode == 0, f'promtool {arguments}: {done.stdout}')
+
+
+def test_alert_rules():
+    """promtool finds them right, and each fires when it must."""
+    promtool('check', 'rules', 'guest-ksm.rules.yml')
+    promtool('test', 'rules', 'guest-ksm.rules.test.yml')
+
+
+def test_rules_and_dashboard_know_the_names():
+    """Every name in the rules and the dashboard is really served."""
+    with Stage() as stage:
+        stage.pair()
+        families = parse(stage.ctl('metrics')[0])
+    served = {sample.name for family in families.values()
+              for sample in family.samples}
+    for file in ('prometheus/guest-ksm.rules.yml',
+                 'grafana/guest-ksm.json'):
+        with open(os.path.join(ROOT, 'contrib', file),
+                  encoding='utf-8') as opened:
+            text = opened.read()
+        if file.endswith('.json'):
+            tap.check(json.loads(text)['panels'], 'a dashboard with panels')
+        used = set(re.findall(r'\bguest_ksm_[a-z_]+', text))
+        tap.check(used, f'{file} uses metrics')
+        tap.check(used <= served, f'{file}: unknown {used - served}')
+
+
+def test_usage():
+    """JSON is another command's; no broker."""
+    _, err = run_ctl('--json', 'metrics', status=2)
+    tap.check('status' in err, err)
+
+
+tap.run([test_figures_are_the_engines, test_server, test_alert_rules,
+         test_rules_and_dashboard_know_the_names, test_usage])
