@@ -62,6 +62,19 @@ static gboolean check_interval(guint ms, GError **errp)
     return TRUE;
 }
 
+static gboolean check_mappings(guint max_mappings, GError **errp)
+{
+    guint limit = ksm_sys_max_map_count();
+
+    if (limit && max_mappings > limit) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "max-mappings %u is above vm.max_map_count (%u); raise "
+                    "that first", max_mappings, limit);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean check_group(const char *group, GError **errp)
 {
     static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS
@@ -94,7 +107,8 @@ static gboolean check_options(const KsmOptions *options, GError **errp)
     }
     return check_group(options->group, errp) &&
            check_percent(options->scan_cpu_percent, errp) &&
-           check_interval(options->scan_interval_ms, errp);
+           check_interval(options->scan_interval_ms, errp) &&
+           check_mappings(options->max_mappings, errp);
 }
 
 /* A name for the wire: short, and printable ASCII only. */
@@ -469,12 +483,7 @@ gboolean ksm_engine_set_scan_interval(KsmEngine *engine, guint ms,
 gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
                                      GError **errp)
 {
-    guint limit = ksm_sys_max_map_count();
-
-    if (max_mappings && limit && max_mappings > limit) {
-        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
-                    "max-mappings %u is above vm.max_map_count (%u); raise "
-                    "that first", max_mappings, limit);
+    if (!check_mappings(max_mappings, errp)) {
         return FALSE;
     }
     g_atomic_int_set(&engine->max_mappings, max_mappings);

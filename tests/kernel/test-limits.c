@@ -25,6 +25,7 @@ typedef struct BadOption {
     const char *broker;
     guint percent, interval_ms;
     const char *says;           /* must be in the message */
+    guint max_mappings;
 } BadOption;
 
 static const BadOption bad_options[] = {
@@ -39,6 +40,8 @@ static const BadOption bad_options[] = {
     { "percent-101", "g", NULL, 101, 1000, "100" },
     { "interval-9", "g", NULL, 10, 9, "3600000" },
     { "interval-too-long", "g", NULL, 10, 3600001, "3600000" },
+    { "mappings-above-limit", "g", NULL, 10, 1000, "vm.max_map_count",
+      G_MAXUINT },
 };
 
 static void test_bad_option(gconstpointer opaque)
@@ -55,6 +58,7 @@ static void test_bad_option(gconstpointer opaque)
     options.group = bad->group;
     options.scan_cpu_percent = bad->percent;
     options.scan_interval_ms = bad->interval_ms;
+    options.max_mappings = bad->max_mappings;
     engine = ksm_engine_new(&options, &error);
     g_assert_null(engine);
     g_assert_error(error, KSM_ERROR, KSM_ERROR_INVALID);
@@ -98,6 +102,13 @@ static void test_run_time_options(void)
     g_assert_false(ksm_engine_set_scan_cpu_percent(engine, 101, NULL));
     g_assert_false(ksm_engine_set_scan_interval(engine, 9, &error));
     g_assert_error(error, KSM_ERROR, KSM_ERROR_INVALID);
+    g_clear_error(&error);
+    g_assert_false(ksm_engine_set_max_mappings(engine, G_MAXUINT, &error));
+    g_assert_error(error, KSM_ERROR, KSM_ERROR_INVALID);
+    /* What was refused has changed nothing. */
+    g_assert_cmpuint(ksm_engine_get_scan_cpu_percent(engine), ==, 100);
+    g_assert_cmpuint(ksm_engine_get_scan_interval(engine), ==, 10);
+    g_assert_cmpuint(ksm_engine_get_max_mappings(engine), ==, 100);
     ksm_engine_set_run(engine, KSM_RUN_UNMERGE);
     g_assert_cmpint(ksm_engine_get_run(engine), ==, KSM_RUN_UNMERGE);
     g_assert_cmpstr(ksm_engine_get_group(engine), ==, "limits");
