@@ -6,11 +6,12 @@ which know nothing of the engine; events and traces against what was done.
 """
 
 import os
+import subprocess
 import sys
 import time
 
 from tap import check, run, say, wait_until
-from world import World, memory
+from world import BROKER, World, memory
 
 ACCEL = sys.argv[1]
 MEM_MIB = {'kvm': 96, 'tcg': 48}[ACCEL]
@@ -138,6 +139,38 @@ def events_tell_of_steering():
         world.check_intact()
 
 
+def order(world, *words):
+    """Has guest-ksmctl give an order, which must be confirmed."""
+    program = os.path.join(os.path.dirname(BROKER), 'guest-ksmctl')
+    done = subprocess.run(
+        [program, '--socket', os.path.join(world.run_dir, 'control.sock'),
+         *words], check=False, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True)
+    check(done.returncode == 0, f'guest-ksmctl {words}: {done.stdout}')
+
+
+def an_operators_orders_are_seen():
+    """What guest-ksmctl changes, QEMU tells by event and property."""
+    with World(ACCEL) as world:
+        guest = world.add(BUSY)
+        world.wait_filled()
+        wait_until(lambda: guest.ksm_stats()['state'] == 'running', 30,
+                   'running')
+        order(world, 'pause', guest.name)
+        wait_change(guest, 'paused', 'connected', 5)
+        check(guest.get_property('run') == 'pause', 'run is not pause')
+        order(world, 'set', guest.name, 'scan-cpu-percent=7',
+              'scan-interval=444')
+        check(guest.get_property('scan-cpu-percent') == 7, 'not 7 per cent')
+        check(guest.get_property('scan-interval') == 444, 'not 444 ms')
+        stats = guest.ksm_stats()
+        check(stats['scan-cpu-percent'] == 7, 'query-ksm: not 7 per cent')
+        check(stats['run'] == 'pause', 'query-ksm: not pause')
+        order(world, 'run', guest.name)
+        wait_change(guest, 'running', 'connected', 5)
+        world.check_intact()
+
+
 def a_budget_used_up_is_told():
     """KSM_DEGRADED, with figures that query-ksm bears out."""
     with World(ACCEL) as world:
@@ -191,4 +224,5 @@ def trace_lines(guest, name):
 
 
 run([savings_are_what_the_kernel_says, events_tell_of_the_broker,
-     events_tell_of_steering, a_budget_used_up_is_told, traces_add_up])
+     events_tell_of_steering, an_operators_orders_are_seen,
+     a_budget_used_up_is_told, traces_add_up])

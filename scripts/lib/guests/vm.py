@@ -192,6 +192,11 @@ class Guest:
         self.qmp.command('qom-set', path=f'/objects/{RAM_ID}',
                          property=name, value=value)
 
+    def get_property(self, name):
+        """A property of the memory backend."""
+        return self.qmp.command('qom-get', path=f'/objects/{RAM_ID}',
+                                property=name)
+
     def ram(self):
         """(start, end) of guest RAM in QEMU's address space."""
         if self._ram is None:
