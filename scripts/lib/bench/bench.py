@@ -14,6 +14,7 @@ import plots
 import profile_perf
 import runner
 import table
+import targets
 import workloads
 
 
@@ -110,6 +111,7 @@ def main():
     except KeyboardInterrupt:
         return 130
     print(table.text(results['workloads']))
+    print(targets.markdown(results['workloads']))
     for plot in plots.draw(results['workloads'], f'{args.build}/bench'):
         print(f'plot: {plot}')
     print(f'JSON: {path}')
