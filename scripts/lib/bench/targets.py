@@ -70,8 +70,10 @@ TARGETS = [
     ('the same, longest', 2, True, _ours('react', 'react_max_s')),
     ('time from duplicate to shared, of that of ksmd as shipped', 1 / 10,
      True, _ratio('react', 'react_s')),
-    ('pages saved, least of all workloads but guests', 0.99, False, _least_saving),
-    ('pages saved, guests', 0.95, False, _ratio('guests', 'saved_pages')),
+    ('pages saved, least of all workloads but guests', 0.99, False,
+     _least_saving),
+    ('the same, guests, as a part of the best possible', 0.95,
+     False, _ratio('guests', 'fraction')),
     ('first write to a shared page', 1.1, True, _ratio('cow', 'cow_p50_us')),
     *[(f'{what}, {name}', limit, True, _ours(name, metric))
       for name in ('stall', 'stall-shipped')
