@@ -147,20 +147,13 @@ static void print_vm(const KsmVm *vm)
 static gboolean run_vm(KsmCtl *ctl, char **args, GError **errp)
 {
     g_autofree char *target = ksm_vm_target(args[0]);
-    g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp,
-        "sessions", "target", G_TYPE_STRING, target, NULL);
     g_autoptr(GPtrArray) vms = NULL;
     guint i;
 
-    if (reply == NULL) {
+    if (!ksm_command_vms_of(ctl, target, &vms, errp)) {
         return FALSE;
     }
-    if (ctl->json) {
-        ksm_command_print_json(reply);
-        return TRUE;
-    }
-    vms = ksm_vms_of_reply(reply);
-    for (i = 0; i < vms->len; i++) {
+    for (i = 0; vms != NULL && i < vms->len; i++) {
         print_vm(g_ptr_array_index(vms, i));
     }
     return TRUE;

@@ -34,21 +34,17 @@ static gboolean run_vms(KsmCtl *ctl, char **args, GError **errp)
         "<VM", "<GROUP", "UID", "PID", "MEMORY", "SHARING", "ZERO", "BROKEN",
         "UNSHARED", "SAVED", "CPU%", "<STATE", NULL,
     };
-    g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp,
-        "sessions", "target", G_TYPE_STRING, args[0], NULL);
     g_autoptr(KsmTable) table = ksm_table_new(headings);
     g_autoptr(GPtrArray) vms = NULL;
     g_autofree char *text = NULL;
     guint i;
 
-    if (reply == NULL) {
+    if (!ksm_command_vms_of(ctl, args[0], &vms, errp)) {
         return FALSE;
     }
-    if (ctl->json) {
-        ksm_command_print_json(reply);
+    if (vms == NULL) {
         return TRUE;
     }
-    vms = ksm_vms_of_reply(reply);
     for (i = 0; i < vms->len; i++) {
         add_row(table, g_ptr_array_index(vms, i));
     }

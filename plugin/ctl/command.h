@@ -34,6 +34,13 @@ const KsmCommand *ksm_command_find(const char *name);
 /** Prints a reply for --json, without its "ok". */
 void ksm_command_print_json(JsonObject *reply);
 
+/**
+ * Asks for the VMs of @target (NULL: all): KsmVm in *@vms, to be freed; or
+ * prints them for --json, and *@vms is NULL.
+ */
+gboolean ksm_command_vms_of(KsmCtl *ctl, const char *target, GPtrArray **vms,
+                            GError **errp);
+
 /** Sets an error of the command line; returns FALSE. */
 gboolean ksm_command_usage(GError **errp, const char *format, ...)
     G_GNUC_PRINTF(2, 3);

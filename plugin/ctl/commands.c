@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "vms.h"
+
 extern const KsmCommand ksm_command_status, ksm_command_vms, ksm_command_vm,
     ksm_command_pause, ksm_command_run, ksm_command_unmerge, ksm_command_set,
     ksm_command_map, ksm_command_metrics;
@@ -36,6 +38,24 @@ void ksm_command_print_json(JsonObject *reply)
     json_node_set_object(node, reply);
     text = json_to_string(node, TRUE);
     printf("%s\n", text);
+}
+
+gboolean ksm_command_vms_of(KsmCtl *ctl, const char *target, GPtrArray **vms,
+                            GError **errp)
+{
+    g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp,
+        "sessions", "target", G_TYPE_STRING, target, NULL);
+
+    *vms = NULL;
+    if (reply == NULL) {
+        return FALSE;
+    }
+    if (ctl->json) {
+        ksm_command_print_json(reply);
+    } else {
+        *vms = ksm_vms_of_reply(reply);
+    }
+    return TRUE;
 }
 
 gboolean ksm_command_usage(GError **errp, const char *format, ...)

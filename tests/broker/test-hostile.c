@@ -54,6 +54,7 @@ typedef union Packet {
     KsmMsgHello hello;
     KsmMsgResize resize;
     KsmMsgStats stats;
+    KsmMsgMap map;
     guint8 bytes[70000];
 } Packet;
 
@@ -124,6 +125,19 @@ static void spoil_resize_more(Packet *packet)
     packet->resize.pages = 1ull << 60;
 }
 
+static void spoil_map_cells(Packet *packet)
+{
+    packet->map.pages = 100;
+    packet->map.pages_per_cell = 1;
+}
+
+static void spoil_map_wraps(Packet *packet)
+{
+    packet->map.pages = G_MAXUINT64;
+    packet->map.pages_per_cell = G_MAXUINT32;
+}
+
+#define MAP KSM_MSG_MAP, sizeof(KsmMsgMap)
 #define HELLO KSM_MSG_HELLO, sizeof(KsmMsgHello), 0, { 0 }
 #define RESIZE KSM_MSG_RESIZE, sizeof(KsmMsgResize), 0, { 0 }
 #define M16 sizeof(KsmMsg)
@@ -198,6 +212,17 @@ static const Row rows[] = {
       KSM_MSG_WITHDRAW, M16, 2, { 0, 60, 0, 60 }, NULL },
     { "stats-short", "message 9 of 16 bytes", AFTER, 0, KSM_MSG_STATS, M16,
       0, { 0 }, NULL },
+    { "map-short", "message 10 of 16 bytes", AFTER, 0, KSM_MSG_MAP, M16, 1,
+      { 0 }, NULL },
+    { "map-empty", "MAP of 0 cells", AFTER, 0, MAP, 0, { 0 },
+      spoil_map_cells },
+    { "map-no-size", "MAP of 1 cells", AFTER, 0, MAP, 1, { 0 }, NULL },
+    { "map-less", "MAP of 99 cells", AFTER, 0, MAP, 99, { 0 },
+      spoil_map_cells },
+    { "map-more", "MAP of 65537 cells", AFTER, 0, MAP, 65537, { 0 },
+      spoil_map_cells },
+    { "map-wraps", "MAP of 2 cells", AFTER, 0, MAP, 2, { 0 },
+      spoil_map_wraps },
 };
 
 static void packet_of_row(const Row *row, Packet *packet, gsize *bytes)
@@ -540,7 +565,7 @@ static void test_noise(void)
         for (step = 0; step < 200; step++) {
             KsmMsgStats packet = {
                 .msg = {
-                    .type = (guint32)g_rand_int_range(rand, 3, 10),
+                    .type = (guint32)g_rand_int_range(rand, 3, 11),
                     .count = (guint32)g_rand_int_range(rand, 0, 40),
                 },
             };
@@ -555,6 +580,7 @@ static void test_noise(void)
             }
             bytes = packet.msg.type == KSM_MSG_STATS ? sizeof(packet)
                 : packet.msg.type == KSM_MSG_RESIZE ? sizeof(KsmMsgResize)
+                : packet.msg.type == KSM_MSG_MAP ? sizeof(KsmMsgMap)
                 : bytes;
             if (!proto_client_send(client, &packet, bytes) ||
                 proto_client_receive(client, &reply) == 0 ||

@@ -162,3 +162,46 @@ KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
 
     return ksm_puppet_new(&spec);
 }
+
+gboolean ctl_pair_open(CtlPair *pair)
+{
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return FALSE;
+    }
+    pair->broker = ksm_test_broker_new(NULL);
+    pair->vms[0] = ctl_scene_puppet(pair->broker, "one/ram0", "web");
+    pair->vms[1] = ctl_scene_puppet(pair->broker, "two/ram0", "web");
+    for (i = 0; i < 2; i++) {
+        ksm_puppet_fill(pair->vms[i], 0, CTL_PAIR_SHARED, KSM_TEST_SEEDED, 7,
+                        TRUE);
+        ksm_puppet_fill(pair->vms[i], CTL_PAIR_SHARED, CTL_PAIR_ZEROS,
+                        KSM_TEST_ZERO, 0, FALSE);
+    }
+    return TRUE;
+}
+
+void ctl_pair_share(CtlPair *pair)
+{
+    const guint all = 2 * (CTL_PAIR_SHARED + CTL_PAIR_ZEROS);
+
+    g_assert_cmpuint(ksm_puppets_settle(pair->vms, 2, all, 30), ==, all);
+    ksm_puppet_set_run(pair->vms[0], KSM_RUN_PAUSE);
+    ksm_puppet_set_run(pair->vms[1], KSM_RUN_PAUSE);
+    ctl_scene_wait(pair->broker, "one/ram0", "state", "paused");
+    ctl_scene_wait(pair->broker, "two/ram0", "state", "paused");
+}
+
+void ctl_pair_close(CtlPair *pair)
+{
+    guint i;
+
+    for (i = 0; i < 2; i++) {
+        g_assert_cmpuint(ksm_puppet_check(pair->vms[i], 0, CTL_PAIR_SHARED,
+                                          KSM_TEST_SEEDED, 7, TRUE), ==, 0);
+        ksm_puppet_free(pair->vms[i]);
+    }
+    g_assert_true(ksm_test_broker_stop(pair->broker));
+    ksm_test_broker_free(pair->broker);
+}

@@ -42,4 +42,22 @@ void ctl_scene_wait(KsmTestBroker *broker, const char *name,
 KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
                             const char *group);
 
+/** Two VMs, one/ram0 and two/ram0 of group web, in pause mode. */
+typedef struct CtlPair {
+    KsmTestBroker *broker;
+    KsmPuppet *vms[2];
+} CtlPair;
+
+#define CTL_PAIR_SHARED 300u    /* first pages, of contents that both have */
+#define CTL_PAIR_ZEROS 100u     /* after those; the rest is untouched */
+
+/** FALSE when they cannot be here: the test has been skipped. */
+gboolean ctl_pair_open(CtlPair *pair);
+
+/** Lets them share all there is; after that they stand still. */
+void ctl_pair_share(CtlPair *pair);
+
+/** Checks what must stand in their memory, and ends all of it. */
+void ctl_pair_close(CtlPair *pair);
+
 #endif /* TEST_CTL_SCENE_H */

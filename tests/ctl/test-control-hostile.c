@@ -201,6 +201,22 @@ static gboolean is_closed(gpointer opaque)
     return recv(*(int *)opaque, &byte, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
 }
 
+/* So many of one process; free the array. */
+static GPtrArray *many_sessions(Scene *scene, guint count)
+{
+    GPtrArray *clients = g_ptr_array_new_with_free_func(
+        (GDestroyNotify)proto_client_free);
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        g_autofree char *name = g_strdup_printf("vm%u/ram0", i);
+
+        g_ptr_array_add(clients, proto_client_new(scene->broker->socket, "g",
+                                                  name, 1000));
+    }
+    return clients;
+}
+
 /* A reply that is larger than a socket's buffer, and not read. */
 static void test_slow_reader(void)
 {
@@ -209,17 +225,10 @@ static void test_slow_reader(void)
     g_autofree char *reply = NULL;
     double begin, slowest = 0;
     Scene scene;
-    int fd, slow, i;
+    int fd, slow;
 
     scene_open(&scene, "--max-process-sessions 400");
-    clients = g_ptr_array_new_with_free_func(
-        (GDestroyNotify)proto_client_free);
-    for (i = 0; i < 300; i++) {
-        g_autofree char *name = g_strdup_printf("vm%d/ram0", i);
-
-        g_ptr_array_add(clients, proto_client_new(scene.broker->socket, "g",
-                                                  name, 10));
-    }
+    clients = many_sessions(&scene, 300);
     slow = ctl_scene_connect(scene.broker);
     ctl_scene_send(slow, request, strlen(request));
     begin = ksm_test_now();
@@ -423,14 +432,7 @@ static void test_cost(void)
     guint i, k;
 
     scene_open(&scene, "--max-process-sessions 100");
-    clients = g_ptr_array_new_with_free_func(
-        (GDestroyNotify)proto_client_free);
-    for (i = 0; i < 50; i++) {
-        g_autofree char *name = g_strdup_printf("vm%u/ram0", i);
-
-        g_ptr_array_add(clients, proto_client_new(scene.broker->socket, "g",
-                                                  name, 1000));
-    }
+    clients = many_sessions(&scene, 50);
     spent = cpu_seconds(scene.broker->pid);
     for (k = 0; k < rounds; k++) {
         begin = ksm_test_now();

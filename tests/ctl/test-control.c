@@ -10,57 +10,8 @@
 #include "ctl-scene.h"
 #include "require.h"
 
-#define SHARED 300u             /* pages whose contents both VMs have */
-#define ZEROS 100u
-
-/* Two VMs of group web, each sharing SHARED contents with the other. */
-typedef struct Scene {
-    KsmTestBroker *broker;
-    KsmPuppet *vms[2];
-} Scene;
-
-static gboolean scene_open(Scene *scene)
-{
-    guint i;
-
-    if (!ksm_test_need_uffd()) {
-        return FALSE;
-    }
-    scene->broker = ksm_test_broker_new(NULL);
-    scene->vms[0] = ctl_scene_puppet(scene->broker, "one/ram0", "web");
-    scene->vms[1] = ctl_scene_puppet(scene->broker, "two/ram0", "web");
-    for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene->vms[i], 0, SHARED, KSM_TEST_SEEDED, 7, TRUE);
-        ksm_puppet_fill(scene->vms[i], SHARED, ZEROS, KSM_TEST_ZERO, 0,
-                        FALSE);
-    }
-    return TRUE;
-}
-
-/* Lets them share all there is; they stand still after that. */
-static void scene_share(Scene *scene)
-{
-    const guint all = 2 * (SHARED + ZEROS);
-
-    g_assert_cmpuint(ksm_puppets_settle(scene->vms, 2, all, 30), ==, all);
-    ksm_puppet_set_run(scene->vms[0], KSM_RUN_PAUSE);
-    ksm_puppet_set_run(scene->vms[1], KSM_RUN_PAUSE);
-    ctl_scene_wait(scene->broker, "one/ram0", "state", "paused");
-    ctl_scene_wait(scene->broker, "two/ram0", "state", "paused");
-}
-
-static void scene_close(Scene *scene)
-{
-    guint i;
-
-    for (i = 0; i < 2; i++) {
-        g_assert_cmpuint(ksm_puppet_check(scene->vms[i], 0, SHARED,
-                                          KSM_TEST_SEEDED, 7, TRUE), ==, 0);
-        ksm_puppet_free(scene->vms[i]);
-    }
-    g_assert_true(ksm_test_broker_stop(scene->broker));
-    ksm_test_broker_free(scene->broker);
-}
+#define SHARED CTL_PAIR_SHARED
+#define ZEROS CTL_PAIR_ZEROS
 
 static void assert_int(JsonObject *object, const char *field, gint64 value)
 {
@@ -111,13 +62,13 @@ static void test_figures(void)
 {
     g_autoptr(JsonObject) status = NULL;
     JsonArray *groups;
-    Scene scene;
+    CtlPair scene;
     guint i;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
-    scene_share(&scene);
+    ctl_pair_share(&scene);
     status = ctl_scene_ask(scene.broker, "{\"request\":\"status\"}");
     assert_sums(json_object_get_object_member(status, "total"));
     groups = json_object_get_array_member(status, "groups");
@@ -135,7 +86,7 @@ static void test_figures(void)
         g_assert_cmpstr(json_object_get_string_member(session, "backend"),
                         ==, "ram0");
     }
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 /* MemAvailable moves; it must be of the size that the kernel tells. */
@@ -155,7 +106,7 @@ static void test_host(void)
 }
 
 /* The one result of an order. */
-static void order(Scene *scene, const char *request, const char *result,
+static void order(CtlPair *scene, const char *request, const char *result,
                   const char *error_words)
 {
     g_autoptr(JsonObject) reply = ctl_scene_ask(scene->broker, request);
@@ -184,13 +135,13 @@ static KsmStats stats_of(KsmPuppet *puppet)
 static void test_orders(void)
 {
     g_autoptr(JsonObject) session = NULL;
-    Scene scene;
+    CtlPair scene;
     KsmStats stats;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
-    scene_share(&scene);
+    ctl_pair_share(&scene);
     order(&scene, "{\"request\":\"set\",\"target\":\"one\",\"run\":\"run\"}",
           "done", NULL);
     g_assert_cmpint(stats_of(scene.vms[0]).run, ==, KSM_RUN_RUN);
@@ -214,16 +165,16 @@ static void test_orders(void)
     ctl_scene_wait(scene.broker, "one/ram0", "state", "unmerged");
     g_assert_cmpuint(stats_of(scene.vms[0]).pages_sharing, ==, 0);
     g_assert_cmpuint(stats_of(scene.vms[1]).pages_sharing, ==, SHARED);
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 /* An engine that sleeps for an hour between rounds obeys all the same. */
 static void test_order_in_sleep(void)
 {
-    Scene scene;
+    CtlPair scene;
     double begin;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
     order(&scene, "{\"request\":\"set\",\"target\":\"one\","
@@ -234,24 +185,24 @@ static void test_order_in_sleep(void)
           "\"run\":\"pause\"}", "done", NULL);
     g_test_message("paused after %.2f s", ksm_test_now() - begin);
     g_assert_cmpint(stats_of(scene.vms[0]).run, ==, KSM_RUN_PAUSE);
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 /* A process that is stopped cannot answer; it obeys when it goes on. */
 static void test_order_pending(void)
 {
-    Scene scene;
+    CtlPair scene;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
-    scene_share(&scene);
+    ctl_pair_share(&scene);
     kill(ksm_puppet_pid(scene.vms[1]), SIGSTOP);
     order(&scene, "{\"request\":\"set\",\"target\":\"two\",\"run\":\"run\"}",
           "pending", NULL);
     kill(ksm_puppet_pid(scene.vms[1]), SIGCONT);
     ctl_scene_wait(scene.broker, "two/ram0", "state", "running");
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 /* One that ends while it is waited for. */
@@ -260,10 +211,10 @@ static void test_order_lost(void)
     static const char request[] = "{\"request\":\"set\",\"target\":\"all\","
                                   "\"run\":\"run\"}\n";
     g_autofree char *reply = NULL;
-    Scene scene;
+    CtlPair scene;
     int fd;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
     kill(ksm_puppet_pid(scene.vms[1]), SIGSTOP);
@@ -279,7 +230,7 @@ static void test_order_lost(void)
     ksm_puppet_free(scene.vms[1]);
     scene.vms[1] = ctl_scene_puppet(scene.broker, "two/ram0", "web");
     ksm_puppet_fill(scene.vms[1], 0, SHARED, KSM_TEST_SEEDED, 7, TRUE);
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 static guint sessions_of(KsmTestBroker *broker, const char *target)
@@ -359,14 +310,14 @@ static void test_map(void)
 {
     g_autoptr(JsonObject) reply = NULL;
     g_autofree guchar *cells = NULL;
-    Scene scene;
+    CtlPair scene;
     gsize bytes;
     guint i;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
-    scene_share(&scene);
+    ctl_pair_share(&scene);
     reply = ctl_scene_ask(scene.broker,
                           "{\"request\":\"map\",\"target\":\"two\"}");
     g_assert_true(json_object_get_boolean_member(reply, "ok"));
@@ -379,7 +330,7 @@ static void test_map(void)
     for (i = 0; i < bytes; i++) {
         g_assert_cmphex(cells[i], ==, expected_cell(i));
     }
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 /* More pages than cells: a cell's state is that of most of its pages. */

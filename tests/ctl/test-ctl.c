@@ -59,50 +59,14 @@ static void expect(KsmTestBroker *broker, const char *arguments, int status,
     }
 }
 
-/* Two VMs of group web that share 300 pages and have 100 of zeros each. */
-typedef struct Scene {
-    KsmTestBroker *broker;
-    KsmPuppet *vms[2];
-} Scene;
-
-static gboolean scene_open(Scene *scene)
-{
-    guint i;
-
-    if (!ksm_test_need_uffd()) {
-        return FALSE;
-    }
-    scene->broker = ksm_test_broker_new(NULL);
-    scene->vms[0] = ctl_scene_puppet(scene->broker, "web1/ram0", "web");
-    scene->vms[1] = ctl_scene_puppet(scene->broker, "web2/ram0", "web");
-    for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene->vms[i], 0, 300, KSM_TEST_SEEDED, 7, TRUE);
-        ksm_puppet_fill(scene->vms[i], 300, 100, KSM_TEST_ZERO, 0, FALSE);
-    }
-    g_assert_cmpuint(ksm_puppets_settle(scene->vms, 2, 800, 30), ==, 800);
-    for (i = 0; i < 2; i++) {
-        ksm_puppet_set_run(scene->vms[i], KSM_RUN_PAUSE);
-    }
-    ctl_scene_wait(scene->broker, "web1/ram0", "state", "paused");
-    ctl_scene_wait(scene->broker, "web2/ram0", "state", "paused");
-    return TRUE;
-}
-
-static void scene_close(Scene *scene)
-{
-    ksm_puppet_free(scene->vms[0]);
-    ksm_puppet_free(scene->vms[1]);
-    g_assert_true(ksm_test_broker_stop(scene->broker));
-    ksm_test_broker_free(scene->broker);
-}
-
 static void test_show(void)
 {
-    Scene scene;
+    CtlPair scene;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
+    ctl_pair_share(&scene);
     /* MiB: 1024 pages are 4.0, 600 are 2.3, 300 are 1.2, 500 are 2.0 */
     expect(scene.broker, "status", 0,
            "saved       2.0 MiB of the 4.0 MiB of 2 VMs: 2.3 sharing 1.2, "
@@ -112,47 +76,48 @@ static void test_show(void)
            NULL);
     expect(scene.broker, "vms", 0, "2.0      1.2   0.4     0.0       0.0"
            "    1.0", NULL);
-    expect(scene.broker, "vms web2", 0, "web2", NULL);
-    expect(scene.broker, "vms --json", 0, "\"vm\" : \"web1\"", NULL);
-    expect(scene.broker, "vm web1", 0, "pages_sharing            300", NULL);
-    expect(scene.broker, "vm web1", 0, "state     paused", NULL);
-    expect(scene.broker, "--json vm web1/ram0", 0,
+    expect(scene.broker, "vms two", 0, "two", NULL);
+    expect(scene.broker, "vms --json", 0, "\"vm\" : \"one\"", NULL);
+    expect(scene.broker, "vm one", 0, "pages_sharing            300", NULL);
+    expect(scene.broker, "vm one", 0, "state     paused", NULL);
+    expect(scene.broker, "--json vm one/ram0", 0,
            "\"pages_sharing\" : 300", NULL);
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 static void test_order(void)
 {
-    Scene scene;
+    CtlPair scene;
 
-    if (!scene_open(&scene)) {
+    if (!ctl_pair_open(&scene)) {
         return;
     }
-    expect(scene.broker, "run web1", 0, "web1/ram0 (group web, process ",
+    ctl_pair_share(&scene);
+    expect(scene.broker, "run one", 0, "one/ram0 (group web, process ",
            NULL);
-    ctl_scene_wait(scene.broker, "web1/ram0", "run", "run");
-    ctl_scene_wait(scene.broker, "web2/ram0", "run", "pause");
-    expect(scene.broker, "run --all", 0, "web2/ram0", NULL);
-    ctl_scene_wait(scene.broker, "web2/ram0", "run", "run");
-    expect(scene.broker, "pause web", 0, "web2/ram0", NULL);
-    ctl_scene_wait(scene.broker, "web2/ram0", "run", "pause");
-    expect(scene.broker, "set web1 scan-interval=2000 scan-cpu-percent=7 "
+    ctl_scene_wait(scene.broker, "one/ram0", "run", "run");
+    ctl_scene_wait(scene.broker, "two/ram0", "run", "pause");
+    expect(scene.broker, "run --all", 0, "two/ram0", NULL);
+    ctl_scene_wait(scene.broker, "two/ram0", "run", "run");
+    expect(scene.broker, "pause web", 0, "two/ram0", NULL);
+    ctl_scene_wait(scene.broker, "two/ram0", "run", "pause");
+    expect(scene.broker, "set one scan-interval=2000 scan-cpu-percent=7 "
            "max-mappings=900", 0, "done", NULL);
-    expect(scene.broker, "vm web1", 0, "scan-cpu-percent 7", NULL);
-    expect(scene.broker, "vm web1", 0, "scan-interval 2000", NULL);
-    expect(scene.broker, "set web1 scan-interval=2", 1, "failed",
+    expect(scene.broker, "vm one", 0, "scan-cpu-percent 7", NULL);
+    expect(scene.broker, "vm one", 0, "scan-interval 2000", NULL);
+    expect(scene.broker, "set one scan-interval=2", 1, "failed",
            "scan-interval must be between 10 and 3600000 ms, not 2");
     expect(scene.broker, "set --json all run=run", 0,
            "\"result\" : \"done\"", NULL);
-    expect(scene.broker, "unmerge web1 web2", 0, "web2/ram0", NULL);
-    ctl_scene_wait(scene.broker, "web1/ram0", "state", "unmerged");
-    ctl_scene_wait(scene.broker, "web2/ram0", "state", "unmerged");
+    expect(scene.broker, "unmerge one two", 0, "two/ram0", NULL);
+    ctl_scene_wait(scene.broker, "one/ram0", "state", "unmerged");
+    ctl_scene_wait(scene.broker, "two/ram0", "state", "unmerged");
     expect(scene.broker, "status", 0, "0.0 sharing 0.0", NULL);
     kill(ksm_puppet_pid(scene.vms[0]), SIGSTOP);
     expect(scene.broker, "pause --all", 6, "pending",
            "1 of 2 did not confirm in time");
     kill(ksm_puppet_pid(scene.vms[0]), SIGCONT);
-    scene_close(&scene);
+    ctl_pair_close(&scene);
 }
 
 /* Wrong command lines need no broker. */
