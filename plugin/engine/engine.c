@@ -203,6 +203,8 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
         free_parts(engine);
         return NULL;
     }
+    engine->quarantine.held = options->held;
+    engine->quarantine.opaque = options->opaque;
     ksm_fork_guard_install();
     ksm_stats_publish(engine);
     return engine;

@@ -99,6 +99,10 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
         c->refused_pinned++;
         refuse(engine, region, page, KSM_PAGE_EXCLUDED);
         break;
+    case KSM_VERDICT_HELD:
+        c->refused_held++;
+        refuse(engine, region, page, KSM_PAGE_EXCLUDED);
+        break;
     case KSM_VERDICT_HOLE:
         ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
         ksm_ranges_add(engine->released, region->base + page);
@@ -165,6 +169,13 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     KsmVerdict verdict = KSM_VERDICT_CHANGED;
     guint32 equal, merged = 0;
 
+    if (ksm_quarantine_held(&engine->quarantine,
+                            ksm_ram_address(region, first), count)) {
+        for (; merged < count; merged++) {
+            refuse_by(engine, region, first + merged, KSM_VERDICT_HELD);
+        }
+        return count;
+    }
     /* A torn read only costs savings. */
     equal = ksm_quarantine_equal(ksm_ram_address(region, first), content,
                                  count);
@@ -348,6 +359,7 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
                 engine->counters.rollbacks += verdict == KSM_VERDICT_CHANGED;
                 engine->counters.refused_pinned +=
                     verdict == KSM_VERDICT_PINNED;
+                engine->counters.refused_held += verdict == KSM_VERDICT_HELD;
                 engine->counters.refused_error += verdict == KSM_VERDICT_ERROR;
             }
             done++;

@@ -91,19 +91,28 @@ void ksm_quarantine_close(KsmQuarantine *q)
 
 void ksm_quarantine_drop(KsmQuarantine *q)
 {
-    if (q->staging_used) {
-        ksm_sys->advise(q->staging, (gsize)q->staging_used * KSM_PAGE_BYTES,
-                        MADV_DONTNEED);
+    gsize bytes = (gsize)q->staging_used * KSM_PAGE_BYTES;
+
+    /* What could not be freed stays used: see take_staging(). */
+    if (bytes && !ksm_sys->advise(q->staging, bytes, MADV_DONTNEED)) {
         q->staging_used = 0;
     }
 }
 
+/*
+ * Room for a window.  It must be empty: a page left there by another window
+ * would be taken for one that has arrived (seen with MADV_DONTNEED failing).
+ * NULL when there is none.
+ */
 static guint8 *take_staging(KsmQuarantine *q, guint32 count)
 {
     guint8 *staging;
 
     if (q->staging_used + count > KSM_STAGING_PAGES) {
         ksm_quarantine_drop(q);
+    }
+    if (q->staging_used + count > KSM_STAGING_PAGES) {
+        return NULL;
     }
     staging = q->staging + (gsize)q->staging_used * KSM_PAGE_BYTES;
     q->staging_used += count;
@@ -246,24 +255,37 @@ static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
                         guint32 count, guint32 *moved, KsmVerdict *verdict)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
-    int error = ksm_sys->uffd_register(q->uffd, addr, bytes,
-                                       UFFDIO_REGISTER_MODE_MISSING |
-                                       UFFDIO_REGISTER_MODE_WP);
+    int error;
 
-    *verdict = KSM_VERDICT_DONE;
+    *verdict = KSM_VERDICT_ERROR;
     *moved = 0;
+    if (!staging) {
+        return FALSE;
+    }
+    error = ksm_sys->uffd_register(q->uffd, addr, bytes,
+                                   UFFDIO_REGISTER_MODE_MISSING |
+                                   UFFDIO_REGISTER_MODE_WP);
     if (error) {
         /* It may have got part of the way. */
         ksm_sys->uffd_unregister(q->uffd, addr, bytes);
         ksm_sys->uffd_wake(q->uffd, addr, bytes);
-        *verdict = KSM_VERDICT_ERROR;
         return FALSE;
     }
     *moved = move_pages(q, staging, addr, count, &error);
-    if (*moved < count) {
-        *verdict = verdict_of(error);
-    }
+    *verdict = *moved < count ? verdict_of(error) : KSM_VERDICT_DONE;
     return TRUE;
+}
+
+/*
+ * Not every reference that the kernel takes for a transfer is a pin that
+ * UFFDIO_MOVE sees.  A transfer that began before the move goes on into the
+ * page where it is now; one that begins later waits for the page.
+ */
+gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
+                             guint32 count)
+{
+    return q->held && count &&
+           q->held(addr, (gsize)count * KSM_PAGE_BYTES, q->opaque);
 }
 
 /*
@@ -322,14 +344,16 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     guint8 *staging = take_staging(q, count);
     guint64 start_ns = ksm_sys_now_ns();
     guint32 moved, equal;
+    gboolean held;
 
     ksm_ram_unsettle(region, first, first + count);
     if (!isolate(q, addr, staging, count, &moved, verdict)) {
         return 0;
     }
-    equal = ksm_quarantine_equal(staging, content, moved);
+    held = ksm_quarantine_held(q, addr, moved);
+    equal = held ? 0 : ksm_quarantine_equal(staging, content, moved);
     if (equal < moved) {
-        *verdict = KSM_VERDICT_CHANGED;
+        *verdict = held ? KSM_VERDICT_HELD : KSM_VERDICT_CHANGED;
     }
     if (equal && ksm_sys->map(addr, (gsize)equal * KSM_PAGE_BYTES,
                               PROT_READ | PROT_WRITE,
@@ -349,6 +373,18 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     return equal;
 }
 
+/* Zero pages from the first on. */
+static guint32 zeros_in(const guint8 *staging, guint32 count)
+{
+    guint32 zero = 0;
+
+    while (zero < count && ksm_fingerprint_is_zero(
+                               staging + (gsize)zero * KSM_PAGE_BYTES)) {
+        zero++;
+    }
+    return zero;
+}
+
 guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
                             guint32 first, guint32 count,
                             KsmVerdict *verdict)
@@ -357,16 +393,16 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
     guint8 *staging = take_staging(q, count);
     guint64 start_ns = ksm_sys_now_ns();
     guint32 moved, zero;
+    gboolean held;
 
     ksm_ram_unsettle(region, first, first + count);
     if (!isolate(q, addr, staging, count, &moved, verdict)) {
         return 0;
     }
-    for (zero = 0; zero < moved; zero++) {
-        if (!ksm_fingerprint_is_zero(staging + (gsize)zero * KSM_PAGE_BYTES)) {
-            *verdict = KSM_VERDICT_CHANGED;
-            break;
-        }
+    held = ksm_quarantine_held(q, addr, moved);
+    zero = held ? 0 : zeros_in(staging, moved);
+    if (zero < moved) {
+        *verdict = held ? KSM_VERDICT_HELD : KSM_VERDICT_CHANGED;
     }
     restore_from(q, addr, staging, zero, moved);
     release_range(q, addr, count);

@@ -15,6 +15,7 @@ typedef enum KsmVerdict {
     KSM_VERDICT_DONE = 0,       /* it did not */
     KSM_VERDICT_CHANGED,        /* the page differs from its replacement */
     KSM_VERDICT_PINNED,         /* the kernel would not move it */
+    KSM_VERDICT_HELD,           /* a device may be writing to it */
     KSM_VERDICT_HOLE,           /* there is no page */
     KSM_VERDICT_ERROR,          /* a system call failed */
 } KsmVerdict;
@@ -22,6 +23,8 @@ typedef enum KsmVerdict {
 typedef struct KsmQuarantine {
     int uffd;                   /* the tracker's */
     int pagemap;                /* the tracker's */
+    gboolean (*held)(const void *addr, gsize bytes, void *opaque); /* or NULL */
+    void *opaque;
     guint8 *staging;
     guint32 staging_used;       /* pages handed out since the last drop */
     /* figures */
@@ -51,6 +54,10 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
 guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
                             guint32 first, guint32 count,
                             KsmVerdict *verdict);
+
+/* Whether a device may be writing to any of these pages, as far as known. */
+gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
+                             guint32 count);
 
 /* Frees what is left in the staging area; outside of windows. */
 void ksm_quarantine_drop(KsmQuarantine *q);

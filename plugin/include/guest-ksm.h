@@ -132,6 +132,17 @@ typedef struct KsmOptions {
      */
     const char *(*stand_aside)(void *opaque);
     /*
+     * Whether a device, or the kernel on its behalf, may be writing to part of
+     * [addr, addr + bytes) by other means than a page table (DMA): somebody
+     * was handed the address for that and has not said that he is done.  Asked
+     * by the engine's thread inside windows, after threads have been kept from
+     * the pages: whoever hands the address out must enter it first, so that
+     * either it is seen here or the device's own first access waits.  Must not
+     * block, nor touch guest memory.  NULL (default): not known; broken pages
+     * then stay where they are.
+     */
+    gboolean (*held)(const void *addr, gsize bytes, void *opaque);
+    /*
      * Told by the engine's thread, between pieces of its work, of what has
      * changed since it was told last, with the figures as they are then; the
      * first time with the state found at the start.  No window is open, but
@@ -256,8 +267,10 @@ struct KsmStats {
     guint64 merges;             /* pages merged (committed to a slot) */
     guint64 zero_merges;        /* pages given back as zero */
     guint64 breaks;             /* shared or zero pages found written */
+    guint64 given_back;         /* broken pages made anonymous again */
     guint64 rollbacks;          /* pages moved back: changed while verified */
     guint64 refused_pinned;     /* pages the kernel would not move */
+    guint64 refused_held;       /* pages that a device was writing to */
     guint64 refused_budget;     /* pages left private: mapping budget */
     guint64 refused_torn;       /* changed while it was to be published */
     guint64 refused_broker;     /* the broker's limits, or another content

@@ -342,6 +342,46 @@ static gboolean one_failure(Window window, guint from, guint burst, int error)
     return inject.calls > from;
 }
 
+static int bad_advise(void *addr, size_t bytes, int advice)
+{
+    return fails() ? inject.error : ksm_sys_linux.advise(addr, bytes, advice);
+}
+
+/* Pages that stayed in staging are not taken for those of the next window. */
+static void test_not_dropped(void)
+{
+    KsmSys table = ksm_sys_linux;
+    KsmVerdict verdict;
+    Fixture f;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&f);
+    g_assert_cmpuint(share(&f, 0, PAGES / 2, &verdict), ==, PAGES / 2);
+    table.advise = bad_advise;
+    memset(&inject, 0, sizeof(inject));
+    inject.fail_to = 1;
+    inject.error = -EINVAL;
+    ksm_sys = &table;
+    inject.armed = TRUE;
+    ksm_quarantine_drop(&f.quarantine);
+    inject.armed = FALSE;
+    g_assert_cmpuint(inject.calls, ==, 1);
+    /* To be replaced by what lies in staging, which they do not equal. */
+    g_assert_cmpuint(ksm_quarantine_share(&f.quarantine, f.region, PAGES / 2,
+                                          PAGES / 2, f.store, f.store_fd, 0,
+                                          &verdict), ==, 0);
+    g_assert_cmpint(verdict, ==, KSM_VERDICT_CHANGED);
+    g_assert_cmpuint(wrong_words(f.ram), ==, 0);
+    ksm_quarantine_drop(&f.quarantine);
+    g_assert_cmpuint(share(&f, PAGES / 2, PAGES / 2, &verdict), ==,
+                     PAGES / 2);
+    ksm_sys = &ksm_sys_linux;
+    g_assert_cmpuint(wrong_words(f.ram), ==, 0);
+    tear_down(&f);
+}
+
 static void test_failures(void)
 {
     static const Window windows[] = {
@@ -374,6 +414,7 @@ int main(int argc, char **argv)
     g_test_add_func("/quarantine/changed", test_changed);
     g_test_add_func("/quarantine/zero", test_zero);
     g_test_add_func("/quarantine/hole", test_hole);
+    g_test_add_func("/quarantine/not-dropped", test_not_dropped);
     g_test_add_func("/quarantine/failing-calls", test_failures);
     return g_test_run();
 }
