@@ -1,26 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * giveback.c: shared pages become anonymous, in place.
+ * giveback.c: store mappings become anonymous memory again, in place.
  *
- * For a piece of adjacent shared pages:
- *   1. copy them to the same place in the shadow (this allocates; nothing is
- *      held up yet);
+ * Shared pages when the run mode is `unmerge`; broken ones all the time, so that
+ * a page that was written can be shared anew and its slot can go.
+ *
+ * For a piece of adjacent pages, all shared or all broken:
+ *   1. copy them to the same place in the shadow.  This allocates and faults
+ *      in; nothing is held up yet;
  *   2. take the tracker's registration off, register with a second, synchronous
  *      userfaultfd, write-protect: from here on a writer sleeps, CPU or kernel
  *      (read(2), a new DMA mapping: both fault for writing first);
- *   3. ask pagemap whether every page still is the store's own.  If so nobody
- *      has ever written it, and the copy of step 1 is its content, because a
- *      slot never changes while it is bound.  If not, leave the piece alone;
+ *   3. shared: ask pagemap whether every page still is the store's own.  If so
+ *      nobody has ever written it, and the copy of step 1 is its content,
+ *      because a slot never changes while it is bound.
+ *      broken: ask the program whether a device may be writing (KsmOptions.held).
+ *      If not, nobody is, and nobody will before step 5: copy once more.
+ *      Otherwise leave the piece alone;
  *   4. move the shadow's page tables onto the pages: one step under the mmap
  *      lock, which readers see as the same content before and after;
  *   5. wake the writers; they fault into anonymous memory.
- * A DMA that only reads holds the store's page, whose content is the same.  A
- * DMA that writes has broken the page before it began, so step 3 finds it.
+ * Why no write is lost: it comes before 2, and is in the copy of step 3 (or
+ * makes the page broken, which step 3 finds), or it waits until 5.  A transfer
+ * by a device is entered as held before it gets the address.  If it was entered
+ * before step 3 looks, the piece is left alone; if after, the pages are
+ * protected already, and the kernel's taking them for the transfer waits.
+ * A DMA that only reads holds the old page, whose content is the same.
  *
- * Without a shadow (KSM_REGION_FRESH not given) the pages are broken instead:
- * MADV_POPULATE_WRITE does to each what a write would, changing nothing.  The
- * same where the mapping budget is used up: broken pages stay in the store's
- * mappings, so what is given back between two of them splits one.
+ * Without a shadow (KSM_REGION_FRESH not given) shared pages are broken
+ * instead: MADV_POPULATE_WRITE does to each what a write would, changing nothing.
+ * The same where the mapping budget is used up: what is given back in the
+ * middle of a store mapping splits it.  Broken pages then stay.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -34,6 +44,9 @@
 #include "merge.h"
 #include "pace.h"
 #include "sys.h"
+
+/* Until a page that a device held is tried again. */
+#define KSM_HELD_ROUNDS 4u
 
 #define KSM_GIVEBACK_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |              \
                                UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
@@ -51,6 +64,24 @@ static int open_sync_uffd(int *fd)
     return ret;
 }
 
+/* Step 3; TRUE when the shadow holds what the pages hold, and will. */
+static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
+                               guint32 first, guint32 count)
+{
+    const guint8 *addr = ksm_ram_address(region, first);
+
+    if (ksm_page_state(region->state[first]) == KSM_PAGE_SHARED) {
+        return ksm_tracker_all_file(&engine->tracker, region, first, count);
+    }
+    if (ksm_quarantine_held(&engine->quarantine, addr, count)) {
+        engine->counters.refused_held += count;
+        return FALSE;
+    }
+    memcpy(region->shadow + (gsize)first * KSM_PAGE_BYTES, addr,
+           (gsize)count * KSM_PAGE_BYTES);
+    return TRUE;
+}
+
 /* Steps 2 to 5; TRUE when the pages are anonymous now. */
 static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
                          guint32 first, guint32 count)
@@ -66,7 +97,7 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
     if (!ksm_sys->uffd_register(sync_uffd, addr, bytes,
                                 UFFDIO_REGISTER_MODE_WP) &&
         !ksm_sys->uffd_protect(sync_uffd, addr, bytes, true) &&
-        ksm_tracker_all_file(&engine->tracker, region, first, count)) {
+        shadow_is_true(engine, region, first, count)) {
         done = !ksm_sys->remap_onto(region->shadow +
                                     (gsize)first * KSM_PAGE_BYTES,
                                     bytes, addr);
@@ -105,6 +136,7 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, int sync_uffd,
     gboolean done;
 
     memcpy(region->shadow + offset, region->addr + offset, bytes);
+    ksm_pace_before_window(engine);
     ksm_fork_guard_lock();
     done = exchange(engine, region, sync_uffd, first, count);
     ksm_fork_guard_unlock();
@@ -133,13 +165,13 @@ static gboolean break_pages(KsmRegion *region, guint32 first, guint32 count)
     return TRUE;
 }
 
-/* Shared pages in a row from `first` on, at most a window's worth. */
-static guint32 stretch(KsmRegion *region, guint32 first)
+/* Pages in a row from `first` on in one state, at most a window's worth. */
+static guint32 stretch(KsmRegion *region, guint32 first, KsmPageState state)
 {
     guint32 n = 0;
 
     while (n < KSM_WINDOW_PAGES && first + n < region->pages &&
-           ksm_page_state(region->state[first + n]) == KSM_PAGE_SHARED) {
+           ksm_page_state(region->state[first + n]) == state) {
         n++;
     }
     return n;
@@ -166,35 +198,114 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
     return all;
 }
 
-gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region)
+/* Opened when it is first needed; -1: it could not be. */
+static int sync_uffd_of(KsmEngine *engine, int *fd)
+{
+    if (*fd < 0 && open_sync_uffd(fd)) {
+        engine->counters.refused_error++;
+        *fd = -1;
+    }
+    return *fd;
+}
+
+static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
 {
     gboolean all = TRUE;
     guint32 page = 0;
     int sync_uffd = -1;
 
-    if (!region->counts[KSM_PAGE_SHARED]) {
-        return TRUE;
-    }
-    if (open_sync_uffd(&sync_uffd)) {
-        engine->counters.refused_error++;
-        return FALSE;
-    }
-    while (page < region->pages) {
-        guint32 count = stretch(region, page);
+    while (page < region->pages && all) {
+        guint32 count = stretch(region, page, KSM_PAGE_SHARED);
 
         if (!count) {
             page++;
             continue;
         }
-        if (ksm_pace_interrupted(engine)) {
-            all = FALSE;
+        all = !ksm_pace_interrupted(engine) &&
+              sync_uffd_of(engine, &sync_uffd) >= 0;
+        if (all) {
+            all = give_back_piece(engine, region, sync_uffd, page, count);
+            page += count;
+            ksm_pace_rest(engine);
+        }
+    }
+    if (sync_uffd >= 0) {
+        close(sync_uffd);
+    }
+    return all;
+}
+
+/* Whether a broken page's rest is over; counts it down otherwise. */
+static gboolean is_rested(KsmRegion *region, guint32 page)
+{
+    if (ksm_page_state(region->state[page]) != KSM_PAGE_BROKEN) {
+        return FALSE;
+    }
+    if (region->wait[page] > 1) {
+        region->wait[page]--;
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Some broken pages in a row; held back by a device, they rest again. */
+static void give_back_broken(KsmEngine *engine, KsmRegion *region,
+                             int sync_uffd, guint32 first, guint32 count)
+{
+    guint32 i;
+
+    if (sync_uffd >= 0 &&
+        ksm_budget_allows(ksm_budget_used(engine), engine->budget, count, 2) &&
+        give_back(engine, region, sync_uffd, first, count)) {
+        engine->counters.given_back += count;
+        return;
+    }
+    for (i = first; i < first + count; i++) {
+        region->wait[i] = KSM_HELD_ROUNDS;
+    }
+}
+
+void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
+{
+    guint32 page, count = 0;
+    int sync_uffd = -1;
+
+    if (!engine->quarantine.held || !region->shadow ||
+        !region->counts[KSM_PAGE_BROKEN]) {
+        return;
+    }
+    for (page = 0; page <= region->pages; page++) {
+        if (page < region->pages && count < KSM_WINDOW_PAGES &&
+            is_rested(region, page)) {
+            count++;
+        } else if (count) {
+            give_back_broken(engine, region,
+                             sync_uffd_of(engine, &sync_uffd), page - count,
+                             count);
+            count = 0;
+            ksm_pace_rest(engine);
+        }
+        if (page % 4096 == 0 && !count && ksm_pace_interrupted(engine)) {
             break;
         }
-        all = give_back_piece(engine, region, sync_uffd, page, count) && all;
-        page += count;
-        ksm_pace_rest(engine);
     }
-    close(sync_uffd);
+    if (sync_uffd >= 0) {
+        close(sync_uffd);
+    }
     ksm_merge_settle(engine);
+}
+
+gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region)
+{
+    gboolean all = give_back_shared(engine, region);
+    guint32 page;
+
+    ksm_merge_settle(engine);
+    for (page = 0; page < region->pages; page++) {
+        if (ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN) {
+            region->wait[page] = 1;
+        }
+    }
+    ksm_giveback_broken(engine, region);
     return all;
 }

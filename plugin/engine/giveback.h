@@ -8,15 +8,18 @@
 #include "engine-private.h"
 
 /*
- * Makes every shared page of the region private (run mode `unmerge`).  Broken
- * pages stay as they are: copying them is only safe where it is known that no
- * DMA is under way into them, which needs help from the program (a device
- * model), not available yet; when it is, they are given back here too.
- *
- * Bindings that are mapped no more go to engine->released.  TRUE when no
- * shared page is left; FALSE when it ended early (interrupted, or the kernel
- * refused): to be called again.
+ * Makes every shared page of the region private (run mode `unmerge`), and broken
+ * ones as below.  Bindings that are mapped no more go to engine->released.
+ * TRUE when no shared page is left; FALSE when it ended early (interrupted, or
+ * the kernel refused): to be called again.
  */
 gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region);
+
+/*
+ * Makes broken pages anonymous again whose rest since they were written is
+ * over, as long as it is known whether devices write (KsmOptions.held): copying
+ * a page under a DMA would lose what that writes.
+ */
+void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region);
 
 #endif /* KSM_GIVEBACK_H */

@@ -4,7 +4,8 @@
  *
  *   1. the tracker tells the pages written; listings of written candidates are
  *      withdrawn;
- *   2. pages that have been unwritten for their number of rounds are calm:
+ *   2. broken pages that have rested are given back to anonymous memory;
+ *      pages that have been unwritten for their number of rounds are calm:
  *      zeros are given back at once, the others fingerprinted and looked up;
  *   3. of the answers, pages to publish are published (publish.c), and all
  *      pages with a slot are merged, longest runs first (merge.c);
@@ -21,6 +22,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "giveback.h"
 #include "merge.h"
 #include "pace.h"
 #include "sweep.h"
@@ -227,6 +229,7 @@ void ksm_round_run(KsmEngine *engine)
     engine->budget = ksm_budget_compute(engine);
     ok = ksm_round_track(engine);
     for (i = 0; ok && i < engine->regions->len; i++) {
+        ksm_giveback_broken(engine, g_ptr_array_index(engine->regions, i));
         ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i));
     }
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);

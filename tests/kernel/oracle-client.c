@@ -219,6 +219,9 @@ static void make_engine(Oracle *oracle)
     options.scan_cpu_percent = 100;
     options.max_mappings = config->max_mappings;
     options.stand_aside = stand_aside;
+    if (!(config->features & ORACLE_UNTOLD)) {
+        options.held = oracle_held;
+    }
     options.opaque = oracle;
     if (config->features & ORACLE_HUGE) {
         flags |= KSM_REGION_HUGEPAGE;

@@ -57,12 +57,14 @@ static void read_pages(OracleIo *io, int fd, guint64 *random)
         iov[i].iov_base = oracle_page(oracle, io->own[k + i]);
         iov[i].iov_len = KSM_PAGE_BYTES;
         oracle_begin(oracle, io->own[k + i]);
+        oracle_hold(oracle, io->own[k + i]);
     }
     n = preadv(fd, iov, (int)count, (off_t)(from * KSM_PAGE_BYTES));
     if (n != (ssize_t)(count * KSM_PAGE_BYTES)) {
         fail(io, "preadv", n < 0 ? errno : 0);
     }
     for (i = 0; i < count; i++) {
+        oracle_let_go(oracle, io->own[k + i]);
         oracle_end(oracle, io->own[k + i], KSM_TEST_SEEDED,
                    oracle_file_seed(oracle->config, from + i));
         oracle_verify(oracle, io->own[k + i]);
@@ -74,9 +76,14 @@ static void read_pages(OracleIo *io, int fd, guint64 *random)
 
 static void release_fixed(OracleIo *io)
 {
+    guint i;
+
     if (io->fixed_steps) {
         io_uring_unregister_buffers(&io->ring);
         io->fixed_steps = 0;
+        for (i = 0; i < FIXED_PAGES; i++) {
+            oracle_let_go(io->oracle, io->own[io->fixed + i]);
+        }
     }
 }
 
@@ -92,10 +99,14 @@ static void register_fixed(OracleIo *io, guint64 *random)
     for (i = 0; i < FIXED_PAGES; i++) {
         iov[i].iov_base = oracle_page(io->oracle, io->own[io->fixed + i]);
         iov[i].iov_len = KSM_PAGE_BYTES;
+        oracle_hold(io->oracle, io->own[io->fixed + i]);
     }
     rc = io_uring_register_buffers(&io->ring, iov, FIXED_PAGES);
     if (rc < 0) {
         fail(io, "io_uring_register_buffers", -rc);
+        for (i = 0; i < FIXED_PAGES; i++) {
+            oracle_let_go(io->oracle, io->own[io->fixed + i]);
+        }
         return;
     }
     io->fixed_steps = FIXED_STEPS;
@@ -160,6 +171,7 @@ static void ring_pages(OracleIo *io, guint64 *random)
         ksm_test_below(random, io->owned - count);
     for (i = 0; i < count; i++) {
         oracle_begin(oracle, io->own[k + i]);
+        oracle_hold(oracle, io->own[k + i]);
         prepare(io, k + i, from + i, fd);
     }
     io_uring_submit(&io->ring);
@@ -168,6 +180,7 @@ static void ring_pages(OracleIo *io, guint64 *random)
     }
     reap(io, count);
     for (i = 0; i < count; i++) {
+        oracle_let_go(oracle, io->own[k + i]);
         oracle_end(oracle, io->own[k + i], KSM_TEST_SEEDED,
                    oracle_file_seed(oracle->config, from + i));
         oracle_verify(oracle, io->own[k + i]);

@@ -209,3 +209,30 @@ gboolean oracle_verify(Oracle *oracle, guint64 page)
     report(oracle, page, &copy, got, wanted);
     return FALSE;
 }
+
+/** Before the kernel gets the page's address for a transfer into it. */
+void oracle_hold(Oracle *oracle, guint64 page)
+{
+    __atomic_fetch_add(&oracle->pages[page].held, 1, __ATOMIC_SEQ_CST);
+}
+
+void oracle_let_go(Oracle *oracle, guint64 page)
+{
+    __atomic_fetch_sub(&oracle->pages[page].held, 1, __ATOMIC_SEQ_CST);
+}
+
+/** KsmOptions.held; other regions than the first see no transfers. */
+gboolean oracle_held(const void *addr, gsize bytes, void *opaque)
+{
+    Oracle *oracle = opaque;
+    gsize offset = (gsize)((const unsigned char *)addr - oracle->memory);
+    guint64 page = offset / KSM_PAGE_BYTES;
+    guint64 end = page + bytes / KSM_PAGE_BYTES;
+
+    for (; offset < oracle->bytes && page < end; page++) {
+        if (__atomic_load_n(&oracle->pages[page].held, __ATOMIC_SEQ_CST)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}

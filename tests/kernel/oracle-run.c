@@ -73,8 +73,10 @@ static void add_stats(KsmStats *sum, const KsmStats *stats)
     sum->merges += stats->merges;
     sum->zero_merges += stats->zero_merges;
     sum->breaks += stats->breaks;
+    sum->given_back += stats->given_back;
     sum->rollbacks += stats->rollbacks;
     sum->refused_pinned += stats->refused_pinned;
+    sum->refused_held += stats->refused_held;
     sum->refused_budget += stats->refused_budget;
     sum->refused_torn += stats->refused_torn;
     sum->refused_error += stats->refused_error;

@@ -44,6 +44,7 @@ typedef enum OracleFeature {
     ORACLE_DAWDLE = 1 << 9,     /* the engine's system calls take long */
     ORACLE_FAIL = 1 << 10,      /* and fail */
     ORACLE_UNMERGE = 1 << 11,   /* unmerges all the time */
+    ORACLE_UNTOLD = 1 << 12,    /* the engine is not told of transfers */
 } OracleFeature;
 
 /** Set by the parent before it starts clients. */
@@ -84,6 +85,7 @@ typedef struct OraclePage {
     guint16 patch_at[ORACLE_PATCHES];   /* byte offset, multiple of 8 */
     guint64 seed;
     guint64 patch[ORACLE_PATCHES];
+    guint32 held;               /* transfers into it under way */
 } OraclePage;
 
 /** A client's own state. */
@@ -138,6 +140,9 @@ void oracle_write(Oracle *oracle, guint64 page, KsmTestKind kind,
 void oracle_patch(Oracle *oracle, guint64 page, guint64 *random);
 void oracle_write_same(Oracle *oracle, guint64 page, guint64 *random);
 gboolean oracle_verify(Oracle *oracle, guint64 page);
+void oracle_hold(Oracle *oracle, guint64 page);
+void oracle_let_go(Oracle *oracle, guint64 page);
+gboolean oracle_held(const void *addr, gsize bytes, void *opaque);
 
 /* oracle-io.c */
 typedef struct OracleIo OracleIo;

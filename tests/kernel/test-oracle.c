@@ -33,6 +33,8 @@
 
 static const OracleRow rows[] = {
     { "base", 5, 4, 48, 0, 0, FALSE, FALSE, 2000 },
+    { "untold", 2, 3, 32, ORACLE_UNTOLD | ORACLE_READ | ORACLE_DIRECT, 0,
+      FALSE, FALSE, 300 },
     { "read", 2, 3, 32, ORACLE_READ, 0, FALSE, FALSE, 300 },
     { "direct", 2, 3, 32, ORACLE_DIRECT, 0, FALSE, FALSE, 300 },
     { "uring", 2, 3, 32, ORACLE_URING, 0, FALSE, FALSE, 300 },
@@ -195,10 +197,12 @@ static void print_result(OracleRun *run, const KsmStats *sum, double seconds)
                    (double)sum->zero_merges / seconds,
                    (double)sum->breaks / seconds,
                    sum->rollbacks, writes, io, checks);
-    g_test_message("refused: pinned %" PRIu64 ", budget %" PRIu64
+    g_test_message("given back %" PRIu64 "; refused: pinned %" PRIu64
+                   ", held %" PRIu64 ", budget %" PRIu64
                    ", torn %" PRIu64 ", error %" PRIu64
                    "; longest window %" PRIu64 " us",
-                   sum->refused_pinned, sum->refused_budget,
+                   sum->given_back, sum->refused_pinned,
+                   sum->refused_held, sum->refused_budget,
                    sum->refused_torn, sum->refused_error,
                    sum->window_ns_max / 1000);
     if (run->client_kills || run->broker_kills) {
@@ -218,6 +222,11 @@ static void check_row(OracleRun *run, const KsmStats *sum)
 
     g_assert_cmpuint(sum->merges, >=, row->least);
     g_assert_cmpuint(sum->breaks, >=, row->least);
+    if (row->features & ORACLE_UNTOLD) {
+        g_assert_cmpuint(sum->given_back, ==, 0);
+    } else if (!row->max_mappings) {
+        g_assert_cmpuint(sum->given_back, >=, row->least / 4);
+    }
     if (row->kill_broker) {
         g_assert_cmpuint(run->broker_kills, >, 0);
     }
