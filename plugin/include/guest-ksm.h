@@ -152,7 +152,7 @@ typedef struct KsmOptions {
      * functions.
      */
     void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
-    void *opaque;               /* of stand_aside and notify */
+    void *opaque;               /* of the three above */
 } KsmOptions;
 
 void ksm_options_init(KsmOptions *options);
