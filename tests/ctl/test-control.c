@@ -364,6 +364,52 @@ static void test_map_coarse(void)
     ksm_puppet_free(puppet);
 }
 
+/* Value number @index of the latest sample; -1 when there is none yet. */
+static gint64 latest(KsmTestBroker *broker, const char *request, guint index)
+{
+    g_autoptr(JsonObject) reply = ctl_scene_ask(broker, request);
+    JsonArray *samples = json_object_get_array_member(reply, "samples");
+    guint count = json_array_get_length(samples);
+
+    g_assert_cmpuint(json_array_get_length(json_object_get_array_member(
+                         reply, "fields")), ==, 7);
+    return count == 0 ? -1 : json_array_get_int_element(
+        json_array_get_array_element(samples, count - 1), index);
+}
+
+static gboolean history_knows(gpointer opaque)
+{
+    CtlPair *pair = opaque;
+
+    return latest(pair->broker, "{\"request\":\"history\"}", 1) == SHARED;
+}
+
+static void test_history(void)
+{
+    static const char of_group[] =
+        "{\"request\":\"history\",\"group\":\"web\",\"seconds\":60}";
+    g_autofree char *code = NULL;
+    CtlPair scene;
+    gint64 now;
+
+    if (!ctl_pair_open(&scene)) {
+        return;
+    }
+    ctl_pair_share(&scene);
+    g_assert_cmpfloat(ksm_test_wait(history_knows, &scene, 30), >=, 0);
+    now = g_get_real_time() / G_USEC_PER_SEC;
+    g_assert_cmpint(ABS(now - latest(scene.broker, of_group, 0)), <=, 3);
+    g_assert_cmpint(latest(scene.broker, of_group, 1), ==, SHARED);
+    g_assert_cmpint(latest(scene.broker, of_group, 2), ==, 2 * SHARED);
+    g_assert_cmpint(latest(scene.broker, of_group, 3), ==, 2 * ZEROS);
+    g_assert_cmpint(latest(scene.broker, of_group, 5), ==,
+                    SHARED + 2 * ZEROS);
+    code = ctl_scene_ask_error(scene.broker,
+        "{\"request\":\"history\",\"group\":\"one\"}");
+    g_assert_cmpstr(code, ==, "no-such-group");
+    ctl_pair_close(&scene);
+}
+
 int main(int argc, char **argv)
 {
     ksm_puppet_main(argc, argv);
@@ -375,6 +421,7 @@ int main(int argc, char **argv)
     g_test_add_func("/control/order-pending", test_order_pending);
     g_test_add_func("/control/order-lost", test_order_lost);
     g_test_add_func("/control/targets", test_targets);
+    g_test_add_func("/control/history", test_history);
     g_test_add_func("/control/map", test_map);
     g_test_add_func("/control/map-coarse", test_map_coarse);
     return g_test_run();
