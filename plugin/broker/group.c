@@ -22,7 +22,7 @@
 #include <sys/random.h>
 
 #include "broker-error.h"
-#include "unstable-tree.h"
+#include "listing.h"
 
 #define SWEEP_STEP 2048u
 #define SWEEP_PER_INSERT 8u
@@ -55,6 +55,7 @@ KsmGroup *ksm_group_new(const char *label, guint64 slots, guint64 store_id,
     group->store_id = store_id;
     group->stable = ksm_fp_tree_new();
     group->unstable = ksm_fp_tree_new();
+    group->clock_us = g_get_monotonic_time;
     group->members = g_ptr_array_new();
     group->turns = g_array_new(FALSE, TRUE, sizeof(guint8));
     g_queue_init(&group->cleaning);
@@ -148,64 +149,24 @@ void ksm_group_note_unlisted(KsmGroup *group)
     }
 }
 
-/* The member that a listing names; NULL when it has gone, or is going. */
-static KsmMember *listing_member(const KsmGroup *group,
-                                 const KsmListing *listing)
-{
-    KsmMember *member = listing->member < group->members->len
-        ? g_ptr_array_index(group->members, listing->member) : NULL;
-
-    return member != NULL && member->cleaning == KSM_CLEANING_NONE ? member
-                                                                   : NULL;
-}
-
-gboolean ksm_group_find_listing(const KsmGroup *group, guint64 key,
-                                KsmFpPlace *place, KsmMember **member,
-                                guint32 *page)
-{
-    KsmListing listing;
-    guint64 value;
-
-    if (!ksm_fp_tree_find_at(group->unstable, place, key, &value)) {
-        return FALSE;
-    }
-    listing = ksm_listing_unpack(value);
-    *page = listing.page;
-    *member = listing_member(group, &listing);
-    return *member != NULL && ksm_listing_is_true(&listing, &(*member)->table);
-}
-
-void ksm_group_prefetch_listing(const KsmGroup *group, guint64 value)
-{
-    KsmListing listing = ksm_listing_unpack(value);
-    const KsmMember *member = listing_member(group, &listing);
-
-    if (member != NULL && listing.page < member->table.pages) {
-        __builtin_prefetch(member->table.words + listing.page);
-    }
-}
-
 /* An entry that is true and has no stable counterpart stays. */
 static gboolean sweep_keep(guint64 key, guint64 value, gpointer opaque)
 {
     KsmGroup *group = opaque;
-    KsmListing listing = ksm_listing_unpack(value);
-    KsmMember *member = listing_member(group, &listing);
+    KsmListed listed = ksm_listing_of(group, value);
     KsmStableEntry entry;
     KsmWaitingHint hint;
 
-    if (member == NULL || !ksm_listing_is_true(&listing, &member->table)) {
-        return FALSE;
+    if (listed.kind != KSM_LISTED_PAGE) {
+        return listed.kind == KSM_LISTED_PUBLISHER;
     }
-    if (!group->resending || !ksm_stable_find(group->stable, key, &entry)) {
+    if (!group->resending || !ksm_stable_find(group->stable, key, &entry) ||
+        !ksm_listed_has_tag(&listed, entry.tag)) {
         return TRUE;
     }
-    hint = (KsmWaitingHint) { key, listing.page, entry.tag };
-    if (entry.tag != ksm_page_value(member->table.words[listing.page])) {
-        return TRUE;
-    }
-    if (!ksm_hint_ring_push(&member->hints, &hint)) {
-        member->hints_lost = TRUE;
+    hint = (KsmWaitingHint) { key, listed.page, entry.tag };
+    if (!ksm_hint_ring_push(&listed.member->hints, &hint)) {
+        listed.member->hints_lost = TRUE;
         return TRUE;
     }
     return FALSE;
@@ -229,15 +190,8 @@ gboolean ksm_group_sweep(KsmGroup *group)
     return group->sweeping || sweep_is_due(group);
 }
 
-void ksm_group_list(KsmMember *member, guint32 page, guint64 key,
-                    KsmFpPlace *place, guint32 tag)
+void ksm_group_note_inserted(KsmGroup *group)
 {
-    KsmGroup *group = member->group;
-    KsmListing listing = { page, member->id, (guint16)tag };
-
-    ksm_member_list(member, page, tag);
-    ksm_fp_tree_insert_at(group->unstable, place, key,
-                          ksm_listing_pack(&listing));
     if (ksm_fp_tree_count(group->unstable) >
         2 * group->listed + UNSTABLE_SLACK) {
         group->sweep_debt += SWEEP_PER_INSERT;

@@ -39,6 +39,7 @@ struct KsmGroup {
     guint64 unlisted;           /* listings ended since the pass began */
     guint sweep_debt;           /* entries to visit for insertions made */
 
+    gint64 (*clock_us)(void);   /* g_get_monotonic_time, or a test's */
     void (*wake)(KsmGroup *group, gpointer opaque);
     gpointer opaque;            /* of wake: there is background work */
 };
@@ -79,6 +80,9 @@ void ksm_group_unref_slot(KsmGroup *group, guint32 slot);
 /** A page is listed no more. */
 void ksm_group_note_unlisted(KsmGroup *group);
 
+/** The unstable tree may have grown. */
+void ksm_group_note_inserted(KsmGroup *group);
+
 /** Calls @group->wake. */
 void ksm_group_wake(KsmGroup *group);
 
@@ -90,20 +94,6 @@ gboolean ksm_group_work(KsmGroup *group);
 
 /** A step of the sweep of the unstable tree, if one is due; TRUE: go on. */
 gboolean ksm_group_sweep(KsmGroup *group);
-
-/* In the following, @place is the key's in the unstable tree. */
-
-/** Puts a page's listing into the unstable tree and the page's word. */
-void ksm_group_list(KsmMember *member, guint32 page, guint64 key,
-                    KsmFpPlace *place, guint32 tag);
-
-/** Finds a listing of @key that its page confirms. */
-gboolean ksm_group_find_listing(const KsmGroup *group, guint64 key,
-                                KsmFpPlace *place, KsmMember **member,
-                                guint32 *page);
-
-/** Asks for the word that confirms the listing @value, if any does. */
-void ksm_group_prefetch_listing(const KsmGroup *group, guint64 value);
 
 guint64 ksm_group_bytes(const KsmGroup *group);
 

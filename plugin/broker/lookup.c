@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * lookup.c: the requests LOOKUP and HINTS.
+ * lookup.c: the request LOOKUP.
  *
  * A look-up costs one search in each tree and two page words: its own, and
  * that of the page listed under the same fingerprint.  All are cache misses
@@ -12,6 +12,7 @@
 #include "group.h"
 
 #include "broker-error.h"
+#include "listing.h"
 
 /* An item of a group that is looked up together. */
 typedef struct Lane {
@@ -79,7 +80,7 @@ static void seek_unstable(const KsmGroup *group, Lane *lanes, guint count)
 
         if (ksm_fp_tree_find_at(group->unstable, &places[i], keys[i],
                                 &value)) {
-            ksm_group_prefetch_listing(group, value);
+            ksm_listing_prefetch(group, value);
         }
         unknown[i]->place = places[i];
     }
@@ -104,21 +105,19 @@ static KsmAnswer lookup_stable(KsmMember *member, guint32 page, guint32 tag,
 static KsmAnswer lookup_unstable(KsmMember *member, guint32 page, Lane *lane,
                                  guint32 tag)
 {
-    KsmMember *other;
-    guint32 other_page, word;
-    KsmAnswerKind kind;
+    KsmListed listed = ksm_listing_find(member->group, lane->key,
+                                        &lane->place);
+    KsmAnswer answer = { KSM_ANSWER_LISTED, KSM_SLOT_NONE };
+    gboolean own = listed.member == member && listed.page == page;
 
-    if (!ksm_group_find_listing(member->group, lane->key, &lane->place,
-                                &other, &other_page) ||
-        (other == member && other_page == page)) {
-        ksm_group_list(member, page, lane->key, &lane->place, tag);
-        return (KsmAnswer) { KSM_ANSWER_LISTED, KSM_SLOT_NONE };
+    if (listed.kind == KSM_LISTED_NONE ||
+        (own && listed.kind == KSM_LISTED_PAGE)) {
+        ksm_listing_add(member, page, lane->key, &lane->place, tag);
+    } else {
+        answer.kind = ksm_listing_meet(member, page, lane->key, &lane->place,
+                                       tag, &listed);
     }
-    word = other->table.words[other_page];
-    kind = ksm_page_value(word) == tag ? KSM_ANSWER_PUBLISH
-                                       : KSM_ANSWER_REFUSED;
-    ksm_member_unlist(member, page);
-    return (KsmAnswer) { kind, KSM_SLOT_NONE };
+    return answer;
 }
 
 /* Items of one group, at most KSM_FP_TREE_LANES. */
@@ -168,63 +167,4 @@ gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
         }
     }
     return TRUE;
-}
-
-/*
- * The slot a hint was about may have been freed since, and the page been
- * withdrawn, or bound by other ways: so only the page's word and the stable
- * tree as they are now count.  Content that has no slot any more leaves the
- * page listed as before; but if another page has been listed for it meanwhile,
- * that one would hear of the next slot, and this one never: it is to be looked
- * up again, which makes the two meet.  TRUE when there is something to tell.
- */
-static gboolean take_hint(KsmMember *member, const KsmWaitingHint *hint,
-                          KsmHint *told)
-{
-    KsmGroup *group = member->group;
-    guint32 word = member->table.words[hint->page];
-    KsmStableEntry entry;
-    KsmFpPlace place;
-    KsmMember *other;
-    guint32 page;
-
-    *told = (KsmHint) { hint->page, KSM_SLOT_NONE };
-    if (word != ksm_page_word(KSM_PAGE_LISTED, hint->tag)) {
-        return FALSE;
-    }
-    if (ksm_stable_find(group->stable, hint->key, &entry)) {
-        if (entry.tag == hint->tag) {
-            told->slot = ksm_group_bind(member, hint->page, &entry);
-        }
-        return told->slot != KSM_SLOT_NONE;
-    }
-    ksm_fp_tree_seek(group->unstable, &hint->key, 1, &place);
-    if (!ksm_group_find_listing(group, hint->key, &place, &other, &page)) {
-        ksm_group_list(member, hint->page, hint->key, &place, hint->tag);
-        return FALSE;
-    }
-    ksm_member_unlist(member, hint->page);
-    return TRUE;
-}
-
-guint ksm_group_take_hints(KsmMember *member, KsmHint *hints, guint max)
-{
-    KsmGroup *group = member->group;
-    KsmWaitingHint hint;
-    guint looked_at, count = 0;
-
-    for (looked_at = 0; looked_at < 2 * max && count < max; looked_at++) {
-        if (!ksm_hint_ring_pop(&member->hints, &hint)) {
-            break;
-        }
-        if (take_hint(member, &hint, &hints[count])) {
-            count++;
-        }
-    }
-    if (member->hints_lost && member->hints.count < KSM_HINT_RING_MAX / 2) {
-        member->hints_lost = FALSE;
-        group->resend = TRUE;
-        ksm_group_wake(group);
-    }
-    return count;
 }

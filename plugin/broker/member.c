@@ -4,7 +4,7 @@
  *
  * Every reference to a slot is one "bound" word, every true listing one
  * "listed" word; the counts here and in the group follow the words, so they
- * are changed only by the four functions below.  What a member holds goes
+ * are changed only by the five functions below.  What a member holds goes
  * back by walking the words, a bounded number at a time, whichever way the
  * client ended; nothing it did last can be half done, as requests are carried
  * out by one thread, an item at a time.
@@ -67,11 +67,17 @@ KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp)
     return member;
 }
 
+/* Whether a word says listed, or to be published. */
+static gboolean lists_any(const KsmMember *member)
+{
+    return member->listed > 0 || member->publishers > 0;
+}
+
 void ksm_member_free(KsmMember *member)
 {
     KsmGroup *group = member->group;
 
-    g_assert(member->listed == 0 && member->bound == 0);
+    g_assert(!lists_any(member) && member->bound == 0);
     g_assert(member->cleaning == KSM_CLEANING_NONE);
     g_ptr_array_index(group->members, member->id) = NULL;
     group->member_count--;
@@ -94,7 +100,20 @@ void ksm_member_unlist(KsmMember *member, guint32 page)
         member->listed--;
         member->group->listed--;
         ksm_group_note_unlisted(member->group);
+    } else if (ksm_page_state(*word) == KSM_PAGE_PUBLISHER) {
+        *word = ksm_page_word(KSM_PAGE_NOTHING, 0);
+        member->publishers--;
     }
+}
+
+void ksm_member_set_publisher(KsmMember *member, guint32 page, guint32 value)
+{
+    guint32 *word = member->table.words + page;
+
+    g_assert(ksm_page_state(*word) != KSM_PAGE_BOUND);
+    ksm_member_unlist(member, page);
+    *word = ksm_page_word(KSM_PAGE_PUBLISHER, value);
+    member->publishers++;
 }
 
 void ksm_member_list(KsmMember *member, guint32 page, guint32 tag)
@@ -136,7 +155,7 @@ void ksm_member_withdraw(KsmMember *member, guint64 first, guint64 count)
 {
     guint64 page;
 
-    for (page = first; page < first + count && member->listed > 0; page++) {
+    for (page = first; page < first + count && lists_any(member); page++) {
         ksm_member_unlist(member, (guint32)page);
     }
 }
@@ -169,7 +188,7 @@ void ksm_member_clean(KsmMember *member, KsmCleaning what,
 static gboolean clean_is_done(const KsmMember *member)
 {
     return member->clean_cursor >= member->table.pages ||
-        (member->listed == 0 &&
+        (!lists_any(member) &&
          (member->cleaning == KSM_CLEANING_LISTINGS || member->bound == 0));
 }
 

@@ -30,6 +30,8 @@ struct KsmMember {
     KsmHintRing hints;
     guint64 listed;             /* words of that state */
     guint64 bound;
+    guint64 publishers;
+    gint64 distrust_until_us;   /* it has not published what it should */
     guint64 published_slots;    /* made by this member and still in use */
     guint64 clean_cursor;
     KsmMemberCleaned cleaned;
@@ -39,6 +41,7 @@ struct KsmMember {
     guint16 id;                 /* index in group->members */
     guint8 turn;                /* which holder of that id */
     gboolean hints_lost;        /* the ring was full once */
+    guint unkept;               /* turns to publish that it let pass */
 };
 
 /** A new member of @group; NULL when it has all the members it can. */
@@ -50,9 +53,13 @@ void ksm_member_free(KsmMember *member);
 /** Makes it longer; @pages must not be below what it has. */
 gboolean ksm_member_resize(KsmMember *member, guint64 pages, GError **errp);
 
-/* Changes of one page's word, with all counts that hang on it. */
+/*
+ * Changes of one page's word, with all counts that hang on it.  To unlist also
+ * ends that a page is to be published.
+ */
 void ksm_member_list(KsmMember *member, guint32 page, guint32 tag);
 void ksm_member_unlist(KsmMember *member, guint32 page);
+void ksm_member_set_publisher(KsmMember *member, guint32 page, guint32 value);
 void ksm_member_bind(KsmMember *member, guint32 page, guint32 slot);
 void ksm_member_unbind(KsmMember *member, guint32 page);
 

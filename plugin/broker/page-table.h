@@ -7,12 +7,15 @@
 
 /*
  * The upper two bits of a word say what the page is, the lower 30 are the slot
- * of a bound page, or the tag of the content that a listed page has.
+ * of a bound page, or the tag of the content that a listed page has.  A page
+ * that is to be published has the tag's lower 16 bits there, and the time when
+ * it was told so (listing.c).
  */
 typedef enum KsmPageState {
     KSM_PAGE_NOTHING = 0,
     KSM_PAGE_LISTED = 1,
     KSM_PAGE_BOUND = 2,
+    KSM_PAGE_PUBLISHER = 3,
 } KsmPageState;
 
 #define KSM_PAGE_VALUE_MASK 0x3fffffffu

@@ -24,8 +24,8 @@
 
 #include "broker-error.h"
 #include "fingerprint.h"
+#include "listing.h"
 #include "staging.h"
-#include "unstable-tree.h"
 
 /* What a member may have published beyond one slot for each of its pages. */
 #define PUBLISH_SLACK (64u << KSM_MAX_TILE_ORDER)
@@ -119,32 +119,6 @@ static gboolean take_slots(Publisher *self)
     return TRUE;
 }
 
-/* Whoever listed this content hears of the slot, if it can be noted down. */
-static void tell_lister(Publisher *self, guint32 page, guint64 key,
-                        guint32 tag)
-{
-    KsmGroup *group = self->group;
-    KsmWaitingHint hint = { key, 0, tag };
-    KsmFpPlace place;
-    KsmMember *other;
-    guint32 word;
-
-    ksm_fp_tree_seek(group->unstable, &key, 1, &place);
-    if (!ksm_group_find_listing(group, key, &place, &other, &hint.page)) {
-        return;
-    }
-    word = other->table.words[hint.page];
-    if (ksm_page_value(word) != tag) {
-        return;
-    }
-    if ((other != self->member || hint.page != page) &&
-        !ksm_hint_ring_push(&other->hints, &hint)) {
-        other->hints_lost = TRUE;
-        return;
-    }
-    ksm_fp_tree_remove(group->unstable, key);
-}
-
 /* Makes the content staged last findable, in the slots at entry->head. */
 static void file_content(Publisher *self, guint64 key,
                          const KsmStableEntry *entry)
@@ -203,7 +177,7 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
         self->extent.next, tag, (guint8)item->tile_order,
     };
     file_content(self, fingerprint.hi, &entry);
-    tell_lister(self, item->page, fingerprint.hi, tag);
+    ksm_listing_published(self->member, item->page, fingerprint.hi, tag);
     return ksm_group_bind(self->member, item->page, &entry);
 }
 

@@ -5,15 +5,14 @@
  *
  * A thin layer over fp-tree.h: bits 0-15 of the value are the low half of the
  * tag, 16-47 the page, 48-63 the member.  An entry is only true while that
- * member's page word says "listed" with the same tag; nobody looks for the
- * entries of pages that were withdrawn, or of members that have gone.  They
+ * member's page word says so with the same tag (listing.h); nobody looks for
+ * the entries of pages that were withdrawn, or of members that have gone.  They
  * are replaced when met, and swept away in the background.
  */
 #ifndef KSM_UNSTABLE_TREE_H
 #define KSM_UNSTABLE_TREE_H
 
 #include "fp-tree.h"
-#include "page-table.h"
 
 typedef struct KsmListing {
     guint32 page;
@@ -36,20 +35,6 @@ static inline KsmListing ksm_listing_unpack(guint64 value)
     };
 
     return listing;
-}
-
-/** Whether a page's word confirms a listing. */
-static inline gboolean ksm_listing_is_true(const KsmListing *listing,
-                                           const KsmPageTable *table)
-{
-    guint32 word;
-
-    if (listing->page >= table->pages) {
-        return FALSE;
-    }
-    word = table->words[listing->page];
-    return ksm_page_state(word) == KSM_PAGE_LISTED &&
-        (guint16)word == listing->tag;
 }
 
 #endif /* KSM_UNSTABLE_TREE_H */

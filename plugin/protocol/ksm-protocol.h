@@ -234,7 +234,8 @@ typedef struct KsmLookup {
 } KsmLookup;
 
 typedef enum KsmAnswerKind {
-    KSM_ANSWER_LISTED = 0,      /* nobody has it: your page is now listed */
+    KSM_ANSWER_LISTED = 0,      /* your page is listed: nobody else has it, or
+                                   somebody is about to publish it */
     KSM_ANSWER_SLOT = 1,        /* slot holds it, your page is bound to it */
     KSM_ANSWER_PUBLISH = 2,     /* another page has it too: publish yours */
     KSM_ANSWER_REFUSED = 3,     /* a limit, or another content of this name */
