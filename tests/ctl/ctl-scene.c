@@ -152,6 +152,16 @@ void ctl_scene_wait(KsmTestBroker *broker, const char *name,
     }
 }
 
+void ctl_scene_assert_int(JsonObject *object, const char *field, gint64 value)
+{
+    gint64 got = json_object_get_int_member(object, field);
+
+    if (got != value) {
+        g_error("%s is %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT, field,
+                got, value);
+    }
+}
+
 KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
                             const char *group)
 {

@@ -37,6 +37,10 @@ JsonObject *ctl_scene_session(KsmTestBroker *broker, const char *name);
 void ctl_scene_wait(KsmTestBroker *broker, const char *name,
                     const char *field, const char *value);
 
+/** Fails the test unless that member is that number. */
+void ctl_scene_assert_int(JsonObject *object, const char *field,
+                          gint64 value);
+
 /** An engine of CTL_SCENE_PAGES pages in pause mode. */
 #define CTL_SCENE_PAGES 512u
 KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,

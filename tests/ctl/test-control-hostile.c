@@ -1,16 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test-control-hostile.c: clients of the control socket that send nonsense,
- * do not read, come in numbers, or are not allowed; and what asking costs.
+ * do not read, or come in numbers; and what asking costs.
  * A session that is there all the time must not be disturbed.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
-#include <glib/gstdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ctl-scene.h"
@@ -332,83 +327,6 @@ static void test_many(void)
     scene_close(&scene);
 }
 
-/* In a child under another user: what it is told, in the exit status. */
-typedef enum Told { TOLD_OK = 10, TOLD_PERMISSION, TOLD_EACCES, TOLD_OTHER }
-    Told;
-
-static Told ask_as(KsmTestBroker *broker, uid_t uid, gid_t gid,
-                   gid_t more_gid)
-{
-    pid_t pid = fork();
-    int status;
-
-    g_assert_cmpint(pid, >=, 0);
-    if (pid == 0) {
-        g_autofree char *reply = NULL;
-        int fd;
-
-        if (setgroups(more_gid == (gid_t)-1 ? 0 : 1, &more_gid) != 0 ||
-            setgid(gid) != 0 || setuid(uid) != 0) {
-            _exit(1);
-        }
-        fd = ctl_scene_connect(broker);
-        if (fd < 0) {
-            _exit(errno == EACCES ? TOLD_EACCES : TOLD_OTHER);
-        }
-        ctl_scene_send(fd, "{\"request\":\"status\"}\n", 21);
-        reply = ctl_scene_receive(fd);
-        _exit(reply == NULL ? TOLD_OTHER :
-              strstr(reply, "\"ok\":true") ? TOLD_OK :
-              strstr(reply, "\"permission\"") ? TOLD_PERMISSION : TOLD_OTHER);
-    }
-    status = ksm_test_reap(pid, 20);
-    g_assert_true(WIFEXITED(status));
-    return (Told)WEXITSTATUS(status);
-}
-
-static void test_permission(void)
-{
-    const gid_t none = (gid_t)-1, group = 1;    /* daemon */
-    g_autofree char *path = NULL;
-    const struct group *daemon = getgrgid(group);
-    g_autofree char *options = NULL;
-    Scene scene;
-
-    if (geteuid() != 0 || daemon == NULL) {
-        g_test_skip("needs root, to become another user, and group 1");
-        return;
-    }
-    options = g_strdup_printf("--control-group %s", daemon->gr_name);
-    scene_open(&scene, options);
-    path = ctl_scene_socket(scene.broker);
-    g_assert_cmpint(g_chmod(scene.broker->dir, 0755), ==, 0);
-    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, none), ==,
-                    TOLD_EACCES);
-    g_assert_cmpint(ask_as(scene.broker, 65534, group, none), ==, TOLD_OK);
-    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, group), ==, TOLD_OK);
-    /* the mode is widened by mistake: the broker looks for itself */
-    g_assert_cmpint(g_chmod(path, 0666), ==, 0);
-    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, none), ==,
-                    TOLD_PERMISSION);
-    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, 2), ==,
-                    TOLD_PERMISSION);
-    g_assert_cmpint(ask_as(scene.broker, 65534, 65534, group), ==, TOLD_OK);
-    scene_close(&scene);
-}
-
-static void test_mode(void)
-{
-    GStatBuf status;
-    g_autofree char *path = NULL;
-    Scene scene;
-
-    scene_open(&scene, NULL);
-    path = ctl_scene_socket(scene.broker);
-    g_assert_cmpint(g_stat(path, &status), ==, 0);
-    g_assert_cmphex(status.st_mode & 0777, ==, 0600);
-    scene_close(&scene);
-}
-
 /* CPU time of a process so far, in seconds, of the kernel's nanoseconds. */
 static double cpu_seconds(int pid)
 {
@@ -462,8 +380,6 @@ int main(int argc, char **argv)
     g_test_add_func("/control-hostile/slow-reader", test_slow_reader);
     g_test_add_func("/control-hostile/half", test_half);
     g_test_add_func("/control-hostile/many", test_many);
-    g_test_add_func("/control-hostile/permission", test_permission);
-    g_test_add_func("/control-hostile/mode", test_mode);
     g_test_add_func("/control-hostile/cost", test_cost);
     return g_test_run();
 }
