@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""test-help.py: --help, the manual pages and the completion agree."""
+
+import os
+import re
+import subprocess
+
+from stage import CTL, Stage, run_ctl, tap
+
+ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
+COMPLETION = os.path.join(ROOT, 'contrib', 'completion', 'guest-ksmctl')
+
+
+def helped(*arguments, program=CTL):
+    """The text of --help."""
+    return subprocess.run([program, *arguments, '--help'], check=True,
+                          stdout=subprocess.PIPE, encoding='utf-8').stdout
+
+
+def options_of(text):
+    """Short and long options, without dashes' first."""
+    found = re.findall(r'^  (?:-(\w), )?--([a-z-]+)', text, re.M)
+    tap.check(found, text)
+    return {short for short, _ in found if short} | \
+        {'-' + long for _, long in found}
+
+
+def commands():
+    """The names in the help."""
+    text = helped().split('Commands:\n')[1].split('\n\n')[0]
+    return re.findall(r'^  ([a-z]+) ', text, re.M)
+
+
+def page(name):
+    """A manual page's source."""
+    with open(os.path.join(ROOT, 'docs', 'man', name),
+              encoding='utf-8') as file:
+        return file.read()
+
+
+def described(source):
+    """Options that have an item of their own in a page."""
+    found = set()
+    for line in re.findall(r'^\.It (Fl .*)$', source, re.M):
+        found |= set(re.findall(r'Fl (-?[a-z][a-z-]*)', line))
+    return found
+
+
+def test_every_option_is_in_the_page():
+    """No option of --help is missing, and none is invented."""
+    known = options_of(helped())
+    for command in commands():
+        known |= options_of(helped(command))
+    tap.check(len(known) > 15, f'{known}')
+    tap.check(described(page('guest-ksmctl.1')) == known,
+              f'{described(page("guest-ksmctl.1")) ^ known}')
+    known = options_of(helped(program=os.environ['GUEST_KSMD']))
+    tap.check(described(page('guest-ksmd.8')) == known,
+              f'{described(page("guest-ksmd.8")) ^ known}')
+
+
+def test_every_command_is_in_the_page():
+    """In the synopsis and as an item; so are the exit statuses."""
+    source = page('guest-ksmctl.1')
+    synopsis = source.split('.Sh DESCRIPTION')[0]
+    for command in commands():
+        tap.check(re.search(rf'^\.Cm .*\b{command}\b', synopsis, re.M),
+                  f'{command} in the synopsis')
+        tap.check(re.search(rf'^\.It Cm {command}\b', source, re.M),
+                  f'{command} has an item')
+    statuses = re.findall(r'^\.It (\d)$', source, re.M)
+    tap.check(statuses == re.findall(r'\b(\d) [a-z]', helped().split(
+        'Exit status:')[1]), f'{statuses}')
+
+
+def test_every_help_is_whole():
+    """Each command's --help needs no broker and says how to use it."""
+    for command in commands():
+        text = helped(command)
+        tap.check(f'{command}' in text.splitlines()[1] and
+                  '--socket' in text, text)
+    out, _ = run_ctl('--version')
+    tap.check(re.fullmatch(r'guest-ksmctl \d+\.\d+\.\d+\n', out), out)
+
+
+def complete(*words):
+    """What bash offers for the last word."""
+    line = ' '.join(words)
+    script = '''
+        . "$1"; shift
+        guest-ksmctl() { "$GUEST_KSMCTL" "$@"; }
+        COMP_LINE=$1; shift
+        COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1))
+        _guest_ksmctl guest-ksmctl "${@: -1}" "${@: -2:1}"
+        printf '%s\\n' "${COMPREPLY[@]}"
+    '''
+    done = subprocess.run(
+        ['bash', '-u', '-c', script, 'bash', COMPLETION, line, *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='utf-8',
+        check=False, timeout=30)
+    tap.check(done.returncode == 0 and done.stderr == '',
+              f'{words}: {done.stderr}')
+    return done.stdout.split()
+
+
+def test_completion():
+    """Commands, options, values and names."""
+    tap.check(complete('guest-ksmctl', '') == commands(), 'commands')
+    tap.check(complete('guest-ksmctl', 'me') == ['metrics'], 'one')
+    for command in commands():
+        offered = complete('guest-ksmctl', command, '-')
+        wanted = {option for option in options_of(helped(command))
+                  if option.startswith('-')}
+        tap.check({option[1:].rstrip('=') for option in offered} == wanted,
+                  f'{command}: {offered}, {wanted}')
+    tap.check(complete('guest-ksmctl', 'top', '--sort', '=') ==
+              complete('guest-ksmctl', 'top', '-k', ''), 'a value')
+    for column in complete('guest-ksmctl', 'top', '-k', ''):
+        tap.check(column in helped('top'), column)
+    tap.check(complete('guest-ksmctl', 'map', '--color', '=', 'n') ==
+              ['never'], 'a value begun')
+    with Stage() as stage:
+        stage.puppet('web1/ram0', 'pool', 64)
+        stage.puppet('db2/ram0', 'pool', 64)
+        asked = ('guest-ksmctl', '-s', stage.socket)
+        tap.check(complete(*asked, 'map', '') == ['db2', 'web1'], 'VMs')
+        tap.check(complete(*asked, 'history', 'p') == ['pool'], 'groups')
+        tap.check(complete(*asked, 'pause', '') == ['db2', 'web1', 'pool'],
+                  'both')
+        tap.check('run=' in complete(*asked, 'set', 'web1', ''), 'keys')
+    tap.check(complete('guest-ksmctl', '-s', '/nonexistent', 'vm', '') == [],
+              'no broker: nothing')
+
+
+tap.run([test_every_option_is_in_the_page, test_every_command_is_in_the_page,
+         test_every_help_is_whole, test_completion])
