@@ -13,6 +13,7 @@ import tempfile
 
 # Outermost last: the first one found in a chain counts.
 KINDS = [
+    ('window: split huge pages', '__folio_split'),
     ('write tracking: PAGEMAP_SCAN', 'do_pagemap_scan'),
     ('window and settling: register', 'userfaultfd_register'),
     ('window: unregister', 'userfaultfd_unregister'),
@@ -25,14 +26,17 @@ KINDS = [
     ('socket', 'sock_recvmsg'),
     ('socket', 'do_sys_poll'),
     ('holes in the store', 'vfs_fallocate'),
+    ('write into the store', 'shmem_file_write_iter'),
     ('compare', '__memcmp'),
     ('copy', '__memmove'),
     ('recognise zeros', 'ksm_fingerprint_is_zero'),
     ('fingerprint', 'XXH'),
     ('fingerprint', 'libxxhash'),
     ('search and fill the trees', 'find_lanes'),
+    ('search and fill the trees', 'place_find'),
     ('search and fill the trees', 'ksm_fp_tree'),
     ('search and fill the trees', 'path_find'),
+    ('survey before publishing', 'survey'),
     ('survey before publishing', 'g_hash_table'),
     ('survey before publishing', 'libglib'),
 ]

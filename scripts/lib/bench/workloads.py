@@ -52,6 +52,9 @@ def all_workloads():
     """In order of importance."""
     return [
         *_runs(),
+        Workload('runs-64-huge', 'the same with mean length 64 in transparent '
+                 'huge pages, which QEMU asks for', ['--huge', 'runs'],
+                 CONVERGE),
         Workload('tails', 'runs-64 with pages that differ in the last '
                  '8 bytes only', ['tails'], CONVERGE),
         Workload('fill', 'every byte is 0xCC', ['--pages=25600', 'fill'],
