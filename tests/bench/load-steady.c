@@ -15,7 +15,7 @@
 
 #define GIB_PAGES 262144.0
 #define PERIOD_MS 1000u
-#define PERIOD_TRIES 3u
+#define PERIOD_TRIES 2u
 
 /* CPU of one pass over everything, averaged over some. */
 static double pass_cpu_s(Bench *bench, guint64 passes, double *period_s)
@@ -77,7 +77,7 @@ void bench_load_churn(Bench *bench)
     bench_converge(bench);
     set_period(bench);
     bench_all(bench, BENCH_REWRITE, 0);
-    bench_wait_passes(bench, 3);
+    bench_wait_passes(bench, 2);
     started = ksm_test_now();
     for (i = 0; i < bench->config.processes; i++) {
         rewritten -= bench->workers[i].shared->operations;

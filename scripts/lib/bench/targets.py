@@ -24,9 +24,9 @@ def _per_side(name, ours, ksmd):
 
 
 def _metadata(loads):
-    """The most of all workloads that tell it."""
+    """The most of all workloads that show it: those of half a GiB."""
     return max(result['ours'][METADATA] for result in loads.values()
-               if METADATA in result['ours'])
+               if METADATA in result['main'])
 
 
 def _least_saving(loads):

@@ -68,15 +68,15 @@ def all_workloads():
         Workload('idle', 'two processes of 512 MiB, merged, nothing is '
                  'written: CPU of a round, of a pass',
                  ['--processes=2', '--pages=131072', 'idle'],
-                 ['round_cpu_s_per_gib'], reps=2),
+                 ['round_cpu_s_per_gib'], reps=1),
         *[Workload(f'churn-{change}', f'{change} % of the pages are rewritten '
                    'every second; a round a second',
-                   [f'--change={change}', 'churn'],
+                   ['--seconds=3', f'--change={change}', 'churn'],
                    ['cpu_s_per_s', 'saved_pages'], reps=2)
           for change in (0, 1, 10)],
         Workload('react', 'from becoming a duplicate to being shared; '
                  'default settings', ['--pages=4096', '--shipped', 'react'],
-                 ['react_s', 'react_max_s'], reps=2),
+                 ['react_s', 'react_max_s'], reps=1),
         Workload('react-fast', 'the same at full speed',
                  ['--pages=4096', 'react'], ['react_s', 'react_max_s'],
                  reps=3),
@@ -84,23 +84,23 @@ def all_workloads():
                  ['cow_p50_us', 'cow_p99_us', 'cow_unread_p50_us']),
         Workload('stall', 'a thread touches memory while it is merged, over '
                  'and over; held: without waiting for a processor',
-                 ['stall'], STALL, sides=_with_plain()),
+                 ['--seconds=3', 'stall'], STALL, sides=_with_plain()),
         Workload('stall-busy', 'the same beside twice as many computing '
                  'threads as processors',
-                 [f'--busy={2 * os.cpu_count()}', 'stall'], STALL,
-                 sides=_with_plain(), reps=3),
+                 ['--seconds=3', f'--busy={2 * os.cpu_count()}', 'stall'],
+                 STALL, sides=_with_plain(), reps=3),
         Workload('stall-shipped', 'the same with default settings',
-                 ['--pages=4096', '--seconds=8', '--shipped', 'stall'],
+                 ['--pages=4096', '--seconds=6', '--shipped', 'stall'],
                  STALL, sides=_with_plain(), reps=2),
         Workload('speed', 'a program bound by memory: speed in merged memory '
                  'as a part of that in plain memory',
-                 ['--seconds=3', 'speed'],
+                 ['--seconds=2', 'speed'],
                  ['speed_before', 'speed_merging', 'speed_merging_clock',
                   'speed_converged', 'speed_converged_clock'],
                  sides=_with_plain(), reps=3),
         Workload('shipped-runs-8', 'runs-8 with default settings',
                  ['--mean-run=8', '--pages=8192', 'runs'], CONVERGE,
-                 sides=_shipped(), reps=2),
+                 sides=_shipped(), reps=1),
         Workload('broker', '200 simulated VMs; fingerprints only',
                  ['1000', '10000', '100000', '250000'],
                  ['lookups_per_s', 'bytes_per_listed_page'],
