@@ -97,7 +97,7 @@ static gboolean launch(KsmEngine *engine, GError **errp)
             return TRUE;
         }
         if (!g_error_matches(error, KSM_ERROR, KSM_ERROR_NO_BROKER) ||
-            waited >= KSM_LAUNCH_WAIT_MS || ksm_pace_interrupted(engine)) {
+            waited >= KSM_LAUNCH_WAIT_MS || ksm_pace_waited_for(engine)) {
             g_propagate_error(errp, error);
             return FALSE;
         }

@@ -25,10 +25,23 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
     engine->pace.unlimited = unlimited;
 }
 
+gboolean ksm_pace_waited_for(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->interrupt) > 0;
+}
+
+/* A reason to stand aside that this turn did not begin with. */
+static gboolean must_stand_aside(KsmEngine *engine)
+{
+    return engine->stand_aside && !engine->standing_aside &&
+           engine->stand_aside(engine->opaque);
+}
+
 gboolean ksm_pace_interrupted(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->interrupt) > 0 ||
-           g_atomic_int_get(&engine->run) != (gint)engine->turn_run;
+    return ksm_pace_waited_for(engine) ||
+           g_atomic_int_get(&engine->run) != (gint)engine->turn_run ||
+           must_stand_aside(engine);
 }
 
 /* Under sleep_lock: is there a reason not to sleep (on)? */

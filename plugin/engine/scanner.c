@@ -153,7 +153,7 @@ static void report_done(KsmEngine *engine, guint rounds)
 /* Lets those go first who waited for the engine. */
 static void yield_to_others(KsmEngine *engine)
 {
-    while (g_atomic_int_get(&engine->interrupt) > 0) {
+    while (ksm_pace_waited_for(engine)) {
         g_usleep(50);
     }
 }

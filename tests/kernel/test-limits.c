@@ -29,17 +29,17 @@ typedef struct BadOption {
 } BadOption;
 
 static const BadOption bad_options[] = {
-    { "no-group", NULL, NULL, 10, 1000, "group" },
-    { "empty-group", "", NULL, 10, 1000, "group" },
+    { "no-group", NULL, NULL, 10, 1000, "group", 0 },
+    { "empty-group", "", NULL, 10, 1000, "group", 0 },
     { "group-of-64", "0123456789012345678901234567890123456789"
-      "012345678901234567890123", NULL, 10, 1000, "63" },
-    { "group-with-slash", "a/b", NULL, 10, 1000, "letters" },
-    { "group-with-blank", "a b", NULL, 10, 1000, "letters" },
-    { "group-not-ascii", "gr\303\274n", NULL, 10, 1000, "letters" },
-    { "percent-0", "g", NULL, 0, 1000, "100" },
-    { "percent-101", "g", NULL, 101, 1000, "100" },
-    { "interval-9", "g", NULL, 10, 9, "3600000" },
-    { "interval-too-long", "g", NULL, 10, 3600001, "3600000" },
+      "012345678901234567890123", NULL, 10, 1000, "63", 0 },
+    { "group-with-slash", "a/b", NULL, 10, 1000, "letters", 0 },
+    { "group-with-blank", "a b", NULL, 10, 1000, "letters", 0 },
+    { "group-not-ascii", "gr\303\274n", NULL, 10, 1000, "letters", 0 },
+    { "percent-0", "g", NULL, 0, 1000, "100", 0 },
+    { "percent-101", "g", NULL, 101, 1000, "100", 0 },
+    { "interval-9", "g", NULL, 10, 9, "3600000", 0 },
+    { "interval-too-long", "g", NULL, 10, 3600001, "3600000", 0 },
     { "mappings-above-limit", "g", NULL, 10, 1000, "vm.max_map_count",
       G_MAXUINT },
 };
