@@ -74,14 +74,34 @@ char *ctl_scene_receive(int fd)
     }
 }
 
+static gboolean listens(gpointer opaque)
+{
+    int fd = ctl_scene_connect(opaque);
+
+    if (fd >= 0) {
+        close(fd);
+    }
+    return fd >= 0;
+}
+
+/* The broker's own socket is there a moment before the one for control. */
+static void wait_for_control(KsmTestBroker *broker)
+{
+    if (ksm_test_wait(listens, broker, TIMEOUT_SECONDS) < 0) {
+        g_error("no control socket within %d s", TIMEOUT_SECONDS);
+    }
+}
+
 JsonObject *ctl_scene_ask(KsmTestBroker *broker, const char *request)
 {
     g_autoptr(JsonParser) parser = json_parser_new();
     g_autoptr(GError) error = NULL;
     g_autofree char *line = g_strconcat(request, "\n", NULL);
     g_autofree char *reply = NULL;
-    int fd = ctl_scene_connect(broker);
+    int fd;
 
+    wait_for_control(broker);
+    fd = ctl_scene_connect(broker);
     g_assert_cmpint(fd, >=, 0);
     ctl_scene_send(fd, line, strlen(line));
     reply = ctl_scene_receive(fd);
