@@ -83,6 +83,21 @@ def test_every_help_is_whole():
     tap.check(re.fullmatch(r'guest-ksmctl \d+\.\d+\.\d+\n', out), out)
 
 
+def test_every_command_is_in_the_operations_page():
+    """Each command is shown there, with what it printed."""
+    with open(os.path.join(ROOT, 'docs', 'operations.md'),
+              encoding='utf-8') as file:
+        text = file.read()
+    shown = re.findall(r'<!-- (?:output|screen): guest-ksmctl (.*?) -->\n'
+                       r'```\n(.*?)```\n', text, re.S)
+    for command in commands():
+        printed = [out for words, out in shown if command in words.split()]
+        tap.check(printed and all(printed), f'{command}: {printed}')
+    for picture in re.findall(r'\]\((images/.*?)\)', text):
+        tap.check(os.path.getsize(os.path.join(ROOT, 'docs', picture)) > 0,
+                  picture)
+
+
 def complete(*words):
     """What bash offers for the last word."""
     line = ' '.join(words)
@@ -133,4 +148,5 @@ def test_completion():
 
 
 tap.run([test_every_option_is_in_the_page, test_every_command_is_in_the_page,
-         test_every_help_is_whole, test_completion])
+         test_every_help_is_whole,
+         test_every_command_is_in_the_operations_page, test_completion])
