@@ -20,7 +20,7 @@ MOST_OUTPUT_LINES = 200
 # Figures that the tests print as TAP comments and that are worth showing.
 MEASURED = re.compile(r'^# (.*(?:merges/s|merges \d+ \(|bytes per guest page|'
                       r'store pages \(|resumed|references gone|^# store:|'
-                      r'longest window).*)$', re.M)
+                      r'longest window|watching \d+ engines).*)$', re.M)
 
 
 def parse_tap(text):

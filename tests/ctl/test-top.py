@@ -260,8 +260,9 @@ def test_cost_of_watching():
         tap.check(len(order_of(text)) == COST_SESSIONS, text)
         own, busy = cpu_share([screen.child(), stage.broker_pid])
         screen.keys('q')
-        tap.say(f'figure: top {100 * own:.2f} %, guest-ksmd '
-                f'{100 * busy:.2f} %, without top {100 * idle:.2f} %')
+        tap.say(f'watching {COST_SESSIONS} engines: top {100 * own:.2f} % '
+                f'of a CPU, guest-ksmd {100 * busy:.2f} %, without top '
+                f'{100 * idle:.2f} %')
         tap.check(own + max(0, busy - idle) < COST_MOST,
                   f'{own} + {busy} - {idle}')
 
