@@ -8,59 +8,18 @@ that answers as docs/control-protocol.md says. One test asks the real broker.
 import json
 import os
 import re
-import socket
 import tempfile
-import threading
 import time
 import xml.etree.ElementTree as xml
 
 from stage import Stage, run_ctl, tap
+from teller import Teller
 
 FIELDS = ['time_s', 'pages_shared', 'pages_sharing', 'zero_pages',
           'pages_broken', 'saved_pages', 'cpu_percent']
 START = 1700000000
 SVG = '{http://www.w3.org/2000/svg}'
 BLOCKS = ' ▁▂▃▄▅▆▇█'
-
-
-class Teller:
-    """Answers each request with the same reply, as a context."""
-
-    def __init__(self, reply):
-        self.reply = reply if isinstance(reply, bytes) else \
-            json.dumps(reply).encode() + b'\n'
-        self.where = tempfile.TemporaryDirectory()
-        self.path = os.path.join(self.where.name, 'control.sock')
-        self.requests = []
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(self.path)
-        self.listener.listen()
-        self.thread = threading.Thread(target=self._serve)
-        self.thread.start()
-
-    def _serve(self):
-        while True:
-            connection, _ = self.listener.accept()
-            with connection, connection.makefile('rb') as lines:
-                request = lines.readline()
-                if not request:
-                    return
-                self.requests.append(json.loads(request))
-                connection.sendall(self.reply)
-
-    def ctl(self, *arguments, **more):
-        """guest-ksmctl history on this socket."""
-        return run_ctl('--socket', self.path, 'history', *arguments, **more)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        with socket.socket(socket.AF_UNIX) as last:
-            last.connect(self.path)
-        self.thread.join()
-        self.listener.close()
-        self.where.cleanup()
 
 
 def sample(index, saved=0, **more):
@@ -86,7 +45,7 @@ def test_plot_has_the_values():
     """A ramp is a ramp, and its axis has its values."""
     ramp = [sample(i, 256 * i) for i in range(89)]      # 0 to 88 MiB
     with Teller(history(ramp)) as teller:
-        out, _ = teller.ctl(env={'COLUMNS': '100', 'TZ': 'UTC'})
+        out, _ = teller.ctl('history', env={'COLUMNS': '100', 'TZ': 'UTC'})
         got = heights(out, 89)
         # A step of the axis is 10 MiB: a column's height is its value.
         for at, height in enumerate(got):
@@ -96,7 +55,7 @@ def test_plot_has_the_values():
         tap.check('88.0 now, 0.0 at least, 88.0 at most' in out, out)
         times = out.splitlines()[13].split()
         tap.check(times[0] == '22:13' and times[-1] == '22:28', out)
-        out, _ = teller.ctl(env={'COLUMNS': '100', 'LC_ALL': 'C'})
+        out, _ = teller.ctl('history', env={'COLUMNS': '100', 'LC_ALL': 'C'})
         tap.check(out.isascii() and '#' in out, out)
         tap.check(teller.requests[0] == {'request': 'history'},
                   f'{teller.requests}')
@@ -105,23 +64,24 @@ def test_plot_has_the_values():
 def test_gaps_and_odd_series():
     """No samples, one, a gap, negative savings, fields in another order."""
     with Teller(history([])) as teller:
-        tap.check('no sample' in teller.ctl()[0], 'none')
+        tap.check('no sample' in teller.ctl('history')[0], 'none')
     with Teller(history([sample(0, 2560)])) as teller:
-        tap.check('10.0 now' in teller.ctl()[0], 'one')
+        tap.check('10.0 now' in teller.ctl('history')[0], 'one')
     two = [sample(i, 2560) for i in (*range(20), *range(60, 80))]
     with Teller(history(two)) as teller:
-        out, _ = teller.ctl(env={'COLUMNS': '91'})
+        out, _ = teller.ctl('history', env={'COLUMNS': '91'})
         got = heights(out, 80)
         tap.check(all(got[:18]) and all(got[62:]) and not any(got[25:55]),
                   f'{got}')
     with Teller(history([sample(0, -2560), sample(1, 2560)])) as teller:
-        out, _ = teller.ctl()
-        tap.check('-10.0 at least' in out and re.search(r'-\d+ ┤', out), out)
+        out, _ = teller.ctl('history')
+        tap.check('-10.0 at least' in out and
+                  re.search(r'-\d+ ┤', out), out)
     mixed = [[row[i] for i in (5, 0, 6, 1, 2, 3, 4)] + [99]
              for row in (sample(0, 256), sample(1, 512))]
     names = [FIELDS[i] for i in (5, 0, 6, 1, 2, 3, 4)] + ['more']
     with Teller(history(mixed, names)) as teller:
-        tap.check('2.0 now, 1.0 at least' in teller.ctl()[0], 'mixed')
+        tap.check('2.0 now, 1.0 at least' in teller.ctl('history')[0], 'mixed')
 
 
 def points(element):
@@ -137,7 +97,7 @@ def test_svg_has_the_values():
     with Teller(history(samples)) as teller, \
             tempfile.TemporaryDirectory() as where:
         path = os.path.join(where, 'history.svg')
-        tap.check(teller.ctl('web', '--svg', path)[0] == '', 'no output')
+        tap.check(teller.ctl('history', 'web', '--svg', path)[0] == '', 'no output')
         tap.check(teller.requests[0]['group'] == 'web', 'the group asked for')
         root = xml.parse(path).getroot()
         saved = [element for element in root.iter(SVG + 'polygon')
@@ -153,7 +113,7 @@ def test_svg_has_the_values():
         width = (xs[-1] - xs[0]) / 199
         tap.check(abs(xs[100] - xs[99] - 51 * width) < 0.3, 'the gap')
         check_svg_text(root)
-        _, err = teller.ctl('--svg', '/nonexistent/x.svg', status=1)
+        _, err = teller.ctl('history', '--svg', '/nonexistent/x.svg', status=1)
         tap.check('/nonexistent/x.svg' in err, err)
 
 
@@ -187,13 +147,13 @@ def test_strange_brokers():
                   history([sample(0), {}]), history([sample(0)], 7)):
         with Teller(reply) as teller:
             for more in ([], ['--svg', '/dev/null']):
-                _, err = teller.ctl(*more, status=1)
+                _, err = teller.ctl('history', *more, status=1)
                 tap.check('makes no sense' in err, err)
     for raw in (b'\n', b'[]\n', b'{"ok":true', b'\xff\0\n'):
         with Teller(raw) as teller:
-            teller.ctl(status=1)
+            teller.ctl('history', status=1)
     with Teller({'ok': True, 'samples': 7}) as teller:
-        tap.check('no sample' in teller.ctl()[0], 'nothing there')
+        tap.check('no sample' in teller.ctl('history')[0], 'nothing there')
 
 
 def test_last():
@@ -201,7 +161,7 @@ def test_last():
     with Teller(history([])) as teller:
         for text, seconds in (('90', 90), ('90s', 90), ('5m', 300),
                               ('2h', 7200), ('1d', 86400)):
-            teller.ctl('--last', text)
+            teller.ctl('history', '--last', text)
             tap.check(teller.requests[-1]['seconds'] == seconds, text)
     for wrong in ('', 'm', '0', '-5', '1w', '1.5h'):
         _, err = run_ctl('history', f'--last={wrong}', status=2)

@@ -14,6 +14,7 @@ import tempfile
 import zlib
 
 from stage import Stage, run_ctl, tap
+from teller import Teller
 
 # docs/control-protocol.md
 UNTOUCHED, PRIVATE, UNSHARED, NO_ZERO, SHARED, BROKEN = 0, 1, 2, 3, 4, 5
@@ -167,4 +168,65 @@ def check_errors(stage):
     tap.check('/nonexistent/control.sock' in err, err)
 
 
-tap.run([test_letters_follow_memory])
+def cells_of(layout, share=31):
+    """As the protocol has them."""
+    return base64.b64encode(bytes(share << 3 | kind
+                                  for kind in kinds(layout))).decode()
+
+
+def session(name):
+    """One of a VM with two backends."""
+    return {'name': name, 'vm': 'big', 'backend': name.split('/')[1],
+            'group': 'web', 'uid': 0, 'pid': 7, 'pages_sharing': 5120}
+
+
+def answer(request):
+    """A broker that knows VM big: ram0 is shared, ram1 is broken."""
+    if request['request'] == 'sessions':
+        return {'ok': True, 'sessions': [session('big/ram1'),
+                                         session('big/ram0')]}
+    name = request['target'].removeprefix('vm:')
+    kind = {'big/ram0': SHARED, 'big/ram1': BROKEN}[name]
+    return {'ok': True, 'name': name, 'pages': 1020, 'pages_per_cell': 4,
+            'count': 255, 'cells': cells_of([(kind, 255)])}
+
+
+def test_several_backends():
+    """Each is asked for by its own name, and drawn in their order."""
+    with Teller(answer) as teller, tempfile.TemporaryDirectory() as where:
+        out, _ = teller.ctl('map', 'big')
+        tap.check(out.index('big/ram0: 4.0 MiB') < out.index('big/ram1:') and
+                  '16 KiB a character' in out, out)
+        letters = ''.join(re.findall(r'^ *\d+\.\d  ([a-z]+)$', out, re.M))
+        tap.check(letters == 's' * 255 + 'b' * 255, out)
+        path = os.path.join(where, 'map.png')
+        teller.ctl('map', 'big', '--png', path)
+        dots = [dot for row in read_png(path) for dot in row]
+        size = (768 // 16) ** 2
+        for colour in ((0x3f, 0x9b, 0x45), (0xd9, 0x41, 0x3d)):
+            found = dots.count(colour) / size       # and two legends
+            tap.check(255 < found < 256, f'{colour}: {found} dots')
+        tap.check([r['target'] for r in teller.requests
+                   if r['request'] == 'map'] ==
+                  ['vm:big/ram0', 'vm:big/ram1'] * 2, f'{teller.requests}')
+
+
+def test_strange_maps():
+    """Replies that make no sense are errors, whatever they are."""
+    good = answer({'request': 'map', 'target': 'vm:big/ram0'})
+    for change in ({'count': 254}, {'count': 0}, {'count': 1 << 40},
+                   {'count': -1}, {'pages_per_cell': 3},
+                   {'pages_per_cell': 0}, {'pages_per_cell': 1 << 62},
+                   {'pages': 10**6}, {'pages': 4}, {'pages': -1},
+                   {'cells': ''}, {'cells': None}, {'cells': [1]},
+                   {'cells': '!!!!'}, {'cells': 'AAAA'}):
+        def strange(request, change=change):
+            return {**good, **change} if request['request'] == 'map' \
+                else answer(request)
+        with Teller(strange) as teller:
+            _, err = teller.ctl('map', 'big', status=1)
+            tap.check('makes no sense' in err, f'{change}: {err}')
+
+
+tap.run([test_letters_follow_memory, test_several_backends,
+         test_strange_maps])
