@@ -58,6 +58,7 @@ struct KsmBroker {
     guint64 broker_id;
     guint64 store_ids;
     KsmAcceptor acceptor;
+    struct KsmControl *control; /* NULL: none */
     guint idle_exit_seconds;    /* 0: never */
     guint idle_timer;
     void (*idle)(gpointer opaque);

@@ -68,7 +68,7 @@ static void control_on_connect(int fd, gpointer opaque)
     ksm_control_client_new(self, fd);
 }
 
-KsmControl *ksm_control_new(KsmBroker *broker, int listen_fd, gid_t group)
+void ksm_control_start(KsmBroker *broker, int listen_fd, gid_t group)
 {
     KsmControl *self = g_new0(KsmControl, 1);
 
@@ -77,5 +77,5 @@ KsmControl *ksm_control_new(KsmBroker *broker, int listen_fd, gid_t group)
     g_queue_init(&self->clients);
     ksm_acceptor_start(&self->acceptor, listen_fd, &self->log_bucket,
                        control_on_connect, self);
-    return self;
+    broker->control = self;
 }

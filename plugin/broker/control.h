@@ -26,6 +26,6 @@ typedef struct KsmControl {
 } KsmControl;
 
 /** Serves on @listen_fd from now on; there is no way to stop it. */
-KsmControl *ksm_control_new(KsmBroker *broker, int listen_fd, gid_t group);
+void ksm_control_start(KsmBroker *broker, int listen_fd, gid_t group);
 
 #endif /* KSM_CONTROL_H */

@@ -16,7 +16,6 @@
 
 /* Static, so that a leak checker sees that it is still in use at the end. */
 static KsmBroker *broker;
-static KsmControl *controls;
 
 /* What the parent left open is none of our business. */
 static void close_inherited(guint first)
@@ -132,8 +131,7 @@ static void serve(const KsmDaemonOptions *options, KsmListener *listener,
     broker = ksm_broker_new(&options->limits, listener->fd,
                             options->idle_exit_seconds, on_idle, loop);
     if (control->fd >= 0) {
-        controls = ksm_control_new(broker, control->fd,
-                                   options->control_group);
+        ksm_control_start(broker, control->fd, options->control_group);
     }
     ksm_log(KSM_LOG_INFO, "listens on %s",
             listener->path != NULL ? listener->path : "the socket passed");
