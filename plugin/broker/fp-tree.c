@@ -68,6 +68,11 @@ guint64 ksm_fp_tree_count(const KsmFpTree *tree)
     return tree->count;
 }
 
+guint ksm_fp_tree_levels(const KsmFpTree *tree)
+{
+    return tree->root->level + 1;
+}
+
 guint64 ksm_fp_tree_bytes(const KsmFpTree *tree)
 {
     return sizeof(KsmFpTree) + ksm_node_pool_bytes(tree->pool);

@@ -65,6 +65,9 @@ guint ksm_fp_tree_sweep(KsmFpTree *tree, guint64 *cursor, guint max,
 /** Number of keys. */
 guint64 ksm_fp_tree_count(const KsmFpTree *tree);
 
+/** Nodes that a search goes through. */
+guint ksm_fp_tree_levels(const KsmFpTree *tree);
+
 /** Bytes of memory that the tree has. */
 guint64 ksm_fp_tree_bytes(const KsmFpTree *tree);
 

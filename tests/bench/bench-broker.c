@@ -6,18 +6,16 @@
  * usage: bench-broker [PAGES...]: pages of each VM at each step, rising.
  * At each step every VM lists pages up to that number, in batches and taking
  * turns; then all VMs look pages up again whose contents are known (as pages
- * are that were written and became calm).  Prints one line of JSON: look-ups a
- * second of processor time at each step, and at the last one; bytes of resident
- * memory for a listed page.
+ * are that were written and became calm).  Prints one line of JSON, for each
+ * step and at last for the whole: look-ups a second of processor time of
+ * either kind, bytes of resident memory for a listed page, levels of the tree.
  */
 #include <glib.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <time.h>
-#include <unistd.h>
 
+#include "bench-measure.h"
 #include "group.h"
+#include "page-content.h"
 
 #define VMS 200u
 #define AGAIN_BATCHES 1000u
@@ -28,45 +26,20 @@ typedef struct World {
     KsmMember *members[VMS];
     guint64 pages;              /* listed by each */
     guint64 lookups;
-    double cpu_s;
+    guint64 cpu_ns;
+    guint64 bytes_before;       /* resident */
 } World;
-
-static guint64 mix(guint64 x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return x ^ x >> 31;
-}
-
-static double cpu_now(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
-}
-
-static guint64 resident_bytes(void)
-{
-    g_autofree char *text = NULL;
-
-    if (!g_file_get_contents("/proc/self/statm", &text, NULL, NULL)) {
-        return 0;
-    }
-    return g_ascii_strtoull(strchr(text, ' '), NULL, 10) *
-        (guint64)sysconf(_SC_PAGESIZE);
-}
 
 /* One batch of look-ups, only the broker's part of it timed. */
 static void look_up(World *world, guint vm, KsmLookup *items, guint count)
 {
     static KsmAnswer answers[KSM_BATCH_LOOKUPS];
     g_autoptr(GError) error = NULL;
-    double start = cpu_now();
+    guint64 start_ns = bench_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     gboolean ok = ksm_group_lookup(world->members[vm], items, count, answers,
                                    &error);
 
-    world->cpu_s += cpu_now() - start;
+    world->cpu_ns += bench_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - start_ns;
     world->lookups += count;
     if (!ok) {
         g_error("look-up failed: %s", error->message);
@@ -78,7 +51,8 @@ static void name(KsmLookup *item, guint vm, guint64 page)
     guint64 key = (guint64)vm << 40 | page;
 
     *item = (KsmLookup) {
-        .fingerprint = { mix(key), mix(key + 1) }, .page = (guint32)page,
+        .fingerprint = { ksm_test_mix(key, 1), ksm_test_mix(key, 2) },
+        .page = (guint32)page,
     };
 }
 
@@ -111,57 +85,90 @@ static void look_up_again(World *world)
         guint vm = batch % VMS;
 
         for (i = 0; i < KSM_BATCH_LOOKUPS; i++) {
-            name(&items[i], vm, mix(random++) % world->pages);
+            name(&items[i], vm, ksm_test_mix(random++, 3) % world->pages);
         }
         look_up(world, vm, items, KSM_BATCH_LOOKUPS);
     }
 }
 
+/* Look-ups a second of processor time since the last call. */
 static double rate(World *world)
 {
-    double per_s = (double)world->lookups / world->cpu_s;
+    double per_s = (double)world->lookups * 1e9 / (double)world->cpu_ns;
 
     world->lookups = 0;
-    world->cpu_s = 0;
+    world->cpu_ns = 0;
     return per_s;
+}
+
+/* One step; the last one prints the totals' names, the others their own. */
+static void run_step(World *world, guint64 pages, gboolean last)
+{
+    g_autofree char *suffix = last ? g_strdup("") :
+        g_strdup_printf("_%" G_GUINT64_FORMAT "x%u", pages, VMS);
+    double lists, lookups;
+
+    list_up_to(world, pages);
+    lists = rate(world);
+    look_up_again(world);
+    lookups = rate(world);
+    printf("\"lists_per_s%s\": %.0f, \"lookups_per_s%s\": %.0f, "
+           "\"bytes_per_listed_page%s\": %.2f, \"tree_levels%s\": %u, ",
+           suffix, lists, suffix, lookups, suffix,
+           (double)(bench_resident_bytes() - world->bytes_before) /
+           (double)world->group->listed, suffix,
+           ksm_fp_tree_levels(world->group->unstable));
+    fflush(stdout);
+}
+
+/* The steps asked for; FALSE when they do not rise, or are out of range. */
+static gboolean parse_steps(const char *const *texts, guint count,
+                            GArray *steps)
+{
+    guint64 before = 0;
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        guint64 pages;
+
+        if (!g_ascii_string_to_unsigned(texts[i], 10, before + 1,
+                                        G_GUINT64_CONSTANT(1) << 30, &pages,
+                                        NULL)) {
+            fprintf(stderr, "bench-broker: not a rising number of pages: "
+                    "%s\n", texts[i]);
+            return FALSE;
+        }
+        g_array_append_val(steps, pages);
+        before = pages;
+    }
+    return TRUE;
 }
 
 int main(int argc, char **argv)
 {
     static const char *const defaults[] = { "1000", "10000", "100000" };
-    const char *const *steps = argc > 1 ? (const char *const *)argv + 1
-                                        : defaults;
-    int count = argc > 1 ? argc - 1 : (int)G_N_ELEMENTS(defaults), i;
+    g_autoptr(GArray) steps = g_array_new(FALSE, FALSE, sizeof(guint64));
     World world = { .budget = { 1024, 0 } };
-    guint64 last = g_ascii_strtoull(steps[count - 1], NULL, 10), before;
-    double again = 0, list = 0;
-    guint vm;
+    guint i;
 
-    if (last < KSM_BATCH_LOOKUPS || last > G_GUINT64_CONSTANT(1) << 30) {
-        fprintf(stderr, "bench-broker: pages out of range: %s\n",
-                steps[count - 1]);
+    if (!parse_steps(argc > 1 ? (const char *const *)argv + 1 : defaults,
+                     argc > 1 ? (guint)argc - 1 : G_N_ELEMENTS(defaults),
+                     steps)) {
         return 2;
     }
-    before = resident_bytes();
+    world.bytes_before = bench_resident_bytes();
     world.group = ksm_group_new("bench", 1024, 1, &world.budget, NULL);
-    for (vm = 0; vm < VMS; vm++) {
-        world.members[vm] = ksm_member_new(world.group, last, NULL);
-        g_assert_nonnull(world.members[vm]);
+    for (i = 0; i < VMS; i++) {
+        world.members[i] = ksm_member_new(
+            world.group, g_array_index(steps, guint64, steps->len - 1), NULL);
+        g_assert_nonnull(world.members[i]);
     }
     printf("{");
-    for (i = 0; i < count; i++) {
-        guint64 pages = g_ascii_strtoull(steps[i], NULL, 10);
-
-        list_up_to(&world, pages);
-        list = rate(&world);
-        look_up_again(&world);
-        again = rate(&world);
-        printf("\"lists_per_s_%sx200\": %.0f, \"lookups_per_s_%sx200\": %.0f, ",
-               steps[i], list, steps[i], again);
+    for (i = 0; i < steps->len; i++) {
+        run_step(&world, g_array_index(steps, guint64, i),
+                 i + 1 == steps->len);
     }
-    printf("\"lists_per_s\": %.0f, \"lookups_per_s\": %.0f, ", list, again);
-    printf("\"listed_pages\": %" G_GUINT64_FORMAT ", ", world.group->listed);
-    printf("\"bytes_per_listed_page\": %.2f}\n",
-           (double)(resident_bytes() - before) / (double)world.group->listed);
+    printf("\"listed_pages\": %" G_GUINT64_FORMAT "}\n",
+           world.group->listed);
     return 0;
 }

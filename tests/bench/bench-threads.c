@@ -17,14 +17,6 @@ typedef struct Job {
     void (*run)(BenchMemory *memory);
 } Job;
 
-guint64 bench_clock_ns(clockid_t clock)
-{
-    struct timespec time;
-
-    clock_gettime(clock, &time);
-    return (guint64)time.tv_sec * 1000000000u + (guint64)time.tv_nsec;
-}
-
 static guint64 now_ns(void)
 {
     return bench_clock_ns(CLOCK_MONOTONIC);

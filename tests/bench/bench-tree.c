@@ -12,10 +12,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "bench-measure.h"
 #include "fp-tree.h"
+#include "page-content.h"
 
 #define BATCH 2048u
 
@@ -29,30 +30,9 @@ typedef struct Map {
     void (*remove)(gpointer map, guint64 key);
 } Map;
 
-static guint64 mix(guint64 x)
-{
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebull;
-    return x ^ x >> 31;
-}
-
 static double now_ns(void)
 {
-    struct timespec time;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec * 1e9 + (double)time.tv_nsec;
-}
-
-static guint64 resident_bytes(void)
-{
-    g_autofree char *text = NULL;
-
-    if (!g_file_get_contents("/proc/self/statm", &text, NULL, NULL)) {
-        return 0;
-    }
-    return g_ascii_strtoull(strchr(text, ' '), NULL, 10) *
-        (guint64)sysconf(_SC_PAGESIZE);
+    return (double)bench_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 /* --- the broker's tree --- */
@@ -201,7 +181,7 @@ static double time_find(const Map *map, gpointer it, const guint64 *keys,
     guint i, hits = 0;
 
     for (i = 0; i < finds; i++) {
-        hits += map->find(it, keys[mix(i) % count]) ? 1 : 0;
+        hits += map->find(it, keys[ksm_test_mix(i, 2) % count]) ? 1 : 0;
     }
     g_assert_cmpuint(hits, ==, finds);
     return (now_ns() - start) / finds;
@@ -218,7 +198,7 @@ static double time_batch(const Map *map, gpointer it, const guint64 *keys,
         double start;
 
         for (i = 0; i < BATCH; i++) {
-            batch[i] = keys[mix(done + i) % count];
+            batch[i] = keys[ksm_test_mix(done + i, 2) % count];
         }
         start = now_ns();
         hits += map->find_batch(it, batch, BATCH);
@@ -246,9 +226,9 @@ static void measure(const Map *map, guint count)
     gpointer it;
 
     for (i = 0; i < count; i++) {
-        keys[i] = mix(i + 1);
+        keys[i] = ksm_test_mix(i, 1);
     }
-    before = resident_bytes();
+    before = bench_resident_bytes();
     it = map->make(keys, count);
     if (map->insert != NULL) {
         start = now_ns();
@@ -257,7 +237,7 @@ static void measure(const Map *map, guint count)
         }
         insert = (now_ns() - start) / count;
     }
-    bytes = (double)(resident_bytes() - before) / count;
+    bytes = (double)(bench_resident_bytes() - before) / count;
     find = time_find(map, it, keys, count, finds);
     if (map->find_batch != NULL) {
         batch = time_batch(map, it, keys, count, finds);

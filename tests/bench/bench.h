@@ -11,6 +11,7 @@
  *   bench-touch     one of them, which times its accesses
  *   bench-chase     another, bound by memory: merged against plain
  *   bench-histogram times
+ *   bench-measure   clocks
  *   bench-ksmd      the kernel's KSM: settings, CPU, figures
  *   bench-side      our engine, ksmd, or nobody: start, settle, CPU
  *   bench-memory    what is saved, and what that needs
@@ -22,7 +23,8 @@
 
 #include <glib.h>
 #include <guest-ksm.h>
-#include <time.h>
+
+#include "bench-measure.h"
 
 #define BENCH_MAX_WORKERS 16u
 #define BENCH_HISTOGRAM 2048u
@@ -176,7 +178,6 @@ void bench_threads_stop(BenchMemory *memory);
 void bench_chase(BenchMemory *memory);
 void bench_touch(BenchMemory *memory);
 gboolean bench_threads_stopped(const BenchMemory *memory);
-guint64 bench_clock_ns(clockid_t clock);
 /** Times first writes to `count` pages that have duplicates. */
 void bench_threads_cow(BenchMemory *memory, guint64 count, gboolean read);
 

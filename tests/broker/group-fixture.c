@@ -2,9 +2,6 @@
 /* group-fixture.c: a group with members, for tests without sockets. */
 #include "group-fixture.h"
 
-#include <string.h>
-#include <xxhash.h>
-
 static void on_cleaned(KsmMember *member, gpointer done)
 {
     (void)member;
@@ -56,31 +53,9 @@ void group_tear_down(Fixture *self, gconstpointer unused)
     ksm_group_free(self->group);
 }
 
-/* A page whose content is told by a number; 0 is the zero page. */
-void group_content(guint8 *page, guint32 number)
-{
-    guint i;
-
-    for (i = 0; i < PAGE; i += 4) {
-        guint32 word = number * (i + 1);
-
-        memcpy(page + i, &word, 4);
-    }
-}
-
-KsmFingerprint group_fingerprint(guint32 number)
-{
-    guint8 page[PAGE];
-    XXH128_hash_t hash;
-
-    group_content(page, number);
-    hash = XXH3_128bits(page, PAGE);
-    return (KsmFingerprint) { hash.high64, hash.low64 };
-}
-
 KsmAnswer group_lookup(KsmMember *member, guint32 page, guint32 number)
 {
-    KsmLookup item = { group_fingerprint(number), page, 0 };
+    KsmLookup item = { proto_fingerprint(number), page, 0 };
     KsmAnswer answer = { 99, 99 };
     GError *error = NULL;
 
@@ -97,7 +72,7 @@ KsmAnswer group_publish(KsmMember *member, guint32 page, guint32 number,
     guint8 content[PAGE];
     GError *error = NULL;
 
-    group_content(content, number);
+    proto_content(content, number);
     g_assert_true(ksm_group_publish(member, &item, 1, content, &answer,
                                     &error));
     g_assert_no_error(error);
@@ -108,7 +83,7 @@ void group_assert_content(Fixture *self, guint32 slot, guint32 number)
 {
     guint8 page[PAGE];
 
-    group_content(page, number);
+    proto_content(page, number);
     g_assert_cmpmem(ksm_store_page(self->group->store, slot), PAGE, page,
                     PAGE);
 }

@@ -6,6 +6,7 @@
 #include <glib.h>
 
 #include "group.h"
+#include "proto-client.h"     /* contents */
 
 #define PAGE 4096u
 
@@ -32,11 +33,7 @@ int group_run_tests(int argc, char **argv, const GroupTest *tests,
 /** Ends a member as the end of its process does, and frees it. */
 void group_member_end(KsmMember *member);
 
-/** A page whose content is told by a number; 0 is the zero page. */
-void group_content(guint8 *page, guint32 number);
-KsmFingerprint group_fingerprint(guint32 number);
-
-/* One item; asserts that it is allowed. */
+/* One item, with content as proto_content() makes it; must be allowed. */
 KsmAnswer group_lookup(KsmMember *member, guint32 page, guint32 number);
 KsmAnswer group_publish(KsmMember *member, guint32 page, guint32 number,
                         guint32 order);

@@ -125,8 +125,8 @@ static void test_same_request(Fixture *self, gconstpointer unused)
 
     (void)unused;
     for (i = 0; i < 3; i++) {
-        items[i] = (KsmLookup) { group_fingerprint(9), 1 + i, 0 };
-        group_content(contents + i * PAGE, 9);
+        items[i] = (KsmLookup) { proto_fingerprint(9), 1 + i, 0 };
+        proto_content(contents + i * PAGE, 9);
     }
     g_assert_true(ksm_group_lookup(self->a, items, 3, answers, NULL));
     g_assert_cmpint(answers[0].kind, ==, KSM_ANSWER_LISTED);
@@ -141,7 +141,7 @@ static void test_same_request(Fixture *self, gconstpointer unused)
 
 static void test_forbidden(Fixture *self, gconstpointer unused)
 {
-    KsmLookup item = { group_fingerprint(1), 1, 0 };
+    KsmLookup item = { proto_fingerprint(1), 1, 0 };
     KsmPublish page = { 1, 0 };
     guint8 content[PAGE];
     KsmAnswer answer;
@@ -149,14 +149,14 @@ static void test_forbidden(Fixture *self, gconstpointer unused)
     guint i;
 
     (void)unused;
-    group_content(content, 1);
+    proto_content(content, 1);
     group_publish(self->a, 1, 1, 0);
     ksm_group_lookup(self->a, &item, 1, &answer, &errors[0]);
     ksm_group_publish(self->a, &page, 1, content, &answer, &errors[1]);
     item.page = page.page = 10000;
     ksm_group_lookup(self->a, &item, 1, &answer, &errors[2]);
     ksm_group_publish(self->a, &page, 1, content, &answer, &errors[3]);
-    item = (KsmLookup) { group_fingerprint(1), 2, 1 };
+    item = (KsmLookup) { proto_fingerprint(1), 2, 1 };
     ksm_group_lookup(self->a, &item, 1, &answer, &errors[4]);
     page = (KsmPublish) { 2, 7 };
     ksm_group_publish(self->a, &page, 1, content, &answer, &errors[5]);

@@ -45,7 +45,7 @@ static void test_known_content(Fixture *self, gconstpointer unused)
 /* A fingerprint that lies: refused, or found out by the bytes. */
 static void test_wrong_fingerprint(Fixture *self, gconstpointer unused)
 {
-    KsmLookup item = { group_fingerprint(1), 4, 0 };
+    KsmLookup item = { proto_fingerprint(1), 4, 0 };
     KsmAnswer answer;
 
     (void)unused;
@@ -54,7 +54,7 @@ static void test_wrong_fingerprint(Fixture *self, gconstpointer unused)
     g_assert_true(ksm_group_lookup(self->b, &item, 1, &answer, NULL));
     g_assert_cmpint(answer.kind, ==, KSM_ANSWER_REFUSED);
     group_lookup(self->a, 2, 2);
-    item.fingerprint = group_fingerprint(2);
+    item.fingerprint = proto_fingerprint(2);
     item.fingerprint.lo ^= 0x5555;
     g_assert_true(ksm_group_lookup(self->b, &item, 1, &answer, NULL));
     g_assert_cmpint(answer.kind, ==, KSM_ANSWER_REFUSED);
@@ -111,7 +111,7 @@ static void test_contiguous(Fixture *self, gconstpointer unused)
     (void)unused;
     for (i = 0; i < ITEMS; i++) {
         items[i] = (KsmPublish) { i, 0 };
-        group_content(contents + i * PAGE, i);   /* 0: zero, 40: known */
+        proto_content(contents + i * PAGE, i);   /* 0: zero, 40: known */
     }
     g_assert_true(ksm_group_publish(self->a, items, ITEMS, contents, answers,
                                     NULL));
@@ -148,7 +148,7 @@ static void test_no_memory(Fixture *self, gconstpointer unused)
     (void)unused;
     for (i = 0; i < ITEMS; i++) {
         items[i] = (KsmPublish) { 100 + i, i == TILE ? 2 : 0 };
-        group_content(contents + i * PAGE, i == ITEMS - 1 ? i - 1 : i + 1);
+        proto_content(contents + i * PAGE, i == ITEMS - 1 ? i - 1 : i + 1);
     }
     group_lookup(self->b, 2, 3);            /* is told of what is written */
     group_lookup(self->b, 3, TILE + 1);     /* and not of what is not */
