@@ -34,9 +34,9 @@ typedef struct Poller {
 
 static Poller *the_poller;
 
-static void poller_call(struct epoll_event *event)
+/* The function may clear its watch, or others: their events are then void. */
+static void poller_call(KsmWatch *watch, const struct epoll_event *event)
 {
-    KsmWatch *watch = event->data.ptr;
     guint32 wanted = (guint32)watch->condition | EPOLLHUP | EPOLLERR;
 
     if ((event->events & wanted) != 0 &&
@@ -58,7 +58,7 @@ static gboolean poller_dispatch(GSource *source, GSourceFunc callback,
     poller->count = epoll_wait(poller->fd, poller->events, EVENTS_AT_ONCE, 0);
     for (i = 0; i < poller->count; i++) {
         if (poller->events[i].data.ptr != NULL) {
-            poller_call(&poller->events[i]);
+            poller_call(poller->events[i].data.ptr, &poller->events[i]);
         }
     }
     poller->count = 0;
