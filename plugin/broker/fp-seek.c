@@ -16,10 +16,8 @@
 
 #include "fp-node.h"
 
-#define NOT_KNOWN G_MAXUINT
-
-/* Asks for the lines that the search in this node will most likely read. */
-static inline void prefetch_search(const KsmFpPlace *place, guint64 key)
+/* Asks for the keys that the search in this node will most likely read. */
+static inline void prefetch_keys(const KsmFpPlace *place, guint64 key)
 {
     const KsmFpNode *node = place->leaf;
     guint i = ksm_fp_node_guess(node, key, place->low, place->high);
@@ -27,41 +25,68 @@ static inline void prefetch_search(const KsmFpPlace *place, guint64 key)
     __builtin_prefetch(node->keys + i);
     __builtin_prefetch(node->keys + MIN(i + 8, KSM_FP_NODE_MAX - 1));
     __builtin_prefetch(node->keys + (i > 8 ? i - 8 : 0));
-    __builtin_prefetch(node->values + i);
+}
+
+/* One level down, each step for all before the next. */
+static inline void seek_children(const guint64 *keys, guint count,
+                                 KsmFpPlace *places)
+{
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        prefetch_keys(&places[i], keys[i]);
+    }
+    for (i = 0; i < count; i++) {
+        KsmFpPlace *place = &places[i];
+
+        place->at = ksm_fp_node_child(place->leaf, keys[i], &place->low,
+                                      &place->high);
+        __builtin_prefetch(place->leaf->children + place->at);
+    }
+    for (i = 0; i < count; i++) {
+        places[i].leaf = places[i].leaf->children[places[i].at];
+        __builtin_prefetch(places[i].leaf);
+    }
+}
+
+/* Finds the keys in the leaves, and asks for what tells the values. */
+static inline void seek_entries(const guint64 *keys, guint count,
+                                KsmFpPlace *places)
+{
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        prefetch_keys(&places[i], keys[i]);
+    }
+    for (i = 0; i < count; i++) {
+        KsmFpPlace *place = &places[i];
+        const KsmFpNode *leaf = place->leaf;
+
+        place->at = ksm_fp_leaf_seek(leaf, keys[i], place->low, place->high);
+        if (place->at < leaf->count && leaf->keys[place->at] == keys[i]) {
+            __builtin_prefetch(leaf->values + place->at);
+        } else {
+            __builtin_prefetch(leaf->recent_keys + KSM_FP_NODE_RECENT - 1);
+            __builtin_prefetch(leaf->recent_values + leaf->recent);
+        }
+    }
 }
 
 void ksm_fp_tree_seek(const KsmFpTree *tree, const guint64 *keys, guint count,
                       KsmFpPlace *places)
 {
-    guint level;
-    guint i;
+    guint level, i;
 
     g_assert(count <= KSM_FP_TREE_LANES);
     for (i = 0; i < count; i++) {
         places[i] = (KsmFpPlace) {
-            tree->root, 0, G_MAXUINT64, tree->shape, NOT_KNOWN,
+            tree->root, 0, G_MAXUINT64, tree->shape, 0,
         };
     }
     for (level = tree->root->level; level > 0; level--) {
-        for (i = 0; i < count; i++) {
-            prefetch_search(&places[i], keys[i]);
-        }
-        for (i = 0; i < count; i++) {
-            KsmFpPlace *place = &places[i];
-            guint child = ksm_fp_node_child(place->leaf, keys[i], &place->low,
-                                            &place->high);
-
-            place->leaf = place->leaf->children[child];
-            __builtin_prefetch(place->leaf);
-            if (level == 1) {
-                __builtin_prefetch(place->leaf->recent_keys +
-                                   KSM_FP_NODE_RECENT - 1);
-            }
-        }
+        seek_children(keys, count, places);
     }
-    for (i = 0; i < count; i++) {
-        prefetch_search(&places[i], keys[i]);
-    }
+    seek_entries(keys, count, places);
 }
 
 /* Makes a place good again; the value of @key there, or NULL. */
