@@ -4,49 +4,71 @@
  * by the clock: mostly reads, now and then a write, so that pages go both ways.
  *
  * On a busy machine the longest times are those in which the thread had no
- * processor, with or without anybody merging.  So a second histogram holds what
- * is left when the time spent waiting for a processor (run_delay of schedstat)
- * is taken out: the time that the access itself was held up.
+ * processor, with or without anybody merging: another thread had it, or the
+ * hypervisor.  So a second histogram holds for how long the access itself was
+ * held up.  That is only where the thread went to sleep in the kernel, as who
+ * meets a window or a lock does, and then without the time that it waited for a
+ * processor after it was woken (run_delay of schedstat).  Who did not sleep is
+ * entered with LONG_NS at most.
  */
 #include "bench.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "page-content.h"
 
 #define WRITE_EVERY_NS 2000000u
 /* Looking the delay up takes longer than most accesses do. */
-#define LONG_NS 20000u
+#define LONG_NS 5000u
+
+typedef struct Scheduled {
+    guint64 delay_ns;           /* ready, but without a processor */
+    glong sleeps;
+} Scheduled;
 
 typedef struct Toucher {
     BenchShared *shared;
     int schedstat;
-    guint64 delay_ns;           /* when looked up last */
+    Scheduled last;             /* when looked up last */
     guint64 ended_ns;           /* the access before */
 } Toucher;
 
-/* How much longer the thread has waited for a processor since the last call. */
-static guint64 waited_ns(Toucher *toucher)
+/* What has come to the thread's account since the last call. */
+static Scheduled look_up(Toucher *toucher)
 {
-    guint64 before = toucher->delay_ns;
+    Scheduled before = toucher->last, *now = &toucher->last;
     char text[64] = "", *at = text;
+    struct rusage usage;
 
     if (pread(toucher->schedstat, text, sizeof(text) - 1, 0) > 0) {
         g_ascii_strtoull(text, &at, 10);
-        toucher->delay_ns = g_ascii_strtoull(at, NULL, 10);
+        now->delay_ns = g_ascii_strtoull(at, NULL, 10);
     }
-    return toucher->delay_ns - before;
+    getrusage(RUSAGE_THREAD, &usage);
+    now->sleeps = usage.ru_nvcsw;
+    return (Scheduled) {
+        now->delay_ns - before.delay_ns, now->sleeps - before.sleeps,
+    };
+}
+
+static guint64 held_ns(Toucher *toucher, guint64 ns)
+{
+    Scheduled since;
+
+    if (ns <= LONG_NS) {
+        return ns;
+    }
+    since = look_up(toucher);
+    return since.sleeps ? ns - MIN(ns, since.delay_ns) : LONG_NS;
 }
 
 /* Enters an access that took so long. */
 static void note(Toucher *toucher, guint64 ns)
 {
-    guint64 waited = ns > LONG_NS ? waited_ns(toucher) : 0;
-    guint64 held_ns = ns - MIN(ns, waited);
-
     bench_histogram_add(&toucher->shared->histogram, ns);
-    bench_histogram_add(&toucher->shared->held, held_ns);
+    bench_histogram_add(&toucher->shared->held, held_ns(toucher, ns));
 }
 
 void bench_touch(BenchMemory *memory)
@@ -69,7 +91,7 @@ void bench_touch(BenchMemory *memory)
         guint64 start_ns = bench_clock_ns(CLOCK_MONOTONIC);
 
         if (start_ns - toucher.ended_ns > LONG_NS) {
-            waited_ns(&toucher);    /* it was between two accesses */
+            look_up(&toucher);  /* it was between two accesses */
             start_ns = bench_clock_ns(CLOCK_MONOTONIC);
         }
         if (start_ns - written_ns > WRITE_EVERY_NS) {

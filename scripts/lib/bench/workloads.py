@@ -64,7 +64,7 @@ def all_workloads():
         Workload('storm', 'eight processes come up one after another, each '
                  'merged before the next',
                  ['--processes=8', '--pages=16384', 'storm'],
-                 CONVERGE + [METADATA]),
+                 CONVERGE + [METADATA], reps=3),
         Workload('idle', 'two processes of 512 MiB, merged, nothing is '
                  'written: CPU of a round, of a pass',
                  ['--processes=2', '--pages=131072', 'idle'],
@@ -81,10 +81,11 @@ def all_workloads():
                  ['--pages=4096', 'react'], ['react_s', 'react_max_s'],
                  reps=3),
         Workload('cow', 'first write to a shared page', ['cow'],
-                 ['cow_p50_us', 'cow_p99_us', 'cow_unread_p50_us']),
+                 ['cow_p50_us', 'cow_p99_us', 'cow_unread_p50_us'], reps=3),
         Workload('stall', 'a thread touches memory while it is merged, over '
-                 'and over; held: without waiting for a processor',
-                 ['--seconds=3', 'stall'], STALL, sides=_with_plain()),
+                 'and over; held: asleep in the kernel',
+                 ['--seconds=3', 'stall'], STALL, sides=_with_plain(),
+                 reps=3),
         Workload('stall-busy', 'the same beside twice as many computing '
                  'threads as processors',
                  ['--seconds=3', f'--busy={2 * os.cpu_count()}', 'stall'],
