@@ -12,6 +12,8 @@
 
 /* What the program's process does first, when it is not NULL. */
 static GSpawnChildSetupFunc child_setup;
+/* Instead of the program as it was built, when it is not NULL. */
+static const char *program;
 
 /* Runs it with arguments given by spaces; the exit status. */
 static int ctl(KsmTestBroker *broker, const char *arguments, char **out,
@@ -23,7 +25,8 @@ static int ctl(KsmTestBroker *broker, const char *arguments, char **out,
     int status = 0, i;
 
     g_assert_nonnull(g_getenv("GUEST_KSMCTL"));
-    g_ptr_array_add(argv, g_strdup(g_getenv("GUEST_KSMCTL")));
+    g_ptr_array_add(argv, g_strdup(program ? program :
+                                   g_getenv("GUEST_KSMCTL")));
     if (broker) {
         g_ptr_array_add(argv, g_strdup("--socket"));
         g_ptr_array_add(argv, ctl_scene_socket(broker));
@@ -180,10 +183,26 @@ static void become_nobody(gpointer unused)
     }
 }
 
+/* A copy of the program where everybody may run it. */
+static char *copy_program(const char *dir)
+{
+    char *path = g_build_filename(dir, "guest-ksmctl", NULL);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = NULL;
+    gsize bytes;
+
+    g_file_get_contents(g_getenv("GUEST_KSMCTL"), &text, &bytes, &error);
+    g_assert_no_error(error);
+    g_file_set_contents(path, text, (gssize)bytes, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(g_chmod(path, 0755), ==, 0);
+    return path;
+}
+
 static void test_permission(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    g_autofree char *path = NULL;
+    g_autofree char *path = NULL, *copy = NULL;
 
     if (geteuid() != 0) {
         g_test_skip("needs root, to become another user");
@@ -192,12 +211,16 @@ static void test_permission(void)
     broker = ksm_test_broker_new(NULL);
     path = ctl_scene_socket(broker);
     g_assert_cmpint(g_chmod(broker->dir, 0755), ==, 0);
+    copy = copy_program(broker->dir);
+    program = copy;
     child_setup = become_nobody;
     expect(broker, "status", 4, NULL, "not allowed to use the control socket");
     g_assert_cmpint(g_chmod(path, 0666), ==, 0);
     expect(broker, "status", 4, NULL, "takes orders from root, its own user");
     child_setup = NULL;
+    program = NULL;
     expect(broker, "status", 0, "0 VMs", NULL);
+    g_unlink(copy);
 }
 
 int main(int argc, char **argv)
