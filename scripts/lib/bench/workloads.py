@@ -30,6 +30,8 @@ CONVERGE = ['cpu_s', 'wall_s', 'saved_pages']
 METADATA = 'metadata_bytes_per_page'
 STALL = ['stall_p50_us', 'stall_p99_us', 'stall_p999_us', 'stall_max_us',
          'held_p999_us', 'held_p99999_us', 'held_max_us']
+SPEED = ['speed_before', 'speed_merging', 'speed_merging_clock',
+         'speed_converged', 'speed_converged_clock']
 
 
 def _with_plain():
@@ -95,10 +97,11 @@ def all_workloads():
                  STALL, sides=_with_plain(), reps=2),
         Workload('speed', 'a program bound by memory: speed in merged memory '
                  'as a part of that in plain memory',
-                 ['--seconds=2', 'speed'],
-                 ['speed_before', 'speed_merging', 'speed_merging_clock',
-                  'speed_converged', 'speed_converged_clock'],
-                 sides=_with_plain(), reps=3),
+                 ['--seconds=2', 'speed'], SPEED, sides=_with_plain(),
+                 reps=3),
+        Workload('speed-shipped', 'the same with default settings',
+                 ['--seconds=4', '--shipped', 'speed'], SPEED,
+                 sides=_with_plain(), reps=2),
         Workload('shipped-runs-8', 'runs-8 with default settings',
                  ['--mean-run=8', '--pages=8192', 'runs'], CONVERGE,
                  sides=_shipped(), reps=1),
