@@ -2,14 +2,14 @@
 /*
  * fp-balance.c: keeps the nodes of a fingerprint tree full.
  *
- * Both directions work on a window of up to three neighbours below one
+ * Both directions work on a window of up to five neighbours below one
  * parent and deal their entries out again evenly:
  *   a full node    over the same nodes while they stay below GROW_FILL_* on
  *                  average, else over one node more
  *   a sparse node  over as few nodes as stay below SHRINK_FILL, else, when it
  *                  is nearly empty, over the same nodes
- * So three full nodes become four (75 %) and not one becomes two (50 %), as
- * in a plain B+-tree: random keys fill it to about 84 % instead of 69 %.
+ * So five full nodes become six (83 %) and not one becomes two (50 %), as
+ * in a plain B+-tree: random keys fill it to about 87 % instead of 69 %.
  * SHRINK_FILL lies well under the full node, so that taking an entry away and
  * putting it back does not deal out again and again.
  */
@@ -17,7 +17,7 @@
 
 #include <string.h>
 
-#define WINDOW 3u
+#define WINDOW 5u
 #define ENTRIES_MAX (KSM_FP_NODE_MAX + KSM_FP_NODE_RECENT)
 #define GROW_FILL_LEAF 241u     /* of 255, on average over the window */
 #define GROW_FILL_INNER 228u    /* of 241 */

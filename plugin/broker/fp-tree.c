@@ -3,7 +3,7 @@
  * fp-tree.c: the map from fingerprints to slots and pages.
  *
  * Why a B+-tree of our own (figures in README.md, made by bench-tree):
- * entries take 16 bytes at about 84 % fill, where a balanced binary tree
+ * entries take 16 bytes at about 87 % fill, where a balanced binary tree
  * takes 40 to 64; a look-up among ten million keys touches two cold nodes
  * instead of two dozen; and a batch of look-ups overlaps those misses.  A
  * hash table would be as quick, but it cannot be swept in small steps while it
