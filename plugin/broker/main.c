@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* main.c: guest-ksmd, the broker: start, signals, end. */
 #include <glib-unix.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -16,6 +17,18 @@
 
 /* Static, so that a leak checker sees that it is still in use at the end. */
 static KsmBroker *broker;
+
+/*
+ * Blocks of this size get mappings of their own, and so go back to the host
+ * when they are freed, wherever they lie: rings of hints come and go.  Without
+ * being told, the C library moves the limit up to the largest block freed.
+ */
+static void return_large_blocks(void)
+{
+#ifdef M_MMAP_THRESHOLD
+    mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+#endif
+}
 
 /* What the parent left open is none of our business. */
 static void close_inherited(guint first)
@@ -174,6 +187,7 @@ int main(int argc, char **argv)
     KsmListener listener = { -1, -1, NULL }, control = { -1, -1, NULL };
     KsmListenResult result;
 
+    return_large_blocks();
     close_inherited(3 + passed);
     if (!ksm_options_parse(&options, &argc, &argv, &error)) {
         fprintf(stderr, "guest-ksmd: error: %s\n", error->message);

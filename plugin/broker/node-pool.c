@@ -4,10 +4,11 @@
  *
  * A chunk is 2 MiB of address space aligned to its size, so that a node's
  * chunk is found by masking its address.  Nodes are handed out in address
- * order and touched only then: a small tree costs what it uses.  From the
- * fifth chunk on huge pages are asked for: look-ups at random in a tree of
- * hundreds of megabytes otherwise pay a TLB miss per level.  A chunk whose
- * last node comes back is unmapped, except for one that is kept as a spare.
+ * order and touched only then: a small tree costs what it uses.  From 32 MiB
+ * on huge pages are asked for: look-ups at random in a tree of hundreds of
+ * megabytes otherwise pay a TLB miss per level, and what is not used of the
+ * last one matters little.  A chunk whose last node comes back is unmapped,
+ * except for one that is kept as a spare.
  *
  * One thread.  Nothing here sees bytes of a client.
  */
@@ -17,7 +18,7 @@
 
 #define CHUNK_BYTES (2u * 1024 * 1024)
 #define CHUNK_NODES (CHUNK_BYTES / KSM_NODE_BYTES)
-#define SMALL_POOL_CHUNKS 4
+#define SMALL_POOL_CHUNKS 16
 
 /* Kept apart from the nodes, in the heap, found by the chunk's address. */
 typedef struct Chunk {

@@ -7,7 +7,7 @@
 
 #include "store.h"
 
-#define KSM_STAGING_CONTENTS 64u
+#define KSM_STAGING_CONTENTS 16u
 #define KSM_STAGING_SLOTS 512u  /* tiles take several; below IOV_MAX */
 
 /**
