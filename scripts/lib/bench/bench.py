@@ -41,8 +41,8 @@ def _arguments():
     parser.add_argument('--no-run', action='store_true',
                         help='measure nothing: show what the JSON has')
     parser.add_argument('--profile', action='store_true',
-                        help="where our side's CPU goes in runs-1, -8 and "
-                        '-64, by perf')
+                        help="where our side's CPU goes in some workloads, "
+                        'by perf')
     parser.add_argument('--docs', action='store_true',
                         help='write the tables into docs/performance.md')
     return parser.parse_args()
@@ -78,10 +78,11 @@ def _measure(args, path, results):
             _write(path, results)
     if args.profile:
         # A long interval: rounds after the end would be counted, too.
+        wanted = ('runs-1', 'runs-8', 'runs-64', 'runs-64-huge')
         results['profiles'] = {
-            f'runs-{mean}': profile_perf.measure(
-                args.build, ['--interval=400', f'--mean-run={mean}', 'runs'])
-            for mean in (1, 8, 64)}
+            load.name: profile_perf.measure(
+                args.build, ['--interval=400', *load.args])
+            for load in workloads.all_workloads() if load.name in wanted}
         _write(path, results)
     if args.guests or 'guests' in (args.workload or []):
         results['workloads']['guests'] = guests.run(args.root, args.reps)
