@@ -83,6 +83,11 @@ void ksm_group_free(KsmGroup *group)
     g_free(group);
 }
 
+void ksm_group_tick(KsmGroup *group)
+{
+    group->now_us = group->clock_us();
+}
+
 void ksm_group_wake(KsmGroup *group)
 {
     if (group->wake != NULL) {
@@ -184,6 +189,7 @@ gboolean ksm_group_sweep(KsmGroup *group)
         group->resending = group->resend;
         group->resend = FALSE;
     }
+    ksm_group_tick(group);
     ksm_fp_tree_sweep(group->unstable, &group->sweep_cursor, SWEEP_STEP,
                       sweep_keep, group);
     group->sweeping = group->sweep_cursor != 0;

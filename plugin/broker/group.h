@@ -40,6 +40,7 @@ struct KsmGroup {
     guint sweep_debt;           /* entries to visit for insertions made */
 
     gint64 (*clock_us)(void);   /* g_get_monotonic_time, or a test's */
+    gint64 now_us;              /* when the request at work began */
     void (*wake)(KsmGroup *group, gpointer opaque);
     gpointer opaque;            /* of wake: there is background work */
 };
@@ -82,6 +83,9 @@ void ksm_group_note_unlisted(KsmGroup *group);
 
 /** The unstable tree may have grown. */
 void ksm_group_note_inserted(KsmGroup *group);
+
+/** Takes the time for what begins now. */
+void ksm_group_tick(KsmGroup *group);
 
 /** Calls @group->wake. */
 void ksm_group_wake(KsmGroup *group);

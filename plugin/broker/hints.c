@@ -65,6 +65,7 @@ guint ksm_group_take_hints(KsmMember *member, KsmHint *hints, guint max)
     guint left = MIN(member->hints.count, 4 * max), count = 0;
     KsmWaitingHint hint;
 
+    ksm_group_tick(group);
     for (; left > 0 && count < max; left--) {
         Outcome outcome;
 

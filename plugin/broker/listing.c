@@ -43,7 +43,7 @@
 
 static guint32 stamp_now(const KsmGroup *group)
 {
-    return (guint32)(group->clock_us() >> STAMP_SHIFT) & STAMP_MASK;
+    return (guint32)(group->now_us >> STAMP_SHIFT) & STAMP_MASK;
 }
 
 /* The member that a listing names; NULL when it has gone, or is going. */
@@ -63,7 +63,7 @@ static void note_unkept(KsmGroup *group, KsmMember *member, guint32 page)
     ksm_member_unlist(member, page);
     if (++member->unkept >= KSM_UNKEPT_MAX) {
         member->unkept = 0;
-        member->distrust_until_us = group->clock_us() + DISTRUST_US;
+        member->distrust_until_us = group->now_us + DISTRUST_US;
     }
 }
 
@@ -143,7 +143,7 @@ static gboolean elect(KsmMember *member, guint32 page, guint64 key,
     KsmListing listing = { page, member->id, (guint16)tag };
     KsmWaitingHint hint = { key, listed->page, tag };
 
-    if (member->distrust_until_us > group->clock_us() ||
+    if (member->distrust_until_us > group->now_us ||
         !ksm_hint_ring_push(&listed->member->hints, &hint)) {
         return FALSE;
     }

@@ -159,6 +159,7 @@ gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
     if (!items_check(member, items, count, errp)) {
         return FALSE;
     }
+    ksm_group_tick(member->group);
     for (done = 0; done < count; done += KSM_FP_TREE_LANES) {
         if (!look_up_group(member, items + done,
                            MIN(count - done, KSM_FP_TREE_LANES),

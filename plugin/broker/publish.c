@@ -119,8 +119,11 @@ static gboolean take_slots(Publisher *self)
     return TRUE;
 }
 
-/* Makes the content staged last findable, in the slots at entry->head. */
-static void file_content(Publisher *self, guint64 key,
+/*
+ * Makes the content staged last findable, in the slots at entry->head; @place
+ * is its key's in the stable tree.
+ */
+static void file_content(Publisher *self, guint64 key, KsmFpPlace *place,
                          const KsmStableEntry *entry)
 {
     KsmMember *member = self->member;
@@ -134,7 +137,8 @@ static void file_content(Publisher *self, guint64 key,
     ksm_store_fill(self->group->store, entry->head, &slot);
     self->extent.next += copies;
     member->published_slots += copies;
-    ksm_fp_tree_insert(self->group->stable, key, ksm_stable_pack(entry));
+    ksm_fp_tree_insert_at(self->group->stable, place, key,
+                          ksm_stable_pack(entry));
 }
 
 /* Whether what stands under a fingerprint is this content. */
@@ -156,6 +160,8 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     guint8 *page = ksm_staging_next(&self->staging);
     KsmStableEntry entry;
     KsmFingerprint fingerprint;
+    KsmFpPlace place;
+    guint64 value;
     guint32 tag;
 
     memcpy(page, content, KSM_STORE_PAGE_BYTES);
@@ -164,7 +170,9 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     }
     fingerprint = ksm_fingerprint_page(page);
     tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint);
-    if (ksm_stable_find(group->stable, fingerprint.hi, &entry)) {
+    ksm_fp_tree_seek(group->stable, &fingerprint.hi, 1, &place);
+    if (ksm_fp_tree_find_at(group->stable, &place, fingerprint.hi, &value)) {
+        entry = ksm_stable_unpack(value);
         if (!is_known(self, &entry, page)) {
             return KSM_SLOT_NONE;
         }
@@ -176,7 +184,7 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     entry = (KsmStableEntry) {
         self->extent.next, tag, (guint8)item->tile_order,
     };
-    file_content(self, fingerprint.hi, &entry);
+    file_content(self, fingerprint.hi, &place, &entry);
     ksm_listing_published(self->member, item->page, fingerprint.hi, tag);
     return ksm_group_bind(self->member, item->page, &entry);
 }
@@ -228,6 +236,7 @@ gboolean ksm_group_publish(KsmMember *member, const KsmPublish *items,
     if (!items_check(member, items, count, &self.to_come, errp)) {
         return FALSE;
     }
+    ksm_group_tick(group);
     ok = publish_items(&self, count, contents, errp);
     write_staged(&self);
     ksm_store_unreserve(group->store, &self.extent);
