@@ -62,7 +62,7 @@ static Outcome settle(KsmMember *member, const KsmWaitingHint *hint,
 guint ksm_group_take_hints(KsmMember *member, KsmHint *hints, guint max)
 {
     KsmGroup *group = member->group;
-    guint left = MIN(member->hints.count, 4 * max), count = 0;
+    guint left = MIN(member->hints.count, 2 * max), count = 0;
     KsmWaitingHint hint;
 
     ksm_group_tick(group);
