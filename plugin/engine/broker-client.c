@@ -65,10 +65,6 @@ void ksm_broker_client_disconnect(KsmBrokerClient *client)
 
 static void forget_store(KsmBrokerClient *client)
 {
-    if (client->store) {
-        ksm_sys->unmap(client->store, client->store_bytes);
-        client->store = NULL;
-    }
     if (client->store_fd >= 0) {
         close(client->store_fd);
         client->store_fd = -1;
@@ -272,20 +268,13 @@ static gboolean map_bulk(KsmBrokerClient *client, int fd)
     return TRUE;
 }
 
-static gboolean map_store(KsmBrokerClient *client, int fd, guint64 bytes)
+static gboolean take_store(KsmBrokerClient *client, int fd, guint64 bytes)
 {
-    void *p = NULL;
-
-    if (!check_file(fd, bytes) || bytes % KSM_PAGE_BYTES ||
-        ksm_sys->map(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE,
-                     fd, 0, &p)) {
+    if (!check_file(fd, bytes) || bytes % KSM_PAGE_BYTES) {
         return FALSE;
     }
-    client->store = p;
     client->store_bytes = bytes;
     client->store_fd = fd;
-    ksm_sys->advise(p, bytes, MADV_DONTFORK);
-    ksm_sys->advise(p, bytes, MADV_DONTDUMP);
     return TRUE;
 }
 
@@ -300,7 +289,7 @@ static gboolean welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
                msg->store_id == client->store_id;
     if (ok && !*resumed) {
         forget_store(client);
-        ok = map_store(client, fds[1], msg->store_bytes);
+        ok = take_store(client, fds[1], msg->store_bytes);
         if (ok) {
             fds[1] = -1;
         }

@@ -15,7 +15,6 @@ typedef struct KsmBrokerClient {
     guint64 requests;           /* in all, for the figures */
     guint8 *bulk;
     int store_fd;               /* -1: none; kept over a reconnection */
-    guint8 *store;              /* read-only view of all of it */
     guint64 store_bytes;
     guint64 broker_id;
     guint64 store_id;
@@ -27,14 +26,14 @@ void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd);
 /*
  * Connects and says hello.  *resumed: bindings from an earlier connection of
  * this process stand, in the store that the client still has; FALSE: it is
- * another store, and the view of the old one is gone.
+ * another store, and the old one has been closed.
  */
 gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
                                    const char *group, const char *name,
                                    guint64 pages, gboolean *resumed,
                                    GError **errp);
 
-/* Closes the connection; the view of the store stays. */
+/* Closes the connection; the store stays. */
 void ksm_broker_client_disconnect(KsmBrokerClient *client);
 /* Closes everything. */
 void ksm_broker_client_close(KsmBrokerClient *client);

@@ -4,9 +4,8 @@
  *
  * A run is a stretch of matches whose pages and slots are both adjacent.  Each
  * piece of a run is compared with its slots before its window, outside of it:
- * a page that differs costs no window, and the slots' page tables and caches
- * are warm when the window compares again.  That second comparison is the one
- * that decides (quarantine.c).
+ * a page that differs costs no window.  The second comparison, in the window,
+ * is the one that decides (quarantine.c, verify.c).
  *
  * Every match holds a reference (the page is bound at the broker) from before
  * it is mapped until after it is not: a page whose merge fails is released
@@ -165,9 +164,9 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
                            guint32 first, guint32 count, guint32 slot)
 {
     guint64 offset = (guint64)slot * KSM_PAGE_BYTES;
-    const guint8 *content = engine->broker.store + offset;
+    KsmVerify *verify = &engine->quarantine.verify;
     KsmVerdict verdict = KSM_VERDICT_CHANGED;
-    guint32 equal, merged = 0;
+    guint32 equal = 0, merged = 0;
 
     if (ksm_quarantine_held(&engine->quarantine,
                             ksm_ram_address(region, first), count)) {
@@ -176,12 +175,17 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         }
         return count;
     }
-    /* A torn read only costs savings. */
-    equal = ksm_quarantine_equal(ksm_ram_address(region, first), content,
-                                 count);
+    /* A torn read of the guest's pages only costs savings. */
+    if (ksm_verify_load(verify, engine->broker.store_fd, offset, count)) {
+        verdict = KSM_VERDICT_ERROR;
+    } else {
+        equal = ksm_verify_equal(ksm_ram_address(region, first),
+                                 verify->content, count);
+    }
     if (equal) {
         merged = ksm_quarantine_share(&engine->quarantine, region, first,
-                                      equal, content, engine->broker.store_fd,
+                                      equal, verify->content,
+                                      engine->broker.store_fd,
                                       offset, &verdict);
         if (merged) {
             enter_shared(engine, region, first, merged, slot);
@@ -190,7 +194,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     if (merged == count) {
         return merged;
     }
-    if (merged == equal) {
+    if (equal && merged == equal) {
         verdict = KSM_VERDICT_CHANGED;
     }
     refuse_by(engine, region, first + merged, verdict);

@@ -26,7 +26,7 @@
  *
  * Inside a window nothing can block: no allocation, no lock, no logging, no
  * guest memory access (the scanner would wait for itself).  The replacement
- * was read just before (see merge.c), so its page tables are there.
+ * was read into memory of this thread just before (merge.c).
  *
  * A crash of the process at any point takes the guest with it: nothing is left
  * to go wrong.  If pages cannot be moved back (a kernel that removed the range
@@ -42,34 +42,27 @@
 #include <string.h>
 
 #include "error.h"
-#include "fingerprint.h"
 #include "sys.h"
 
 #define KSM_STAGING_PAGES   1024u
+#define KSM_STAGING_BYTES   ((gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES)
 #define KSM_MOVE_TRIES      8u
 #define KSM_RESTORE_TRIES   1000u
 
 gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
                              GError **errp)
 {
-    gsize bytes = (gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES;
-    void *p = NULL;
     int ret;
 
     memset(q, 0, sizeof(*q));
     q->uffd = uffd;
     q->pagemap = pagemap;
-    ret = ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                       -1, 0, &p);
+    ret = ksm_verify_map_own(KSM_STAGING_BYTES, &q->staging);
     if (!ret) {
-        q->staging = p;
-        ret = ksm_sys->advise(p, bytes, MADV_DONTFORK);
+        ret = ksm_verify_open(&q->verify);
     }
     if (!ret) {
-        ksm_sys->advise(p, bytes, MADV_DONTDUMP);
-        ksm_sys->advise(p, bytes, MADV_NOHUGEPAGE);
-        ret = ksm_sys->uffd_register(uffd, p, bytes,
+        ret = ksm_sys->uffd_register(uffd, q->staging, KSM_STAGING_BYTES,
                                      UFFDIO_REGISTER_MODE_MISSING);
     }
     if (ret) {
@@ -84,9 +77,10 @@ gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
 void ksm_quarantine_close(KsmQuarantine *q)
 {
     if (q->staging) {
-        ksm_sys->unmap(q->staging, (gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES);
+        ksm_sys->unmap(q->staging, KSM_STAGING_BYTES);
         q->staging = NULL;
     }
+    ksm_verify_close(&q->verify);
 }
 
 void ksm_quarantine_drop(KsmQuarantine *q)
@@ -312,18 +306,6 @@ static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
             "process, as its guest would wait for ever", count, (void *)addr);
 }
 
-guint32 ksm_quarantine_equal(const guint8 *a, const guint8 *b, guint32 count)
-{
-    guint32 equal = 0;
-
-    while (equal < count && !memcmp(a + (gsize)equal * KSM_PAGE_BYTES,
-                                    b + (gsize)equal * KSM_PAGE_BYTES,
-                                    KSM_PAGE_BYTES)) {
-        equal++;
-    }
-    return equal;
-}
-
 /* Puts back those of the moved pages that are not to be replaced. */
 static void restore_from(KsmQuarantine *q, guint8 *addr, guint8 *staging,
                          guint32 first, guint32 moved)
@@ -351,7 +333,8 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
         return 0;
     }
     held = ksm_quarantine_held(q, addr, moved);
-    equal = held ? 0 : ksm_quarantine_equal(staging, content, moved);
+    equal = held ? 0 : ksm_verify_isolated(&q->verify, staging, content,
+                                           moved);
     if (equal < moved) {
         *verdict = held ? KSM_VERDICT_HELD : KSM_VERDICT_CHANGED;
     }
@@ -373,18 +356,6 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     return equal;
 }
 
-/* Zero pages from the first on. */
-static guint32 zeros_in(const guint8 *staging, guint32 count)
-{
-    guint32 zero = 0;
-
-    while (zero < count && ksm_fingerprint_is_zero(
-                               staging + (gsize)zero * KSM_PAGE_BYTES)) {
-        zero++;
-    }
-    return zero;
-}
-
 guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
                             guint32 first, guint32 count,
                             KsmVerdict *verdict)
@@ -400,7 +371,7 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
         return 0;
     }
     held = ksm_quarantine_held(q, addr, moved);
-    zero = held ? 0 : zeros_in(staging, moved);
+    zero = held ? 0 : ksm_verify_isolated(&q->verify, staging, NULL, moved);
     if (zero < moved) {
         *verdict = held ? KSM_VERDICT_HELD : KSM_VERDICT_CHANGED;
     }

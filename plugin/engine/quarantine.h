@@ -7,8 +7,7 @@
 #define KSM_QUARANTINE_H
 
 #include "ram.h"
-
-#define KSM_WINDOW_PAGES 64u    /* most pages of one window */
+#include "verify.h"
 
 /* Why a window ended before its last page. */
 typedef enum KsmVerdict {
@@ -27,6 +26,7 @@ typedef struct KsmQuarantine {
     void *opaque;
     guint8 *staging;
     guint32 staging_used;       /* pages handed out since the last drop */
+    KsmVerify verify;
     /* figures */
     guint64 windows;
     guint64 window_ns_total;
@@ -40,8 +40,8 @@ void ksm_quarantine_close(KsmQuarantine *q);
 
 /*
  * Replaces pages [first, first + count) by a private mapping of `store_fd` at
- * `offset`, as far as they are byte-equal to `content`, the same part of the
- * store mapped read-only.  Returns the pages committed, from `first` on;
+ * `offset`, as far as they are byte-equal to `content`, which was read from
+ * the same part of the store.  Returns the pages committed, from `first` on;
  * *verdict tells why it was not more.  The pages' registration is unsettled
  * after it.
  */
@@ -61,8 +61,5 @@ gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
 
 /* Frees what is left in the staging area; outside of windows. */
 void ksm_quarantine_drop(KsmQuarantine *q);
-
-/* Pages from the first on that are equal; torn reads outside of a window. */
-guint32 ksm_quarantine_equal(const guint8 *a, const guint8 *b, guint32 count);
 
 #endif /* KSM_QUARANTINE_H */

@@ -233,6 +233,7 @@ void ksm_round_run(KsmEngine *engine)
         ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i));
     }
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);
+    ksm_verify_rest(&engine->quarantine.verify);
     engine->counters.full_scans++;
     engine->round_end_ns = ksm_sys_now_ns();
     engine->counters.round_ns = engine->round_end_ns - start_ns;
@@ -247,6 +248,7 @@ void ksm_round_hints(KsmEngine *engine)
 
         if (region->counts[KSM_PAGE_CANDIDATE]) {
             take_hints(engine);
+            ksm_verify_rest(&engine->quarantine.verify);
             break;
         }
     }

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -102,6 +103,32 @@ static int sys_pagemap_scan(int fd, struct pm_scan_arg *arg)
     return n < 0 ? -errno : n;
 }
 
+static int sys_read_at(int fd, void *to, size_t bytes, uint64_t offset)
+{
+    ssize_t n;
+
+    do {
+        n = pread(fd, to, bytes, (off_t)offset);
+    } while (n < 0 && errno == EINTR);
+    if (n < 0) {
+        return -errno;
+    }
+    return (size_t)n == bytes ? 0 : -EIO;
+}
+
+static int sys_read_own(void *to, const void *from, size_t bytes)
+{
+    struct iovec local = { .iov_base = to, .iov_len = bytes };
+    struct iovec remote = { .iov_base = (void *)(uintptr_t)from,
+                            .iov_len = bytes };
+    ssize_t n = process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+
+    if (n < 0) {
+        return -errno;
+    }
+    return (size_t)n == bytes ? 0 : -EIO;
+}
+
 static int sys_map(void *addr, size_t bytes, int prot, int flags, int fd,
                    uint64_t offset, void **mapped)
 {
@@ -144,6 +171,8 @@ const KsmSys ksm_sys_linux = {
     .uffd_wake = sys_uffd_wake,
     .pagemap_open = sys_pagemap_open,
     .pagemap_scan = sys_pagemap_scan,
+    .read_at = sys_read_at,
+    .read_own = sys_read_own,
     .map = sys_map,
     .unmap = sys_unmap,
     .remap_onto = sys_remap_onto,

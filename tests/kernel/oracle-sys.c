@@ -103,6 +103,20 @@ static int odd_scan(int fd, struct pm_scan_arg *arg)
     return ret ? ret : ksm_sys_linux.pagemap_scan(fd, arg);
 }
 
+static int odd_read_at(int fd, void *to, size_t bytes, uint64_t offset)
+{
+    int ret = disturb();
+
+    return ret ? ret : ksm_sys_linux.read_at(fd, to, bytes, offset);
+}
+
+static int odd_read_own(void *to, const void *from, size_t bytes)
+{
+    int ret = disturb();
+
+    return ret ? ret : ksm_sys_linux.read_own(to, from, bytes);
+}
+
 static int odd_map(void *addr, size_t bytes, int prot, int flags, int fd,
                    uint64_t offset, void **mapped)
 {
@@ -141,6 +155,8 @@ void oracle_sys_install(Oracle *oracle)
     odd.uffd_move = odd_move;
     odd.uffd_wake = odd_wake;
     odd.pagemap_scan = odd_scan;
+    odd.read_at = odd_read_at;
+    odd.read_own = odd_read_own;
     odd.map = odd_map;
     odd.remap_onto = odd_remap;
     odd.advise = odd_advise;

@@ -310,6 +310,11 @@ static guint32 window_not_zero(Fixture *f, KsmVerdict *verdict)
     return ksm_quarantine_zero(&f->quarantine, f->region, 0, PAGES, verdict);
 }
 
+static int bad_read_own(void *to, const void *from, size_t bytes)
+{
+    return fails() ? inject.error : ksm_sys_linux.read_own(to, from, bytes);
+}
+
 /* One window with calls [from, from + burst) failing; TRUE: any failed. */
 static gboolean one_failure(Window window, guint from, guint burst, int error)
 {
@@ -321,6 +326,7 @@ static gboolean one_failure(Window window, guint from, guint burst, int error)
     table.uffd_register = bad_register;
     table.uffd_unregister = bad_unregister;
     table.uffd_move = bad_move;
+    table.read_own = bad_read_own;
     table.map = bad_map;
     table.remap_onto = bad_remap;
     memset(&inject, 0, sizeof(inject));

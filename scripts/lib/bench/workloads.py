@@ -106,6 +106,13 @@ def all_workloads():
         Workload('shipped-runs-8', 'runs-8 with default settings',
                  ['--mean-run=8', '--pages=8192', 'runs'], CONVERGE,
                  sides=_shipped(), reps=1),
+        Workload('window', 'what the steps of a window cost here, for runs '
+                 'of 1, 8 and 64 pages; microseconds a run',
+                 ['1', '8', '64'],
+                 [f'{step}_us_{run}' for run in (1, 8, 64)
+                  for step in ('move', 'read_in_place', 'read_copied',
+                               'map')],
+                 sides={'ours': []}, reps=3, program='bench-window'),
         Workload('broker', '200 simulated VMs; fingerprints only',
                  ['1000', '10000', '100000', '250000'],
                  ['lookups_per_s', 'bytes_per_listed_page'],
