@@ -8,7 +8,9 @@
  * on huge pages are asked for: look-ups at random in a tree of hundreds of
  * megabytes otherwise pay a TLB miss per level, and what is not used of the
  * last one matters little.  A chunk whose last node comes back is unmapped,
- * except for one that is kept as a spare.
+ * except for one that is kept as a spare.  In chunks of small pages the memory
+ * of free nodes goes back to the host, but for a few: a tree that has shrunk
+ * (what was listed got slots) costs what it uses, too.
  *
  * One thread.  Nothing here sees bytes of a client.
  */
@@ -19,6 +21,8 @@
 #define CHUNK_BYTES (2u * 1024 * 1024)
 #define CHUNK_NODES (CHUNK_BYTES / KSM_NODE_BYTES)
 #define SMALL_POOL_CHUNKS 16
+#define KEPT_NODES 8u           /* free ones of a chunk that keep memory */
+#define WORD_BITS 64u
 
 /* Kept apart from the nodes, in the heap, found by the chunk's address. */
 typedef struct Chunk {
@@ -26,6 +30,10 @@ typedef struct Chunk {
     guint in_use;
     guint touched;              /* nodes 0 .. touched - 1 were handed out */
     gpointer free_list;         /* through the first word of each free node */
+    guint kept;                 /* nodes in it */
+    guint given;                /* free nodes whose memory went back, these: */
+    guint64 given_nodes[CHUNK_NODES / WORD_BITS];
+    gboolean small_pages;
     GList link;                 /* in pool->open while it has room */
     gboolean is_open;
 } Chunk;
@@ -33,7 +41,7 @@ typedef struct Chunk {
 struct KsmNodePool {
     GHashTable *chunks;         /* base -> Chunk */
     GQueue open;                /* chunks that have room */
-    guint64 touched_nodes;      /* over all chunks */
+    guint64 resident_nodes;     /* over all chunks */
     guint empty_chunks;
 };
 
@@ -82,7 +90,8 @@ static Chunk *chunk_new(KsmNodePool *pool)
 
     chunk->base = map_aligned();
     chunk->link.data = chunk;
-    if (g_hash_table_size(pool->chunks) >= SMALL_POOL_CHUNKS) {
+    chunk->small_pages = g_hash_table_size(pool->chunks) < SMALL_POOL_CHUNKS;
+    if (!chunk->small_pages) {
         madvise(chunk->base, CHUNK_BYTES, MADV_HUGEPAGE);
     }
     g_hash_table_insert(pool->chunks, chunk->base, chunk);
@@ -94,9 +103,37 @@ static Chunk *chunk_new(KsmNodePool *pool)
 static void chunk_free(KsmNodePool *pool, Chunk *chunk)
 {
     set_open(pool, chunk, FALSE);
-    pool->touched_nodes -= chunk->touched;
+    pool->resident_nodes -= chunk->touched - chunk->given;
     munmap(chunk->base, CHUNK_BYTES);
     g_free(chunk);
+}
+
+/* A free node whose memory went back; there is one. */
+static gpointer take_given(Chunk *chunk)
+{
+    guint word = 0, bit;
+
+    while (!chunk->given_nodes[word]) {
+        word++;
+    }
+    bit = (guint)__builtin_ctzll(chunk->given_nodes[word]);
+    chunk->given_nodes[word] &= chunk->given_nodes[word] - 1;
+    chunk->given--;
+    return chunk->base + (gsize)(word * WORD_BITS + bit) * KSM_NODE_BYTES;
+}
+
+/* Gives a free node's memory back, if there is enough of it at hand. */
+static gboolean give(Chunk *chunk, gpointer node)
+{
+    guint i = (guint)(((guint8 *)node - chunk->base) / KSM_NODE_BYTES);
+
+    if (!chunk->small_pages || chunk->kept < KEPT_NODES ||
+        madvise(node, KSM_NODE_BYTES, MADV_DONTNEED) != 0) {
+        return FALSE;
+    }
+    chunk->given_nodes[i / WORD_BITS] |= (guint64)1 << i % WORD_BITS;
+    chunk->given++;
+    return TRUE;
 }
 
 gpointer ksm_node_pool_get(KsmNodePool *pool)
@@ -113,9 +150,11 @@ gpointer ksm_node_pool_get(KsmNodePool *pool)
     node = chunk->free_list;
     if (node != NULL) {
         chunk->free_list = *(gpointer *)node;
+        chunk->kept--;
     } else {
-        node = chunk->base + (gsize)chunk->touched++ * KSM_NODE_BYTES;
-        pool->touched_nodes++;
+        node = chunk->given ? take_given(chunk) :
+            chunk->base + (gsize)chunk->touched++ * KSM_NODE_BYTES;
+        pool->resident_nodes++;
     }
     set_open(pool, chunk, chunk->in_use < CHUNK_NODES);
     return node;
@@ -127,8 +166,13 @@ void ksm_node_pool_put(KsmNodePool *pool, gpointer node)
     Chunk *chunk = g_hash_table_lookup(pool->chunks, base);
 
     g_assert(chunk != NULL && chunk->in_use > 0);
-    *(gpointer *)node = chunk->free_list;
-    chunk->free_list = node;
+    if (give(chunk, node)) {
+        pool->resident_nodes--;
+    } else {
+        *(gpointer *)node = chunk->free_list;
+        chunk->free_list = node;
+        chunk->kept++;
+    }
     set_open(pool, chunk, TRUE);
     if (--chunk->in_use > 0) {
         return;
@@ -162,6 +206,6 @@ void ksm_node_pool_free(KsmNodePool *pool)
 
 guint64 ksm_node_pool_bytes(const KsmNodePool *pool)
 {
-    return pool->touched_nodes * KSM_NODE_BYTES +
+    return pool->resident_nodes * KSM_NODE_BYTES +
         g_hash_table_size(pool->chunks) * sizeof(Chunk);
 }
