@@ -148,6 +148,13 @@ gboolean ksm_slot_map_is_taken(const KsmSlotMap *map, guint32 slot)
         (map->words[slot / WORD_BITS] >> slot % WORD_BITS & 1);
 }
 
+gboolean ksm_slot_map_is_free(const KsmSlotMap *map, guint32 first,
+                              guint32 count)
+{
+    g_assert(first % WORD_BITS == 0 && count % WORD_BITS == 0);
+    return map_seek(map, first, first + count, TRUE) == first + count;
+}
+
 guint32 ksm_slot_map_taken(const KsmSlotMap *map)
 {
     return map->taken;

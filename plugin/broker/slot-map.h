@@ -20,6 +20,9 @@ guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count);
 void ksm_slot_map_give(KsmSlotMap *map, guint32 first, guint32 count);
 
 gboolean ksm_slot_map_is_taken(const KsmSlotMap *map, guint32 slot);
+/** Whether none of these slots is; @first and @count are multiples of 64. */
+gboolean ksm_slot_map_is_free(const KsmSlotMap *map, guint32 first,
+                              guint32 count);
 guint32 ksm_slot_map_taken(const KsmSlotMap *map);
 
 /** Memory for the part of the map that was ever used. */

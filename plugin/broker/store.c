@@ -38,7 +38,8 @@
 #include "memfd.h"
 #include "slot-map.h"
 
-#define ROUND_SLOTS 4096u
+#define ROUND_SLOTS 4096u       /* a multiple of 8 * LEAF_SLOTS */
+#define LEAF_SLOTS (4096u / sizeof(KsmSlot))
 #define FLUSH_SORT 8192u        /* most extents looked at by one flush */
 
 typedef struct Freed {
@@ -50,11 +51,12 @@ struct KsmStore {
     KsmStoreBudget *budget;
     KsmSlotMap *map;
     KsmSlot *slots;             /* one for each slot, touched when used */
+    guint8 *leaves;             /* pages of that: a bit set while touched */
+    guint32 leaf_count;         /* bits set */
     const guint8 *pages;
     GArray *freed;              /* Freed, waiting to be given back */
     guint64 used;
     guint32 count;
-    guint32 high;               /* no slot from here on was ever used */
     int fd;
 };
 
@@ -67,6 +69,7 @@ static gboolean store_map(KsmStore *store, GError **errp)
     store->slots = mmap(NULL, store->count * sizeof(KsmSlot),
                         PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    store->leaves = g_new0(guint8, store->count / LEAF_SLOTS / 8);
     store->map = ksm_slot_map_new(store->count);
     if (store->pages == MAP_FAILED || store->slots == MAP_FAILED ||
         store->map == NULL) {
@@ -120,6 +123,7 @@ void ksm_store_free(KsmStore *store)
         close(store->fd);
     }
     g_array_unref(store->freed);
+    g_free(store->leaves);
     g_free(store);
 }
 
@@ -217,6 +221,50 @@ guint32 ksm_store_write(KsmStore *store, guint32 first,
     return done;
 }
 
+static gboolean leaf_is_touched(const KsmStore *store, guint32 leaf)
+{
+    return store->leaves[leaf / 8] >> leaf % 8 & 1;
+}
+
+static void flip_leaf(KsmStore *store, guint32 leaf)
+{
+    store->leaves[leaf / 8] ^= (guint8)(1u << leaf % 8);
+    store->leaf_count += leaf_is_touched(store, leaf) ? 1 : -1;
+}
+
+static void touch_leaves(KsmStore *store, guint32 first, guint32 count)
+{
+    guint32 leaf;
+
+    for (leaf = first / LEAF_SLOTS; leaf <= (first + count - 1) / LEAF_SLOTS;
+         leaf++) {
+        if (!leaf_is_touched(store, leaf)) {
+            flip_leaf(store, leaf);
+        }
+    }
+}
+
+/*
+ * What is known of slots wanders through all of the address space with them,
+ * over weeks: pages that say nothing any more go back to the host.
+ */
+static void drop_leaves(KsmStore *store, guint32 first, guint32 count)
+{
+    guint32 leaf;
+
+    for (leaf = first / LEAF_SLOTS; leaf <= (first + count - 1) / LEAF_SLOTS;
+         leaf++) {
+        guint32 slot = leaf * (guint32)LEAF_SLOTS;
+
+        if (leaf_is_touched(store, leaf) &&
+            ksm_slot_map_is_free(store->map, slot, LEAF_SLOTS) &&
+            madvise(store->slots + slot, LEAF_SLOTS * sizeof(KsmSlot),
+                    MADV_DONTNEED) == 0) {
+            flip_leaf(store, leaf);
+        }
+    }
+}
+
 void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
 {
     guint32 copies = 1u << slot->order;
@@ -229,7 +277,7 @@ void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
         };
     }
     store->used += copies;
-    store->high = MAX(store->high, head + copies);
+    touch_leaves(store, head, copies);
 }
 
 void ksm_store_release(KsmStore *store, guint32 head)
@@ -263,6 +311,7 @@ static void punch(KsmStore *store, guint32 first, guint32 count)
     memset(store->slots + first, 0, count * sizeof(KsmSlot));
     ksm_slot_map_give(store->map, first, count);
     store->budget->used -= count;
+    drop_leaves(store, first, count);
 }
 
 gboolean ksm_store_flush(KsmStore *store, guint max)
@@ -296,5 +345,6 @@ guint64 ksm_store_used(const KsmStore *store)
 guint64 ksm_store_metadata_bytes(const KsmStore *store)
 {
     return sizeof(KsmStore) + ksm_slot_map_bytes(store->map) +
-        store->high * sizeof(KsmSlot) + store->freed->len * sizeof(Freed);
+        store->leaf_count * LEAF_SLOTS * sizeof(KsmSlot) +
+        store->count / LEAF_SLOTS / 8 + store->freed->len * sizeof(Freed);
 }

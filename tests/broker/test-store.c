@@ -157,6 +157,37 @@ static void test_store_gives_back(void)
     g_assert_cmpuint(budget.used, ==, 0);
 }
 
+/*
+ * Contents that come and go wander through the address space; what is known of
+ * the few that are there does not grow, and stays right.
+ */
+static void test_store_wanders(void)
+{
+    enum { KEPT = 100, TIMES = 20000 };
+    KsmStoreBudget budget = { KEPT + 8, 0 };
+    g_autoptr(KsmStore) store = ksm_store_new(16384, &budget, NULL);
+    guint32 heads[KEPT];
+    guint64 early = 0, seen = 0;
+    guint i;
+
+    for (i = 0; i < TIMES; i++) {
+        guint at = i % KEPT;
+
+        if (i >= KEPT) {
+            g_assert_cmpuint(ksm_store_slot(store, heads[at])->key, ==,
+                             (guint8)(i - KEPT));
+            ksm_store_release(store, heads[at]);
+            ksm_store_flush(store, 100);
+        }
+        heads[at] = store_put(store, 0, (guint8)i);
+        seen = MAX(seen, heads[at]);
+        early = i == 2 * KEPT ? ksm_store_metadata_bytes(store) : early;
+    }
+    g_assert_cmpuint(seen, >, 16000);
+    g_assert_cmpuint(ksm_store_metadata_bytes(store), <=,
+                     early + 16384 / 8 + 2 * PAGE);
+}
+
 static void test_store_flush_in_steps(void)
 {
     KsmStoreBudget budget = { 4096, 0 };
@@ -260,6 +291,7 @@ int main(int argc, char **argv)
     g_test_add_func("/slot-map/random", test_map_random);
     g_test_add_func("/slot-map/next-fit", test_map_next_fit);
     g_test_add_func("/store/gives-back", test_store_gives_back);
+    g_test_add_func("/store/wanders", test_store_wanders);
     g_test_add_func("/store/flush-in-steps", test_store_flush_in_steps);
     g_test_add_func("/store/budget", test_store_budget);
     g_test_add_func("/store/write-fails", test_store_write_fails);
