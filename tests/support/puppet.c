@@ -47,6 +47,14 @@ typedef struct Actor {
     guint64 bytes;
 } Actor;
 
+static gboolean never_held(const void *addr, gsize bytes, void *opaque)
+{
+    (void)addr;
+    (void)bytes;
+    (void)opaque;
+    return FALSE;
+}
+
 static void actor_setup(Actor *actor, const Order *order)
 {
     const KsmPuppetSpec *spec = &order->spec;
@@ -67,6 +75,7 @@ static void actor_setup(Actor *actor, const Order *order)
     options.scan_interval_ms = spec->scan_interval_ms;
     options.scan_cpu_percent = spec->scan_cpu_percent;
     options.max_mappings = spec->max_mappings;
+    options.held = spec->tells_held ? never_held : NULL;
     actor->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     actor->region = ksm_region_add(actor->engine, "ram", actor->memory,
@@ -117,6 +126,7 @@ static void actor_obey(Actor *actor, const Order *order,
         ksm_engine_get_stats(actor->engine, &state->stats);
         ksm_test_maps_read(actor->memory, actor->bytes, &state->maps);
         state->all_mappings = ksm_test_count_mappings();
+        state->fds = ksm_test_count_fds();
         break;
     case ORDER_QUIT:
         ksm_region_remove(actor->region);

@@ -29,6 +29,7 @@ typedef struct KsmPuppetSpec {
     guint max_mappings;
     KsmRunMode run;             /* default KSM_RUN_PAUSE */
     gboolean start_broker;      /* the engine may start one */
+    gboolean tells_held;        /* that no device writes to its memory */
 } KsmPuppetSpec;
 
 /** An answer: figures taken when the order was done. */
@@ -37,6 +38,7 @@ typedef struct KsmPuppetState {
     KsmStats stats;             /* its pointers are not valid here */
     KsmTestMaps maps;           /* of the region */
     guint64 all_mappings;       /* of the process */
+    guint64 fds;                /* of the process */
 } KsmPuppetState;
 
 void ksm_puppet_main(int argc, char **argv);
