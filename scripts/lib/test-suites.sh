@@ -8,7 +8,8 @@ KSM_TOTALS=$KSM_ROOT/scripts/lib/test-totals.py
 ksm_test_packages()
 {
     ksm_packages "${KSM_PLUGIN_PACKAGES[@]}" python3 git shellcheck cppcheck \
-        clang libclang-rt-dev python3-prometheus-client tmux mandoc
+        clang libclang-rt-dev python3-prometheus-client tmux mandoc \
+        apparmor systemd
 }
 
 # ksm_timeouts: a multiplier for meson's, from the seconds tests may take.
