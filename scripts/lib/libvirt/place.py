@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""place.py: the private surroundings of a libvirt daemon.
+
+Runs in a mount namespace of its own, as root.  Directories are bound from one
+directory outside, so that another instance can reach the sockets; cgroups
+from a group made for this instance, so that two daemons, which name their
+machines alike, do not touch each other's.
+"""
+
+import grp
+import os
+import pwd
+import stat
+import subprocess
+
+# What libvirt, and our broker, keep where; below the instance's directory.
+DIRECTORIES = {'run': '/run/libvirt', 'etc': '/etc/libvirt',
+               'lib': '/var/lib/libvirt', 'cache': '/var/cache/libvirt',
+               'log': '/var/log/libvirt', 'broker': '/run/guest-ksm'}
+DEVICES = ('kvm', 'userfaultfd')
+ACCOUNTS = {'libvirt-qemu': 64055, 'guest-ksm': 64056}
+CGROUPS = '/sys/fs/cgroup'
+# libvirt's own list, and the one device more (contrib/libvirt/qemu.conf).
+DEVICE_ACL = ('null', 'full', 'zero', 'random', 'urandom', 'ptmx', 'kvm',
+              'userfaultfd')
+
+
+def mount(*arguments):
+    """mount(8), which must succeed."""
+    subprocess.run(['mount', *arguments], check=True)
+
+
+def write(path, text):
+    """A file with that text."""
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(text)
+
+
+def bind_directories(top):
+    """libvirt's directories; missing mount points are made and stay."""
+    for name, place in DIRECTORIES.items():
+        path = os.path.join(top, name)
+        os.makedirs(path, exist_ok=True)
+        os.makedirs(place, exist_ok=True)
+        mount('--bind', path, place)
+
+
+def _lines_with(path, lines, missing):
+    with open(path, encoding='utf-8') as file:
+        text = file.read()
+    return text + ''.join(line for name, line in lines.items()
+                          if missing(name))
+
+
+def _has(look_up, name):
+    try:
+        look_up(name)
+        return True
+    except KeyError:
+        return False
+
+
+def bind_accounts(top):
+    """QEMU's and the broker's user, where the host has none."""
+    passwd = _lines_with(
+        '/etc/passwd',
+        {name: f'{name}:x:{uid}:{uid}::/nonexistent:/usr/sbin/nologin\n'
+         for name, uid in ACCOUNTS.items()},
+        lambda name: not _has(pwd.getpwnam, name))
+    group = _lines_with(
+        '/etc/group',
+        {**{name: f'{name}:x:{gid}:\n' for name, gid in ACCOUNTS.items()},
+         'kvm': f'kvm:x:{ACCOUNTS["libvirt-qemu"] + 2}:\n'},
+        lambda name: not _has(grp.getgrnam, name))
+    lines = group.splitlines()
+    for index, line in enumerate(lines):
+        name, _, _, members = line.split(':')
+        if name == 'kvm' and 'libvirt-qemu' not in members.split(','):
+            lines[index] += (',' if members else '') + 'libvirt-qemu'
+    for name, text in (('passwd', passwd),
+                       ('group', '\n'.join(lines) + '\n')):
+        path = os.path.join(top, name)
+        write(path, text)
+        mount('--bind', path, f'/etc/{name}')
+
+
+def bind_devices(top, without):
+    """Nodes for group kvm, whoever may use the host's."""
+    path = os.path.join(top, 'dev')
+    os.makedirs(path, exist_ok=True)
+    mount('-t', 'tmpfs', '-o', 'mode=755', 'ksm-libvirt', path)
+    kvm = grp.getgrnam('kvm').gr_gid
+    for name in DEVICES:
+        host, node = f'/dev/{name}', os.path.join(path, name)
+        if not os.path.exists(host):
+            continue
+        os.mknod(node, stat.S_IFCHR | 0o660, os.stat(host).st_rdev)
+        if name in without:
+            os.chmod(node, 0o600)
+        else:
+            os.chmod(node, 0o660)
+            os.chown(node, 0, kvm)
+        mount('--bind', node, host)
+
+
+def _cgroup_mounts():
+    """(mount point, type) of the hierarchies, as libvirt finds them."""
+    with open('/proc/self/mounts', encoding='utf-8') as file:
+        fields = [line.split() for line in file]
+    return [(place, kind) for _, place, kind, *_ in fields
+            if kind in ('cgroup', 'cgroup2') and place.startswith(CGROUPS)]
+
+
+def _inherit_cpuset(above, group):
+    for name in ('cpuset.cpus', 'cpuset.mems'):
+        try:
+            with open(os.path.join(above, name), encoding='utf-8') as file:
+                write(os.path.join(group, name), file.read())
+        except OSError:         # another controller, or cgroup2
+            pass
+
+
+def bind_cgroups(name):
+    """A group of our own is the top of each hierarchy; returns them."""
+    groups = []
+    for place, kind in _cgroup_mounts():
+        group = os.path.join(place, name)
+        try:
+            os.mkdir(group)
+        except OSError:
+            continue            # read-only: libvirt does without
+        groups.append(group)
+        if kind == 'cgroup2':
+            with open(os.path.join(place, 'cgroup.controllers'),
+                      encoding='utf-8') as file:
+                for controller in file.read().split():
+                    try:
+                        write(os.path.join(place, 'cgroup.subtree_control'),
+                              '+' + controller)
+                    except OSError:
+                        pass
+        _inherit_cpuset(place, group)
+        mount('--bind', group, place)
+    return groups
+
+
+def remove_cgroups(groups):
+    """From outside of the namespace, when nobody is in them any more."""
+    for group in groups:
+        for path, _, _ in os.walk(group, topdown=False):
+            try:
+                os.rmdir(path)
+            except OSError:
+                pass
+
+
+def configure(uuid, qemu_lines):
+    """libvirt's configuration files; further lines for qemu.conf win."""
+    etc = DIRECTORIES['etc']
+    settings = {
+        'user': '"libvirt-qemu"', 'group': '"libvirt-qemu"',
+        'cgroup_device_acl': '[' + ', '.join(
+            f'"/dev/{name}"' for name in DEVICE_ACL
+            if os.path.exists(f'/dev/{name}')) + ']'}
+    for line in qemu_lines:
+        key, _, value = line.partition('=')
+        settings[key.strip()] = value.strip()
+    write(os.path.join(etc, 'qemu.conf'), ''.join(
+        f'{key} = {value}\n' for key, value in settings.items()))
+    common = (f'host_uuid = "{uuid}"\nauth_unix_rw = "none"\n'
+              'auth_unix_ro = "none"\n'
+              'log_outputs = "2:file:/var/log/libvirt/daemon.log"\n')
+    for name in ('libvirtd.conf', 'virtqemud.conf'):
+        write(os.path.join(etc, name), common)
+    for name in ('virtlogd.conf', 'qemu-lockd.conf', 'libvirt.conf'):
+        write(os.path.join(etc, name), '')
