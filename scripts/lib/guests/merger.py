@@ -23,8 +23,13 @@ class MergerError(Exception):
 class Broker:
     """A guest-ksmd of our own on a socket of our own."""
 
-    def __init__(self, program, path, log):
-        self.program = program
+    def __init__(self, program, path, log, user=None):
+        """USER: to run as, admitting the group of that name."""
+        self.command = [program, '--listen', path]
+        if user:
+            self.command = ['setpriv', f'--reuid={user}', f'--regid={user}',
+                            '--clear-groups', *self.command,
+                            f'--socket-group={user}']
         self.path = path
         self.log = log
         self.process = None
@@ -33,14 +38,14 @@ class Broker:
         """Starts it and waits until it listens."""
         with open(self.log, 'ab') as log:
             self.process = subprocess.Popen(
-                [self.program, '--listen', self.path],
+                self.command,
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
         deadline = time.monotonic() + 10
         while not self._listens():
             if self.process.poll() is not None or \
                time.monotonic() > deadline:
-                raise MergerError(f'{self.program} does not listen on '
+                raise MergerError(f'{self.command} does not listen on '
                                   f'{self.path}; see {self.log}')
             time.sleep(0.02)
 

@@ -43,6 +43,8 @@ class Guest:
         self.name = name or f'vm{index + 1}'
         self.process = None
         self.qmp = None
+        self.ram_id = RAM_ID    # of the object
+        self.ram_block = RAM_ID
         self._log_at = 0
         self._log_rest = ''
         self._lines = []        # read, but not asked for yet
@@ -183,18 +185,18 @@ class Guest:
     def ksm_stats(self):
         """This guest's object of query-ksm."""
         for entry in self.qmp.command('query-ksm'):
-            if entry['id'].split('/')[-1] == RAM_ID:
+            if entry['id'].split('/')[-1] == self.ram_id:
                 return entry
-        raise GuestError(f'{self.name}: query-ksm does not know {RAM_ID}')
+        raise GuestError(f'{self.name}: query-ksm does not know {self.ram_id}')
 
     def set_property(self, name, value):
         """Changes a property of the memory backend."""
-        self.qmp.command('qom-set', path=f'/objects/{RAM_ID}',
+        self.qmp.command('qom-set', path=f'/objects/{self.ram_id}',
                          property=name, value=value)
 
     def get_property(self, name):
         """A property of the memory backend."""
-        return self.qmp.command('qom-get', path=f'/objects/{RAM_ID}',
+        return self.qmp.command('qom-get', path=f'/objects/{self.ram_id}',
                                 property=name)
 
     def ram(self):
@@ -206,7 +208,7 @@ class Guest:
     def _ram_of_monitor(self):
         for line in self.qmp.monitor('info ramblock').splitlines():
             fields = line.split()
-            if fields and fields[0].split('/')[-1] == RAM_ID:
+            if fields and fields[0].split('/')[-1] == self.ram_block:
                 # The other columns are sizes and offsets, far smaller.
                 for field in fields[1:]:
                     if re.fullmatch(r'0x[0-9a-f]+', field):

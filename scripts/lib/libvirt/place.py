@@ -19,6 +19,8 @@ DIRECTORIES = {'run': '/run/libvirt', 'etc': '/etc/libvirt',
                'log': '/var/log/libvirt', 'broker': '/run/guest-ksm'}
 DEVICES = ('kvm', 'userfaultfd')
 ACCOUNTS = {'libvirt-qemu': 64055, 'guest-ksm': 64056}
+# What QEMU's user is to be a member of.
+ADMITTED = ('kvm', 'guest-ksm')
 CGROUPS = '/sys/fs/cgroup'
 # libvirt's own list, and the one device more (contrib/libvirt/qemu.conf).
 DEVICE_ACL = ('null', 'full', 'zero', 'random', 'urandom', 'ptmx', 'kvm',
@@ -75,13 +77,19 @@ def bind_accounts(top):
     lines = group.splitlines()
     for index, line in enumerate(lines):
         name, _, _, members = line.split(':')
-        if name == 'kvm' and 'libvirt-qemu' not in members.split(','):
+        if name in ADMITTED and 'libvirt-qemu' not in members.split(','):
             lines[index] += (',' if members else '') + 'libvirt-qemu'
     for name, text in (('passwd', passwd),
                        ('group', '\n'.join(lines) + '\n')):
         path = os.path.join(top, name)
         write(path, text)
         mount('--bind', path, f'/etc/{name}')
+
+
+def own_broker_directory():
+    """The broker's user makes its sockets there."""
+    user = pwd.getpwnam('guest-ksm')
+    os.chown(DIRECTORIES['broker'], user.pw_uid, user.pw_gid)
 
 
 def bind_devices(top, without):
@@ -172,5 +180,7 @@ def configure(uuid, qemu_lines):
               'log_outputs = "2:file:/var/log/libvirt/daemon.log"\n')
     for name in ('libvirtd.conf', 'virtqemud.conf'):
         write(os.path.join(etc, name), common)
-    for name in ('virtlogd.conf', 'qemu-lockd.conf', 'libvirt.conf'):
+    # Consoles are read from their beginning.
+    write(os.path.join(etc, 'virtlogd.conf'), 'max_size = 0\n')
+    for name in ('qemu-lockd.conf', 'libvirt.conf'):
         write(os.path.join(etc, name), '')

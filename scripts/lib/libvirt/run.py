@@ -84,16 +84,19 @@ class Instance:
         place.mount('--make-rprivate', '/')
         place.bind_directories(self.top)
         place.bind_accounts(self.top)
+        place.own_broker_directory()
         place.bind_devices(self.top, self.options.without)
         place.configure(uuid.uuid4(), self.options.conf)
         # From outside of it the groups are removed.
         self.groups = place.bind_cgroups(f'ksm-libvirt-{os.getpid()}')
 
     def _program(self, name):
+        # Where they keep it by default, all daemons would meet.
+        options = ['--pid-file', f'/run/libvirt/{name}.pid']
         if not self.options.build:
-            return [f'/usr/sbin/{name}']
+            return [f'/usr/sbin/{name}', *options]
         return [os.path.join(self.options.build, 'run'),
-                os.path.join(self.options.build, 'src', name)]
+                os.path.join(self.options.build, 'src', name), *options]
 
     def _environment(self):
         environment = dict(os.environ, KSM_LIBVIRT_DIR=self.top,
