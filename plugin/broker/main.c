@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* main.c: guest-ksmd, the broker: start, signals, end. */
-#include <glib-unix.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -11,9 +11,11 @@
 
 #include "broker.h"
 #include "broker-error.h"
+#include "confine.h"
 #include "control.h"
 #include "listener.h"
 #include "options.h"
+#include "signals.h"
 
 /* Static, so that a leak checker sees that it is still in use at the end. */
 static KsmBroker *broker;
@@ -63,18 +65,14 @@ static void on_idle(gpointer loop)
     g_main_loop_quit(loop);
 }
 
-static gboolean on_terminate(gpointer loop)
+static void on_signal(int signal, gpointer loop)
 {
+    if (signal == SIGUSR1) {
+        ksm_broker_log_status(broker);
+        return;
+    }
     ksm_log(KSM_LOG_INFO, "ends on a signal");
     g_main_loop_quit(loop);
-    return G_SOURCE_CONTINUE;
-}
-
-static gboolean on_status(gpointer unused)
-{
-    (void)unused;
-    ksm_broker_log_status(broker);
-    return G_SOURCE_CONTINUE;
 }
 
 /* The path for control, beside that for sessions unless it is given. */
@@ -133,24 +131,42 @@ static gboolean open_control(const KsmDaemonOptions *options,
     return TRUE;
 }
 
-static void serve(const KsmDaemonOptions *options, KsmListener *listener,
-                  KsmListener *control)
+/* The last step before the first client is heard. */
+static gboolean confine(const KsmDaemonOptions *options,
+                        const KsmListener *listener,
+                        const KsmListener *control, GError **errp)
+{
+    const KsmConfinement confinement = {
+        .switch_user = options->switch_user,
+        .uid = options->uid,
+        .gid = options->gid,
+        .sockets = { listener->path, control->path },
+    };
+
+    return ksm_confine(&confinement, errp);
+}
+
+static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
+                      KsmListener *control, GError **errp)
 {
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
+    gboolean ok;
 
-    g_unix_signal_add(SIGTERM, on_terminate, loop);
-    g_unix_signal_add(SIGINT, on_terminate, loop);
-    g_unix_signal_add(SIGUSR1, on_status, NULL);
     broker = ksm_broker_new(&options->limits, listener->fd,
                             options->idle_exit_seconds, on_idle, loop);
     if (control->fd >= 0) {
         ksm_control_start(broker, control->fd, options->control_group);
     }
-    ksm_log(KSM_LOG_INFO, "listens on %s",
-            listener->path != NULL ? listener->path : "the socket passed");
-    g_main_loop_run(loop);
+    ok = ksm_signals_watch(on_signal, loop, errp) &&
+        confine(options, listener, control, errp);
+    if (ok) {
+        ksm_log(KSM_LOG_INFO, "listens on %s",
+                listener->path != NULL ? listener->path : "the socket passed");
+        g_main_loop_run(loop);
+    }
     ksm_listener_unlink(control);
     ksm_listener_unlink(listener);
+    return ok;
 }
 
 /* Both sockets: passed, or made. */
@@ -202,10 +218,12 @@ int main(int argc, char **argv)
     if (result == KSM_LISTEN_BUSY) {
         ksm_log(KSM_LOG_INFO, "another broker listens on %s: nothing to do",
                 listener.path);
-    } else if (result == KSM_LISTEN_FAILED) {
+    } else if (result == KSM_LISTEN_OK &&
+               !serve(&options, &listener, &control, &error)) {
+        result = KSM_LISTEN_FAILED;
+    }
+    if (result == KSM_LISTEN_FAILED) {
         ksm_log(KSM_LOG_ERROR, "%s", error->message);
-    } else {
-        serve(&options, &listener, &control);
     }
     g_free(options.listen);
     g_free(options.control);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <pwd.h>
 
 #include "broker-error.h"
 
@@ -12,7 +13,7 @@
 
 /* As GOption wants them; 0 or NULL: not given. */
 typedef struct Given {
-    char *log_level, *socket_mode, *socket_group, *control_group;
+    char *log_level, *socket_mode, *socket_group, *control_group, *user;
     gint idle_exit, max_sessions, max_process_sessions;
     gint64 max_pages, max_total_pages, max_store_mib;
 } Given;
@@ -90,6 +91,22 @@ static gboolean apply_socket(KsmDaemonOptions *options, const Given *given,
                    &options->control_group, errp);
 }
 
+static gboolean find_user(KsmDaemonOptions *options, const char *name,
+                          GError **errp)
+{
+    const struct passwd *user = name != NULL ? getpwnam(name) : NULL;
+
+    if (name != NULL && user == NULL) {
+        return invalid(errp, "user", "no such user");
+    }
+    if (user != NULL) {
+        options->switch_user = TRUE;
+        options->uid = user->pw_uid;
+        options->gid = user->pw_gid;
+    }
+    return TRUE;
+}
+
 static gboolean apply(KsmDaemonOptions *options, const Given *given,
                       int arguments, GError **errp)
 {
@@ -106,6 +123,7 @@ static gboolean apply(KsmDaemonOptions *options, const Given *given,
     }
     options->idle_exit_seconds = (guint)given->idle_exit;
     return apply_socket(options, given, errp) &&
+        find_user(options, given->user, errp) &&
         apply_limits(&options->limits, given, errp);
 }
 
@@ -129,6 +147,8 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
         { "control-group", 0, 0, G_OPTION_ARG_STRING, &given.control_group,
           "Group that may see figures and give orders (nobody but root and "
           "the broker's user)", "NAME" },
+        { "user", 0, 0, G_OPTION_ARG_STRING, &given.user,
+          "Become this user before serving, when started by root", "NAME" },
         { "max-sessions", 0, 0, G_OPTION_ARG_INT, &given.max_sessions,
           "Most sessions (1024)", "N" },
         { "max-process-sessions", 0, 0, G_OPTION_ARG_INT,
@@ -159,5 +179,10 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
     g_free(given.socket_mode);
     g_free(given.socket_group);
     g_free(given.control_group);
+    g_free(given.user);
+    if (!ok) {
+        g_clear_pointer(&options->listen, g_free);
+        g_clear_pointer(&options->control, g_free);
+    }
     return ok;
 }

@@ -15,6 +15,9 @@ typedef struct KsmDaemonOptions {
     gid_t socket_group;         /* (gid_t)-1: as it comes */
     char *control;              /* NULL: beside the session socket */
     gid_t control_group;        /* (gid_t)-1: none */
+    gboolean switch_user;       /* to these: */
+    uid_t uid;
+    gid_t gid;
     gboolean show_version;
     KsmBrokerLimits limits;
 } KsmDaemonOptions;

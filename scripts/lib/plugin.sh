@@ -4,7 +4,7 @@
 
 KSM_PLUGIN_PACKAGES=(gcc meson ninja-build pkg-config libglib2.0-dev
                      libxxhash-dev libjson-glib-dev liburing-dev libcairo2-dev
-                     libmicrohttpd-dev libncurses-dev)
+                     libmicrohttpd-dev libncurses-dev libseccomp-dev)
 
 # ksm_build_plugin: set up once, then as little as needed.
 ksm_build_plugin()

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * confine-user.c: another user, and no capabilities.
+ *
+ * By the raw calls where glibc has none; there is one thread only, so they
+ * reach all of the process.
+ */
+#include "confine.h"
+
+#include <errno.h>
+#include <grp.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "broker-error.h"
+
+typedef struct Caps {
+    struct __user_cap_data_struct words[_LINUX_CAPABILITY_U32S_3];
+} Caps;
+
+static int caps_call(long number, Caps *caps)
+{
+    struct __user_cap_header_struct header = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+
+    return (int)syscall(number, &header, caps->words);
+}
+
+static gboolean caps_are_empty(const Caps *caps)
+{
+    guint i;
+
+    for (i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+        if (caps->words[i].effective != 0 || caps->words[i].permitted != 0 ||
+            caps->words[i].inheritable != 0) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean ksm_confine_bounding(const KsmConfinement *confinement,
+                              GError **errp)
+{
+    Caps caps = { 0 };
+    int cap;
+
+    (void)confinement;
+    if (caps_call(SYS_capget, &caps) != 0) {
+        return ksm_confine_failed(errp, "capget");
+    }
+    if ((caps.words[0].effective & (1u << CAP_SETPCAP)) == 0) {
+        return TRUE;            /* may not; but can gain none, either */
+    }
+    for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
+        if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) {
+            return ksm_confine_failed(errp, "PR_CAPBSET_DROP");
+        }
+    }
+    return TRUE;
+}
+
+gboolean ksm_confine_user(const KsmConfinement *confinement, GError **errp)
+{
+    uid_t uid = confinement->uid;
+    gid_t gid = confinement->gid;
+
+    if (!confinement->switch_user || (geteuid() == uid && uid != 0)) {
+        return TRUE;            /* nothing to do */
+    }
+    if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
+        setresuid(uid, uid, uid) != 0) {
+        return ksm_confine_failed(errp, "only root may give --user");
+    }
+    if (uid != 0 && setuid(0) == 0) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
+                    "it could become root again");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean ksm_confine_capabilities(const KsmConfinement *confinement,
+                                  GError **errp)
+{
+    Caps caps = { 0 };
+
+    (void)confinement;
+    if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0) {
+        return ksm_confine_failed(errp, "PR_CAP_AMBIENT_CLEAR_ALL");
+    }
+    if (caps_call(SYS_capget, &caps) != 0) {
+        return ksm_confine_failed(errp, "capget");
+    }
+    if (caps_are_empty(&caps)) {
+        return TRUE;            /* capset may be forbidden by now */
+    }
+    caps = (Caps) { 0 };
+    return caps_call(SYS_capset, &caps) == 0 ||
+        ksm_confine_failed(errp, "capset");
+}
