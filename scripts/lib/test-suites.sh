@@ -155,3 +155,45 @@ ksm_qtest()
     fi
     python3 "$KSM_TOTALS" "$KSM_RESULTS" tap qemu qtest "$status" "$log"
 }
+
+# What suite libvirt-native depends on, as one word.
+ksm_libvirt_key()
+{
+    (cd "$KSM_ROOT" && git ls-files -co --exclude-standard libvirt-patches \
+        tests/libvirt scripts/build-libvirt scripts/lib/libvirt.sh |
+        sort | xargs -d '\n' sha256sum | sha256sum | cut -d ' ' -f 1)
+}
+
+KSM_LIBVIRT_PASSED=$KSM_CACHE/libvirt-native.passed
+
+ksm_libvirt_passed()
+{
+    [ "$(cat "$KSM_LIBVIRT_PASSED" 2>/dev/null)" = "$(ksm_libvirt_key)" ]
+}
+
+# ksm_libvirt_skip REASON: all of the suite.
+ksm_libvirt_skip()
+{
+    local log=$KSM_BUILD/logs/libvirt-native.log
+    echo "1..0 # SKIP $1" >"$log"
+    python3 "$KSM_TOTALS" "$KSM_RESULTS" tap libvirt-native all 0 "$log"
+}
+
+# ksm_libvirt_native: the test programs of tests/libvirt for a built libvirt.
+ksm_libvirt_native()
+{
+    local name log status all=0
+    for name in programs; do
+        log=$KSM_BUILD/logs/libvirt-native-$name.log
+        status=0
+        ksm_step "libvirt-native: $name"
+        PYTHONDONTWRITEBYTECODE=1 timeout 900 /usr/bin/python3 \
+            "$KSM_ROOT/tests/libvirt/test-native-$name.py" </dev/null \
+            >"$log" 2>&1 || status=$?
+        python3 "$KSM_TOTALS" "$KSM_RESULTS" tap libvirt-native "$name" \
+            "$status" "$log"
+        [ "$status" = 0 ] || all=1
+    done
+    [ $all != 0 ] || ksm_libvirt_key >"$KSM_LIBVIRT_PASSED"
+    return $all
+}
