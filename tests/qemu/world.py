@@ -81,7 +81,7 @@ class World:
                 say(f'--- {name}')
                 say('\n'.join(lines[-12:]))
 
-    def add(self, args='', trace='', **props):
+    def add(self, args='', trace='', qemu_args=(), **props):
         """Starts a guest; `args` for the guest, `props` for its backend."""
         settings = {'group': 'test', 'run': 'run', 'scan-interval': 20,
                     'scan-cpu-percent': 100}
@@ -91,7 +91,7 @@ class World:
             qemu=QEMU, accel=self.accel, image=self.image,
             mem_bytes=self.mem_bytes, run_dir=self.run_dir,
             broker=self.broker.path, props=settings, args=args,
-            trace=trace),
+            trace=trace, qemu_args=tuple(qemu_args)),
             len(self.guests))
         self.guests.append(guest)
         guest.start()
@@ -103,6 +103,10 @@ class World:
             if guest.name not in self.watches:
                 guest.wait_line('TINY filled', limit)
                 self.watches[guest.name] = TinyWatch(guest)
+
+    def watch(self, guest):
+        """Watches a guest that was filled elsewhere (a migration)."""
+        self.watches[guest.name] = TinyWatch(guest)
 
     # -- figures -----------------------------------------------------------
 

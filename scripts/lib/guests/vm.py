@@ -32,6 +32,7 @@ class Config:
     props: dict = dataclasses.field(default_factory=dict)
     args: str = ''              # more for the guest's command line
     trace: str = ''             # QEMU's trace events, into its log
+    qemu_args: tuple = ()       # more of QEMU's own arguments
 
 
 class Guest:
@@ -98,6 +99,7 @@ class Guest:
                 '-serial', 'chardev:console',
                 '-device', 'isa-debug-exit,iobase=0xf4',
                 *(['-trace', config.trace] if config.trace else []),
+                *config.qemu_args,
                 *self._guest_arguments()]
 
     # -- life --------------------------------------------------------------
