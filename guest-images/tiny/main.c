@@ -5,13 +5,18 @@
  *
  *   TINY start pages=N shared=N zero=N fill=N unique=N
  *   TINY filled pages=N
+ *   TINY disk blocks=N
  *   TINY pass=N pages=N writes=N mismatches=N ticks=N
+ *   TINY disk done=N in=N errors=N slowest=N     (ticks of 10 ms)
  *   TINY MISMATCH page=N word=N got=HEX want=HEX kind=N
  *   TINY done ok|fail
  *
  * `mismatches` counts pages and adds up over the passes.
  */
 #include "tiny.h"
+
+/* Pages verified between two looks at the disk. */
+#define DISK_LOOK_PAGES 64u
 
 void tiny_main(const void *start_info);
 
@@ -46,13 +51,14 @@ static Arena arena_lay_out(Extent ram)
     Arena arena = { 0 };
     u32 bytes = ram.end - ram.start;
     u32 limit = params.mem_mib << 20;
+    u32 tables = params.disk ? 2 : 1;
     u32 state_bytes;
 
     if (limit && bytes > limit) {
         bytes = limit;
     }
-    arena.pages = bytes / (PAGE_BYTES + sizeof(PageState));
-    state_bytes = arena.pages * sizeof(PageState);
+    arena.pages = bytes / (PAGE_BYTES + tables * sizeof(PageState));
+    state_bytes = arena.pages * tables * sizeof(PageState);
     state_bytes = (state_bytes + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
     content_states = (PageState *)(u64)ram.start;
     arena.base = (u8 *)(u64)ram.start + state_bytes;
@@ -60,6 +66,20 @@ static Arena arena_lay_out(Extent ram)
         arena.pages--;
     }
     return arena;
+}
+
+/* The disk's states lie behind the arena's. */
+static void arena_start_disk(const Arena *arena)
+{
+    PageState *states = content_states + arena->pages;
+    u32 page;
+
+    for (page = 0; page < arena->pages; page++) {
+        states[page] = (PageState) { 0 };
+    }
+    out_text("TINY disk");
+    out_field("blocks", disk_start(states, arena->pages));
+    out_char('\n');
 }
 
 static void arena_fill(Arena *arena)
@@ -146,6 +166,9 @@ static void page_verify(Arena *arena, u32 page)
 {
     u32 *memory = page_memory(arena, page);
 
+    if (content_states[page].spare) {
+        return;
+    }
     if (content_check(&params, page, memory, &arena->mismatches)) {
         content_write(&params, page, memory);
     }
@@ -158,6 +181,9 @@ static void arena_write(Arena *arena)
 
     while (count--) {
         page = content_below(arena->pages);
+        if (content_states[page].spare) {
+            continue;
+        }
         if (!(content_random() & 15)) {
             page_verify(arena, page);
         }
@@ -174,6 +200,14 @@ static void arena_report(const Arena *arena, u32 pass)
     out_field("mismatches", arena->mismatches);
     out_field("ticks", platform_ticks());
     out_char('\n');
+    if (params.disk) {
+        out_text("TINY disk");
+        out_field("done", disk_figures.done);
+        out_field("in", disk_figures.in);
+        out_field("errors", disk_figures.errors);
+        out_field("slowest", disk_figures.slowest_ticks);
+        out_char('\n');
+    }
 }
 
 void tiny_main(const void *start_info)
@@ -185,6 +219,9 @@ void tiny_main(const void *start_info)
     params.run_len = params.run_len ? params.run_len : 1;
     content_seed_random(params.seed);
     arena_fill(&arena);
+    if (params.disk) {
+        arena_start_disk(&arena);
+    }
     for (pass = 1; !params.passes || pass <= params.passes; pass++) {
         arena_write(&arena);
         platform_sleep_ms(params.pause_ms);
@@ -193,6 +230,9 @@ void tiny_main(const void *start_info)
         }
         for (page = 0; page < arena.pages; page++) {
             page_verify(&arena, page);
+            if (params.disk && page % DISK_LOOK_PAGES == 0) {
+                disk_work(&params, arena.base, &arena.mismatches);
+            }
         }
         if (!params.report_every || pass % params.report_every == 0) {
             arena_report(&arena, pass);

@@ -6,7 +6,7 @@
  * interrupt controller (so that a pause is a HLT and costs the host nothing),
  * RAM and command line from the PVH start information.
  */
-#include "tiny.h"
+#include "io.h"
 
 #define SERIAL 0x3f8
 #define DEBUG_EXIT 0xf4
@@ -59,19 +59,6 @@ volatile u32 tiny_ticks;
 static u64 clock_start;
 static u64 clock_per_tick;
 static Gate idt[48] __attribute__((aligned(16)));
-
-static void out8(u16 port, u8 value)
-{
-    __asm__ volatile("outb %0, %1" : : "a"(value), "Nd"(port));
-}
-
-static u8 in8(u16 port)
-{
-    u8 value;
-
-    __asm__ volatile("inb %1, %0" : "=a"(value) : "Nd"(port));
-    return value;
-}
 
 void out_char(char c)
 {
@@ -250,6 +237,7 @@ static void params_parse(const char *text, Params *params)
         { "report_every", &params->report_every },
         { "exit", &params->exit },
         { "corrupt", &params->corrupt },
+        { "disk", &params->disk },
     };
     u32 i;
 

@@ -151,14 +151,14 @@ gdt:    .quad   0
         .quad   0
         .quad   0x00affb000000ffff      /* SYSEXIT: user code */
         .quad   0x00cff3000000ffff      /* SYSEXIT: user data */
-        .word   232, 0, 0x8900, 0       /* task state, address to come */
+        .word   8296, 0, 0x8900, 0      /* task state, address to come */
         .quad   0
 task_state:
         .long   0
         .quad   fault_stack
         .space  90
-        .word   104                     /* every port below 1024 allowed */
-        .space  128
+        .word   104                     /* every port allowed */
+        .space  8192
         .byte   0xff
 gdt_pointer:
         .word   task_state - gdt - 1

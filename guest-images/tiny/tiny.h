@@ -28,6 +28,7 @@ typedef struct Params {
     u32 report_every;
     u32 exit;
     u32 corrupt;
+    u32 disk;
 } Params;
 
 /* Where guest RAM for the arena lies. */
@@ -64,7 +65,7 @@ typedef struct PageState {
     u32 kind : 2;
     u32 word_version : 21;      /* 0: no word written over the base */
     u32 word_index : 10;
-    u32 spare : 1;
+    u32 spare : 1;              /* a transfer is under way: see disk.c */
 } PageState;
 
 extern PageState *content_states;
@@ -75,5 +76,21 @@ u32 content_random(void);
 u32 content_below(u32 bound);
 void content_seed_random(u32 seed);
 void content_overlay(const Params *p, u32 page, u32 *memory);
+
+/* disk.c: transfers to and from a virtio disk */
+typedef struct DiskFigures {
+    u32 done;
+    u32 in;                     /* of them from the disk */
+    u32 errors;
+    u32 slowest_ticks;
+} DiskFigures;
+
+extern DiskFigures disk_figures;
+
+/* Finds the disk; `states` are for its blocks.  Returns blocks used, or 0. */
+u32 disk_start(PageState *states, u32 pages);
+
+/* Ends what is done, verifies it, and begins new transfers. */
+void disk_work(const Params *p, u8 *base, u32 *mismatches);
 
 #endif /* TINY_H */
