@@ -67,6 +67,8 @@ static GOptionEntry entries[] = {
       "Our scan-cpu-percent, 0: its default (100)", "PERCENT" },
     { "shipped", 0, 0, G_OPTION_ARG_NONE, &config.shipped,
       "Default settings of either side", NULL },
+    { "brief", 0, 0, G_OPTION_ARG_NONE, &config.brief,
+      "End when converged, as profiles want it", NULL },
     { "huge", 0, 0, G_OPTION_ARG_NONE, &config.huge,
       "Ask for huge pages", NULL },
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },

@@ -58,6 +58,7 @@ typedef struct BenchConfig {
     guint cpu_percent;          /* ours; 0: the default */
     gboolean shipped;           /* default settings, see bench_ship() */
     gboolean huge;              /* MADV_HUGEPAGE on the memory */
+    gboolean brief;             /* end when converged */
     gboolean twin;              /* the same again, which nobody merges */
     gboolean one_by_one;        /* the workload starts the workers */
 } BenchConfig;

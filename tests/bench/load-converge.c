@@ -57,6 +57,10 @@ void bench_load_converge(Bench *bench)
     bench_run(bench, TRUE);
     bench_settle(bench, bench->config.limit_seconds, &settled);
     report_settled(bench, &settled);
+    if (bench->config.brief) {
+        bench_run(bench, FALSE);
+        return;
+    }
     bench_report(bench, "saved_pages", (double)bench_saved_pages(bench));
     bench_run(bench, FALSE);
     bench_report(bench, "mergeable_pages", (double)bench->mergeable);

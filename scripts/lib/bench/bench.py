@@ -81,7 +81,7 @@ def _measure(args, path, results):
         wanted = ('runs-1', 'runs-8', 'runs-64', 'runs-64-huge')
         results['profiles'] = {
             load.name: profile_perf.measure(
-                args.build, ['--interval=400', *load.args])
+                args.build, ['--brief', *load.args])
             for load in workloads.all_workloads() if load.name in wanted}
         _write(path, results)
     if args.guests or 'guests' in (args.workload or []):
