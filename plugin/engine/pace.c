@@ -15,8 +15,16 @@
 
 #define KSM_PACE_SLACK_NS   1000000u
 #define KSM_PACE_CREDIT_NS  200000000u
-/* Running for longer makes it likely that the scheduler's patience ends. */
-#define KSM_PACE_YIELD_NS   50000u
+/*
+ * Running for longer than its slice (some ms) makes it likely that the
+ * scheduler's patience ends.  A yield that finds somebody waiting costs two
+ * context switches and what both sides had in the cache, so it is done as seldom
+ * as that allows, and seldom by the time that a window takes, which differs by
+ * a factor of ten between machines.
+ */
+#define KSM_PACE_YIELD_NS           50000u
+#define KSM_PACE_YIELD_NS_MAX       2000000u
+#define KSM_PACE_YIELD_WINDOWS      8u
 
 void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
 {
@@ -89,11 +97,20 @@ void ksm_pace_rest(KsmEngine *engine)
     }
 }
 
+/* How long to run without yielding: some windows of the usual length. */
+static guint64 patience_ns(const KsmQuarantine *q)
+{
+    guint64 mean_ns = q->window_ns_total / MAX(q->windows, 1);
+
+    return CLAMP(mean_ns * KSM_PACE_YIELD_WINDOWS, KSM_PACE_YIELD_NS,
+                 KSM_PACE_YIELD_NS_MAX);
+}
+
 void ksm_pace_before_window(KsmEngine *engine)
 {
     guint64 now = ksm_sys_now_ns();
 
-    if (now - engine->pace.yielded_ns > KSM_PACE_YIELD_NS) {
+    if (now - engine->pace.yielded_ns > patience_ns(&engine->quarantine)) {
         sched_yield();
         engine->pace.yielded_ns = ksm_sys_now_ns();
     }
