@@ -67,6 +67,10 @@ def all_workloads():
                  'merged before the next',
                  ['--processes=8', '--pages=16384', 'storm'],
                  CONVERGE + [METADATA], reps=3),
+        Workload('metadata', 'runs-64 with 2 GiB in all: what is counted for '
+                 'a page, without what a broker needs anyway',
+                 ['--pages=131072', 'runs'], [METADATA],
+                 sides={'ours': ['--side=ours']}, reps=1),
         Workload('idle', 'two processes of 512 MiB, merged, nothing is '
                  'written: CPU of a round, of a pass',
                  ['--processes=2', '--pages=131072', 'idle'],
