@@ -10,13 +10,17 @@
 extern const KsmCommand ksm_command_status, ksm_command_vms, ksm_command_vm,
     ksm_command_pause, ksm_command_run, ksm_command_unmerge, ksm_command_set,
     ksm_command_top, ksm_command_map, ksm_command_history,
-    ksm_command_metrics;
+    ksm_command_metrics, ksm_command_domain_xml;
 
 const KsmCommand *const ksm_commands[] = {
     &ksm_command_status, &ksm_command_vms, &ksm_command_vm,
     &ksm_command_pause, &ksm_command_run, &ksm_command_unmerge,
     &ksm_command_set, &ksm_command_top, &ksm_command_map,
-    &ksm_command_history, &ksm_command_metrics, NULL,
+    &ksm_command_history, &ksm_command_metrics,
+#ifdef KSM_CTL_LIBVIRT
+    &ksm_command_domain_xml,
+#endif
+    NULL,
 };
 
 const KsmCommand *ksm_command_find(const char *name)

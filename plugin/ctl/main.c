@@ -27,9 +27,9 @@ static char *describe_commands(void)
     }
     g_string_append(text, "\n`guest-ksmctl COMMAND --help` tells more of one."
                     "\n\nExit status: 0 done; 1 failed; 2 wrong command line;"
-                    " 3 no broker;\n4 not allowed; 5 no such VM or group, or "
-                    "an ambiguous name;\n6 ordered, but not confirmed in "
-                    "time.");
+                    " 3 no broker;\n4 not allowed; 5 no such VM, group or "
+                    "domain, or an ambiguous name;\n6 ordered, but not "
+                    "confirmed in time.");
     return g_string_free(text, FALSE);
 }
 

@@ -4,7 +4,12 @@
 
 KSM_PLUGIN_PACKAGES=(gcc meson ninja-build pkg-config libglib2.0-dev
                      libxxhash-dev libjson-glib-dev liburing-dev libcairo2-dev
-                     libmicrohttpd-dev libncurses-dev libseccomp-dev)
+                     libmicrohttpd-dev libncurses-dev libseccomp-dev
+                     libvirt-dev libxml2-dev)
+
+# What a libvirt daemon of our own (lib/libvirt) is made of.
+# shellcheck disable=SC2034 # used by the scripts that source this
+KSM_LIBVIRT_PACKAGES=(libvirt-daemon libvirt-daemon-driver-qemu libvirt-clients)
 
 # ksm_build_plugin: set up once, then as little as needed.
 ksm_build_plugin()

@@ -7,8 +7,8 @@ KSM_TOTALS=$KSM_ROOT/scripts/lib/test-totals.py
 
 ksm_test_packages()
 {
-    ksm_packages "${KSM_PLUGIN_PACKAGES[@]}" python3 git shellcheck cppcheck \
-        clang libclang-rt-dev python3-prometheus-client tmux mandoc \
+    ksm_packages "${KSM_PLUGIN_PACKAGES[@]}" "${KSM_LIBVIRT_PACKAGES[@]}" \
+        python3 git shellcheck cppcheck clang libclang-rt-dev python3-prometheus-client tmux mandoc \
         apparmor systemd
 }
 

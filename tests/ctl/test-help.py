@@ -28,7 +28,7 @@ def options_of(text):
 def commands():
     """The names in the help."""
     text = helped().split('Commands:\n')[1].split('\n\n')[0]
-    return re.findall(r'^  ([a-z]+) ', text, re.M)
+    return re.findall(r'^  ([a-z-]+) ', text, re.M)
 
 
 def page(name):
@@ -84,10 +84,12 @@ def test_every_help_is_whole():
 
 
 def test_every_command_is_in_the_operations_page():
-    """Each command is shown there, with what it printed."""
-    with open(os.path.join(ROOT, 'docs', 'operations.md'),
-              encoding='utf-8') as file:
-        text = file.read()
+    """Each command is shown there, or in libvirt's, with what it printed."""
+    text = ''
+    for name in ('operations.md', 'libvirt.md'):
+        with open(os.path.join(ROOT, 'docs', name),
+                  encoding='utf-8') as file:
+            text += file.read()
     shown = re.findall(r'<!-- (?:output|screen): guest-ksmctl (.*?) -->\n'
                        r'```\n(.*?)```\n', text, re.S)
     for command in commands():
@@ -134,6 +136,8 @@ def test_completion():
         tap.check(column in helped('top'), column)
     tap.check(complete('guest-ksmctl', 'map', '--color', '=', 'n') ==
               ['never'], 'a value begun')
+    tap.check(complete('guest-ksmctl', 'domain-xml', 'e') == ['enable'],
+              'a verb')
     with Stage() as stage:
         stage.puppet('web1/ram0', 'pool', 64)
         stage.puppet('db2/ram0', 'pool', 64)

@@ -38,6 +38,35 @@ def write(path, text):
         file.write(text)
 
 
+def _closed_above(path):
+    """The highest directory that others may not pass on the way, or None."""
+    parts = path.split('/')
+    for count in range(2, len(parts)):
+        above = '/'.join(parts[:count])
+        if not os.stat(above).st_mode & stat.S_IXOTH:
+            return above
+    return None
+
+
+def open_way(paths):
+    """Lets QEMU's user reach these, as below a home directory.
+
+    What else is in a directory that is closed to others is hidden, then.
+    """
+    handles = {path: os.open(path, os.O_PATH) for path in paths
+               if os.path.isdir(path)}
+    closed = {path: _closed_above(path) for path in handles}
+    for above in sorted({above for above in closed.values() if above}):
+        mount('-t', 'tmpfs', '-o', 'mode=755', 'ksm-libvirt', above)
+    for path, above in closed.items():
+        if above:
+            os.makedirs(path, exist_ok=True)
+            mount('--no-canonicalize', '--bind',
+                  f'/proc/{os.getpid()}/fd/{handles[path]}', path)
+    for handle in handles.values():
+        os.close(handle)
+
+
 def bind_directories(top):
     """libvirt's directories; missing mount points are made and stay."""
     for name, place in DIRECTORIES.items():

@@ -32,6 +32,10 @@ PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNS = 0x20000
 START_SECONDS = 60
 BROKEN = 125
+ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), '../../..'))
+CACHE = os.environ.get('KSM_CACHE') or os.path.join(
+    os.environ.get('XDG_CACHE_HOME') or os.path.expanduser('~/.cache'),
+    'guest-ksm')
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -82,6 +86,7 @@ class Instance:
         """The namespace and all in it."""
         call('unshare', CLONE_NEWNS)
         place.mount('--make-rprivate', '/')
+        place.open_way([ROOT, os.path.realpath(CACHE)])
         place.bind_directories(self.top)
         place.bind_accounts(self.top)
         place.own_broker_directory()

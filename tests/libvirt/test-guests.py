@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""test-guests.py: tiny guests that libvirt runs, confined, sharing memory.
+
+The guests verify every byte of their memory all the time, also after they
+were saved and restored, or moved.
+"""
+
+import os
+import pwd
+import subprocess
+
+from scene import BROKER, Broker, RUNNER, Scene, TOP, check, ctl, dump, \
+    run, say, virsh, wait_passes, wait_sharing, wait_until
+
+LOAD = 'share=60 zero=15 fill=5 write_pct=2 pause_ms=50 '
+
+
+def status_of(pid):
+    """The lines of /proc/PID/status."""
+    with open(f'/proc/{pid}/status', encoding='utf-8') as file:
+        return dict(line.rstrip('\n').split(':\t', 1) for line in file)
+
+
+def start_sharing(scene, count=2):
+    """So many domains, enabled and started, that share; their watches."""
+    for index in range(count):
+        domain = scene.domain(f'web{index + 1}', LOAD)
+        domain.enable()
+        domain.start_defined()
+    watches = [scene.wait_filled(domain) for domain in scene.domains]
+    for domain in scene.domains:
+        wait_sharing(domain)
+    return watches
+
+
+def test_a_plain_domain_starts_and_shares():
+    """As libvirt-qemu, without any privilege; and goes back to plain."""
+    with Scene() as scene:
+        before = []
+        for index in range(2):
+            domain = scene.domain(f'web{index + 1}', LOAD)
+            before.append(dump(domain.name))
+            domain.enable()
+            domain.start_defined()
+        watches = [scene.wait_filled(domain) for domain in scene.domains]
+        for domain, watch in zip(scene.domains, watches):
+            wait_sharing(domain)
+            wait_passes(watch)
+            stats = domain.ksm_stats()
+            say(f'{domain.name}: {stats["pages-sharing"]} pages sharing, '
+                f'{stats["merges"]} merges, {stats["breaks"]} breaks')
+            status = status_of(domain.pid)
+            user = pwd.getpwnam('libvirt-qemu')
+            check(set(status['Uid'].split()) == {str(user.pw_uid)},
+                  status['Uid'])
+            check(int(status['CapEff'], 16) == 0, status['CapEff'])
+            check(status['Seccomp'] == '2', 'no sandbox')
+            check(os.readlink(f'/proc/{domain.pid}/ns/mnt') !=
+                  os.readlink('/proc/self/ns/mnt'), "no namespace")
+        check(scene.domains[0].ram()[0] > 0, 'no RAM block pc.ram')
+        for name in ('web1', 'web2'):
+            check(name in ctl('vms'), ctl('vms'))
+        for domain, xml in zip(scene.domains, before):
+            said = ctl('domain-xml', 'disable', domain.name, '--yes')
+            check('its next start' in said, said)
+            check(dump(domain.name) == xml, f'{dump(domain.name)}, was {xml}')
+
+
+def save_and_restore(domain, watch, xml=None):
+    """Lets libvirt write the guest away and bring it back."""
+    path = os.path.join(TOP, f'{domain.name}.save')
+    virsh('save', domain.name, path)
+    check(not domain.alive(), 'it still runs')
+    virsh('restore', path, *(['--xml', xml] if xml else []))
+    os.unlink(path)
+    wait_passes(watch)
+
+
+def test_save_and_restore():
+    """The content is right, and sharing resumes."""
+    with Scene() as scene:
+        watches = start_sharing(scene)
+        save_and_restore(scene.domains[0], watches[0])
+        wait_sharing(scene.domains[0])
+        wait_passes(watches[0])
+
+
+def inactive_xml(domain, change):
+    """A file with its XML for `virsh restore` and `migrate`, running."""
+    path = os.path.join(TOP, f'{domain.name}.other.xml')
+    ctl('domain-xml', change, domain.name, '--yes',
+        *(['--group', 'web', '--set', 'scan-interval=50', '--set',
+           'scan-cpu-percent=100'] if change == 'enable' else []))
+    with open(path, 'w', encoding='utf-8') as file:
+        file.write(dump(domain.name))
+    return path
+
+
+def has_backend(domain):
+    """Whether its QEMU has memory-backend-ksm."""
+    return domain.qmp.command('query-ksm') != []
+
+
+def test_restore_without_what_was_saved_with():
+    """From our backend to the machine's own memory, and back again."""
+    with Scene() as scene:
+        watches = start_sharing(scene)
+        domain, watch = scene.domains[0], watches[0]
+        save_and_restore(domain, watch, inactive_xml(domain, 'disable'))
+        check(not has_backend(domain), 'restored with it')
+        save_and_restore(domain, watch, inactive_xml(domain, 'enable'))
+        check(has_backend(domain), 'restored without it')
+        wait_sharing(domain)
+        wait_passes(watch)
+
+
+class Other:
+    """Another daemon, with a broker: another host; a context."""
+
+    def __init__(self):
+        self.top = os.path.join(TOP, 'other')
+        self.socket = os.path.join(self.top, 'run', 'libvirt-sock')
+        self.uri = f'qemu+unix:///system?socket={self.socket}'
+        self.process = None
+
+    def __enter__(self):
+        broker = Broker(BROKER, '/run/guest-ksm/broker.sock', '',
+                        'guest-ksm').command
+        # pylint: disable=consider-using-with
+        self.process = subprocess.Popen([RUNNER, '--dir', self.top, *broker])
+        wait_until(lambda: os.path.exists(
+            os.path.join(self.top, 'broker', 'broker.sock')), 30,
+                   'the other broker listens')
+        return self
+
+    def __exit__(self, *unused):
+        self.process.terminate()
+        self.process.wait()
+
+
+def migrate(domain, other, *options):
+    """To the other daemon, live; what it is there."""
+    virsh('migrate', '--live', domain.name, other.uri,
+          'tcp://127.0.0.1', *options)
+    check(not domain.alive(), 'it still runs here')
+    os.environ['LIBVIRT_DEFAULT_URI'] = other.uri
+
+
+def test_live_migration():
+    """Between two daemons, with memory-backend-ksm and then without."""
+    home = os.environ['LIBVIRT_DEFAULT_URI']
+    with Scene() as scene, Other() as other:
+        watches = start_sharing(scene)
+        try:
+            for domain, watch, options in zip(
+                    scene.domains, watches,
+                    ([], ['--xml', inactive_xml(scene.domains[1],
+                                                'disable')])):
+                watch.poll()
+                passes = watch.passes
+                migrate(domain, other, *options)
+                # Its console is a file over there.
+                domain.console_log = os.path.join(
+                    other.top, 'log', os.path.basename(domain.console_log))
+                domain._log_at = 0      # pylint: disable=protected-access
+                wait_passes(watch)
+                check(watch.passes > passes, 'it began anew')
+                check(has_backend(domain) == (not options), 'wrong backend')
+                os.environ['LIBVIRT_DEFAULT_URI'] = home
+        finally:
+            os.environ['LIBVIRT_DEFAULT_URI'] = home
+
+
+run([test_a_plain_domain_starts_and_shares, test_save_and_restore,
+     test_restore_without_what_was_saved_with, test_live_migration])
