@@ -183,7 +183,9 @@ ksm_libvirt_skip()
 ksm_libvirt_native()
 {
     local name log status all=0
-    for name in programs; do
+    # A QEMU that lacks the object.
+    ksm_packages qemu-system-x86
+    for name in programs live; do
         log=$KSM_BUILD/logs/libvirt-native-$name.log
         status=0
         ksm_step "libvirt-native: $name"
