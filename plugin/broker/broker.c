@@ -13,6 +13,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "adoption.h"
 #include "broker-error.h"
 #include "connection.h"
 #include "process.h"
@@ -67,7 +68,14 @@ static gboolean broker_on_work(gpointer data)
     }
     home = link->data;
     home->in_work = FALSE;
-    more = home->dying ? home_drop_step(home) : ksm_group_work(home->group);
+    if (home->dying) {
+        more = home_drop_step(home);
+    } else {
+        more = ksm_group_work(home->group);
+        if (!more) {
+            ksm_broker_check_group(broker, home->group);
+        }
+    }
     if (more && !home->in_work) {
         home->in_work = TRUE;
         g_queue_push_tail_link(&broker->work, link);
@@ -128,6 +136,25 @@ static void home_wake(KsmGroup *group, gpointer opaque)
     }
 }
 
+/* HELLOs waited for that. */
+static void home_filed(KsmGroup *group, gpointer opaque)
+{
+    KsmGroupHome *home = opaque;
+    GList *link, *next;
+
+    (void)group;
+    for (link = home->broker->connections.head; link != NULL; link = next) {
+        KsmConnection *connection = link->data;
+        KsmSession *session = ksm_connection_session(connection);
+
+        next = link->next;
+        if (session != NULL && session->home == home &&
+            connection->bulk == NULL && ksm_session_is_ready(session)) {
+            ksm_connection_ready(connection);
+        }
+    }
+}
+
 KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
                                    GError **errp)
 {
@@ -150,6 +177,7 @@ KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
     home->work_link.data = home;
     home->sweep_link.data = home;
     group->wake = home_wake;
+    group->filed = home_filed;
     group->opaque = home;
     g_hash_table_insert(broker->groups, home->key, home);
     return home;
@@ -159,7 +187,7 @@ void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group)
 {
     KsmGroupHome *home = group->opaque;
 
-    if (group->member_count > 0 || home->dying) {
+    if (group->member_count > 0 || group->adoption != NULL || home->dying) {
         return;
     }
     g_hash_table_remove(broker->groups, home->key);

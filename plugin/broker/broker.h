@@ -87,7 +87,7 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
 KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
                                    GError **errp);
 
-/** Puts the group away if it has no member. */
+/** Puts the group away if it has no member, and waits for none. */
 void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group);
 
 /** Starts or stops the timer of idle-exit, as the broker is idle or not. */

@@ -24,6 +24,7 @@
 typedef enum Condition {
     ANY,
     READ_ONLY,                  /* openat(): to read, and not to make a file */
+    READ_WRITE,                 /* openat(): what is there */
     OLD_READ_ONLY,              /* open() */
     NO_EXEC,                    /* mmap(), mprotect() */
     TERMINAL,                   /* ioctl(): TCGETS */
@@ -49,6 +50,7 @@ static int allow(scmp_filter_ctx filter, const Call *call)
 {
     const struct scmp_arg_cmp conditions[CONDITIONS] = {
         [READ_ONLY] = SCMP_A2(SCMP_CMP_MASKED_EQ, NOT_TO_WRITE, O_RDONLY),
+        [READ_WRITE] = SCMP_A2(SCMP_CMP_EQ, O_RDWR | O_CLOEXEC),
         [OLD_READ_ONLY] = SCMP_A1(SCMP_CMP_MASKED_EQ, NOT_TO_WRITE, O_RDONLY),
         [NO_EXEC] = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
         [TERMINAL] = { 1, SCMP_CMP_EQ, TCGETS, 0 },
@@ -65,6 +67,9 @@ static int fill(scmp_filter_ctx filter)
     int ret = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     gsize i;
 
+    if (ret == 0) {
+        ret = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    }
     for (i = 0; ret == 0 && i < G_N_ELEMENTS(calls); i++) {
         ret = allow(filter, &calls[i]);
         if (ret != 0) {

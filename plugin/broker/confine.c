@@ -20,7 +20,9 @@
  * else that fails ends the broker, as it would not be what it claims to be.
  * Losing it loses no guest's memory.
  *
- * One thread: none of this reaches threads that are there already.
+ * One thread at first: none of this reaches threads that are there already.
+ * Others (stray.c) are started before the last step: they inherit the ones
+ * before it, and the filter is laid on all that are there.
  */
 #include "confine.h"
 
@@ -45,6 +47,13 @@ static gboolean no_new_privileges(const KsmConfinement *confinement,
         ksm_confine_failed(errp, "PR_SET_NO_NEW_PRIVS");
 }
 
+static gboolean start_threads(const KsmConfinement *confinement,
+                              GError **errp)
+{
+    return confinement->start_threads == NULL ||
+        confinement->start_threads(errp);
+}
+
 gboolean ksm_confine(const KsmConfinement *confinement, GError **errp)
 {
     static const struct {
@@ -57,6 +66,7 @@ gboolean ksm_confine(const KsmConfinement *confinement, GError **errp)
         { "capabilities", ksm_confine_capabilities, FALSE },
         { "new privileges", no_new_privileges, FALSE },
         { "landlock", ksm_confine_landlock, TRUE },
+        { "threads", start_threads, FALSE },
         { "system calls", ksm_confine_calls, TRUE },
     };
     gsize i;

@@ -25,11 +25,14 @@ typedef struct KsmConfinement {
     uid_t uid;
     gid_t gid;
     const char *sockets[2];     /* paths to take away at the end, or NULL */
+    /* starts the threads there are to be, or NULL: they may do no more than
+       this one */
+    gboolean (*start_threads)(GError **errp);
 } KsmConfinement;
 
 /**
  * Takes all steps, in order; see confine.c.  The process must have one thread
- * only.  FALSE: a step failed, and the broker must not serve.
+ * only, until it is asked for others.  FALSE: a step failed, and the broker must not serve.
  */
 gboolean ksm_confine(const KsmConfinement *confinement, GError **errp);
 

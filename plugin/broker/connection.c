@@ -8,8 +8,9 @@
  * queues more than one packet for a client.  The main loop gives every
  * connection that has something to read one turn before any gets a second.
  *
- * Descriptors that come with a packet are dropped by the kernel, because there
- * is no room for control data; that they came is an error all the same.
+ * One descriptor may come with HELLO (session.c says what becomes of it).  Any
+ * others are dropped by the kernel, because there is no room for control data;
+ * that they came is an error all the same.
  */
 #include "connection.h"
 
@@ -22,6 +23,7 @@
 #include "broker-error.h"
 #include "process.h"
 #include "session.h"
+#include "stray.h"
 
 #define HELLO_SECONDS 10
 #define DRAIN_PACKETS 64
@@ -39,6 +41,14 @@ static void close_out_fds(KsmConnection *self)
 {
     while (self->out_fd_count > 0) {
         close(self->out_fds[--self->out_fd_count]);
+    }
+}
+
+static void drop_store_fd(KsmConnection *self)
+{
+    if (self->store_fd >= 0) {
+        ksm_stray_close(self->store_fd, self->process->uid);
+        self->store_fd = -1;
     }
 }
 
@@ -61,6 +71,7 @@ void ksm_connection_close(KsmConnection *self)
         munmap(self->bulk, KSM_BULK_BYTES);
     }
     close_out_fds(self);
+    drop_store_fd(self);
     close(self->fd);
     g_free(self->job.ranges);
     g_free(self);
@@ -165,13 +176,17 @@ void ksm_connection_reply(KsmConnection *self, gconstpointer reply,
 
 static gboolean connection_on_job(gpointer data)
 {
+    g_autoptr(GError) error = NULL;
     KsmConnection *self = data;
 
-    if (ksm_request_job_step(self)) {
+    if (ksm_request_job_step(self, &error)) {
         return G_SOURCE_CONTINUE;
     }
     g_source_unref(self->job_source);
     self->job_source = NULL;
+    if (error != NULL) {
+        ksm_connection_fail(self, error);
+    }
     return G_SOURCE_REMOVE;
 }
 
@@ -194,19 +209,47 @@ void ksm_connection_ready(KsmConnection *self)
     }
 }
 
+/* Takes the descriptor that came along, if one did. */
+static void take_store_fd(KsmConnection *self, struct msghdr *msg)
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(msg);
+
+    if (header != NULL && header->cmsg_level == SOL_SOCKET &&
+        header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(int))) {
+        memcpy(&self->store_fd, CMSG_DATA(header), sizeof(int));
+    }
+}
+
 /* Reads one packet; -1 with @errp set, or 0 at the end. */
 static gssize connection_read(KsmConnection *self, guint8 *packet,
                               gboolean at_end, GError **errp)
 {
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_LEN(sizeof(int))];      /* no room for a second */
+    } control;
     struct iovec iov = { packet, KSM_CONNECTION_PACKET };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    gssize bytes = recvmsg(self->fd, &msg, MSG_DONTWAIT | MSG_TRUNC);
+    gboolean may_take = self->session == NULL &&
+        ksm_stray_may_take(self->process->uid);
+    gssize bytes;
 
+    if (may_take) {
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+    }
+    bytes = recvmsg(self->fd, &msg,
+                    MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    if (bytes >= 0 && may_take) {
+        take_store_fd(self, &msg);
+    }
     if (bytes < 0 && errno != EAGAIN && errno != EINTR) {
         return 0;
     }
     if (bytes > 0 && (msg.msg_flags & MSG_CTRUNC) != 0) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+        g_set_error(errp, KSM_BROKER_ERROR, self->session == NULL && !may_take
+                    ? KSM_ERROR_LIMIT : KSM_ERROR_PROTOCOL,
                     "a descriptor or other control data came along");
         return -1;
     }
@@ -249,6 +292,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
         ksm_connection_fail(self, error);
         return G_SOURCE_CONTINUE;
     }
+    drop_store_fd(self);
     if (self->job.ranges != NULL) {
         connection_start_job(self);
     } else if (self->bulk == NULL) {
@@ -269,6 +313,11 @@ static gboolean connection_on_hello_timeout(gpointer data)
         ksm_connection_fail(self, error);
     }
     return G_SOURCE_REMOVE;
+}
+
+KsmSession *ksm_connection_session(const KsmConnection *self)
+{
+    return self->session;
 }
 
 KsmProcess *ksm_connection_process(const KsmConnection *self)
@@ -313,6 +362,7 @@ void ksm_connection_new(KsmBroker *broker, int fd)
 
     self->broker = broker;
     self->fd = fd;
+    self->store_fd = -1;
     self->link.data = self;
     g_queue_push_tail_link(&broker->connections, &self->link);
     if (!connection_admit(self, &error)) {

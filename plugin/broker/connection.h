@@ -10,9 +10,9 @@
 /* The longest packet either way; a longer one is refused unread. */
 #define KSM_CONNECTION_PACKET 1024u
 
-/** Ranges of a WITHDRAW or RELEASE that is carried out in steps. */
+/** Ranges of a WITHDRAW, RELEASE or HOLD that is carried out in steps. */
 typedef struct KsmRangeJob {
-    KsmRange *ranges;           /* NULL: no job */
+    KsmHold *ranges;            /* NULL: no job; the slots are HOLD's */
     guint count;
     guint at;                   /* range, and pages done of it */
     guint64 done;
@@ -35,7 +35,8 @@ struct KsmConnection {
     int out_fds[2];
     guint out_fd_count;
     guint32 serial;             /* of the request at work */
-    gboolean resumed;
+    KsmWelcome welcome;
+    int store_fd;               /* that came with HELLO, or -1 */
 };
 
 /** Takes over @fd, just accepted. */
@@ -54,6 +55,7 @@ void ksm_connection_reply(KsmConnection *connection, gconstpointer reply,
 /** The session that HELLO waits for is ready. */
 void ksm_connection_ready(KsmConnection *connection);
 
+KsmSession *ksm_connection_session(const KsmConnection *connection);
 KsmProcess *ksm_connection_process(const KsmConnection *connection);
 
 /**
@@ -63,8 +65,9 @@ KsmProcess *ksm_connection_process(const KsmConnection *connection);
 gboolean ksm_request_handle(KsmConnection *connection, const guint8 *packet,
                             gsize bytes, GError **errp);
 
-/** One step of connection->job; TRUE while there is more. */
-gboolean ksm_request_job_step(KsmConnection *connection);
+/** One step of connection->job; TRUE while there is more.  When @errp gets
+ * set it is over, and the client must go. */
+gboolean ksm_request_job_step(KsmConnection *connection, GError **errp);
 
 /** Sends WELCOME. */
 gboolean ksm_request_welcome(KsmConnection *connection, GError **errp);

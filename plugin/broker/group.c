@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "adoption.h"
 #include "broker-error.h"
 #include "listing.h"
 
@@ -43,7 +44,7 @@ static void group_make_key(KsmTagKey *key)
 KsmGroup *ksm_group_new(const char *label, guint64 slots, guint64 store_id,
                         KsmStoreBudget *budget, GError **errp)
 {
-    KsmStore *store = ksm_store_new(slots, budget, errp);
+    KsmStore *store = ksm_store_new(label, slots, budget, errp);
     KsmGroup *group;
 
     if (store == NULL) {
@@ -66,6 +67,7 @@ KsmGroup *ksm_group_new(const char *label, guint64 slots, guint64 store_id,
 gboolean ksm_group_drop(KsmGroup *group)
 {
     g_assert(group->member_count == 0);
+    ksm_adoption_free(group);
     g_clear_pointer(&group->store, ksm_store_free);
     return ksm_fp_tree_drop(group->unstable, DROP_CHUNKS) ||
         ksm_fp_tree_drop(group->stable, DROP_CHUNKS);
@@ -74,6 +76,7 @@ gboolean ksm_group_drop(KsmGroup *group)
 void ksm_group_free(KsmGroup *group)
 {
     g_assert(group->member_count == 0);
+    ksm_adoption_free(group);
     g_clear_pointer(&group->store, ksm_store_free);
     ksm_fp_tree_free(group->unstable);
     ksm_fp_tree_free(group->stable);
@@ -112,7 +115,8 @@ guint32 ksm_group_bind(KsmMember *member, guint32 page,
 /* The publisher of content that goes may publish that much again. */
 static void group_credit_owner(KsmGroup *group, const KsmSlot *slot)
 {
-    KsmMember *owner = g_ptr_array_index(group->members, slot->owner);
+    KsmMember *owner = slot->owner != KSM_SLOT_OWNER_NOBODY
+        ? g_ptr_array_index(group->members, slot->owner) : NULL;
 
     if (owner != NULL && owner->turn == slot->owner_turn) {
         owner->published_slots -= MIN(owner->published_slots,
@@ -211,11 +215,12 @@ void ksm_group_note_inserted(KsmGroup *group)
 gboolean ksm_group_work(KsmGroup *group)
 {
     KsmMember *member = g_queue_peek_head(&group->cleaning);
+    gboolean adopting = ksm_adoption_step(group);
 
     if (member != NULL) {
         ksm_member_clean_step(member);
     }
-    return ksm_store_flush(group->store, FLUSH_STEP) ||
+    return ksm_store_flush(group->store, FLUSH_STEP) || adopting ||
         !g_queue_is_empty(&group->cleaning);
 }
 
@@ -223,7 +228,7 @@ guint64 ksm_group_bytes(const KsmGroup *group)
 {
     guint64 bytes = sizeof(KsmGroup) + ksm_fp_tree_bytes(group->stable) +
         ksm_fp_tree_bytes(group->unstable) +
-        ksm_store_metadata_bytes(group->store) +
+        ksm_store_metadata_bytes(group->store) + ksm_adoption_bytes(group) +
         group->members->len * (sizeof(gpointer) + 1);
     guint i;
 

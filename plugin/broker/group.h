@@ -31,6 +31,7 @@ struct KsmGroup {
     guint64 listed;             /* over all members */
     guint64 bound;
     GQueue cleaning;            /* members that are being cleaned */
+    struct KsmAdoption *adoption;   /* of the store; NULL: over, or none */
 
     guint64 sweep_cursor;
     gboolean sweeping;          /* a pass is under way */
@@ -42,7 +43,9 @@ struct KsmGroup {
     gint64 (*clock_us)(void);   /* g_get_monotonic_time, or a test's */
     gint64 now_us;              /* when the request at work began */
     void (*wake)(KsmGroup *group, gpointer opaque);
-    gpointer opaque;            /* of wake: there is background work */
+    void (*filed)(KsmGroup *group, gpointer opaque);
+    gpointer opaque;            /* of wake: there is background work; of filed:
+                                   ksm_adoption_is_filing() no more */
 };
 
 /** @slots: address space of the store. */
@@ -92,7 +95,7 @@ void ksm_group_wake(KsmGroup *group);
 
 /**
  * A step of what should not wait: members that have gone, slots that were
- * freed.  TRUE while there is more.
+ * freed, a store that is taken up.  TRUE while there is more.
  */
 gboolean ksm_group_work(KsmGroup *group);
 

@@ -16,6 +16,7 @@
 #include "listener.h"
 #include "options.h"
 #include "signals.h"
+#include "stray.h"
 
 /* Static, so that a leak checker sees that it is still in use at the end. */
 static KsmBroker *broker;
@@ -141,6 +142,7 @@ static gboolean confine(const KsmDaemonOptions *options,
         .uid = options->uid,
         .gid = options->gid,
         .sockets = { listener->path, control->path },
+        .start_threads = ksm_stray_start,
     };
 
     return ksm_confine(&confinement, errp);

@@ -11,6 +11,7 @@
  */
 #include "member.h"
 
+#include "adoption.h"
 #include "broker-error.h"
 #include "group.h"
 
@@ -55,6 +56,7 @@ KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp)
 
     member->group = group;
     member->clean_link.data = member;
+    member->roster_at = KSM_ROSTER_NONE;
     if (!ksm_page_table_resize(&member->table, pages, errp)) {
         g_free(member);
         return NULL;
@@ -79,6 +81,12 @@ void ksm_member_free(KsmMember *member)
 
     g_assert(!lists_any(member) && member->bound == 0);
     g_assert(member->cleaning == KSM_CLEANING_NONE);
+    if (member->roster_at != KSM_ROSTER_NONE) {
+        ksm_roster_clear(ksm_store_roster(group->store), member->roster_at);
+    }
+    if (member->holding) {
+        ksm_adoption_held(member);
+    }
     g_ptr_array_index(group->members, member->id) = NULL;
     group->member_count--;
     ksm_hint_ring_clear(&member->hints);

@@ -38,9 +38,11 @@ struct KsmMember {
     gpointer opaque;
     GList clean_link;           /* in group->cleaning */
     KsmCleaning cleaning;
+    guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
     guint16 id;                 /* index in group->members */
     guint8 turn;                /* which holder of that id */
     gboolean hints_lost;        /* the ring was full once */
+    gboolean holding;           /* it has not yet said all that it maps */
     guint unkept;               /* turns to publish that it let pass */
 };
 

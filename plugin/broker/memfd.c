@@ -22,8 +22,7 @@ int ksm_memfd_new(const char *name, guint64 bytes, GError **errp)
         fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     }
     if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 &&
-        fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
-        == 0) {
+        fcntl(fd, F_ADD_SEALS, KSM_MEMFD_SEALS) == 0) {
         return fd;
     }
     g_set_error(errp, KSM_BROKER_ERROR,

@@ -13,7 +13,6 @@
 #include "process.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,13 +24,6 @@
 #ifndef SO_PEERPIDFD            /* Linux 6.5 */
 #define SO_PEERPIDFD 77
 #endif
-
-static gboolean pidfd_is_dead(int pidfd)
-{
-    struct pollfd entry = { .fd = pidfd, .events = POLLIN };
-
-    return poll(&entry, 1, 0) == 1;
-}
 
 /* A pidfd for the peer; on kernels before 6.5 by number, with a small race. */
 static int peer_pidfd(int fd, pid_t pid)
@@ -75,6 +67,7 @@ static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
     process->pid = cred->pid;
     process->uid = cred->uid;
     process->pidfd = pidfd;
+    process->identity = ksm_identity_of(pidfd, cred->pid);
     g_queue_init(&process->sessions);
     g_hash_table_insert(broker->processes, GINT_TO_POINTER(cred->pid),
                         process);
@@ -95,7 +88,7 @@ KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
         return NULL;
     }
     pidfd = peer_pidfd(fd, cred.pid);
-    if (pidfd < 0 || pidfd_is_dead(pidfd)) {
+    if (pidfd < 0 || ksm_pidfd_is_dead(pidfd)) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
                     "the client's process %d: %s", cred.pid,
                     g_strerror(pidfd < 0 ? -pidfd : ESRCH));
@@ -105,7 +98,7 @@ KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
         return NULL;
     }
     known = g_hash_table_lookup(broker->processes, GINT_TO_POINTER(cred.pid));
-    if (known != NULL && pidfd_is_dead(known->pidfd)) {
+    if (known != NULL && ksm_pidfd_is_dead(known->pidfd)) {
         ksm_process_ended(known);
         known = NULL;
     }

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "broker.h"
+#include "identity.h"
 #include "watch.h"
 
 struct KsmProcess {
@@ -13,6 +14,7 @@ struct KsmProcess {
     pid_t pid;
     uid_t uid;
     int pidfd;
+    KsmIdentity identity;
     KsmWatch watch;             /* of the pidfd, while it is known */
     char *group_key;            /* that it named first; NULL: none yet */
     GQueue sessions;            /* KsmSession */

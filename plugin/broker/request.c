@@ -7,9 +7,9 @@
  * Anything the protocol does not allow ends the connection; what was done by
  * then stands, and belongs to the process as ever.
  *
- * Work of a request is bounded by its arrays, except for WITHDRAW and RELEASE
- * of long ranges, which go on in steps; the sum of their ranges may not be
- * more than the session has pages.
+ * Work of a request is bounded by its arrays, except for WITHDRAW, RELEASE and
+ * HOLD of long ranges, which go on in steps; the sum of their ranges may not
+ * be more than the session has pages.
  */
 #include "connection.h"
 
@@ -18,6 +18,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "adoption.h"
 #include "broker-error.h"
 #include "memfd.h"
 #include "process.h"
@@ -73,10 +74,11 @@ static gboolean make_bulk(KsmConnection *self, GError **errp)
 gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
 {
     const KsmGroup *group = self->session->home->group;
+    KsmMember *member = self->session->member;
     KsmMsgWelcome reply = {
         .msg = { .type = KSM_MSG_WELCOME },
         .version = KSM_PROTO_VERSION,
-        .resumed = self->resumed,
+        .resumed = self->welcome,
         .broker_id = self->broker->broker_id,
         .store_id = group->store_id,
         .store_bytes = ksm_store_bytes(group->store),
@@ -85,6 +87,16 @@ gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
     int store_fd;
 
     if (!make_bulk(self, errp)) {
+        return FALSE;
+    }
+    /* Before anybody can map it: roster.c. */
+    if (member->roster_at == KSM_ROSTER_NONE) {
+        member->roster_at = ksm_roster_enter(ksm_store_roster(group->store),
+                                             self->process->identity);
+    }
+    if (member->roster_at == KSM_ROSTER_NONE) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "the group's roster is full");
         return FALSE;
     }
     store_fd = ksm_store_open(group->store, errp);
@@ -109,14 +121,15 @@ static gboolean handle_hello(KsmConnection *self, const guint8 *packet,
         return protocol_error(errp, "HELLO with %u items", hello.msg.count);
     }
     self->session = ksm_session_open(self, self->process, &hello,
-                                     &self->resumed, errp);
+                                     self->store_fd, &self->welcome, errp);
     if (self->session == NULL) {
         return FALSE;
     }
     ksm_log(KSM_LOG_DEBUG, "session %s of process %d, group %s: %s",
             self->session->name, (int)self->process->pid,
             self->session->home->key,
-            self->resumed ? "resumed" : "begun");
+            self->welcome == KSM_WELCOME_NEW ? "begun" :
+            self->welcome == KSM_WELCOME_RESUMED ? "resumed" : "taken up");
     return !ksm_session_is_ready(self->session) ||
         ksm_request_welcome(self, errp);
 }
@@ -244,20 +257,38 @@ static gboolean handle_map(KsmConnection *self, const guint8 *packet,
     return TRUE;
 }
 
-gboolean ksm_request_job_step(KsmConnection *self)
+/* A part of a range; FALSE when a HOLD is not true. */
+static gboolean job_do(const KsmRangeJob *job, KsmMember *member,
+                       guint32 part, GError **errp)
+{
+    const KsmHold *range = &job->ranges[job->at];
+    guint32 done = (guint32)job->done;
+
+    if (job->type == KSM_MSG_HOLD) {
+        return ksm_adoption_hold(member, range->page + done,
+                                 range->slot + done, part, errp);
+    }
+    if (job->type == KSM_MSG_RELEASE) {
+        ksm_member_release(member, range->page + done, part);
+    } else {
+        ksm_member_withdraw(member, range->page + done, part);
+    }
+    return TRUE;
+}
+
+gboolean ksm_request_job_step(KsmConnection *self, GError **errp)
 {
     KsmRangeJob *job = &self->job;
     KsmMember *member = self->session->member;
     guint64 budget = JOB_STEP_PAGES;
 
     while (job->at < job->count && budget > 0) {
-        const KsmRange *range = &job->ranges[job->at];
+        const KsmHold *range = &job->ranges[job->at];
         guint64 part = MIN(range->count - job->done, budget);
 
-        if (job->type == KSM_MSG_RELEASE) {
-            ksm_member_release(member, range->first + job->done, part);
-        } else {
-            ksm_member_withdraw(member, range->first + job->done, part);
+        if (!job_do(job, member, (guint32)part, errp)) {
+            g_clear_pointer(&job->ranges, g_free);
+            return FALSE;
         }
         job->done += part;
         budget -= part;
@@ -274,35 +305,76 @@ gboolean ksm_request_job_step(KsmConnection *self)
     return FALSE;
 }
 
+/* A copy of the ranges in the bulk memory, one more so that it is not NULL. */
+static KsmHold *copy_ranges(const KsmConnection *self, const KsmMsg *msg)
+{
+    KsmHold *ranges = g_new0(KsmHold, msg->count + 1);
+    const guint8 *items = self->bulk + KSM_BULK_REQUEST;
+    guint i;
+
+    if (msg->type == KSM_MSG_HOLD) {
+        memcpy(ranges, items, msg->count * sizeof(*ranges));
+        return ranges;
+    }
+    for (i = 0; i < msg->count; i++) {
+        KsmRange range;
+
+        memcpy(&range, items + i * sizeof(range), sizeof(range));
+        ranges[i].page = range.first;
+        ranges[i].count = range.count;
+    }
+    return ranges;
+}
+
+/* Begins to carry out ranges. */
 static gboolean handle_ranges(KsmConnection *self, const KsmMsg *msg,
                               GError **errp)
 {
     guint64 pages = self->session->member->table.pages;
     guint64 sum = 0;
-    KsmRange *ranges;
+    g_autofree KsmHold *ranges = NULL;
+    GError *error = NULL;
     guint i;
 
     if (msg->count > KSM_BATCH_RANGES) {
         return protocol_error(errp, "%u ranges", msg->count);
     }
-    ranges = g_new(KsmRange, msg->count + 1);
-    memcpy(ranges, self->bulk + KSM_BULK_REQUEST,
-           msg->count * sizeof(*ranges));
+    ranges = copy_ranges(self, msg);
     for (i = 0; i < msg->count; i++) {
         sum += ranges[i].count;
-        if ((guint64)ranges[i].first + ranges[i].count > pages ||
+        if ((guint64)ranges[i].page + ranges[i].count > pages ||
             sum > pages) {
-            protocol_error(errp, "range %u: %u pages from %u, of %"
-                           G_GUINT64_FORMAT, i, ranges[i].count,
-                           ranges[i].first, pages);
-            g_free(ranges);
-            return FALSE;
+            return protocol_error(errp, "range %u: %u pages from %u, of %"
+                                  G_GUINT64_FORMAT, i, ranges[i].count,
+                                  ranges[i].page, pages);
         }
     }
     self->job = (KsmRangeJob) {
-        .ranges = ranges, .count = msg->count, .type = msg->type,
+        .ranges = g_steal_pointer(&ranges), .count = msg->count,
+        .type = msg->type,
     };
-    ksm_request_job_step(self);
+    ksm_request_job_step(self, &error);
+    if (error != NULL) {
+        g_propagate_error(errp, error);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Slots that the client maps since before this broker; without any: all told. */
+static gboolean handle_hold(KsmConnection *self, const KsmMsg *msg,
+                            GError **errp)
+{
+    KsmMember *member = self->session->member;
+
+    if (!member->holding) {
+        return protocol_error(errp, "HOLD where nothing is to be held");
+    }
+    if (msg->count > 0) {
+        return handle_ranges(self, msg, errp);
+    }
+    ksm_adoption_held(member);
+    reply_simple(self, KSM_MSG_OK, 0);
     return TRUE;
 }
 
@@ -323,6 +395,7 @@ static gsize request_bytes(guint32 type)
     case KSM_MSG_WITHDRAW:
     case KSM_MSG_RELEASE:
     case KSM_MSG_HINTS:
+    case KSM_MSG_HOLD:
         return sizeof(KsmMsg);
     default:
         return 0;
@@ -345,6 +418,11 @@ static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
     }
     if (self->session == NULL && msg->type != KSM_MSG_HELLO) {
         return protocol_error(errp, "message %u before HELLO", msg->type);
+    }
+    if (self->session != NULL && self->session->member->holding &&
+        msg->type != KSM_MSG_HOLD && msg->type != KSM_MSG_HELLO) {
+        return protocol_error(errp, "message %u before the end of HOLD",
+                              msg->type);
     }
     return TRUE;
 }
@@ -374,6 +452,8 @@ gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
     case KSM_MSG_WITHDRAW:
     case KSM_MSG_RELEASE:
         return handle_ranges(self, &msg, errp);
+    case KSM_MSG_HOLD:
+        return handle_hold(self, &msg, errp);
     case KSM_MSG_HINTS:
         return handle_hints(self);
     case KSM_MSG_MAP:

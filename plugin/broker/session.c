@@ -7,12 +7,14 @@
  *    |____same process and name___/
  *
  * An orphan keeps its references, as its process may have the slots mapped,
- * but lists nothing.  An orphan without references is freed at once.
+ * but lists nothing.  An orphan without references is freed at once, unless it
+ * has not yet said which it has (adoption.c).
  */
 #include "session.h"
 
 #include <string.h>
 
+#include "adoption.h"
 #include "broker-error.h"
 #include "connection.h"
 #include "process.h"
@@ -78,12 +80,11 @@ static gboolean pages_check(const KsmBroker *broker, guint64 total,
     return TRUE;
 }
 
-static KsmSession *session_new(KsmProcess *process, const KsmMsgHello *hello,
-                               GError **errp)
+static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
+                               const KsmMsgHello *hello, GError **errp)
 {
     KsmBroker *broker = process->broker;
     KsmSession *session;
-    KsmGroupHome *home;
     KsmMember *member;
 
     if (broker->sessions >= broker->limits.max_sessions) {
@@ -95,13 +96,8 @@ static KsmSession *session_new(KsmProcess *process, const KsmMsgHello *hello,
     if (!pages_check(broker, hello->pages, hello->pages, errp)) {
         return NULL;
     }
-    home = ksm_broker_get_group(broker, process->group_key, errp);
-    if (home == NULL) {
-        return NULL;
-    }
     member = ksm_member_new(home->group, hello->pages, errp);
     if (member == NULL) {
-        ksm_broker_check_group(broker, home->group);
         return NULL;
     }
     session = g_new0(KsmSession, 1);
@@ -150,9 +146,63 @@ static KsmSession *find_orphan(KsmProcess *process, const KsmMsgHello *hello)
     return NULL;
 }
 
+/*
+ * A store that a client hands in takes the place of the group's own, if that
+ * is another and unused; members that have the unused one come again.
+ */
+static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
+                           GError **errp)
+{
+    KsmBroker *broker = home->broker;
+    KsmGroup *group = home->group;
+    GList *link, *next;
+
+    if (fd < 0 || ksm_store_is_file(group->store, fd)) {
+        return TRUE;
+    }
+    if (!ksm_adoption_begin(group, fd, process->identity, &broker->budget,
+                            errp)) {
+        return FALSE;
+    }
+    group->store_id = ++broker->store_ids;
+    for (link = broker->connections.head; link != NULL; link = next) {
+        KsmConnection *other = link->data;
+
+        next = link->next;
+        if (ksm_connection_session(other) != NULL &&
+            ksm_connection_session(other)->home == home) {
+            ksm_connection_close(other);
+        }
+    }
+    return TRUE;
+}
+
+/* A new session in the group of @process. */
+static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
+                                 int store_fd, GError **errp)
+{
+    KsmBroker *broker = process->broker;
+    KsmGroupHome *home = ksm_broker_get_group(broker, process->group_key,
+                                              errp);
+    KsmSession *session = NULL;
+
+    if (home == NULL) {
+        return NULL;
+    }
+    if (take_store(home, process, store_fd, errp)) {
+        session = session_new(process, home, hello, errp);
+    }
+    if (session == NULL) {
+        ksm_broker_check_group(broker, home->group);
+    } else if (store_fd >= 0) {
+        ksm_adoption_claim(session->member, process->identity);
+    }
+    return session;
+}
+
 KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
-                             const KsmMsgHello *hello, gboolean *resumed,
-                             GError **errp)
+                             const KsmMsgHello *hello, int store_fd,
+                             KsmWelcome *welcome, GError **errp)
 {
     g_autofree char *key = NULL;
     KsmSession *session;
@@ -170,21 +220,25 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
         return NULL;
     }
     session = find_orphan(process, hello);
-    *resumed = session != NULL;
+    *welcome = session != NULL ? KSM_WELCOME_RESUMED : KSM_WELCOME_NEW;
     if (session == NULL) {
-        session = session_new(process, hello, errp);
+        session = session_begin(process, hello, store_fd, errp);
     } else if (!ksm_session_resize(session, hello->pages, errp)) {
         return NULL;
     }
     if (session != NULL) {
         session->connection = connection;
+        if (session->member->holding) {
+            *welcome = KSM_WELCOME_HANDED;
+        }
     }
     return session;
 }
 
 gboolean ksm_session_is_ready(const KsmSession *session)
 {
-    return session->member->cleaning == KSM_CLEANING_NONE;
+    return session->member->cleaning == KSM_CLEANING_NONE &&
+        !ksm_adoption_is_filing(session->home->group);
 }
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
@@ -211,8 +265,10 @@ static void session_on_withdrawn(KsmMember *member, gpointer opaque)
     KsmSession *session = opaque;
 
     if (session->connection != NULL) {
-        ksm_connection_ready(session->connection);
-    } else if (member->bound == 0) {
+        if (ksm_session_is_ready(session)) {
+            ksm_connection_ready(session->connection);
+        }
+    } else if (member->bound == 0 && !member->holding) {
         session_free(session);
     }
 }

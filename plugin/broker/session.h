@@ -21,14 +21,16 @@ struct KsmSession {
 
 /**
  * Gives @connection a session: the orphan of that process and name, if there
- * is one and it is not longer than @pages, else a new one.
+ * is one and it is not longer than @pages, else a new one.  @store_fd is the
+ * store that the client had before, or -1; it stays the caller's.
  */
 KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
-                             const KsmMsgHello *hello, gboolean *resumed,
-                             GError **errp);
+                             const KsmMsgHello *hello, int store_fd,
+                             KsmWelcome *welcome, GError **errp);
 
-/** FALSE while listings of its former connection are being withdrawn;
- * ksm_connection_ready() is called after that. */
+/** FALSE while listings of its former connection are being withdrawn, or its
+ * group's store is being taken up; ksm_connection_ready() is called after
+ * that. */
 gboolean ksm_session_is_ready(const KsmSession *session);
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages,

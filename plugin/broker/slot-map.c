@@ -132,6 +132,14 @@ guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count)
     return first;
 }
 
+void ksm_slot_map_claim(KsmSlotMap *map, guint32 first, guint32 count)
+{
+    g_assert((guint64)first + count <= map->slots);
+    map_mark(map, first, count, TRUE);
+    map->taken += count;
+    map->high = MAX(map->high, first + count);
+}
+
 void ksm_slot_map_give(KsmSlotMap *map, guint32 first, guint32 count)
 {
     g_assert(first + count <= map->slots);

@@ -16,6 +16,9 @@ void ksm_slot_map_free(KsmSlotMap *map);
 /** Takes @count slots in a row; the first, or KSM_SLOT_MAP_NONE. */
 guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count);
 
+/** Takes these, none of which may be taken. */
+void ksm_slot_map_claim(KsmSlotMap *map, guint32 first, guint32 count);
+
 /** Gives slots back, all of which must be taken. */
 void ksm_slot_map_give(KsmSlotMap *map, guint32 first, guint32 count);
 

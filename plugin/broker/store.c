@@ -10,7 +10,8 @@
  *  - No client can change a slot: the file is 0400, the clients' descriptors
  *    are read-only (a file opened anew, not the broker's), and its size is
  *    sealed.  Clients with the broker's own user id could undo the first;
- *    they are trusted.
+ *    they are trusted.  Behind the slots the file has the list of those who may
+ *    map it (roster.c), so that it can outlive a broker (adoption.c).
  *  - Freed slots stay "taken" until their memory went back to the host, so a
  *    slot never starts its next life with old content.
  *
@@ -35,10 +36,9 @@
 
 #include "broker-error.h"
 #include "ksm-protocol.h"
-#include "memfd.h"
 #include "slot-map.h"
+#include "store-file.h"
 
-#define ROUND_SLOTS 4096u       /* a multiple of 8 * LEAF_SLOTS */
 #define LEAF_SLOTS (4096u / sizeof(KsmSlot))
 #define FLUSH_SORT 8192u        /* most extents looked at by one flush */
 
@@ -54,11 +54,14 @@ struct KsmStore {
     guint8 *leaves;             /* pages of that: a bit set while touched */
     guint32 leaf_count;         /* bits set */
     const guint8 *pages;
+    KsmRoster *roster;
     GArray *freed;              /* Freed, waiting to be given back */
     guint64 used;
     guint32 count;
     int fd;
 };
+
+G_STATIC_ASSERT(KSM_STORE_ROUND_SLOTS % (8 * LEAF_SLOTS) == 0);
 
 static gboolean store_map(KsmStore *store, GError **errp)
 {
@@ -81,30 +84,56 @@ static gboolean store_map(KsmStore *store, GError **errp)
     return TRUE;
 }
 
-KsmStore *ksm_store_new(guint64 slots, KsmStoreBudget *budget, GError **errp)
+/* Around the file @fd, which may be -1 with @errp set, and is taken over. */
+static KsmStore *store_around(int fd, guint64 slots, KsmStoreBudget *budget,
+                              GError **errp)
 {
     g_autoptr(KsmStore) store = g_new0(KsmStore, 1);
 
-    slots = (slots + ROUND_SLOTS - 1) / ROUND_SLOTS * ROUND_SLOTS;
-    slots = CLAMP(slots, ROUND_SLOTS, (guint64)KSM_MAX_SLOT + 1);
     store->count = (guint32)slots;
     store->budget = budget;
     store->pages = MAP_FAILED;
     store->slots = MAP_FAILED;
     store->freed = g_array_new(FALSE, FALSE, sizeof(Freed));
-    store->fd = ksm_memfd_new("ksm-store", slots * KSM_STORE_PAGE_BYTES, errp);
-    if (store->fd < 0) {
-        return NULL;
-    }
-    if (fchmod(store->fd, 0400) != 0) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
-                    "fchmod of the store: %s", g_strerror(errno));
-        return NULL;
-    }
-    if (!store_map(store, errp)) {
+    store->fd = fd;
+    if (store->fd < 0 || !store_map(store, errp)) {
         return NULL;
     }
     return g_steal_pointer(&store);
+}
+
+KsmStore *ksm_store_new(const char *label, guint64 slots,
+                        KsmStoreBudget *budget, GError **errp)
+{
+    g_autoptr(KsmStore) store = NULL;
+    const guint64 round = KSM_STORE_ROUND_SLOTS;
+
+    slots = (slots + round - 1) / round * round;
+    slots = CLAMP(slots, round, (guint64)KSM_MAX_SLOT + 1);
+    store = store_around(ksm_store_file_new(label, slots, errp), slots, budget,
+                         errp);
+    if (store == NULL) {
+        return NULL;
+    }
+    store->roster = ksm_roster_new(store->fd, slots, errp);
+    return store->roster != NULL ? g_steal_pointer(&store) : NULL;
+}
+
+KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
+                            GError **errp)
+{
+    g_autoptr(KsmStore) store = NULL;
+    guint64 slots;
+
+    if (!ksm_store_file_check(fd, label, &slots, errp)) {
+        return NULL;
+    }
+    store = store_around(ksm_store_file_take(fd, errp), slots, budget, errp);
+    if (store == NULL) {
+        return NULL;
+    }
+    store->roster = ksm_roster_take(store->fd, slots, errp);
+    return store->roster != NULL ? g_steal_pointer(&store) : NULL;
 }
 
 void ksm_store_free(KsmStore *store)
@@ -113,6 +142,7 @@ void ksm_store_free(KsmStore *store)
         store->budget->used -= ksm_slot_map_taken(store->map);
         ksm_slot_map_free(store->map);
     }
+    g_clear_pointer(&store->roster, ksm_roster_free);
     if (store->pages != MAP_FAILED) {
         munmap((gpointer)store->pages, ksm_store_bytes(store));
     }
@@ -129,23 +159,32 @@ void ksm_store_free(KsmStore *store)
 
 int ksm_store_open(const KsmStore *store, GError **errp)
 {
-    g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", store->fd);
-    /* else every mapping of it would note the time, some 100 ns */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOATIME);
+    return ksm_store_file_open(store->fd, errp);
+}
 
-    if (fd < 0 && errno == EPERM) {
-        fd = open(path, O_RDONLY | O_CLOEXEC);
-    }
-    if (fd < 0) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
-                    "reopening the store read-only: %s", g_strerror(errno));
-    }
-    return fd;
+gboolean ksm_store_is_file(const KsmStore *store, int fd)
+{
+    return ksm_store_file_same(store->fd, fd);
+}
+
+gboolean ksm_store_is_unused(const KsmStore *store)
+{
+    return ksm_slot_map_taken(store->map) == 0;
+}
+
+KsmRoster *ksm_store_roster(const KsmStore *store)
+{
+    return store->roster;
 }
 
 guint64 ksm_store_bytes(const KsmStore *store)
 {
     return (guint64)store->count * KSM_STORE_PAGE_BYTES;
+}
+
+guint32 ksm_store_slots(const KsmStore *store)
+{
+    return store->count;
 }
 
 const guint8 *ksm_store_page(const KsmStore *store, guint32 slot)
@@ -278,6 +317,30 @@ void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
     }
     store->used += copies;
     touch_leaves(store, head, copies);
+}
+
+guint32 ksm_store_find_data(const KsmStore *store, guint32 from,
+                            guint32 *first)
+{
+    const off_t page = KSM_STORE_PAGE_BYTES, end = (off_t)store->count * page;
+    off_t data = lseek(store->fd, (off_t)from * page, SEEK_DATA);
+    off_t hole = data >= 0 && data < end
+        ? lseek(store->fd, data, SEEK_HOLE) : -1;
+
+    if (hole < 0) {
+        return 0;
+    }
+    *first = (guint32)(data / page);
+    return (guint32)((MIN(hole, end) - data) / page);
+}
+
+void ksm_store_inherit(KsmStore *store, guint32 head, const KsmSlot *slot)
+{
+    guint32 copies = 1u << slot->order;
+
+    ksm_slot_map_claim(store->map, head, copies);
+    store->budget->used += copies;
+    ksm_store_fill(store, head, slot);
 }
 
 void ksm_store_release(KsmStore *store, guint32 head)

@@ -6,7 +6,10 @@
 #include <glib.h>
 #include <sys/uio.h>
 
+#include "roster.h"
+
 #define KSM_STORE_PAGE_BYTES 4096u
+#define KSM_STORE_ROUND_SLOTS 4096u     /* a store has a multiple of that */
 
 typedef struct KsmStore KsmStore;
 
@@ -20,13 +23,14 @@ typedef struct KsmStoreBudget {
 typedef struct KsmSlot {
     guint64 key;                /* of the stable tree */
     guint32 refs;               /* of pages, to all copies together */
-    guint16 owner;              /* member that published it */
+    guint16 owner;              /* member that published it, or NOBODY */
     guint8 order;               /* of the tile; KSM_SLOT_FOLLOWER */
     guint8 owner_turn;          /* which holder of that member number */
 } KsmSlot;
 
 /* In any slot of a tile but the first: refs is the distance to the first. */
 #define KSM_SLOT_FOLLOWER 0xff
+#define KSM_SLOT_OWNER_NOBODY 0xffff
 
 G_STATIC_ASSERT(sizeof(KsmSlot) == 16);
 
@@ -37,10 +41,39 @@ typedef struct KsmStoreExtent {
 } KsmStoreExtent;
 
 /**
- * A store with @slots slots of address space (rounded up).  The memory is
- * only taken as slots are.  The budget must outlive the store.
+ * A store with @slots slots of address space (rounded up), for the group
+ * @label.  The memory is only taken as slots are.  The budget must outlive the
+ * store.
  */
-KsmStore *ksm_store_new(guint64 slots, KsmStoreBudget *budget, GError **errp);
+KsmStore *ksm_store_new(const char *label, guint64 slots,
+                        KsmStoreBudget *budget, GError **errp);
+
+/**
+ * The store of that group which a broker that has gone left, and of which a
+ * client sent the descriptor @fd (which stays the caller's).  No slot counts
+ * as taken before ksm_store_inherit().
+ */
+KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
+                            GError **errp);
+
+/** Whether @fd is of that store's file. */
+gboolean ksm_store_is_file(const KsmStore *store, int fd);
+
+/** Whether no slot of it was ever given to anybody, or all came back. */
+gboolean ksm_store_is_unused(const KsmStore *store);
+
+/** Who may map it. */
+KsmRoster *ksm_store_roster(const KsmStore *store);
+
+/**
+ * The next slots in a row, from @from on, that have memory in the file; their
+ * number, 0 where there are none.
+ */
+guint32 ksm_store_find_data(const KsmStore *store, guint32 from,
+                            guint32 *first);
+
+/** Enters content that was found so, as ksm_store_fill() does. */
+void ksm_store_inherit(KsmStore *store, guint32 head, const KsmSlot *slot);
 
 /** Frees it; clients that have it mapped keep what they see. */
 void ksm_store_free(KsmStore *store);
@@ -48,7 +81,9 @@ void ksm_store_free(KsmStore *store);
 /** A new read-only descriptor for a client, or -1 with @errp set. */
 int ksm_store_open(const KsmStore *store, GError **errp);
 
+/** Of all slots together. */
 guint64 ksm_store_bytes(const KsmStore *store);
+guint32 ksm_store_slots(const KsmStore *store);
 
 /** To be read only: it is mapped so. */
 const guint8 *ksm_store_page(const KsmStore *store, guint32 slot);

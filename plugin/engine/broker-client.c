@@ -32,6 +32,10 @@
 #define KSM_CALL_TIMEOUT_MS 5000
 #define KSM_CALL_HURRY_MS   300
 
+/* A store that was refused so often is not handed in again.  More than once,
+   because the broker that had it may still be on its way out. */
+#define KSM_MOST_REFUSALS   4
+
 typedef union KsmPacket {
     KsmMsg msg;
     KsmMsgHello hello;
@@ -42,6 +46,12 @@ typedef union KsmPacket {
     KsmMsgGroup group;
     KsmMsgMap map;
 } KsmPacket;
+
+/* Control data with up to two descriptors. */
+typedef union KsmFdRoom {
+    char buf[CMSG_SPACE(2 * sizeof(int))];
+    struct cmsghdr align;
+} KsmFdRoom;
 
 void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd)
 {
@@ -63,8 +73,9 @@ void ksm_broker_client_disconnect(KsmBrokerClient *client)
     }
 }
 
-static void forget_store(KsmBrokerClient *client)
+void ksm_broker_client_forget_store(KsmBrokerClient *client)
 {
+    client->refusals = 0;
     if (client->store_fd >= 0) {
         close(client->store_fd);
         client->store_fd = -1;
@@ -74,7 +85,7 @@ static void forget_store(KsmBrokerClient *client)
 void ksm_broker_client_close(KsmBrokerClient *client)
 {
     ksm_broker_client_disconnect(client);
-    forget_store(client);
+    ksm_broker_client_forget_store(client);
 }
 
 /* 0 when the socket can be read, or -errno. */
@@ -109,9 +120,28 @@ static int wait_readable(KsmBrokerClient *client)
     }
 }
 
+/* With HELLO goes the store that we have. */
+static void attach_store(KsmBrokerClient *client, struct msghdr *hdr,
+                         KsmFdRoom *room)
+{
+    struct cmsghdr *cmsg;
+
+    memset(room, 0, sizeof(*room));
+    hdr->msg_control = room->buf;
+    hdr->msg_controllen = CMSG_SPACE(sizeof(int));
+    cmsg = CMSG_FIRSTHDR(hdr);
+    cmsg->cmsg_level = SOL_SOCKET;
+    cmsg->cmsg_type = SCM_RIGHTS;
+    cmsg->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(cmsg), &client->store_fd, sizeof(int));
+}
+
 static int send_packet(KsmBrokerClient *client, KsmPacket *packet, gsize size,
                        KsmMsgType type, guint32 count)
 {
+    struct iovec iov = { .iov_base = packet, .iov_len = size };
+    struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
+    KsmFdRoom room;
     ssize_t n;
 
     packet->msg.type = type;
@@ -119,8 +149,11 @@ static int send_packet(KsmBrokerClient *client, KsmPacket *packet, gsize size,
     client->requests++;
     packet->msg.count = count;
     packet->msg.reserved = 0;
+    if (type == KSM_MSG_HELLO && client->store_fd >= 0) {
+        attach_store(client, &hdr, &room);
+    }
     do {
-        n = send(client->sock, packet, size, MSG_NOSIGNAL | MSG_DONTWAIT);
+        n = sendmsg(client->sock, &hdr, MSG_NOSIGNAL | MSG_DONTWAIT);
     } while (n < 0 && errno == EINTR);
     if (n < 0) {
         return -errno;
@@ -132,10 +165,7 @@ static int send_packet(KsmBrokerClient *client, KsmPacket *packet, gsize size,
 static int receive_packet(KsmBrokerClient *client, KsmPacket *packet,
                           gsize *size, int *fds, guint max_fds)
 {
-    union {
-        char buf[CMSG_SPACE(2 * sizeof(int))];
-        struct cmsghdr align;
-    } control;
+    KsmFdRoom control;
     struct iovec iov = { .iov_base = packet, .iov_len = sizeof(*packet) };
     struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
     struct cmsghdr *cmsg;
@@ -174,8 +204,10 @@ static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
 {
     if (size >= sizeof(KsmMsg) && packet->msg.type == KSM_MSG_ERROR &&
         size == sizeof(KsmMsgError)) {
+        client->refused = TRUE;
         g_set_error(errp, KSM_ERROR,
                     packet->error.code == KSM_ERROR_GROUP ||
+                    packet->error.code == KSM_ERROR_INVALID ||
                     packet->error.code == KSM_ERROR_LIMIT ?
                     (int)packet->error.code : KSM_ERROR_PROTOCOL,
                     "The broker refused: %.*s", (int)KSM_REASON_BYTES,
@@ -200,7 +232,10 @@ static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet,
                          int *fds, guint max_fds, GError **errp)
 {
     gsize got = 0;
-    int ret = send_packet(client, packet, size, type, count);
+    int ret;
+
+    client->refused = FALSE;
+    ret = send_packet(client, packet, size, type, count);
 
     if (!ret || ret == -EPIPE) {
         /* After EPIPE the reason may still wait to be read. */
@@ -278,17 +313,40 @@ static gboolean take_store(KsmBrokerClient *client, int fd, guint64 bytes)
     return TRUE;
 }
 
+static gboolean same_file(int a, int b)
+{
+    struct stat x, y;
+
+    return a >= 0 && b >= 0 && !fstat(a, &x) && !fstat(b, &y) &&
+           x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* What the broker says, as far as it agrees with what we know. */
+static KsmWelcome welcome_of(KsmBrokerClient *client, const KsmMsgWelcome *msg,
+                             int store_fd)
+{
+    if (msg->resumed == KSM_WELCOME_HANDED &&
+        msg->store_bytes == client->store_bytes &&
+        same_file(client->store_fd, store_fd)) {
+        return KSM_WELCOME_HANDED;
+    }
+    if (msg->resumed == KSM_WELCOME_RESUMED && client->store_fd >= 0 &&
+        msg->broker_id == client->broker_id &&
+        msg->store_id == client->store_id) {
+        return KSM_WELCOME_RESUMED;
+    }
+    return KSM_WELCOME_NEW;
+}
+
 /* Takes over what WELCOME brought; the descriptors are closed or kept. */
-static gboolean welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
-                        int *fds, gboolean *resumed, GError **errp)
+static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
+                             int *fds, KsmWelcome *welcome, GError **errp)
 {
     gboolean ok = map_bulk(client, fds[0]);
 
-    *resumed = msg->resumed && client->store_fd >= 0 &&
-               msg->broker_id == client->broker_id &&
-               msg->store_id == client->store_id;
-    if (ok && !*resumed) {
-        forget_store(client);
+    *welcome = welcome_of(client, msg, fds[1]);
+    if (ok && *welcome == KSM_WELCOME_NEW) {
+        ksm_broker_client_forget_store(client);
         ok = take_store(client, fds[1], msg->store_bytes);
         if (ok) {
             fds[1] = -1;
@@ -306,9 +364,14 @@ static gboolean welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
     return TRUE;
 }
 
+gboolean ksm_broker_client_store_refused(KsmBrokerClient *client)
+{
+    return client->refusals >= KSM_MOST_REFUSALS;
+}
+
 gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
                                    const char *group, const char *name,
-                                   guint64 pages, gboolean *resumed,
+                                   guint64 pages, KsmWelcome *welcome,
                                    GError **errp)
 {
     KsmPacket packet = {
@@ -319,6 +382,7 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
         },
     };
     int fds[2] = { -1, -1 };
+    GError *error = NULL;
     gboolean ok;
 
     client->sock = connect_socket(path, errp);
@@ -328,8 +392,8 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
     g_strlcpy(packet.hello.group, group, KSM_GROUP_BYTES);
     g_strlcpy(packet.hello.name, name, KSM_NAME_BYTES);
     ok = exchange(client, &packet, sizeof(packet.hello), KSM_MSG_HELLO, 0,
-                  KSM_MSG_WELCOME, sizeof(packet.welcome), fds, 2, errp) &&
-         welcome(client, &packet.welcome, fds, resumed, errp);
+                  KSM_MSG_WELCOME, sizeof(packet.welcome), fds, 2, &error) &&
+         take_welcome(client, &packet.welcome, fds, welcome, &error);
     if (fds[0] >= 0) {
         close(fds[0]);
     }
@@ -337,7 +401,10 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
         close(fds[1]);
     }
     if (!ok) {
+        client->refusals += client->refused &&
+                            error->code == KSM_ERROR_INVALID;
         ksm_broker_client_disconnect(client);
+        g_propagate_error(errp, error);
     }
     return ok;
 }

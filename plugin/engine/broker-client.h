@@ -19,24 +19,34 @@ typedef struct KsmBrokerClient {
     guint64 broker_id;
     guint64 store_id;
     guint64 max_pages;
+    guint refusals;             /* of the store handed in, in a row */
+    gboolean refused;           /* the last request: answered by ERROR */
 } KsmBrokerClient;
 
 void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd);
 
 /*
- * Connects and says hello.  *resumed: bindings from an earlier connection of
- * this process stand, in the store that the client still has; FALSE: it is
- * another store, and the old one has been closed.
+ * Connects and says hello, handing in the store that the client has, if any.
+ * *welcome:
+ *   RESUMED  bindings from an earlier connection of this process stand, in the
+ *            store that the client still has;
+ *   HANDED   the store goes on, but nothing is bound: HOLD follows;
+ *   NEW      it is another store, and the old one has been closed.
  */
 gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
                                    const char *group, const char *name,
-                                   guint64 pages, gboolean *resumed,
+                                   guint64 pages, KsmWelcome *welcome,
                                    GError **errp);
 
 /* Closes the connection; the store stays. */
 void ksm_broker_client_disconnect(KsmBrokerClient *client);
+/* Closes the store: it is not handed in any more. */
+void ksm_broker_client_forget_store(KsmBrokerClient *client);
 /* Closes everything. */
 void ksm_broker_client_close(KsmBrokerClient *client);
+
+/* Whether the store that the client has will not be taken up any more. */
+gboolean ksm_broker_client_store_refused(KsmBrokerClient *client);
 
 static inline gboolean ksm_broker_client_connected(KsmBrokerClient *client)
 {

@@ -8,15 +8,22 @@
  *     dropped with the old connection, so candidates become private again; and
  *     every page that is not in the store is released, because answers that
  *     were under way may have bound it without our knowing;
- *   another one: nobody holds references for what we have mapped, and nobody
- *     will free it.  Those pages are marked lost: still shared with whoever
- *     maps the same old store, joined by no newcomer, released to nobody.
+ *   another one, which takes the store up ("handed"): it knows nothing of our
+ *     pages, and frees no slot of the store before it does.  All that is mapped
+ *     is told (HOLD), and is bound as before.  Answers of the old broker that
+ *     came to nothing went with it.  A connection that ends halfway through is
+ *     no harm: the next one tells everything again;
+ *   another one, which has another store: nobody holds references for what we
+ *     have mapped, and nobody will free it.  Those pages are marked lost: still
+ *     shared with whoever maps the same old store, joined by no newcomer,
+ *     released to nobody.
  *
  * Thread: the scanner's or ksm_engine_start()'s, under the work lock.
  */
 #include "connection.h"
 
 #include "broker-launch.h"
+#include "error.h"
 #include "pace.h"
 #include "report.h"
 #include "round.h"
@@ -58,23 +65,108 @@ static void mark_lost(KsmEngine *engine)
     }
 }
 
+/* The pages from `page` on that lie in one piece of the store; 0: none. */
+static guint32 held_stretch(const KsmRegion *region, guint32 page)
+{
+    guint32 n = 0;
+
+    while (page + n < region->pages &&
+           ksm_page_in_store(region->state[page + n]) &&
+           !(region->state[page + n] & KSM_PAGE_LOST) &&
+           region->slot[page + n] == region->slot[page] + n) {
+        n++;
+    }
+    return n;
+}
+
+static gboolean send_holds(KsmEngine *engine, guint32 *count)
+{
+    gboolean ok = ksm_broker_client_call(&engine->broker, KSM_MSG_HOLD, *count,
+                                         NULL);
+
+    *count = 0;
+    return ok;
+}
+
+static gboolean hold_region(KsmEngine *engine, const KsmRegion *region)
+{
+    KsmHold *items = ksm_broker_client_items(&engine->broker);
+    guint32 page = 0, count = 0;
+
+    while (page < region->pages) {
+        guint32 n = held_stretch(region, page);
+
+        if (n) {
+            items[count++] = (KsmHold) {
+                region->base + page, region->slot[page], n,
+            };
+        }
+        if (count == KSM_BATCH_HOLDS && !send_holds(engine, &count)) {
+            return FALSE;
+        }
+        page += MAX(n, 1);
+    }
+    return !count || send_holds(engine, &count);
+}
+
+/* Tells all that is mapped, and that it is all. */
+static gboolean hold_everything(KsmEngine *engine)
+{
+    guint32 none = 0;
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        if (!hold_region(engine, g_ptr_array_index(engine->regions, i))) {
+            return FALSE;
+        }
+    }
+    return send_holds(engine, &none);
+}
+
+/* The store will not be taken up: begin anew. */
+static void give_store_up(KsmEngine *engine)
+{
+    g_warning("'%s' cannot hand its shared pages over to the new broker: they "
+              "stay shared, but new guests do not join them", engine->name);
+    mark_lost(engine);
+    ksm_broker_client_forget_store(&engine->broker);
+}
+
+static gboolean hand_over(KsmEngine *engine, GError **errp)
+{
+    if (hold_everything(engine)) {
+        return TRUE;
+    }
+    if (engine->broker.refused) {
+        give_store_up(engine);
+    }
+    g_set_error(errp, KSM_ERROR, KSM_ERROR_NO_BROKER,
+                "Lost the broker while pages were handed over");
+    return FALSE;
+}
+
 static gboolean try_connect(KsmEngine *engine, GError **errp)
 {
-    gboolean resumed;
+    KsmWelcome welcome;
 
     if (!ksm_broker_client_connect(&engine->broker, engine->broker_path,
                                    engine->group, engine->name,
-                                   engine->session_pages, &resumed, errp)) {
+                                   engine->session_pages, &welcome, errp)) {
+        if (ksm_broker_client_store_refused(&engine->broker)) {
+            give_store_up(engine);
+        }
         return FALSE;
     }
     g_array_set_size(engine->withdrawn, 0);
     g_array_set_size(engine->released, 0);
     g_array_set_size(engine->matches, 0);
     ksm_round_forget_candidates(engine);
-    if (resumed) {
+    if (welcome == KSM_WELCOME_RESUMED) {
         release_unmapped(engine);
-    } else {
+    } else if (welcome == KSM_WELCOME_NEW) {
         mark_lost(engine);
+    } else if (!hand_over(engine, errp)) {
+        return FALSE;
     }
     engine->was_connected = TRUE;
     engine->retry_ms = 0;

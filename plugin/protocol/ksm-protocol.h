@@ -8,7 +8,8 @@
  * lie in the bulk memory: a memfd that the broker made, sized and sealed
  * (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) and handed over with WELCOME.
  * The client may change it at any time, so the broker copies every item
- * before it looks at it.  A descriptor sent by a client is never accepted.
+ * before it looks at it.  A descriptor sent by a client is accepted with HELLO
+ * alone, and only when it is the store of a broker that has gone.
  *
  * Pages: a client numbers its guest pages 0 .. pages - 1 over all its regions.
  * At any time a page is, for the broker, one of
@@ -19,6 +20,13 @@
  * slot no more) or the end of the process unbinds.  LOOKUP lists; WITHDRAW,
  * a new LOOKUP or a binding ends a listing.
  *
+ * After a broker's end its stores live on in the clients' mappings.  A client
+ * that meets another broker sends its descriptor of the old store along with
+ * HELLO (connect, or connect again without it when it is refused with
+ * KSM_ERROR_INVALID).  Answered KSM_WELCOME_HANDED, it says by HOLD which slots
+ * it maps, all of them, before it asks for anything else; a HOLD without items
+ * is the end of that.  The pages then are bound as if nothing had happened.
+ *
  * Both ends are on one machine: native byte order, and sizes are asserted.
  */
 #ifndef KSM_PROTOCOL_H
@@ -27,7 +35,7 @@
 #include <glib.h>
 
 #define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
-#define KSM_PROTO_VERSION   2u
+#define KSM_PROTO_VERSION   3u
 
 #define KSM_GROUP_BYTES     64u             /* with its NUL */
 #define KSM_NAME_BYTES      64u             /* with its NUL */
@@ -43,6 +51,7 @@
 #define KSM_BATCH_LOOKUPS   2048u           /* most items of one LOOKUP */
 #define KSM_BATCH_PUBLISH   256u            /* most items of one PUBLISH */
 #define KSM_BATCH_RANGES    4096u           /* most of WITHDRAW and RELEASE */
+#define KSM_BATCH_HOLDS     4096u           /* most of HOLD */
 #define KSM_BATCH_HINTS     2048u           /* most hints of one reply */
 #define KSM_BATCH_CELLS     65536u          /* most cells of a map */
 #define KSM_BULK_REQUEST    0u              /* items of the request */
@@ -61,6 +70,7 @@ typedef enum KsmMsgType {
     KSM_MSG_HINTS = 8,          /* -> ANSWERS with count KsmHint */
     KSM_MSG_STATS = 9,          /* KsmMsgStats -> GROUP */
     KSM_MSG_MAP = 10,           /* KsmMsgMap + count cells of a byte -> OK */
+    KSM_MSG_HOLD = 11,          /* count KsmHold -> OK; 0: that was all */
     KSM_MSG_OK = 32,            /* KsmMsg */
     KSM_MSG_ANSWERS = 33,       /* KsmMsg, count items in the bulk memory */
     KSM_MSG_GROUP = 34,         /* KsmMsgGroup */
@@ -74,6 +84,7 @@ typedef struct KsmMsg {
     guint32 reserved;           /* 0 */
 } KsmMsg;
 
+/* With or without one descriptor: the store of a broker that has gone. */
 typedef struct KsmMsgHello {
     KsmMsg msg;
     guint32 magic;
@@ -83,14 +94,20 @@ typedef struct KsmMsgHello {
     char name[KSM_NAME_BYTES];
 } KsmMsgHello;
 
+typedef enum KsmWelcome {
+    KSM_WELCOME_NEW = 0,        /* nothing is bound */
+    KSM_WELCOME_RESUMED = 1,    /* earlier bindings of this process stand */
+    KSM_WELCOME_HANDED = 2,     /* this is the store you have: HOLD it */
+} KsmWelcome;
+
 /* Descriptors with it: the bulk memory, the store (read-only), in this order. */
 typedef struct KsmMsgWelcome {
     KsmMsg msg;
     guint32 version;
-    guint32 resumed;            /* 1: earlier bindings of this process stand */
+    guint32 resumed;            /* KsmWelcome */
     guint64 broker_id;          /* random, another one after each start */
     guint64 store_id;           /* of the group's store, unique per broker_id */
-    guint64 store_bytes;        /* size of the store file; never changes */
+    guint64 store_bytes;        /* of all slots; the file may be longer */
     guint64 max_pages;          /* most guest pages of a session */
 } KsmMsgWelcome;
 
@@ -264,6 +281,13 @@ typedef struct KsmRange {
     guint32 count;
 } KsmRange;
 
+/* Pages that are mapped to slots in a row. */
+typedef struct KsmHold {
+    guint32 page;
+    guint32 slot;
+    guint32 count;
+} KsmHold;
+
 /*
  * A page that was listed has been bound to a slot; or, with KSM_SLOT_NONE, is
  * listed no more and should be looked up again.
@@ -286,9 +310,11 @@ G_STATIC_ASSERT(sizeof(KsmLookup) == 24);
 G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);
 G_STATIC_ASSERT(sizeof(KsmPublish) == 8);
 G_STATIC_ASSERT(sizeof(KsmRange) == 8);
+G_STATIC_ASSERT(sizeof(KsmHold) == 12);
 G_STATIC_ASSERT(sizeof(KsmHint) == 8);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmLookup) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_RANGES * sizeof(KsmRange) <= KSM_BULK_REPLY);
+G_STATIC_ASSERT(KSM_BATCH_HOLDS * sizeof(KsmHold) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_CELLS <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmAnswer) <=
                 KSM_BULK_CONTENT - KSM_BULK_REPLY);

@@ -100,8 +100,35 @@ gsize proto_client_receive(ProtoClient *client, ProtoReply *reply)
     return (gsize)bytes;
 }
 
+gboolean proto_client_send_fds(ProtoClient *client, gconstpointer packet,
+                               gsize bytes, const int *fds, guint count)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(4 * sizeof(int))];
+    } control = { .bytes = { 0 } };
+    struct iovec iov = { (gpointer)packet, bytes };
+    struct msghdr msg = {
+        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_controllen = CMSG_SPACE(count * sizeof(int)),
+    };
+
+    g_assert_cmpuint(count, <=, 4);
+    control.header.cmsg_level = SOL_SOCKET;
+    control.header.cmsg_type = SCM_RIGHTS;
+    control.header.cmsg_len = CMSG_LEN(count * sizeof(int));
+    memcpy(CMSG_DATA(&control.header), fds, count * sizeof(int));
+    return sendmsg(client->fd, &msg, MSG_NOSIGNAL) == (gssize)bytes;
+}
+
 ProtoReply proto_client_hello(ProtoClient *client, const char *group,
                               const char *name, guint64 pages)
+{
+    return proto_client_hello_with(client, group, name, pages, -1);
+}
+
+ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,
+                                   const char *name, guint64 pages, int fd)
 {
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO, .serial = ++client->serial },
@@ -113,7 +140,9 @@ ProtoReply proto_client_hello(ProtoClient *client, const char *group,
 
     g_strlcpy(hello.group, group, sizeof(hello.group));
     g_strlcpy(hello.name, name, sizeof(hello.name));
-    g_assert_true(proto_client_send(client, &hello, sizeof(hello)));
+    g_assert_true(fd >= 0
+                  ? proto_client_send_fds(client, &hello, sizeof(hello), &fd, 1)
+                  : proto_client_send(client, &hello, sizeof(hello)));
     g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
     g_assert_cmpuint(reply.msg.serial, ==, client->serial);
     return reply;
@@ -194,6 +223,21 @@ void proto_client_range(ProtoClient *client, KsmMsgType type, guint32 first,
     memcpy(client->bulk + KSM_BULK_REQUEST, &range, sizeof(range));
     g_assert_cmpuint(proto_client_request(client, type, 1).msg.type, ==,
                      KSM_MSG_OK);
+}
+
+ProtoReply proto_client_hold(ProtoClient *client, guint32 page, guint32 slot,
+                             guint32 count)
+{
+    KsmHold item = { page, slot, count };
+    KsmMsg request = {
+        .type = KSM_MSG_HOLD, .serial = ++client->serial, .count = count > 0,
+    };
+    ProtoReply reply;
+
+    memcpy(client->bulk + KSM_BULK_REQUEST, &item, sizeof(item));
+    g_assert_true(proto_client_send(client, &request, sizeof(request)));
+    g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
+    return reply;
 }
 
 KsmMsgGroup proto_client_stats(ProtoClient *client)

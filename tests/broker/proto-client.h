@@ -34,6 +34,14 @@ void proto_client_free(ProtoClient *client);
 ProtoReply proto_client_hello(ProtoClient *client, const char *group,
                               const char *name, guint64 pages);
 
+/** The same with a descriptor; -1: without one. */
+ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,
+                                   const char *name, guint64 pages, int fd);
+
+/** Sends any packet with so many descriptors. */
+gboolean proto_client_send_fds(ProtoClient *client, gconstpointer packet,
+                               gsize bytes, const int *fds, guint count);
+
 /** Connected and welcome, or the test ends. */
 ProtoClient *proto_client_new(const char *socket, const char *group,
                               const char *name, guint64 pages);
@@ -56,6 +64,9 @@ KsmAnswer proto_client_publish(ProtoClient *client, guint32 page,
                                guint32 number, guint32 order);
 void proto_client_range(ProtoClient *client, KsmMsgType type, guint32 first,
                         guint32 count);
+/** HOLD of a range, or with @count 0 its end; OK or ERROR. */
+ProtoReply proto_client_hold(ProtoClient *client, guint32 page, guint32 slot,
+                             guint32 count);
 KsmMsgGroup proto_client_stats(ProtoClient *client);
 
 /** A page of content, told by a number; 0 is all zero. */

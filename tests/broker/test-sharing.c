@@ -10,6 +10,7 @@
 
 #include "broker-proc.h"
 #include "proto-child.h"
+#include "probe.h"
 #include "proto-client.h"
 #include "require.h"
 
@@ -28,10 +29,10 @@ static guint take_hints(ProtoClient *client, KsmHint *hints)
 
 static gboolean store_is_empty(gpointer client)
 {
-    struct stat status;
+    const ProtoClient *self = client;
 
-    g_assert_cmpint(fstat(((ProtoClient *)client)->store_fd, &status), ==, 0);
-    return status.st_blocks == 0;
+    return ksm_test_store_bytes(self->store_fd, self->welcome.store_bytes) ==
+        0;
 }
 
 static void test_share(void)
@@ -45,7 +46,7 @@ static void test_share(void)
     g_assert_cmpuint(a->welcome.store_id, ==, b->welcome.store_id);
     g_assert_cmpuint(a->welcome.broker_id, ==, b->welcome.broker_id);
     g_assert_cmpuint(a->welcome.resumed, ==, 0);
-    g_assert_cmpint(lseek(a->store_fd, 0, SEEK_END), ==,
+    g_assert_cmpint(lseek(a->store_fd, 0, SEEK_END), >=,
                     (off_t)a->welcome.store_bytes);
     g_assert_cmpint(proto_client_lookup(a, 5, 1).kind, ==,
                     KSM_ANSWER_LISTED);

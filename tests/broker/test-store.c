@@ -85,6 +85,7 @@ static void test_map_next_fit(void)
     g_assert_cmpuint(ksm_slot_map_take(map, 1), ==, KSM_SLOT_MAP_NONE);
 }
 
+/* One page is the roster's. */
 static guint64 store_blocks(const KsmStore *store)
 {
     g_autoptr(GError) error = NULL;
@@ -94,7 +95,7 @@ static guint64 store_blocks(const KsmStore *store)
     g_assert_no_error(error);
     g_assert_cmpint(fstat(fd, &status), ==, 0);
     close(fd);
-    return (guint64)status.st_blocks * 512 / PAGE;
+    return (guint64)status.st_blocks * 512 / PAGE - 1;
 }
 
 /* Writes @count pages of bytes @byte; returns what ksm_store_write() does. */
@@ -132,7 +133,7 @@ static void test_store_gives_back(void)
 {
     KsmStoreBudget budget = { 1000, 0 };
     g_autoptr(GError) error = NULL;
-    KsmStore *store = ksm_store_new(4096, &budget, &error);
+    KsmStore *store = ksm_store_new("test", 4096, &budget, &error);
     guint32 one, tile, other;
 
     g_assert_no_error(error);
@@ -165,7 +166,7 @@ static void test_store_wanders(void)
 {
     enum { KEPT = 100, TIMES = 20000 };
     KsmStoreBudget budget = { KEPT + 8, 0 };
-    g_autoptr(KsmStore) store = ksm_store_new(16384, &budget, NULL);
+    g_autoptr(KsmStore) store = ksm_store_new("test", 16384, &budget, NULL);
     guint32 heads[KEPT];
     guint64 early = 0, seen = 0;
     guint i;
@@ -191,7 +192,7 @@ static void test_store_wanders(void)
 static void test_store_flush_in_steps(void)
 {
     KsmStoreBudget budget = { 4096, 0 };
-    g_autoptr(KsmStore) store = ksm_store_new(4096, &budget, NULL);
+    g_autoptr(KsmStore) store = ksm_store_new("test", 4096, &budget, NULL);
     guint steps = 1;
     guint32 slot;
 
@@ -213,8 +214,8 @@ static void test_store_flush_in_steps(void)
 static void test_store_budget(void)
 {
     KsmStoreBudget budget = { 100, 0 };
-    g_autoptr(KsmStore) a = ksm_store_new(4096, &budget, NULL);
-    g_autoptr(KsmStore) b = ksm_store_new(4096, &budget, NULL);
+    g_autoptr(KsmStore) a = ksm_store_new("test", 4096, &budget, NULL);
+    g_autoptr(KsmStore) b = ksm_store_new("test", 4096, &budget, NULL);
     KsmStoreExtent extent;
     guint32 tile = store_put(a, 6, 1);
 
@@ -234,7 +235,7 @@ static void test_store_budget(void)
 static void test_store_write_fails(void)
 {
     KsmStoreBudget budget = { 100, 0 };
-    g_autoptr(KsmStore) store = ksm_store_new(4096, &budget, NULL);
+    g_autoptr(KsmStore) store = ksm_store_new("test", 4096, &budget, NULL);
     struct rlimit before, limit;
     KsmStoreExtent extent;
     guint32 i, written, none;
@@ -260,7 +261,7 @@ static void test_store_write_fails(void)
 static void test_store_descriptor(void)
 {
     KsmStoreBudget budget = { 100, 0 };
-    g_autoptr(KsmStore) store = ksm_store_new(4096, &budget, NULL);
+    g_autoptr(KsmStore) store = ksm_store_new("test", 4096, &budget, NULL);
     guint32 slot = store_put(store, 0, 5);
     int fd = ksm_store_open(store, NULL);
     gsize offset = (gsize)slot * PAGE;

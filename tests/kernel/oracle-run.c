@@ -14,6 +14,7 @@
 
 #include <glib/gstdio.h>
 
+#include "proc-info.h"
 #include "require.h"
 
 #define READY_SECONDS 60.0
@@ -238,6 +239,9 @@ void oracle_run_kill_broker(OracleRun *run)
         g_error("sharing did not resume within %g s", RESUME_SECONDS);
     }
     run->resume_max = MAX(run->resume_max, took);
+    /* it took the store up: nobody maps another, and nothing lies twice */
+    g_assert_cmpuint(ksm_test_count_stores(run->pids, run->row->clients), ==,
+                     1);
 }
 
 gboolean oracle_run_stop(OracleRun *run)

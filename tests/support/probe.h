@@ -20,6 +20,9 @@ gboolean ksm_test_probe_read(KsmTestProbe *probe, KsmMsgGroup *figures);
 /** Bytes of the group's store that the host has spent on it. */
 guint64 ksm_test_probe_store_bytes(KsmTestProbe *probe);
 
+/** The same by a descriptor of the store and the size of all its slots. */
+guint64 ksm_test_store_bytes(int store_fd, guint64 slot_bytes);
+
 void ksm_test_probe_free(KsmTestProbe *probe);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmTestProbe, ksm_test_probe_free)

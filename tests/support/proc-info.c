@@ -148,6 +148,39 @@ char *ksm_test_list_fds(void)
     return g_string_free(text, FALSE);
 }
 
+/* Adds the inodes of the stores that a process maps. */
+static void add_stores(GHashTable *inodes, int pid)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/maps", pid);
+    g_autofree char *text = NULL;
+    g_auto(GStrv) lines = NULL;
+    int i;
+
+    if (!g_file_get_contents(path, &text, NULL, NULL)) {
+        return;
+    }
+    lines = g_strsplit(text, "\n", -1);
+    for (i = 0; lines[i]; i++) {
+        unsigned long inode;
+
+        if (strstr(lines[i], "/memfd:ksm-store") &&
+            sscanf(lines[i], "%*s %*s %*s %*s %lu", &inode) == 1) {
+            g_hash_table_add(inodes, (gpointer)inode);
+        }
+    }
+}
+
+guint ksm_test_count_stores(const int *pids, guint count)
+{
+    g_autoptr(GHashTable) inodes = g_hash_table_new(NULL, NULL);
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        add_stores(inodes, pids[i]);
+    }
+    return g_hash_table_size(inodes);
+}
+
 guint64 ksm_test_status_kib(int pid, const char *name)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/status", pid);

@@ -35,6 +35,9 @@ guint64 ksm_test_count_threads(void);
 /** The descriptors as text, one a line: for a failure's message. */
 char *ksm_test_list_fds(void);
 
+/** How many different stores these processes have mapped, all together. */
+guint ksm_test_count_stores(const int *pids, guint count);
+
 /** A line "NAME: value kB" of /proc/PID/status, in KiB; 0 if not there. */
 guint64 ksm_test_status_kib(int pid, const char *name);
 

@@ -66,7 +66,10 @@ class Broker:
             self.process.wait()
 
     def store_bytes(self):
-        """Memory that the stores of all groups hold."""
+        """Memory that the stores of all groups hold in their slots.
+
+        One page of each is the list of those who may map it.
+        """
         stores = {}
         directory = f'/proc/{self.process.pid}/fd'
         for name in os.listdir(directory):
@@ -74,7 +77,7 @@ class Broker:
             try:
                 if os.readlink(path).startswith('/memfd:ksm-store'):
                     status = os.stat(path)
-                    stores[status.st_ino] = status.st_blocks * 512
+                    stores[status.st_ino] = status.st_blocks * 512 - 4096
             except FileNotFoundError:
                 continue        # closed since
         return sum(stores.values())

@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * adoption.c: a store that outlived its broker becomes this one's.
+ *
+ * Its pages are there as long as a client maps them or has the descriptor;
+ * what has gone with the broker is who refers to which slot, and under which
+ * fingerprint it can be found.  The fingerprints are computed anew, from what
+ * lies in the slots.  The references are told by the clients (HOLD).
+ *
+ * Invariant 4 (a slot is freed only when no process maps it) is at stake, as
+ * a client may tell late, or not at all.  So:
+ *  - Everybody who was ever sent a descriptor of the store, and could still
+ *    map it, stands in its roster (roster.c).  Those whose processes live are
+ *    the heirs; a pidfd tells when one has gone.
+ *  - Each content found has one reference of its own, the heirs'.  A page that
+ *    a client holds adds one, as ever.
+ *  - The heirs' references are given back when none is left who has not told
+ *    everything: each heir came back as a session and finished, or died.
+ *    Nobody can become an heir later: who is not in the roster maps nothing.
+ * Until then slots that nobody wants stay; nothing ends that wait early.  If
+ * this broker ends as well, the roster still has all names: a session takes
+ * the place of its heir, and is struck out when it can map nothing any more.
+ *
+ * Order: first all contents are filed, a bounded number at a turn, and who says
+ * HELLO meanwhile waits: so nothing is published a second time, and a HOLD
+ * finds every slot known.
+ *
+ * What a client can do wrong by HOLD: refer to slots it does not map.  They
+ * stay as long as it does, as any slot that it has looked up.
+ *
+ * A tile is several slots with one content in a row, and found again as such.
+ *
+ * One thread, as all of the group.
+ */
+#include "adoption.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "broker-error.h"
+#include "fingerprint.h"
+#include "log.h"
+#include "watch.h"
+
+#define FILE_STEP_SLOTS 512u    /* some 0.5 ms */
+#define DROP_STEP_SLOTS 32768u
+#define DROP_STEP_UNREFS 2048u
+
+typedef enum Phase {
+    PHASE_FILING,
+    PHASE_WAITING,
+    PHASE_DROPPING,
+} Phase;
+
+/* A process that may map the store, and has not been heard of. */
+typedef struct Heir {
+    KsmAdoption *adoption;
+    KsmIdentity identity;
+    guint32 at;                 /* in the roster */
+    int pidfd;
+    KsmWatch watch;
+} Heir;
+
+struct KsmAdoption {
+    KsmGroup *group;
+    Phase phase;
+    guint8 *inherited;          /* a bit for each slot with heirs' references */
+    guint32 cursor;             /* next slot to file, or to drop */
+    guint32 extent_end;         /* of the data around the cursor */
+    GPtrArray *heirs;
+    guint pending;              /* heirs, and members that are holding */
+};
+
+static void heir_free(gpointer data)
+{
+    Heir *heir = data;
+
+    ksm_watch_clear(&heir->watch);
+    close(heir->pidfd);
+    g_free(heir);
+}
+
+static void adoption_free(KsmAdoption *self)
+{
+    g_ptr_array_unref(self->heirs);
+    g_free(self->inherited);
+    g_free(self);
+}
+
+static void one_less(KsmAdoption *self)
+{
+    g_assert(self->pending > 0);
+    self->pending--;
+    if (self->pending == 0 && self->phase == PHASE_WAITING) {
+        self->phase = PHASE_DROPPING;
+        self->cursor = 0;
+        ksm_group_wake(self->group);
+    }
+}
+
+static gboolean heir_on_end(gint fd, GIOCondition condition, gpointer data)
+{
+    Heir *heir = data;
+    KsmAdoption *self = heir->adoption;
+
+    (void)fd;
+    (void)condition;
+    ksm_roster_clear(ksm_store_roster(self->group->store), heir->at);
+    g_ptr_array_remove_fast(self->heirs, heir);
+    one_less(self);
+    return G_SOURCE_REMOVE;
+}
+
+static gboolean add_heir(KsmAdoption *self, KsmIdentity identity, guint32 at,
+                         int pidfd)
+{
+    Heir *heir = g_new0(Heir, 1);
+
+    *heir = (Heir) {
+        .adoption = self, .identity = identity, .at = at, .pidfd = pidfd,
+    };
+    g_ptr_array_add(self->heirs, heir);
+    return ksm_watch_set(&heir->watch, pidfd, G_IO_IN, heir_on_end, heir);
+}
+
+/* Everybody in the roster who lives; FALSE with errno when one cannot be
+ * watched. */
+static gboolean find_heirs(KsmAdoption *self, KsmRoster *roster)
+{
+    KsmIdentity identity;
+    guint32 at = 0;
+
+    while ((identity = ksm_roster_next(roster, &at)) != 0) {
+        int pidfd = ksm_identity_open(identity);
+
+        if (pidfd == -ESRCH) {
+            ksm_roster_clear(roster, at);
+        } else if (pidfd < 0) {
+            errno = -pidfd;
+            return FALSE;
+        } else if (!add_heir(self, identity, at, pidfd)) {
+            return FALSE;
+        }
+        at++;
+    }
+    self->pending = self->heirs->len;
+    return TRUE;
+}
+
+static Heir *find_heir(const KsmAdoption *self, KsmIdentity identity)
+{
+    guint i;
+
+    for (i = 0; i < self->heirs->len; i++) {
+        Heir *heir = g_ptr_array_index(self->heirs, i);
+
+        if (heir->identity == identity) {
+            return heir;
+        }
+    }
+    return NULL;
+}
+
+/* The group's members have nothing in its own store, and forget it. */
+static void replace_store(KsmGroup *group, KsmStore *store)
+{
+    guint i;
+
+    g_assert(group->bound == 0 && ksm_fp_tree_count(group->stable) == 0);
+    for (i = 0; i < group->members->len; i++) {
+        KsmMember *member = g_ptr_array_index(group->members, i);
+
+        if (member != NULL) {
+            member->roster_at = KSM_ROSTER_NONE;
+            member->published_slots = 0;
+        }
+    }
+    ksm_store_free(group->store);
+    group->store = store;
+}
+
+static gboolean heirs_check(const KsmAdoption *self, gboolean found,
+                            KsmIdentity identity, GError **errp)
+{
+    if (!found) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                    "those who map the store cannot be watched: %s",
+                    g_strerror(errno));
+        return FALSE;
+    }
+    if (find_heir(self, identity) == NULL) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                    "the store was not given to this process");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+gboolean ksm_adoption_begin(KsmGroup *group, int fd, KsmIdentity identity,
+                            KsmStoreBudget *budget, GError **errp)
+{
+    KsmAdoption *self;
+    KsmStore *store;
+    gboolean found;
+
+    if (group->adoption != NULL || !ksm_store_is_unused(group->store)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+                    "the group has another store in use already");
+        return FALSE;
+    }
+    store = ksm_store_take_up(fd, group->label, budget, errp);
+    if (store == NULL) {
+        return FALSE;
+    }
+    self = g_new0(KsmAdoption, 1);
+    self->group = group;
+    self->heirs = g_ptr_array_new_with_free_func(heir_free);
+    found = find_heirs(self, ksm_store_roster(store));
+    if (!heirs_check(self, found, identity, errp)) {
+        adoption_free(self);
+        ksm_store_free(store);
+        return FALSE;
+    }
+    self->inherited = g_malloc0(ksm_store_slots(store) / 8);
+    replace_store(group, store);
+    group->adoption = self;
+    ksm_group_wake(group);
+    return TRUE;
+}
+
+gboolean ksm_adoption_is_filing(const KsmGroup *group)
+{
+    return group->adoption != NULL && group->adoption->phase == PHASE_FILING;
+}
+
+gboolean ksm_adoption_claim(KsmMember *member, KsmIdentity identity)
+{
+    KsmAdoption *self = member->group->adoption;
+    Heir *heir = self != NULL ? find_heir(self, identity) : NULL;
+
+    if (heir == NULL) {
+        return FALSE;
+    }
+    member->roster_at = heir->at;
+    member->holding = TRUE;     /* pending as the heir was */
+    g_ptr_array_remove_fast(self->heirs, heir);
+    return TRUE;
+}
+
+static gboolean is_inherited(const KsmAdoption *self, guint32 slot)
+{
+    return self->inherited[slot / 8] >> slot % 8 & 1;
+}
+
+/* One page; a page that is held already may be told again. */
+static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
+                          GError **errp)
+{
+    KsmGroup *group = member->group;
+    guint32 word = member->table.words[page];
+    KsmSlot *head;
+
+    if (word == ksm_page_word(KSM_PAGE_BOUND, slot)) {
+        return TRUE;
+    }
+    if (!is_inherited(group->adoption, slot)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "HOLD of slot %u, which was never given", slot);
+        return FALSE;
+    }
+    head = ksm_store_slot(group->store, ksm_store_head(group->store, slot));
+    if (ksm_page_state(word) == KSM_PAGE_BOUND || head->refs == G_MAXUINT32) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "HOLD of page %u, which is bound", page);
+        return FALSE;
+    }
+    head->refs++;
+    ksm_member_bind(member, page, slot);
+    return TRUE;
+}
+
+gboolean ksm_adoption_hold(KsmMember *member, guint32 page, guint32 slot,
+                           guint32 count, GError **errp)
+{
+    guint32 i;
+
+    g_assert(member->holding);
+    if ((guint64)slot + count > ksm_store_slots(member->group->store)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "HOLD of %u slots from %u", count, slot);
+        return FALSE;
+    }
+    for (i = 0; i < count; i++) {
+        if (!hold_page(member, page + i, slot + i, errp)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+void ksm_adoption_held(KsmMember *member)
+{
+    member->holding = FALSE;
+    one_less(member->group->adoption);
+}
+
+/* The order of the tile that begins with that page, of @most slots. */
+static guint8 tile_order(const KsmStore *store, guint32 head, guint32 most)
+{
+    const guint8 *page = ksm_store_page(store, head);
+    guint8 order = 0;
+    guint32 equal = 1;
+
+    while (order < KSM_MAX_TILE_ORDER && 2u << order <= most) {
+        while (equal < 2u << order &&
+               memcmp(page, page + (gsize)equal * KSM_STORE_PAGE_BYTES,
+                      KSM_STORE_PAGE_BYTES) == 0) {
+            equal++;
+        }
+        if (equal < 2u << order) {
+            break;
+        }
+        order++;
+    }
+    return order;
+}
+
+/* Makes it findable, unless something as good already is. */
+static void file_in_tree(KsmGroup *group, const KsmFingerprint *fingerprint,
+                         const KsmStableEntry *entry)
+{
+    KsmStableEntry known;
+
+    if (!ksm_stable_find(group->stable, fingerprint->hi, &known) ||
+        known.order < entry->order) {
+        ksm_fp_tree_insert(group->stable, fingerprint->hi,
+                           ksm_stable_pack(entry));
+    }
+}
+
+/* The content at the cursor; returns how many slots have it. */
+static guint32 file_content(KsmAdoption *self)
+{
+    KsmGroup *group = self->group;
+    const guint8 *page = ksm_store_page(group->store, self->cursor);
+    KsmFingerprint fingerprint = ksm_fingerprint_page(page);
+    KsmStableEntry entry = {
+        .head = self->cursor,
+        .tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint),
+        .order = tile_order(group->store, self->cursor,
+                            self->extent_end - self->cursor),
+    };
+    KsmSlot slot = {
+        .key = fingerprint.hi, .refs = 1, .order = entry.order,
+        .owner = KSM_SLOT_OWNER_NOBODY,
+    };
+    guint32 copies = 1u << entry.order, i;
+
+    ksm_store_inherit(group->store, self->cursor, &slot);
+    for (i = self->cursor; i < self->cursor + copies; i++) {
+        self->inherited[i / 8] |= (guint8)(1u << i % 8);
+    }
+    /* A hole that a client has read has memory, too: no content of anybody. */
+    if (!ksm_fingerprint_is_zero(page)) {
+        file_in_tree(group, &fingerprint, &entry);
+    }
+    return copies;
+}
+
+static gboolean file_step(KsmAdoption *self)
+{
+    guint32 filed = 0;
+
+    while (filed < FILE_STEP_SLOTS) {
+        guint32 copies;
+
+        if (self->cursor == self->extent_end) {
+            guint32 first = 0;
+            guint32 count = ksm_store_find_data(self->group->store,
+                                                self->cursor, &first);
+
+            if (count == 0) {
+                return FALSE;
+            }
+            self->cursor = first;
+            self->extent_end = first + count;
+        }
+        copies = file_content(self);
+        self->cursor += copies;
+        filed += copies;
+    }
+    return TRUE;
+}
+
+/* Gives heirs' references back. */
+static gboolean drop_step(KsmAdoption *self)
+{
+    KsmGroup *group = self->group;
+    guint32 slots = ksm_store_slots(group->store);
+    guint32 end = MIN(slots, self->cursor + DROP_STEP_SLOTS);
+    guint32 unrefs = 0;
+
+    for (; self->cursor < end && unrefs < DROP_STEP_UNREFS; self->cursor++) {
+        guint32 slot = self->cursor;
+
+        if (is_inherited(self, slot) &&
+            ksm_store_head(group->store, slot) == slot) {
+            ksm_group_unref_slot(group, slot);
+            unrefs++;
+        }
+    }
+    return self->cursor < slots;
+}
+
+static void filed(KsmAdoption *self)
+{
+    KsmGroup *group = self->group;
+
+    ksm_log(KSM_LOG_INFO, "group %s: took up %" G_GUINT64_FORMAT " pages of "
+            "a broker that has gone; %u sessions may map them", group->label,
+            ksm_store_used(group->store), self->pending);
+    self->phase = self->pending == 0 ? PHASE_DROPPING : PHASE_WAITING;
+    self->cursor = 0;
+    if (group->filed != NULL) {
+        group->filed(group, group->opaque);
+    }
+}
+
+gboolean ksm_adoption_step(KsmGroup *group)
+{
+    KsmAdoption *self = group->adoption;
+
+    if (self == NULL) {
+        return FALSE;
+    }
+    if (self->phase == PHASE_FILING && !file_step(self)) {
+        filed(self);
+    } else if (self->phase == PHASE_DROPPING && !drop_step(self)) {
+        ksm_log(KSM_LOG_INFO, "group %s: everybody has told; %" G_GUINT64_FORMAT
+                " pages taken up are in use", group->label,
+                ksm_store_used(group->store));
+        ksm_adoption_free(group);
+        return FALSE;
+    }
+    return self->phase != PHASE_WAITING;
+}
+
+void ksm_adoption_free(KsmGroup *group)
+{
+    g_clear_pointer(&group->adoption, adoption_free);
+}
+
+guint64 ksm_adoption_bytes(const KsmGroup *group)
+{
+    const KsmAdoption *self = group->adoption;
+
+    return self == NULL ? 0 : sizeof(*self) +
+        ksm_store_slots(group->store) / 8 +
+        self->heirs->len * (sizeof(gpointer) + sizeof(Heir));
+}
+
+guint ksm_adoption_pending(const KsmGroup *group)
+{
+    return group->adoption != NULL ? group->adoption->pending : 0;
+}

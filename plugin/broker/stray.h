@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* stray.h: gets rid of descriptors that clients sent. */
+#ifndef KSM_STRAY_H
+#define KSM_STRAY_H
+
+#include <glib.h>
+#include <sys/types.h>
+
+#define KSM_STRAY_THREADS 4
+
+/** Starts the threads; without them no descriptor may be taken. */
+gboolean ksm_stray_start(GError **errp);
+
+/** Whether a descriptor may be taken from that user at present. */
+gboolean ksm_stray_may_take(uid_t uid);
+
+/** Closes a descriptor that was taken from that user; never blocks. */
+void ksm_stray_close(int fd, uid_t uid);
+
+#endif /* KSM_STRAY_H */

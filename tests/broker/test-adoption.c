@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-adoption.c: a broker ends, and the next one takes its store up.
+ *
+ * Clients are processes, as it is processes that may map a store: this one, and
+ * children that come back when they are told to.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glib.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker-proc.h"
+#include "probe.h"
+#include "proto-child.h"
+#include "proto-client.h"
+#include "require.h"
+
+#define PAGES 100000u
+#define ERROR_INVALID 4u
+
+static void kill_and_restart(KsmTestBroker *broker)
+{
+    ksm_test_broker_kill(broker);
+    ksm_test_broker_start(broker);
+}
+
+/* Connects anew with the store of @before; that client is freed. */
+static ProtoClient *come_back(KsmTestBroker *broker, ProtoClient *before,
+                              const char *name)
+{
+    int store_fd = dup(before->store_fd);
+    ProtoClient *client;
+    ProtoReply reply;
+
+    proto_client_free(before);
+    client = proto_client_connect(broker->socket);
+    reply = proto_client_hello_with(client, "g", name, PAGES, store_fd);
+    if (reply.msg.type != KSM_MSG_WELCOME) {
+        g_error("the store was refused: %s", reply.error.reason);
+    }
+    close(store_fd);
+    return client;
+}
+
+static void hold(ProtoClient *client, guint32 page, guint32 slot,
+                 guint32 count)
+{
+    ProtoReply reply = proto_client_hold(client, page, slot, count);
+
+    if (reply.msg.type != KSM_MSG_OK) {
+        g_error("HOLD: %s", reply.error.reason);
+    }
+}
+
+/* Contents @first, ... to the pages of those numbers; returns the slots. */
+static guint32 *publish(ProtoClient *client, guint32 first, guint32 count)
+{
+    guint32 *slots = g_new(guint32, count), i;
+
+    for (i = 0; i < count; i++) {
+        KsmAnswer answer = proto_client_publish(client, first + i, first + i,
+                                                0);
+
+        g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
+        slots[i] = answer.slot;
+    }
+    return slots;
+}
+
+static ino_t store_inode(const ProtoClient *client)
+{
+    struct stat status;
+
+    g_assert_cmpint(fstat(client->store_fd, &status), ==, 0);
+    return status.st_ino;
+}
+
+typedef struct Wanted {
+    ProtoClient *client;
+    guint64 shared;
+} Wanted;
+
+static gboolean has_so_many(gpointer opaque)
+{
+    const Wanted *wanted = opaque;
+
+    return proto_client_stats(wanted->client).pages_shared == wanted->shared &&
+        ksm_test_store_bytes(wanted->client->store_fd,
+                             wanted->client->welcome.store_bytes) ==
+        wanted->shared * 4096;
+}
+
+/* So many slots hold content, in the broker's figures and in the file. */
+static void wait_shared(ProtoClient *client, guint64 shared)
+{
+    Wanted wanted = { client, shared };
+
+    if (ksm_test_wait(has_so_many, &wanted, 10) < 0) {
+        g_error("%" G_GUINT64_FORMAT " pages shared, wanted %" G_GUINT64_FORMAT
+                "; the file has %" G_GUINT64_FORMAT,
+                proto_client_stats(client).pages_shared, shared,
+                ksm_test_store_bytes(client->store_fd,
+                                     client->welcome.store_bytes) / 4096);
+    }
+}
+
+/* Known contents are found again, in the slots where they were. */
+static void take_up(const char *options)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(options);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 50);
+    guint32 tile = proto_client_publish(client, 0, 7, 4).slot, i;
+    ino_t inode = store_inode(client);
+
+    proto_client_lookup(client, 500, 110);
+    g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, 52);
+    kill_and_restart(broker);
+    client = come_back(broker, client, "a");
+    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(store_inode(client), ==, inode);
+    for (i = 0; i < 50; i++) {
+        hold(client, 100 + i, slots[i], 1);
+    }
+    hold(client, 0, tile, 1);
+    hold(client, 500, slots[10], 1);
+    hold(client, 500, slots[10], 1);        /* twice is once */
+    hold(client, 0, 0, 0);
+    g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, 52);
+    wait_shared(client, 50 + 16);
+    for (i = 0; i < 50; i++) {
+        g_assert_cmpuint(proto_client_lookup(client, 1000 + i, 100 + i).slot,
+                         ==, slots[i]);
+        proto_client_assert_slot(client, slots[i], 100 + i);
+    }
+    g_assert_cmpuint(proto_client_lookup(client, 2005, 7).slot, ==,
+                     tile + 2005 % 16);
+    proto_client_range(client, KSM_MSG_RELEASE, 0, 1000);
+    wait_shared(client, 66);
+    proto_client_range(client, KSM_MSG_RELEASE, 1000, PAGES - 1000);
+    wait_shared(client, 0);
+}
+
+static void test_taken_up(void)
+{
+    take_up(NULL);
+}
+
+static void test_user(void)
+{
+    if (geteuid() != 0) {
+        g_test_skip("only root can become another user");
+        return;
+    }
+    take_up("--user nobody --control none");
+}
+
+/* What a child does: shares, comes back, holds, all at the parent's word. */
+typedef struct Other {
+    KsmTestBroker *broker;
+    guint32 first, count;
+} Other;
+
+static void other_run(gpointer opaque)
+{
+    const Other *other = opaque;
+    ProtoClient *client = proto_client_new(other->broker->socket, "g", "b",
+                                           PAGES);
+    guint32 *slots = publish(client, other->first, other->count), i;
+
+    proto_child_report(slots[0]);
+    proto_child_await();
+    client = come_back(other->broker, client, "b");
+    proto_child_report(client->welcome.resumed);
+    proto_child_await();
+    for (i = 0; i < other->count; i++) {
+        hold(client, other->first + i, slots[i], 1);
+    }
+    hold(client, 0, 0, 0);
+    proto_child_report(1);
+    proto_child_await();
+}
+
+/* A slot stays as long as one who may map it has not said so, or gone. */
+static void test_nothing_is_freed_early(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 10);
+    Other others[] = { { broker, 105, 10 }, { broker, 200, 20 } };
+    ProtoChild *children[] = {
+        proto_child_new(other_run, &others[0]),
+        proto_child_new(other_run, &others[1]),
+    };
+
+    g_assert_cmpuint(proto_child_wait(children[0]), ==, slots[5]);
+    proto_child_wait(children[1]);
+    kill_and_restart(broker);
+    client = come_back(broker, client, "a");
+    hold(client, 0, 0, 0);                  /* maps nothing any more */
+    g_assert_cmpuint(proto_client_stats(client).pages_shared, ==, 35);
+    proto_child_go_on(children[0]);
+    g_assert_cmpuint(proto_child_wait(children[0]), ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(proto_client_stats(client).pages_shared, ==, 35);
+    proto_child_go_on(children[0]);
+    proto_child_wait(children[0]);
+    /* known again, and newly published ones come and go as ever */
+    g_assert_cmpuint(proto_client_lookup(client, 1, 102).slot, ==, slots[2]);
+    proto_client_publish(client, 2, 5000, 0);
+    wait_shared(client, 36);
+    proto_client_range(client, KSM_MSG_RELEASE, 1, 2);
+    wait_shared(client, 35);
+    proto_child_kill(children[1]);          /* it never came */
+    wait_shared(client, 10);
+    proto_child_go_on(children[0]);
+    proto_child_free(children[0]);
+    wait_shared(client, 0);
+}
+
+/* Clients that end while no broker is there give back what they had. */
+static void test_died_meanwhile(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 10);
+    Other other = { broker, 105, 10 };
+    ProtoChild *child = proto_child_new(other_run, &other);
+    guint i;
+
+    g_assert_cmpuint(proto_child_wait(child), ==, slots[5]);
+    ksm_test_broker_kill(broker);
+    proto_child_kill(child);
+    ksm_test_broker_start(broker);
+    client = come_back(broker, client, "a");
+    for (i = 0; i < 10; i++) {
+        hold(client, 100 + i, slots[i], 1);
+    }
+    hold(client, 0, 0, 0);
+    wait_shared(client, 10);
+}
+
+/* Ends in the middle of HOLD: of the connection, of the broker, of both. */
+static void test_cut_off(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 40);
+    Other other = { broker, 200, 20 };
+    ProtoChild *child = proto_child_new(other_run, &other);
+    guint turn, i;
+
+    proto_child_wait(child);
+    for (turn = 0; turn < 4; turn++) {
+        kill_and_restart(broker);
+        client = come_back(broker, client, "a");
+        for (i = 0; i < 10 * turn; i++) {
+            hold(client, 100 + i, slots[i], 1);
+        }
+        client = come_back(broker, client, "a");
+        g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    }
+    for (i = 0; i < 40; i++) {
+        hold(client, 100 + i, slots[i], 1);
+    }
+    hold(client, 0, 0, 0);
+    g_assert_cmpuint(proto_client_stats(client).pages_shared, ==, 60);
+    client = come_back(broker, client, "a");
+    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_RESUMED);
+    proto_child_go_on(child);
+    g_assert_cmpuint(proto_child_wait(child), ==, KSM_WELCOME_HANDED);
+    proto_child_kill(child);                /* in the middle of it, too */
+    wait_shared(client, 40);
+}
+
+/* Broker after broker, each killed at some moment of taking up. */
+static void test_killed_at_it(void)
+{
+    enum { COUNT = 20000 };
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    guint32 base = proto_client_publish(client, 0, 1, 0).slot, page, turn;
+    KsmMsgHello hello = {
+        .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
+        .version = KSM_PROTO_VERSION, .pages = PAGES, .group = "g",
+        .name = "a",
+    };
+
+    for (page = 1; page < COUNT; page++) {
+        g_assert_cmpuint(proto_client_publish(client, page, page + 1, 0).slot,
+                         ==, base + page);
+    }
+    for (turn = 0; turn < 12; turn++) {
+        g_autoptr(ProtoClient) passing = NULL;
+
+        kill_and_restart(broker);
+        passing = proto_client_connect(broker->socket);
+        g_assert_true(proto_client_send_fds(passing, &hello, sizeof(hello),
+                                            &client->store_fd, 1));
+        g_usleep(turn * 2500);  /* another moment each time */
+    }
+    kill_and_restart(broker);
+    client = come_back(broker, client, "a");
+    hold(client, 0, base, COUNT);
+    hold(client, 0, 0, 0);
+    wait_shared(client, COUNT);
+    g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, COUNT);
+    g_assert_cmpuint(proto_client_lookup(client, 50000, 777).slot, ==,
+                     base + 776);
+    proto_client_range(client, KSM_MSG_RELEASE, 0, PAGES);
+    wait_shared(client, 0);
+}
+
+/* A store that is in use stays; one that is not makes room. */
+static void test_newcomer(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autoptr(ProtoClient) newcomer = NULL, refused = NULL;
+    g_autofree guint32 *slots = publish(client, 100, 10);
+    ino_t inode = store_inode(client);
+    ProtoReply reply;
+
+    kill_and_restart(broker);
+    newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
+    g_assert_cmpint(proto_client_lookup(newcomer, 1, 55).kind, ==,
+                    KSM_ANSWER_LISTED);
+    client = come_back(broker, client, "a");
+    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(proto_client_receive(newcomer, &reply), ==, 0);
+    g_clear_pointer(&newcomer, proto_client_free);
+    newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
+    g_assert_cmpuint(store_inode(newcomer), ==, inode);
+    g_assert_cmpuint(proto_client_lookup(newcomer, 1, 105).slot, ==, slots[5]);
+
+    kill_and_restart(broker);
+    g_clear_pointer(&newcomer, proto_client_free);
+    newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
+    proto_client_publish(newcomer, 1, 1, 0);
+    refused = proto_client_connect(broker->socket);
+    reply = proto_client_hello_with(refused, "g", "a", PAGES,
+                                    client->store_fd);
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
+    g_assert_cmpuint(reply.error.code, ==, ERROR_INVALID);
+    g_assert_nonnull(strstr(reply.error.reason, "another store in use"));
+    g_assert_cmpuint(proto_client_stats(newcomer).pages_shared, ==, 1);
+}
+
+/* A broker that lives, even if it hangs, may write to its store at any time. */
+static void test_two_brokers(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(KsmTestBroker) second = ksm_test_broker_new("--max-store-mib 64");
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autoptr(ProtoClient) refused = proto_client_connect(second->socket);
+    g_autofree guint32 *slots = publish(client, 100, 10);
+    ProtoReply reply;
+
+    kill(broker->pid, SIGSTOP);
+    reply = proto_client_hello_with(refused, "g", "a", PAGES,
+                                    client->store_fd);
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
+    g_assert_cmpuint(reply.error.code, ==, ERROR_INVALID);
+    g_assert_nonnull(strstr(reply.error.reason, "another broker still has"));
+    ksm_test_broker_kill(broker);
+    client = come_back(second, client, "a");    /* of whatever size */
+    hold(client, 100, slots[0], 10);
+    hold(client, 0, 0, 0);
+    wait_shared(client, 10);
+    ksm_test_broker_start(broker);
+}
+
+/* Who was not given the store, or has given everything back, begins anew. */
+static void stranger_run(gpointer opaque)
+{
+    gpointer *args = opaque;
+    ProtoClient *client;
+    ProtoReply reply;
+
+    proto_child_await();
+    client = proto_client_connect(((KsmTestBroker *)args[0])->socket);
+    reply = proto_client_hello_with(client, "g", "c", PAGES,
+                                    ((ProtoClient *)args[1])->store_fd);
+    proto_child_report(reply.msg.type == KSM_MSG_ERROR ? reply.error.code :
+                       100 + reply.welcome.resumed);
+    proto_child_await();
+}
+
+static void test_stranger(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 10);
+    gpointer args[] = { broker, client };
+    ProtoChild *first = proto_child_new(stranger_run, args);
+    ProtoChild *second = proto_child_new(stranger_run, args);
+
+    kill_and_restart(broker);
+    proto_child_go_on(first);
+    g_assert_cmpuint(proto_child_wait(first), ==, ERROR_INVALID);
+    proto_child_kill(first);
+    client = come_back(broker, client, "a");
+    hold(client, 100, slots[0], 10);
+    hold(client, 0, 0, 0);
+    proto_child_go_on(second);
+    g_assert_cmpuint(proto_child_wait(second), ==, 100 + KSM_WELCOME_NEW);
+    proto_child_kill(second);
+    wait_shared(client, 10);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/adoption/taken-up", test_taken_up);
+    g_test_add_func("/adoption/user", test_user);
+    g_test_add_func("/adoption/nothing-is-freed-early",
+                    test_nothing_is_freed_early);
+    g_test_add_func("/adoption/died-meanwhile", test_died_meanwhile);
+    g_test_add_func("/adoption/cut-off", test_cut_off);
+    g_test_add_func("/adoption/killed-at-it", test_killed_at_it);
+    g_test_add_func("/adoption/newcomer", test_newcomer);
+    g_test_add_func("/adoption/two-brokers", test_two_brokers);
+    g_test_add_func("/adoption/stranger", test_stranger);
+    return g_test_run();
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-handover.c: brokers end and hang, and what is shared stays what it is:
+ * the next broker has the same store with the same references, newcomers join
+ * it, and what is written is given back as ever.
+ */
+#include <inttypes.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <glib/gstdio.h>
+
+#include "broker-proc.h"
+#include "probe.h"
+#include "puppet.h"
+#include "require.h"
+
+#define PAGES 2048
+#define GUESTS 3
+#define SEED 4711
+#define SECONDS 30.0
+#define KILLS 5
+#define GROUP "handover"
+
+typedef struct Scene {
+    KsmTestBroker *broker;
+    KsmPuppetSpec spec;
+    KsmPuppet *guests[GUESTS + 1];
+    guint count;
+    guint64 shared, sharing;    /* what the broker is to have */
+} Scene;
+
+static gboolean is_connected(gpointer puppet)
+{
+    KsmPuppetState state;
+
+    ksm_puppet_state(puppet, &state);
+    return state.stats.broker == KSM_BROKER_CONNECTED;
+}
+
+static gboolean is_lost(gpointer puppet)
+{
+    return !is_connected(puppet);
+}
+
+/* FALSE: sent away, because the store was taken up at that moment. */
+static gboolean read_group(Scene *scene, KsmMsgGroup *group)
+{
+    g_autoptr(KsmTestProbe) probe = ksm_test_probe_new(scene->broker->socket,
+                                                       GROUP);
+
+    return probe && ksm_test_probe_read(probe, group);
+}
+
+static gboolean has_all(gpointer opaque)
+{
+    Scene *scene = opaque;
+    KsmMsgGroup group;
+
+    return read_group(scene, &group) &&
+           group.pages_shared == scene->shared &&
+           group.pages_sharing == scene->sharing &&
+           group.sessions == scene->count + 1;
+}
+
+static void wait_all(Scene *scene)
+{
+    KsmMsgGroup group = { 0 };
+
+    if (ksm_test_wait(has_all, scene, SECONDS) < 0) {
+        read_group(scene, &group);
+        g_error("%" PRIu64 " slots, %" PRIu64 " references, %" PRIu64
+                " sessions; wanted %" PRIu64 ", %" PRIu64 ", %u",
+                group.pages_shared, group.pages_sharing, group.sessions,
+                scene->shared, scene->sharing, scene->count + 1);
+    }
+}
+
+/* The store of all guests is one, and each of its pages there once. */
+static void check_scene(Scene *scene)
+{
+    int pids[GUESTS + 1];
+    guint i;
+
+    wait_all(scene);
+    for (i = 0; i < scene->count; i++) {
+        pids[i] = ksm_puppet_pid(scene->guests[i]);
+        g_assert_cmpuint(ksm_puppet_check(scene->guests[i], 0, PAGES,
+                                          KSM_TEST_SEEDED, SEED, TRUE), ==, 0);
+    }
+    g_assert_cmpuint(ksm_test_count_stores(pids, scene->count), ==, 1);
+}
+
+static void add_guest(Scene *scene)
+{
+    KsmPuppet *guest = ksm_puppet_new(&scene->spec);
+
+    ksm_puppet_fill(guest, 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    ksm_puppet_set_run(guest, KSM_RUN_RUN);
+    scene->guests[scene->count++] = guest;
+    scene->sharing = scene->count * PAGES;
+}
+
+static void settle(Scene *scene)
+{
+    g_assert_cmpuint(ksm_puppets_settle(scene->guests, scene->count,
+                                        scene->sharing, SECONDS), ==,
+                     scene->sharing);
+}
+
+static gboolean scene_open(Scene *scene)
+{
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return FALSE;
+    }
+    scene->broker = ksm_test_broker_new(NULL);
+    scene->spec = (KsmPuppetSpec) {
+        .socket = scene->broker->socket, .group = GROUP, .pages = PAGES,
+        .tells_held = TRUE,
+    };
+    for (i = 0; i < GUESTS; i++) {
+        add_guest(scene);
+    }
+    settle(scene);
+    scene->shared = PAGES;
+    check_scene(scene);
+    return TRUE;
+}
+
+static void scene_close(Scene *scene)
+{
+    guint i;
+
+    for (i = 0; i < scene->count; i++) {
+        ksm_puppet_free(scene->guests[i]);
+    }
+    scene->shared = 0;
+    scene->sharing = 0;
+    scene->count = 0;
+    wait_all(scene);
+    ksm_test_broker_free(scene->broker);
+}
+
+static void wait_connected(Scene *scene)
+{
+    guint i;
+
+    for (i = 0; i < scene->count; i++) {
+        g_assert_cmpfloat(ksm_test_wait(is_connected, scene->guests[i],
+                                        SECONDS), >=, 0);
+    }
+}
+
+/* One broker after another, then somebody joins what the first one had. */
+static void test_killed(void)
+{
+    Scene scene = { 0 };
+    guint i;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    for (i = 0; i < KILLS; i++) {
+        ksm_test_broker_kill(scene.broker);
+        if (i % 2) {
+            g_assert_cmpfloat(ksm_test_wait(is_lost, scene.guests[0], SECONDS),
+                              >=, 0);
+        }
+        ksm_test_broker_start(scene.broker);
+        wait_connected(&scene);
+        check_scene(&scene);
+    }
+    add_guest(&scene);
+    settle(&scene);
+    check_scene(&scene);
+    scene_close(&scene);
+}
+
+/* Told to end, as by an upgrade; and what is written is given back after. */
+static void test_replaced(void)
+{
+    Scene scene = { 0 };
+    guint i;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    g_assert_true(ksm_test_broker_stop(scene.broker));
+    ksm_test_broker_start(scene.broker);
+    wait_connected(&scene);
+    check_scene(&scene);
+    for (i = 0; i < GUESTS; i++) {
+        ksm_puppet_fill(scene.guests[i], 0, PAGES / 2, KSM_TEST_SEEDED,
+                        SEED + (i + 1) * PAGES, TRUE);
+    }
+    scene.shared = PAGES / 2;
+    scene.sharing = GUESTS * PAGES / 2;
+    wait_all(&scene);
+    scene_close(&scene);
+}
+
+/* A guest that ends, or writes, while there is no broker. */
+static void test_meanwhile(void)
+{
+    Scene scene = { 0 };
+    KsmPuppet *last;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    ksm_puppet_fill(scene.guests[2], 0, PAGES, KSM_TEST_SEEDED,
+                    SEED + PAGES, TRUE);
+    add_guest(&scene);          /* shares those pages with guest 2 */
+    last = scene.guests[GUESTS];
+    ksm_puppet_fill(last, 0, PAGES, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
+    scene.shared = 2 * PAGES;
+    wait_all(&scene);
+    ksm_test_broker_kill(scene.broker);
+    ksm_puppet_kill(last);
+    ksm_puppet_free(last);
+    scene.count--;
+    ksm_puppet_fill(scene.guests[2], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    ksm_test_broker_start(scene.broker);
+    wait_connected(&scene);
+    scene.shared = PAGES;
+    scene.sharing = GUESTS * PAGES;
+    check_scene(&scene);
+    scene_close(&scene);
+}
+
+/* A broker of another version, on the socket of ours: refuses everybody. */
+static void refuse_versions(const char *path, guint count)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    KsmMsgError reply = {
+        .msg = { .type = KSM_MSG_ERROR }, .code = KSM_ERROR_PROTOCOL,
+        .reason = "protocol version 3, this broker speaks 4",
+    };
+    struct pollfd entry = { .fd = listening, .events = POLLIN };
+
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    g_unlink(path);
+    g_assert_cmpint(bind(listening, (struct sockaddr *)&address,
+                         sizeof(address)), ==, 0);
+    g_assert_cmpint(listen(listening, 8), ==, 0);
+    while (count--) {
+        KsmMsgHello hello;
+        int fd;
+
+        g_assert_cmpint(poll(&entry, 1, (int)(SECONDS * 1e3)), ==, 1);
+        fd = accept(listening, NULL, NULL);
+        g_assert_cmpint(recv(fd, &hello, sizeof(hello), 0), ==,
+                        sizeof(hello));
+        reply.msg.serial = hello.msg.serial;
+        g_assert_cmpint(send(fd, &reply, sizeof(reply), 0), ==,
+                        sizeof(reply));
+        close(fd);
+    }
+    close(listening);
+    g_unlink(path);
+}
+
+/* Guests keep what they have until a broker comes that they can speak with. */
+static void test_other_version(void)
+{
+    Scene scene = { 0 };
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    ksm_test_broker_kill(scene.broker);
+    refuse_versions(scene.broker->socket, 5 * GUESTS);
+    ksm_test_broker_start(scene.broker);
+    wait_connected(&scene);
+    check_scene(&scene);
+    scene_close(&scene);
+}
+
+typedef struct Writer {
+    volatile guint8 *memory;
+    volatile gint stop;
+    guint64 writes;
+    double longest;
+} Writer;
+
+static void *writer_run(void *opaque)
+{
+    Writer *writer = opaque;
+    guint64 random = 1;
+
+    while (!writer->stop) {
+        guint64 page = ksm_test_below(&random, PAGES);
+        double start = ksm_test_now();
+
+        writer->memory[page * KSM_PAGE_BYTES + 8]++;
+        writer->longest = MAX(writer->longest, ksm_test_now() - start);
+        writer->writes++;
+    }
+    return NULL;
+}
+
+static KsmEngine *make_engine(Scene *scene, void *memory)
+{
+    g_autoptr(GError) error = NULL;
+    KsmEngine *engine;
+    KsmOptions options;
+
+    ksm_options_init(&options);
+    options.group = GROUP;
+    options.broker = scene->broker->socket;
+    options.start_broker = FALSE;
+    options.scan_interval_ms = 20;
+    options.scan_cpu_percent = 100;
+    engine = ksm_engine_new(&options, &error);
+    g_assert_no_error(error);
+    ksm_region_add(engine, "ram", memory, PAGES * KSM_PAGE_BYTES,
+                   KSM_REGION_FRESH, &error);
+    g_assert_no_error(error);
+    ksm_engine_start(engine, &error);
+    g_assert_no_error(error);
+    return engine;
+}
+
+static gboolean has_noticed(gpointer engine)
+{
+    KsmStats stats;
+
+    ksm_engine_get_stats(engine, &stats);
+    return stats.broker == KSM_BROKER_LOST;
+}
+
+/* A broker that hangs: nobody waits for it but the scanner, and that not for
+ * ever; when it goes on, it still is the broker. */
+static void test_hung(void)
+{
+    Scene scene = { 0 };
+    Writer writer = { 0 };
+    pthread_t thread;
+    KsmEngine *engine;
+    double took;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    writer.memory = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(writer.memory != MAP_FAILED);
+    engine = make_engine(&scene, (void *)writer.memory);
+    pthread_create(&thread, NULL, writer_run, &writer);
+    kill(scene.broker->pid, SIGSTOP);
+    took = ksm_test_wait(has_noticed, engine, SECONDS);
+    g_test_message("noticed after %.1f s, %" PRIu64 " writes meanwhile, the "
+                   "longest %.1f ms", took, writer.writes,
+                   writer.longest * 1e3);
+    g_assert_cmpfloat(took, >=, 0);
+    g_assert_cmpuint(writer.writes, >, 1000);
+    g_assert_cmpfloat(writer.longest, <, 1.0);
+    writer.stop = 1;
+    pthread_join(thread, NULL);
+    ksm_engine_free(engine);
+    munmap((void *)writer.memory, PAGES * KSM_PAGE_BYTES);
+    kill(scene.broker->pid, SIGCONT);
+    wait_connected(&scene);
+    check_scene(&scene);
+    scene_close(&scene);
+}
+
+int main(int argc, char **argv)
+{
+    ksm_puppet_main(argc, argv);
+    g_test_init(&argc, &argv, NULL);
+    /* The engine warns of a lost broker. */
+    g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
+    g_test_add_func("/handover/killed", test_killed);
+    g_test_add_func("/handover/replaced", test_replaced);
+    g_test_add_func("/handover/meanwhile", test_meanwhile);
+    g_test_add_func("/handover/other-version", test_other_version);
+    g_test_add_func("/handover/hung", test_hung);
+    return g_test_run();
+}
