@@ -10,13 +10,13 @@
 extern const KsmCommand ksm_command_status, ksm_command_vms, ksm_command_vm,
     ksm_command_pause, ksm_command_run, ksm_command_unmerge, ksm_command_set,
     ksm_command_top, ksm_command_map, ksm_command_history,
-    ksm_command_metrics, ksm_command_domain_xml;
+    ksm_command_metrics, ksm_command_check, ksm_command_domain_xml;
 
 const KsmCommand *const ksm_commands[] = {
     &ksm_command_status, &ksm_command_vms, &ksm_command_vm,
     &ksm_command_pause, &ksm_command_run, &ksm_command_unmerge,
     &ksm_command_set, &ksm_command_top, &ksm_command_map,
-    &ksm_command_history, &ksm_command_metrics,
+    &ksm_command_history, &ksm_command_metrics, &ksm_command_check,
 #ifdef KSM_CTL_LIBVIRT
     &ksm_command_domain_xml,
 #endif

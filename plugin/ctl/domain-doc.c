@@ -11,11 +11,16 @@
 
 #define XML(text) ((const xmlChar *)(text))
 
+xmlDoc *ksm_domain_doc_read(const char *xml)
+{
+    return xmlReadMemory(xml, (int)strlen(xml), "libvirt.xml", NULL,
+                         XML_PARSE_NONET | XML_PARSE_NOERROR |
+                         XML_PARSE_NOWARNING);
+}
+
 xmlDoc *ksm_domain_doc_parse(const char *xml, GError **errp)
 {
-    xmlDoc *doc = xmlReadMemory(xml, (int)strlen(xml), "domain.xml", NULL,
-                                XML_PARSE_NONET | XML_PARSE_NOERROR |
-                                XML_PARSE_NOWARNING);
+    xmlDoc *doc = ksm_domain_doc_read(xml);
     xmlNode *root = doc != NULL ? xmlDocGetRootElement(doc) : NULL;
 
     if (root == NULL || !xmlStrEqual(root->name, XML("domain"))) {

@@ -17,6 +17,9 @@
 /** NULL: @errp of KSM_CTL_ERROR.  Free with xmlFreeDoc(). */
 xmlDoc *ksm_domain_doc_parse(const char *xml, GError **errp);
 
+/** Any XML of libvirt's, or NULL. */
+xmlDoc *ksm_domain_doc_read(const char *xml);
+
 /** Written as libvirt does, attributes in single quotes; g_free(). */
 char *ksm_domain_doc_text(xmlDoc *doc);
 

@@ -146,6 +146,6 @@ def wait_sharing(domain, least=500, limit=60):
                f'{domain.name} shares {least} pages')
 
 
-__all__ = ['Scene', 'BROKER', 'Broker', 'QEMU', 'TOP', 'check', 'ctl', 'define',
+__all__ = ['Scene', 'BROKER', 'Broker', 'CTL', 'QEMU', 'TOP', 'check', 'ctl', 'define',
            'dump', 'RUNNER', 'run', 'say', 'virsh', 'wait_passes', 'wait_sharing',
            'wait_until']

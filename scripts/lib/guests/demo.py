@@ -17,6 +17,7 @@ import time
 
 import memory
 import merger as mergers
+from domain import Domain, libvirt_version
 from measure import Snapshot, measure
 from qmp import QmpError
 from table import Table, mib, step, summary
@@ -58,6 +59,9 @@ def parse_arguments():
     parser.add_argument('--backend', choices=('ksm', 'kernel', 'none'),
                         default='ksm', help='who merges: memory-backend-ksm, '
                         "the kernel's KSM at full speed (root), nobody")
+    parser.add_argument('--libvirt', action='store_true',
+                        help='as domains of a libvirtd of its own, confined '
+                        'as libvirt does it (root)')
     parser.add_argument('--json', metavar='FILE', help='write the figures')
     parser.add_argument('--keep', action='store_true',
                         help='leave the guests running')
@@ -75,6 +79,8 @@ def parse_arguments():
     options = parser.parse_args()
     if options.vms < 1:
         parser.error('--vms: at least 1')
+    if options.libvirt and options.keep:
+        parser.error('--keep: the libvirtd of --libvirt ends with the demo')
     if options.accel is None:
         options.accel = 'kvm' if options.guest == 'tiny' and \
             os.access('/dev/kvm', os.W_OK) else 'tcg'
@@ -88,10 +94,15 @@ class Demo:
 
     def __init__(self, options):
         self.options = options
-        self.run_dir = tempfile.mkdtemp(prefix='ksm-demo-')
+        self.run_dir = tempfile.mkdtemp(
+            prefix='ksm-demo-', dir=os.environ.get('KSM_LIBVIRT_DIR'))
         self.guests = []
         self.merger = None
         self.watches = []
+        self.guest_class = Guest
+        if options.libvirt:
+            os.chmod(self.run_dir, 0o755)       # for QEMU's user
+            self.guest_class = Domain
         self.table = Table()
         self.cpu_at_start = 0.0
         self.series = []        # (time, saved pages, CPU) as the merger tells
@@ -116,7 +127,8 @@ class Demo:
         result = {
             'backend': options.backend, 'vms': options.vms,
             'guest': options.guest, 'accel': options.accel,
-            'mem_mib': options.mem >> 20, 'from_start': options.from_start}
+            'mem_mib': options.mem >> 20, 'from_start': options.from_start,
+            'libvirt': libvirt_version() if options.libvirt else None}
         result.update(measure(self.guests, self.merger, before,
                               sum(row['zero'] for row in rows),
                               self.run_dir))
@@ -133,10 +145,12 @@ class Demo:
     def _start_merger(self):
         backend = self.options.backend
         if backend == 'ksm':
+            path, user = os.path.join(self.run_dir, 'broker.sock'), None
+            if self.options.libvirt:
+                path, user = '/run/guest-ksm/broker.sock', 'guest-ksm'
             broker = mergers.Broker(
-                os.environ['KSM_DEMO_BROKER'],
-                os.path.join(self.run_dir, 'broker.sock'),
-                os.path.join(self.run_dir, 'broker.log'))
+                os.environ['KSM_DEMO_BROKER'], path,
+                os.path.join(self.run_dir, 'broker.log'), user)
             self.merger = mergers.KsmMerger(broker)
             broker.start()
         elif backend == 'kernel':
@@ -168,9 +182,12 @@ class Demo:
              f'{options.mem >> 20} MiB under {options.accel}')
         config = self._config()
         for index in range(options.vms):
-            guest = Guest(config, index)
+            guest = self.guest_class(config, index)
             self.guests.append(guest)
             guest.start()
+        if options.libvirt:
+            for guest in self.guests:
+                self._tell_confinement(guest)
         started = time.monotonic()
         waiting = list(self.guests)
         while waiting:
@@ -193,6 +210,13 @@ class Demo:
             time.sleep(0.2)
         if options.guest == 'tiny':
             self.watches = [TinyWatch(guest) for guest in self.guests]
+
+    @staticmethod
+    def _tell_confinement(guest):
+        confined = guest.confinement()
+        if not all(confined.values()):
+            raise GuestError(f'{guest.name} is not confined: {confined}')
+        step(f'{guest.name}: process {guest.pid}, ' + ', '.join(confined))
 
     @staticmethod
     def _console_tail(guest):

@@ -9,6 +9,7 @@ adds that, as an administrator would.
 import hashlib
 import json
 import os
+import pwd
 import shutil
 import subprocess
 from xml.sax.saxutils import escape
@@ -65,6 +66,11 @@ def virsh(*arguments, check=True):
         raise GuestError(f'virsh {" ".join(arguments)}: '
                          f'{done.stderr.strip()}')
     return done.stdout
+
+
+def libvirt_version():
+    """The daemon's, as in '9.0.0'."""
+    return virsh('version', '--daemon').split('daemon: ')[1].split()[0]
 
 
 def ctl(*arguments):
@@ -132,19 +138,19 @@ class Domain(Guest):
         if not os.path.isdir(config.image):
             return {'kernel': self._copy(config.image), 'initrd': '',
                     'devices': '', 'cmdline': f'seed={self.index + 1} {config.args}'}
+        image = os.path.realpath(f'{config.image}/disk.img')
         overlay = os.path.join(config.run_dir, f'{self.name}.qcow2')
         subprocess.run(
             [os.path.join(os.path.dirname(config.qemu), 'qemu-img'), 'create',
              '-q', '-f', 'qcow2', '-F', 'raw', '-b',
-             f'{config.image}/disk.img', overlay], check=True)
+             image, overlay], check=True)
         identity = hashlib.md5(self.name.encode()).hexdigest()
         kernel = self._copy(f'{config.image}/vmlinuz')
         initrd = self._copy(f'{config.image}/initrd.img')
         return {'kernel': kernel,
                 'initrd': f'<initrd>{initrd}</initrd>\n    ',
-                'devices': DISK.format(overlay=overlay,
-                                       image=f'{config.image}/disk.img'),
-                'cmdline': 'root=/dev/vda console=ttyS0 quiet '
+                'devices': DISK.format(overlay=overlay, image=image),
+                'cmdline': 'root=/dev/vda console=ttyS0 quiet no_timer_check '
                 f'systemd.hostname={self.name} '
                 f'systemd.machine_id={identity} {config.args}'}
 
@@ -193,8 +199,23 @@ class Domain(Guest):
             return int(file.read())
 
     def alive(self):
-        return virsh('domstate', self.name, check=False).strip() in \
-            ('running', 'paused')
+        try:
+            return os.path.exists(f'/proc/{self.pid}')
+        except FileNotFoundError:
+            return False
+
+    def confinement(self):
+        """What QEMU may not do, as the kernel has it; False: it may."""
+        with open(f'/proc/{self.pid}/status', encoding='utf-8') as file:
+            status = dict(line.rstrip('\n').split(':\t', 1) for line in file)
+        user = pwd.getpwnam('libvirt-qemu')
+        return {
+            'user libvirt-qemu':
+                set(status['Uid'].split()) == {str(user.pw_uid)},
+            'no capabilities': int(status['CapEff'], 16) == 0,
+            'sandbox': status['Seccomp'] == '2',
+            'a /dev of its own': os.readlink(f'/proc/{self.pid}/ns/mnt') !=
+                os.readlink('/proc/self/ns/mnt')}
 
     def why_ended(self):
         try:

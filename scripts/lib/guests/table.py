@@ -58,7 +58,9 @@ def summary(result):
         '',
         f'{result["vms"]} {result["guest"]} guests of '
         f'{result["mem_mib"]} MiB ({result["accel"]}), merged by '
-        f'{names[result["backend"]]}']
+        f'{names[result["backend"]]}' +
+        (f', domains of libvirt {result["libvirt"]}'
+         if result.get('libvirt') else '')]
     if result['ram_pss_before_mib'] is not None:
         lines.append(f'  memory before     '
                      f'{result["ram_pss_before_mib"]:9.1f} MiB')

@@ -76,7 +76,7 @@ class Guest:
         identity = hashlib.md5(self.name.encode()).hexdigest()
         return ['-kernel', f'{config.image}/vmlinuz',
                 '-initrd', f'{config.image}/initrd.img',
-                '-append', 'root=/dev/vda console=ttyS0 quiet '
+                '-append', 'root=/dev/vda console=ttyS0 quiet no_timer_check '
                 f'systemd.hostname={self.name} '
                 f'systemd.machine_id={identity} {config.args}',
                 '-drive', f'file={config.image}/disk.img,format=raw,'

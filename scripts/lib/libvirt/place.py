@@ -17,14 +17,14 @@ import subprocess
 DIRECTORIES = {'run': '/run/libvirt', 'etc': '/etc/libvirt',
                'lib': '/var/lib/libvirt', 'cache': '/var/cache/libvirt',
                'log': '/var/log/libvirt', 'broker': '/run/guest-ksm'}
-DEVICES = ('kvm', 'userfaultfd')
+# With the group that may use them, as contrib/libvirt's udev rule has it.
+DEVICES = {'kvm': 'kvm', 'userfaultfd': 'guest-ksm'}
 ACCOUNTS = {'libvirt-qemu': 64055, 'guest-ksm': 64056}
 # What QEMU's user is to be a member of.
 ADMITTED = ('kvm', 'guest-ksm')
 CGROUPS = '/sys/fs/cgroup'
-# libvirt's own list, and the one device more (contrib/libvirt/qemu.conf).
-DEVICE_ACL = ('null', 'full', 'zero', 'random', 'urandom', 'ptmx', 'kvm',
-              'userfaultfd')
+QEMU_CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                         '../../../contrib/libvirt/qemu.conf')
 
 
 def mount(*arguments):
@@ -122,12 +122,11 @@ def own_broker_directory():
 
 
 def bind_devices(top, without):
-    """Nodes for group kvm, whoever may use the host's."""
+    """Nodes for QEMU's user, whoever may use the host's."""
     path = os.path.join(top, 'dev')
     os.makedirs(path, exist_ok=True)
     mount('-t', 'tmpfs', '-o', 'mode=755', 'ksm-libvirt', path)
-    kvm = grp.getgrnam('kvm').gr_gid
-    for name in DEVICES:
+    for name, group in DEVICES.items():
         host, node = f'/dev/{name}', os.path.join(path, name)
         if not os.path.exists(host):
             continue
@@ -136,7 +135,7 @@ def bind_devices(top, without):
             os.chmod(node, 0o600)
         else:
             os.chmod(node, 0o660)
-            os.chown(node, 0, kvm)
+            os.chown(node, 0, grp.getgrnam(group).gr_gid)
         mount('--bind', node, host)
 
 
@@ -194,16 +193,12 @@ def remove_cgroups(groups):
 def configure(uuid, qemu_lines):
     """libvirt's configuration files; further lines for qemu.conf win."""
     etc = DIRECTORIES['etc']
-    settings = {
-        'user': '"libvirt-qemu"', 'group': '"libvirt-qemu"',
-        'cgroup_device_acl': '[' + ', '.join(
-            f'"/dev/{name}"' for name in DEVICE_ACL
-            if os.path.exists(f'/dev/{name}')) + ']'}
-    for line in qemu_lines:
-        key, _, value = line.partition('=')
-        settings[key.strip()] = value.strip()
-    write(os.path.join(etc, 'qemu.conf'), ''.join(
-        f'{key} = {value}\n' for key, value in settings.items()))
+    with open(QEMU_CONF, encoding='utf-8') as file:
+        shipped = file.read()
+    keys = [line.partition('=')[0].strip() for line in qemu_lines]
+    write(os.path.join(etc, 'qemu.conf'), '\n'.join([
+        'user = "libvirt-qemu"', 'group = "libvirt-qemu"', *qemu_lines,
+        '' if 'cgroup_device_acl' in keys else shipped, '']))
     common = (f'host_uuid = "{uuid}"\nauth_unix_rw = "none"\n'
               'auth_unix_ro = "none"\n'
               'log_outputs = "2:file:/var/log/libvirt/daemon.log"\n')
