@@ -124,8 +124,37 @@ static gboolean print_diff(virDomain *domain, const char *before,
     return TRUE;
 }
 
+/* What happens when, after it was changed. */
+static const char *from_when(virDomain *domain)
+{
+    if (virDomainIsActive(domain) == 1) {
+        return "; the domain is running: it counts from its next start on";
+    }
+    if (virDomainHasManagedSaveImage(domain, 0) == 1) {
+        return "; the domain has a saved state, with which it starts as it "
+               "was: virsh managedsave-remove drops that";
+    }
+    return "";
+}
+
+/* Somebody may have changed it while we asked. */
+static gboolean unchanged(virDomain *domain, const char *xml, GError **errp)
+{
+    g_autofree char *now = ksm_virt_dump(domain, FALSE, errp);
+
+    if (now != NULL && strcmp(now, xml) != 0) {
+        g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
+                    "domain '%s' was changed meanwhile: try again",
+                    virDomainGetName(domain));
+        return FALSE;
+    }
+    return now != NULL;
+}
+
+/* @xml: as it was dumped; @before: the same as @after is written. */
 static gboolean apply(virConnect *connect, virDomain *domain,
-                      const char *before, const char *after, GError **errp)
+                      const char *xml, const char *before, const char *after,
+                      GError **errp)
 {
     const char *name = virDomainGetName(domain);
     g_autoptr(GError) error = NULL;
@@ -144,12 +173,11 @@ static gboolean apply(virConnect *connect, virDomain *domain,
         g_propagate_error(errp, g_steal_pointer(&error));
         return FALSE;
     }
-    if (!ksm_virt_define(connect, after, errp)) {
+    if (!unchanged(domain, xml, errp) ||
+        !ksm_virt_define(connect, after, errp)) {
         return FALSE;
     }
-    printf("%s: done%s\n", name, virDomainIsActive(domain) == 1
-           ? "; the domain is running: it counts from its next start on"
-           : "");
+    printf("%s: done%s\n", name, from_when(domain));
     return TRUE;
 }
 
@@ -227,7 +255,7 @@ static gboolean run(KsmCtl *ctl, const char *verb, const char *name,
         g_prefix_error(errp, "%s: ", virDomainGetName(domain));
         return FALSE;
     }
-    return apply(connect, domain, before, after, errp);
+    return apply(connect, domain, xml, before, after, errp);
 }
 
 static gboolean run_domain_xml(KsmCtl *ctl, char **args, GError **errp)

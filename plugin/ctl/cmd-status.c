@@ -3,8 +3,10 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "domain-target.h"
 #include "table.h"
 #include "units.h"
+#include "vms.h"
 
 static void print_broker(JsonObject *reply)
 {
@@ -111,14 +113,53 @@ static void print_groups(JsonObject *reply, JsonObject *total)
     printf("\n%s(MiB; SHARING: guest pages mapped to SHARED ones)\n", text);
 }
 
-static gboolean run_status(KsmCtl *ctl, char **args, GError **errp)
+static void print_vm(const KsmVm *vm)
+{
+    g_autofree char *all = ksm_units_mib_of_pages(
+        ksm_vm_sum(vm, "pages_total"));
+    g_autofree char *saved = ksm_units_mib_of_pages(
+        ksm_vm_sum(vm, "saved_pages"));
+    g_autofree char *sharing = ksm_units_mib_of_pages(
+        ksm_vm_sum(vm, "pages_sharing"));
+    g_autofree char *zero = ksm_units_mib_of_pages(
+        ksm_vm_sum(vm, "zero_pages"));
+
+    printf("%s: %s, group %s, user %" G_GINT64_FORMAT ", process %"
+           G_GINT64_FORMAT "\n", vm->name, ksm_vm_string(vm, "state"),
+           vm->group, vm->uid, vm->pid);
+    printf("saved       %s MiB of %s MiB: %s sharing, and %s of zeros\n",
+           saved, all, sharing, zero);
+    printf("cpu         %.2f %% of one CPU for scanning\n",
+           ksm_vm_sum_double(vm, "cpu_percent"));
+}
+
+/* The same for one domain. */
+static gboolean status_of_domain(KsmCtl *ctl, GError **errp)
+{
+    g_autofree char *target = NULL;
+    g_autoptr(GPtrArray) vms = NULL;
+    guint i;
+
+    if (!ksm_domain_target(NULL, &target, errp)) {
+        return FALSE;
+    }
+    if (!ksm_command_vms_of(ctl, target, &vms, errp)) {
+        ksm_domain_target_explain(errp);
+        return FALSE;
+    }
+    for (i = 0; vms != NULL && i < vms->len; i++) {
+        print_vm(g_ptr_array_index(vms, i));
+    }
+    return TRUE;
+}
+
+static gboolean status_of_host(KsmCtl *ctl, GError **errp)
 {
     g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp, "status",
                                                  NULL);
     JsonObject *total = reply != NULL ? ksm_reply_object(reply, "total")
                                       : NULL;
 
-    (void)args;
     if (reply == NULL) {
         return FALSE;
     }
@@ -133,10 +174,23 @@ static gboolean run_status(KsmCtl *ctl, char **args, GError **errp)
     return TRUE;
 }
 
+static gboolean run_status(KsmCtl *ctl, char **args, GError **errp)
+{
+    (void)args;
+    return ksm_domain_target_name != NULL ? status_of_domain(ctl, errp)
+                                          : status_of_host(ctl, errp);
+}
+
+static const GOptionEntry entries[] = {
+    KSM_DOMAIN_TARGET_ENTRIES
+    { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
+};
+
 extern const KsmCommand ksm_command_status;
 const KsmCommand ksm_command_status = {
     .name = "status",
     .arguments = "",
     .summary = "The host at a glance: groups, savings, worst case",
+    .entries = entries,
     .run = run_status,
 };

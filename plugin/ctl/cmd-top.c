@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cmd-top.c: `guest-ksmctl top`: the VMs, live. */
 #include "command.h"
+#include "domain-target.h"
 #include "top-screen.h"
 
 #define LEAST_SECONDS 0.1
@@ -15,6 +16,7 @@ static const GOptionEntry entries[] = {
     { "sort", 'k', 0, G_OPTION_ARG_STRING, &sort_name,
       "Sort by vm, group, memory, private, shared, zero, broken, saved "
       "(default), cpu, merges, breaks or state", "COLUMN" },
+    KSM_DOMAIN_TARGET_ENTRIES
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
 };
 
@@ -121,6 +123,7 @@ static void watch(KsmTop *top, KsmClient *client)
 static gboolean run(KsmCtl *ctl, GError **errp)
 {
     g_autoptr(KsmTop) top = NULL;
+    g_autofree char *target = NULL;
     guint sort = 0;
 
     if (ctl->json) {
@@ -135,8 +138,15 @@ static gboolean run(KsmCtl *ctl, GError **errp)
         return ksm_command_usage(errp, "--sort %s: there is no such column",
                                  sort_name);
     }
-    top = ksm_top_new(sort);
-    if (!ksm_top_ask(top, ctl->client, errp) || !ksm_screen_open(errp)) {
+    if (!ksm_domain_target(NULL, &target, errp)) {
+        return FALSE;
+    }
+    top = ksm_top_new(sort, target);
+    if (!ksm_top_ask(top, ctl->client, errp)) {
+        ksm_domain_target_explain(errp);
+        return FALSE;
+    }
+    if (!ksm_screen_open(errp)) {
         return FALSE;
     }
     watch(top, ctl->client);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "command.h"
+#include "domain-target.h"
 #include "table.h"
 #include "units.h"
 #include "vms.h"
@@ -28,6 +29,11 @@ static void add_row(KsmTable *table, const KsmVm *vm)
     ksm_table_add(table, ksm_vm_string(vm, "state"));
 }
 
+static const GOptionEntry entries[] = {
+    KSM_DOMAIN_TARGET_ENTRIES
+    { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
+};
+
 static gboolean run_vms(KsmCtl *ctl, char **args, GError **errp)
 {
     static const char *const headings[] = {
@@ -36,10 +42,14 @@ static gboolean run_vms(KsmCtl *ctl, char **args, GError **errp)
     };
     g_autoptr(KsmTable) table = ksm_table_new(headings);
     g_autoptr(GPtrArray) vms = NULL;
-    g_autofree char *text = NULL;
+    g_autofree char *text = NULL, *target = NULL;
     guint i;
 
-    if (!ksm_command_vms_of(ctl, args[0], &vms, errp)) {
+    if (!ksm_domain_target(args[0], &target, errp)) {
+        return FALSE;
+    }
+    if (!ksm_command_vms_of(ctl, target, &vms, errp)) {
+        ksm_domain_target_explain(errp);
         return FALSE;
     }
     if (vms == NULL) {
@@ -60,5 +70,6 @@ const KsmCommand ksm_command_vms = {
     .summary = "A line for each VM, in MiB",
     .details = "SAVED is a VM's part of what its group saves.",
     .most = 1,
+    .entries = entries,
     .run = run_vms,
 };

@@ -86,10 +86,11 @@ static void row_free(gpointer data)
     g_free(row);
 }
 
-KsmTop *ksm_top_new(guint sort)
+KsmTop *ksm_top_new(guint sort, const char *target)
 {
     KsmTop *self = g_new0(KsmTop, 1);
 
+    self->target = g_strdup(target);
     self->rows = g_ptr_array_new_with_free_func(row_free);
     self->sort = sort;
     return self;
@@ -101,6 +102,7 @@ void ksm_top_free(KsmTop *self)
     if (self->status != NULL) {
         json_object_unref(self->status);
     }
+    g_free(self->target);
     g_free(self->trouble);
     g_free(self);
 }
@@ -197,7 +199,7 @@ gboolean ksm_top_ask(KsmTop *self, KsmClient *client, GError **errp)
                                                   NULL);
 
     if (status != NULL) {
-        vms = ksm_vms_ask(client, NULL, &error);
+        vms = ksm_vms_ask(client, self->target, &error);
     }
     g_clear_pointer(&self->trouble, g_free);
     if (vms == NULL) {

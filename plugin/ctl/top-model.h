@@ -34,10 +34,12 @@ typedef struct KsmTop {
     guint sort;                 /* index of a column */
     gboolean reverse;
     gint64 asked_us;            /* monotonic */
+    char *target;               /* whom to ask for; NULL: all */
     char *trouble;              /* why the last answer is old; or NULL */
 } KsmTop;
 
-KsmTop *ksm_top_new(guint sort);
+/** @target: of which VMs; NULL: all. */
+KsmTop *ksm_top_new(guint sort, const char *target);
 void ksm_top_free(KsmTop *top);
 
 /** The column of that --sort name; FALSE: there is none. */

@@ -110,6 +110,11 @@ gboolean ksm_virt_define(virConnect *connect, const char *xml, GError **errp)
     virDomain *domain = virDomainDefineXMLFlags(connect, xml,
                                                 VIR_DOMAIN_DEFINE_VALIDATE);
 
+    /* libvirt was seen to write what its own schema does not have. */
+    if (domain == NULL && virGetLastErrorCode() ==
+        VIR_ERR_XML_INVALID_SCHEMA) {
+        domain = virDomainDefineXMLFlags(connect, xml, 0);
+    }
     if (domain == NULL) {
         set_error(errp, "libvirt refuses the changed XML", "");
         return FALSE;

@@ -5,11 +5,12 @@ The guests verify every byte of their memory all the time, also after they
 were saved and restored, or moved.
 """
 
+import json
 import os
 import subprocess
 
-from scene import BROKER, Broker, RUNNER, Scene, TOP, check, ctl, dump, \
-    run, say, virsh, wait_passes, wait_sharing, wait_until
+from scene import BROKER, Broker, RUNNER, Scene, TOP, check, ctl, define, \
+    dump, run, say, virsh, wait_passes, wait_sharing, wait_until
 
 LOAD = 'share=60 zero=15 fill=5 write_pct=2 pause_ms=50 '
 
@@ -51,6 +52,44 @@ def test_a_plain_domain_starts_and_shares():
             said = ctl('domain-xml', 'disable', domain.name, '--yes')
             check('its next start' in said, said)
             check(dump(domain.name) == xml, f'{dump(domain.name)}, was {xml}')
+
+
+def test_options_that_qemu_has_no_more():
+    """A domain that gets -no-acpi and -no-hpet from old libvirts starts."""
+    with Scene() as scene:
+        domain = scene.domain('old', LOAD)
+        xml = dump('old').replace('<acpi/>', '<pae/>').replace(
+            "<clock offset='utc'/>", "<clock offset='utc'><timer name='hpet' "
+            "present='no'/></clock>")
+        check('<acpi/>' not in xml and 'hpet' in xml, xml)
+        define(xml)
+        domain.enable()
+        domain.start_defined()
+        wait_passes(scene.wait_filled(domain))
+
+
+def test_one_domain_is_asked_for():
+    """By name, UUID and id; and what is not there is said."""
+    with Scene() as scene:
+        start_sharing(scene)
+        uuid = virsh('domuuid', 'web2').strip()
+        number = virsh('domid', 'web2').strip()
+        for given in ('web2', uuid, number):
+            said = ctl('vms', '--domain', given)
+            check('web2' in said and 'web1' not in said, said)
+        said = ctl('status', '--domain', uuid)
+        check(said.startswith('web2: running, group web, '), said)
+        check('saved ' in said, said)
+        reply = json.loads(ctl('status', '--json', '--domain', 'web1'))
+        check([session['vm'] for session in reply['sessions']] == ['web1'],
+              f'{reply}')
+        check("'nobody'" in ctl('vms', '--domain', 'nobody', status=5), 'who')
+        plain = scene.domain('plain', LOAD)
+        check('does not run' in ctl('status', '--domain', 'plain', status=5),
+              'it runs')
+        plain.start_defined()
+        said = ctl('vms', '--domain', 'plain', status=5)
+        check('without memory-backend-ksm' in said, said)
 
 
 def save_and_restore(domain, watch, xml=None):
@@ -158,5 +197,7 @@ def test_live_migration():
             os.environ['LIBVIRT_DEFAULT_URI'] = home
 
 
-run([test_a_plain_domain_starts_and_shares, test_save_and_restore,
-     test_restore_without_what_was_saved_with, test_live_migration])
+run([test_a_plain_domain_starts_and_shares,
+     test_options_that_qemu_has_no_more, test_one_domain_is_asked_for,
+     test_save_and_restore, test_restore_without_what_was_saved_with,
+     test_live_migration])
