@@ -31,10 +31,11 @@ ksm_libvirt_source()
     ksm_source_stage libvirt $always "$from" "${patches[@]}"
 }
 
-# ksm_libvirt_configure DIR SOURCE: only when something it depends on changed.
+# ksm_libvirt_configure DIR SOURCE STAMP: only when something it depends on
+# changed.
 ksm_libvirt_configure()
 {
-    local dir=$1 src=$2 feature args key
+    local dir=$1 src=$2 stamp=$3 feature args key
     args=(--auto-features=disabled -Dsystem=true -Dprefix=/usr
           -Dlocalstatedir=/var -Dsysconfdir=/etc
           -Dqemu_user=libvirt-qemu -Dqemu_group=libvirt-qemu
@@ -44,7 +45,7 @@ ksm_libvirt_configure()
         args+=("-D$feature=enabled")
     done
     key="$src ${args[*]}"
-    if [ -f "$dir/build.ninja" ] && ksm_stamped libvirt-configure "$key"; then
+    if [ -f "$dir/build.ninja" ] && ksm_stamped "$stamp" "$key"; then
         return 0
     fi
     ksm_step "configuring build/$(basename "$dir")"
@@ -52,5 +53,5 @@ ksm_libvirt_configure()
     ksm_ccache
     CC="ccache gcc" ksm_logged libvirt-configure \
         meson setup "${args[@]}" "$dir" "$src"
-    ksm_stamp libvirt-configure "$key"
+    ksm_stamp "$stamp" "$key"
 }

@@ -160,7 +160,8 @@ ksm_qtest()
 ksm_libvirt_key()
 {
     (cd "$KSM_ROOT" && git ls-files -co --exclude-standard libvirt-patches \
-        tests/libvirt scripts/build-libvirt scripts/lib/libvirt.sh |
+        'tests/libvirt/*native*' tests/libvirt/gdb_memory.py \
+        scripts/build-libvirt scripts/lib/libvirt.sh |
         sort | xargs -d '\n' sha256sum | sha256sum | cut -d ' ' -f 1)
 }
 

@@ -8,7 +8,6 @@ another instance by its socket: two instances are two hosts to libvirt.
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
@@ -52,7 +51,7 @@ XML = """<domain type='{kind}'>
     <controller type='usb' model='none'/>
     <serial type='file'><source path='{log}' append='on'/></serial>
     <memballoon model='none'/>
-  </devices>
+{memory}  </devices>
 </domain>
 """
 CELLS = """  <cpu><numa>
@@ -60,10 +59,17 @@ CELLS = """  <cpu><numa>
     <cell id='1' cpus='1' memory='32' unit='MiB'/>
   </numa></cpu>
 """
-ROOM = "  <maxMemory slots='2' unit='MiB'>256</maxMemory>\n"
-DIMM = """<memory model='dimm'>
-  <target><size unit='MiB'>32</size><node>0</node></target>
-</memory>
+ROOM = "  <maxMemory slots='2' unit='MiB'>512</maxMemory>\n"
+DIMM = """    <memory model='dimm'>
+      <target><size unit='MiB'>32</size><node>0</node></target>
+    </memory>
+"""
+VIRTIO_MEM = """    <memory model='virtio-mem'>
+      <target>
+        <size unit='MiB'>64</size><node>1</node>
+        <block unit='MiB'>2</block><requested unit='MiB'>32</requested>
+      </target>
+    </memory>
 """
 
 
@@ -75,9 +81,9 @@ def start_broker():
     """This instance's, on its host's socket, for libvirt's QEMU."""
     program = os.environ.get('GUEST_KSMD',
                              os.path.join(BUILD, 'plugin', 'guest-ksmd'))
-    broker = Broker(program, BROKER_SOCKET, '/run/guest-ksm/broker.log')
+    broker = Broker(program, BROKER_SOCKET, '/run/guest-ksm/broker.log',
+                    'guest-ksm')
     broker.start()
-    shutil.chown(BROKER_SOCKET, group='kvm')
     return broker
 
 
@@ -125,7 +131,8 @@ class Domain:
             args=f'seed={seed} share=60 write_pct=1 pause_ms=50',
             backing=KSM.format(group=group), qemu=emulator, kind=kind,
             vcpus=2 if numa else 1, cpu=CELLS if numa else '',
-            maximum=ROOM if numa else '')
+            maximum=ROOM if numa else '',
+            memory=DIMM + VIRTIO_MEM if numa else '')
 
     def create(self):
         """Defines and starts it."""
