@@ -12,7 +12,8 @@
  *     pages, and frees no slot of the store before it does.  All that is mapped
  *     is told (HOLD), and is bound as before.  Answers of the old broker that
  *     came to nothing went with it.  A connection that ends halfway through is
- *     no harm: the next one tells everything again;
+ *     no harm: the next one tells everything again, and releases what was told
+ *     over the first one and given back since;
  *   another one, which has another store: nobody holds references for what we
  *     have mapped, and nobody will free it.  Those pages are marked lost: still
  *     shared with whoever maps the same old store, joined by no newcomer,
@@ -161,12 +162,13 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
     g_array_set_size(engine->released, 0);
     g_array_set_size(engine->matches, 0);
     ksm_round_forget_candidates(engine);
-    if (welcome == KSM_WELCOME_RESUMED) {
-        release_unmapped(engine);
-    } else if (welcome == KSM_WELCOME_NEW) {
+    if (welcome == KSM_WELCOME_NEW) {
         mark_lost(engine);
-    } else if (!hand_over(engine, errp)) {
-        return FALSE;
+    } else {
+        if (welcome == KSM_WELCOME_HANDED && !hand_over(engine, errp)) {
+            return FALSE;
+        }
+        release_unmapped(engine);
     }
     engine->was_connected = TRUE;
     engine->retry_ms = 0;

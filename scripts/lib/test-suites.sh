@@ -9,7 +9,7 @@ ksm_test_packages()
 {
     ksm_packages "${KSM_PLUGIN_PACKAGES[@]}" "${KSM_LIBVIRT_PACKAGES[@]}" \
         python3 git shellcheck cppcheck clang libclang-rt-dev python3-prometheus-client tmux mandoc \
-        apparmor systemd
+        apparmor systemd spin
 }
 
 # ksm_timeouts: a multiplier for meson's, from the seconds tests may take.
@@ -101,6 +101,11 @@ ksm_setup()
         meson setup "$dir" "$KSM_ROOT" "$@"
     fi
     ninja -C "$dir" -j "$KSM_JOBS"
+}
+
+ksm_check_model()
+{
+    tests/model/run "$KSM_BUILD/model"
 }
 
 ksm_check_clang()

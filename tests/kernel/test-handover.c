@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -30,9 +32,10 @@
 typedef struct Scene {
     KsmTestBroker *broker;
     KsmPuppetSpec spec;
-    KsmPuppet *guests[GUESTS + 1];
+    KsmPuppet *guests[GUESTS + 2];
     guint count;
     guint64 shared, sharing;    /* what the broker is to have */
+    gsize log_seen;             /* of the broker's log; 0: not asked yet */
 } Scene;
 
 static gboolean is_connected(gpointer puppet)
@@ -81,10 +84,38 @@ static void wait_all(Scene *scene)
     }
 }
 
+/* Whether the broker has forgotten our probes, by the status that it logs when
+ * it is asked to. */
+static gboolean only_guests_are_left(gpointer opaque)
+{
+    Scene *scene = opaque;
+    g_autofree char *log = ksm_test_broker_read_log(scene->broker);
+    const char *told = strstr(log + scene->log_seen, ":" GROUP ": sessions=");
+
+    if (!told && scene->log_seen) {
+        return FALSE;
+    }
+    if (told && scene->log_seen &&
+        strtoul(strchr(told, '=') + 1, NULL, 10) == scene->count) {
+        return TRUE;
+    }
+    scene->log_seen = strlen(log);
+    kill(scene->broker->pid, SIGUSR1);
+    return FALSE;
+}
+
+/* Until then we would be one who might map the store when the broker ends. */
+static void wait_unprobed(Scene *scene)
+{
+    scene->log_seen = 0;
+    g_assert_cmpfloat(ksm_test_wait(only_guests_are_left, scene, SECONDS), >=,
+                      0);
+}
+
 /* The store of all guests is one, and each of its pages there once. */
 static void check_scene(Scene *scene)
 {
-    int pids[GUESTS + 1];
+    int pids[GUESTS + 2];
     guint i;
 
     wait_all(scene);
@@ -94,6 +125,7 @@ static void check_scene(Scene *scene)
                                           KSM_TEST_SEEDED, SEED, TRUE), ==, 0);
     }
     g_assert_cmpuint(ksm_test_count_stores(pids, scene->count), ==, 1);
+    wait_unprobed(scene);
 }
 
 static void add_guest(Scene *scene)
@@ -222,6 +254,7 @@ static void test_meanwhile(void)
     ksm_puppet_fill(last, 0, PAGES, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
     scene.shared = 2 * PAGES;
     wait_all(&scene);
+    wait_unprobed(&scene);
     ksm_test_broker_kill(scene.broker);
     ksm_puppet_kill(last);
     ksm_puppet_free(last);

@@ -1,0 +1,406 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * handover.pml: two guests, a broker, and an end of any of them at any step.
+ *
+ * Each guest has one page.  It writes it, has it shared (quarantine: kept from
+ * the page, compared, mapped), gives it back, loses its connection, dies.  The
+ * broker answers, frees slots, ends and is started again, and takes up the
+ * store of its predecessor (plugin/broker/adoption.c).
+ *
+ * A request with its reply is one step: a broker that ends before it never got
+ * it.  A reply that is lost is a connection that ends after it.  All that a
+ * guest does with what it was told comes in steps of their own.
+ *
+ * Whatever happens in whatever order:
+ *   - a slot that somebody maps is neither freed nor written;
+ *   - a guest reads what it wrote last;
+ *   - a mapped page of a connected guest has its reference, exactly one, unless
+ *     the guest was told that its store is not taken up.
+ *
+ * MUTANT, from 1 on, leaves a rule out: then spin must find what goes wrong.
+ */
+#ifndef MUTANT
+#define MUTANT 0
+#endif
+#ifndef BROKERS
+#define BROKERS 3               /* one after the other; a new store each */
+#endif
+
+#ifndef SLOTS
+#define SLOTS   2               /* 1 or 2 of them are used */
+#endif
+#define GUESTS  2
+#define NONE    7
+
+#define PRIVATE 0               /* states of a page */
+#define ISOLATED 1              /* and found equal to its slot */
+#define SHARED  2
+#define BROKEN  3               /* written since; the slot lies beneath */
+
+#define OFF     0               /* of a connection, as the guest sees it */
+#define HOLDING 1               /* is to tell what it maps, */
+#define HELD    2               /* has done so */
+#define UP      3
+
+#define REPLY_NEW     0         /* to HELLO */
+#define REPLY_RESUMED 1
+#define REPLY_HANDED  2
+#define REPLY_REFUSED 3
+
+typedef Guest {
+    bool dead;
+    bit value;                  /* what the page must hold */
+    byte page = PRIVATE;
+    byte map_store = NONE;      /* beneath, if SHARED or BROKEN */
+    byte map_slot = NONE;
+    bool lost;                  /* and in no broker's store any more */
+    byte store = NONE;          /* its descriptor */
+    byte link = OFF;
+    byte peer;                  /* which broker it is with */
+    byte answer = NONE;         /* a slot to be merged with */
+    bool unbind                 /* has a RELEASE to send */
+}
+Guest guest[GUESTS];
+
+/* What outlives a broker: content of the slots, 0 a hole, else value + 1; and
+   the roster, a bit for each guest. */
+typedef Store {
+    byte data[2];
+    byte roster
+}
+Store stores[BROKERS];
+
+/* What does not. */
+bool running = true;
+byte started;                   /* which broker it is */
+byte current;                   /* the group's store */
+bool adopted;
+bool session[GUESTS];
+bool holding[GUESTS];
+bool heir[GUESTS];
+byte word[GUESTS] = NONE;       /* the slot that a page is bound to */
+byte refs[2];
+bool inherited[2];
+
+#define BIT(g) (1 << (g))
+#define UNUSED (stores[current].data[0] == 0 && stores[current].data[1] == 0)
+#define PENDING (heir[0] || heir[1] || holding[0] || holding[1])
+#define MAPS(g, st, s) (!guest[g].dead && guest[g].map_store == (st) && \
+                        guest[g].map_slot == (s))
+#define MAPPED(s) (MAPS(0, current, s) || MAPS(1, current, s))
+#define ALIVE (!guest[g].dead)
+#define TALKS(what) (!guest[g].dead && running && \
+                     guest[g].peer == started && guest[g].link == what)
+
+inline strike_out(g)
+{
+    stores[current].roster = stores[current].roster & ~BIT(g)
+}
+
+inline unref(g)
+{
+    if
+    :: word[g] != NONE -> refs[word[g]]--; word[g] = NONE
+    :: else
+    fi
+}
+
+/* The store that guest `by` hands in takes the place of an unused one. */
+inline adopt(by)
+{
+    current = guest[by].store;
+    adopted = true;
+    for (i : 0 .. GUESTS - 1) {
+        if
+        :: (stores[current].roster & BIT(i)) && guest[i].dead -> strike_out(i)
+        :: (stores[current].roster & BIT(i)) && !guest[i].dead ->
+            heir[i] = true
+        :: else
+        fi;
+        if                      /* whoever has the unused one comes again */
+        :: i != by && session[i] -> guest[i].link = OFF
+        :: else
+        fi
+    };
+    for (i : 0 .. 1) {
+        if
+        :: stores[current].data[i] != 0 -> refs[i] = 1; inherited[i] = true
+        :: else
+        fi
+    }
+}
+
+inline hello(g)
+{
+    guest[g].peer = started;
+    guest[g].answer = NONE;
+    if
+    :: session[g] && holding[g] -> reply = REPLY_HANDED
+    :: session[g] && !holding[g] -> reply = REPLY_RESUMED
+    :: !session[g] && guest[g].store != NONE && guest[g].store != current &&
+       (adopted || !UNUSED || !(stores[guest[g].store].roster & BIT(g))) ->
+        reply = REPLY_REFUSED
+    :: else ->
+        if
+        :: guest[g].store != NONE && guest[g].store != current -> adopt(g)
+        :: else
+        fi;
+        session[g] = true;
+        reply = (heir[g] -> REPLY_HANDED : REPLY_NEW);
+        holding[g] = heir[g];
+        heir[g] = false
+    fi;
+    if                          /* before anybody can map it */
+    :: reply != REPLY_REFUSED && MUTANT != 1 ->
+        stores[current].roster = stores[current].roster | BIT(g)
+    :: else
+    fi
+}
+
+inline welcome(g)
+{
+    if
+    :: reply == REPLY_REFUSED ->
+        guest[g].lost = (guest[g].map_store != NONE);
+        guest[g].store = NONE
+    :: reply == REPLY_NEW ||
+       (reply == REPLY_RESUMED && current != guest[g].store) ->
+        guest[g].link = UP;
+        guest[g].lost = (guest[g].map_store != NONE);
+        guest[g].store = current;
+        guest[g].unbind = false
+    :: reply == REPLY_RESUMED && current == guest[g].store ->
+        guest[g].link = UP;
+        guest[g].unbind = (guest[g].map_store == NONE || guest[g].lost)
+    :: reply == REPLY_HANDED ->
+        assert(current == guest[g].store);
+        guest[g].link = HOLDING;
+        guest[g].unbind = false
+    fi
+}
+
+inline hold(g)
+{
+    if
+    :: guest[g].map_store != NONE && !guest[g].lost && word[g] == NONE ->
+        assert(inherited[guest[g].map_slot]);
+        word[g] = guest[g].map_slot;
+        refs[word[g]]++
+    :: else
+    fi;
+    guest[g].link = HELD
+}
+
+/* The slot that has the content, or a free one that gets it; or none. */
+inline look_up(g)
+{
+    assert(word[g] == NONE);
+    if
+    :: stores[current].data[0] == guest[g].value + 1 -> s = 0
+    :: stores[current].data[0] != guest[g].value + 1 &&
+       stores[current].data[1] == guest[g].value + 1 -> s = 1
+    :: else ->
+        if
+        :: stores[current].data[0] == 0 -> s = 0
+        :: stores[current].data[0] != 0 && stores[current].data[1] == 0 &&
+           SLOTS == 2 -> s = 1
+        :: else -> s = NONE
+        fi;
+        if
+        :: s != NONE ->
+            assert(!MAPPED(s));
+            stores[current].data[s] = guest[g].value + 1
+        :: else
+        fi
+    fi;
+    if
+    :: s != NONE -> word[g] = s; refs[s]++; guest[g].answer = s
+    :: else
+    fi;
+    s = 0
+}
+
+inline unmap(g)
+{
+    guest[g].page = PRIVATE;
+    guest[g].map_store = NONE;
+    guest[g].map_slot = NONE;
+    guest[g].lost = false
+}
+
+inline disconnect(g)
+{
+    guest[g].link = OFF;
+    guest[g].peer = 0
+}
+
+proctype run_guest(byte g)
+{
+    byte i, s, reply;
+
+end:
+    do
+    /* it writes, whenever it is not kept from the page */
+#if MUTANT == 5
+    :: d_step { ALIVE ->
+#else
+    :: d_step { ALIVE && guest[g].page != ISOLATED ->
+#endif
+        guest[g].value = 1 - guest[g].value;
+        if
+        :: guest[g].page == SHARED -> guest[g].page = BROKEN
+        :: else
+        fi }
+
+    /* connecting; by then it has done with what it was told before */
+    :: d_step { ALIVE && running && guest[g].link == OFF &&
+        guest[g].page != ISOLATED -> hello(g); welcome(g); i = 0; reply = 0 }
+    :: d_step { TALKS(HOLDING) -> hold(g) }
+    :: d_step { TALKS(HELD) ->
+        holding[g] = false;
+        guest[g].link = UP;
+        /* told of over a connection that ended, and given back meanwhile */
+        guest[g].unbind = (MUTANT != 6 && guest[g].map_store == NONE) }
+
+    /* sharing: what came by an answer goes on without a broker, too */
+    :: d_step { TALKS(UP) && guest[g].page == PRIVATE &&
+        guest[g].answer == NONE && !guest[g].unbind -> look_up(g) }
+    :: d_step { ALIVE && guest[g].answer != NONE && guest[g].page == PRIVATE ->
+        if
+        :: stores[guest[g].store].data[guest[g].answer] ==
+           guest[g].value + 1 -> guest[g].page = ISOLATED
+        :: else -> guest[g].answer = NONE; guest[g].unbind = true
+        fi }
+    :: d_step { ALIVE && guest[g].page == ISOLATED ->
+        guest[g].page = SHARED;
+        guest[g].map_store = guest[g].store;
+        guest[g].map_slot = guest[g].answer;
+        guest[g].answer = NONE }
+
+    /* giving back, and then releasing */
+    :: d_step { ALIVE && guest[g].page == BROKEN && guest[g].link != HOLDING &&
+        guest[g].link != HELD ->
+        guest[g].unbind = guest[g].unbind || !guest[g].lost;
+        unmap(g) }
+    :: d_step { TALKS(UP) && guest[g].unbind ->
+        unref(g);
+        guest[g].unbind = false }
+#if MUTANT == 2
+    /* releases what it still maps */
+    :: d_step { TALKS(UP) && guest[g].page == SHARED && !guest[g].lost ->
+        unref(g);
+        guest[g].unbind = false }
+#endif
+
+    /* what it reads */
+    :: d_step { ALIVE && guest[g].page == SHARED ->
+        assert(stores[guest[g].map_store].data[guest[g].map_slot] ==
+               guest[g].value + 1) }
+    :: d_step { TALKS(UP) && guest[g].map_store != NONE && !guest[g].lost ->
+        assert(guest[g].map_store == current &&
+               word[g] == guest[g].map_slot) }
+
+    /* the end of a connection, and its own */
+    :: d_step { ALIVE && guest[g].link != OFF -> disconnect(g) }
+    :: d_step { ALIVE ->
+        guest[g].dead = true;
+        disconnect(g);
+        unmap(g);
+        guest[g].value = 0;
+        guest[g].answer = NONE;
+        guest[g].unbind = false;
+        guest[g].store = NONE }
+    od
+}
+
+inline drop_session(g)
+{
+    unref(g);
+    session[g] = false;
+    holding[g] = false;
+    strike_out(g)
+}
+
+inline crash()
+{
+    running = false;
+    adopted = false;
+    for (i : 0 .. GUESTS - 1) {
+        session[i] = false;
+        holding[i] = false;
+        heir[i] = false;
+        word[i] = NONE
+    };
+    for (i : 0 .. 1) {
+        refs[i] = 0;
+        inherited[i] = false
+    };
+    i = 0
+}
+
+/* What the broker does on its own. */
+proctype run_broker()
+{
+    byte i;
+
+end:
+    do
+    :: d_step { running && started < BROKERS - 1 -> crash() }
+    :: d_step { !running -> started++; current = started; running = true }
+    od
+}
+
+/* The same, for one guest. */
+proctype mind_guest(byte g)
+{
+end:
+    do
+    :: d_step { running && heir[g] && guest[g].dead ->
+        heir[g] = false; strike_out(g) }
+    :: d_step { running && session[g] && guest[g].dead -> drop_session(g) }
+    :: d_step { running && session[g] && ALIVE && guest[g].link == OFF &&
+        word[g] == NONE && !holding[g] -> drop_session(g) }
+#if MUTANT == 1
+    /* the roster is written when there is time */
+    :: d_step { TALKS(UP) && session[g] ->
+        stores[current].roster = stores[current].roster | BIT(g) }
+#endif
+#if MUTANT == 3
+    /* a lost connection counts as the end of the process */
+    :: d_step { running && session[g] && guest[g].link == OFF ->
+        drop_session(g) }
+#endif
+    od
+}
+
+/* For one slot. */
+proctype mind_slot(byte s)
+{
+end:
+    do
+#if MUTANT == 4
+    /* does not wait for those who have not told */
+    :: d_step { adopted && inherited[s] ->
+#else
+    :: d_step { adopted && inherited[s] && !PENDING ->
+#endif
+        inherited[s] = false;
+        refs[s]-- }
+    :: d_step { running && refs[s] == 0 && stores[current].data[s] != 0 ->
+        assert(!MAPPED(s));
+        stores[current].data[s] = 0 }
+    od
+}
+
+init
+{
+    atomic {
+        run run_guest(0);
+        run run_guest(1);
+        run run_broker();
+        run mind_guest(0);
+        run mind_guest(1);
+        run mind_slot(0);
+        run mind_slot(1)
+    }
+}
