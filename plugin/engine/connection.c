@@ -17,7 +17,7 @@
  *   another one, which has another store: nobody holds references for what we
  *     have mapped, and nobody will free it.  Those pages are marked lost: still
  *     shared with whoever maps the same old store, joined by no newcomer,
- *     released to nobody.
+ *     released to nobody, and given back bit by bit to be shared anew.
  *
  * Thread: the scanner's or ksm_engine_start()'s, under the work lock.
  */
@@ -61,6 +61,7 @@ static void mark_lost(KsmEngine *engine)
         for (page = 0; page < region->pages; page++) {
             if (ksm_page_in_store(region->state[page])) {
                 region->state[page] |= KSM_PAGE_LOST;
+                engine->lost = TRUE;
             }
         }
     }

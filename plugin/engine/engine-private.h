@@ -82,6 +82,7 @@ struct KsmEngine {
     KsmQuarantine quarantine;
     KsmBrokerClient broker;
     gboolean was_connected;
+    gboolean lost;              /* there may be shared pages that are LOST */
     guint64 retry_at_ns;
     guint retry_ms;
     guint64 reported_ns;        /* when the broker was told figures last */

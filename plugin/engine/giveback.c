@@ -2,8 +2,9 @@
 /*
  * giveback.c: store mappings become anonymous memory again, in place.
  *
- * Shared pages when the run mode is `unmerge`; broken ones all the time, so that
- * a page that was written can be shared anew and its slot can go.
+ * Shared pages when the run mode is `unmerge`, and those in a store that no
+ * broker has any more; broken ones all the time, so that a page that was written
+ * can be shared anew and its slot can go.
  *
  * For a piece of adjacent pages, all shared or all broken:
  *   1. copy them to the same place in the shadow.  This allocates and faults
@@ -47,6 +48,9 @@
 
 /* Until a page that a device held is tried again. */
 #define KSM_HELD_ROUNDS 4u
+
+/* Lost pages given back in a round: 16 MiB, for which there must be memory. */
+#define KSM_LOST_PAGES 4096u
 
 #define KSM_GIVEBACK_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |              \
                                UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
@@ -292,6 +296,63 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
     if (sync_uffd >= 0) {
         close(sync_uffd);
     }
+    ksm_merge_settle(engine);
+}
+
+/* Lost shared pages in a row, at most a window's worth. */
+static guint32 lost_stretch(const KsmRegion *region, guint32 first)
+{
+    guint32 n = 0;
+
+    while (n < KSM_WINDOW_PAGES && first + n < region->pages &&
+           (region->state[first + n] & KSM_PAGE_LOST) &&
+           ksm_page_state(region->state[first + n]) == KSM_PAGE_SHARED) {
+        n++;
+    }
+    return n;
+}
+
+/* Those of a region, at most `most` pages; returns how many it tried. */
+static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
+                              guint32 most, int *sync_uffd)
+{
+    guint32 page = 0, tried = 0;
+
+    while (page < region->pages && tried < most) {
+        guint32 count = lost_stretch(region, page);
+
+        if (count) {
+            if (!region->shadow || ksm_pace_interrupted(engine) ||
+                sync_uffd_of(engine, sync_uffd) < 0) {
+                return MAX(tried, 1);
+            }
+            /* else they stay: breaking them would take memory for nothing */
+            if (ksm_budget_allows(ksm_budget_used(engine), engine->budget,
+                                  count, 2)) {
+                give_back_piece(engine, region, *sync_uffd, page, count);
+            }
+            tried += count;
+            ksm_pace_rest(engine);
+        }
+        page += MAX(count, 1);
+    }
+    return tried;
+}
+
+void ksm_giveback_lost(KsmEngine *engine)
+{
+    guint32 tried = 0;
+    int sync_uffd = -1;
+    guint i;
+
+    for (i = 0; i < engine->regions->len && tried < KSM_LOST_PAGES; i++) {
+        tried += give_back_lost(engine, g_ptr_array_index(engine->regions, i),
+                                KSM_LOST_PAGES - tried, &sync_uffd);
+    }
+    if (sync_uffd >= 0) {
+        close(sync_uffd);
+    }
+    engine->lost = tried > 0;
     ksm_merge_settle(engine);
 }
 

@@ -228,6 +228,9 @@ void ksm_round_run(KsmEngine *engine)
     engine->round = (guint8)engine->counters.full_scans;
     engine->budget = ksm_budget_compute(engine);
     ok = ksm_round_track(engine);
+    if (ok && engine->lost) {
+        ksm_giveback_lost(engine);
+    }
     for (i = 0; ok && i < engine->regions->len; i++) {
         ksm_giveback_broken(engine, g_ptr_array_index(engine->regions, i));
         ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i));

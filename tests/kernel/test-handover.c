@@ -268,6 +268,34 @@ static void test_meanwhile(void)
     scene_close(&scene);
 }
 
+/* Guests that come too late find another store in use: theirs is given up, and
+ * what lies in it shared anew. */
+static void test_too_late(void)
+{
+    Scene scene = { 0 };
+    guint i;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    for (i = 0; i < GUESTS; i++) {
+        kill(ksm_puppet_pid(scene.guests[i]), SIGSTOP);
+    }
+    ksm_test_broker_kill(scene.broker);
+    ksm_test_broker_start(scene.broker);
+    for (i = GUESTS; i < GUESTS + 2; i++) {
+        add_guest(&scene);
+    }
+    g_assert_cmpuint(ksm_puppets_settle(scene.guests + GUESTS, 2, 2 * PAGES,
+                                        SECONDS), ==, 2 * PAGES);
+    for (i = 0; i < GUESTS; i++) {
+        kill(ksm_puppet_pid(scene.guests[i]), SIGCONT);
+    }
+    scene.shared = PAGES;
+    check_scene(&scene);
+    scene_close(&scene);
+}
+
 /* A broker of another version, on the socket of ours: refuses everybody. */
 static void refuse_versions(const char *path, guint count)
 {
@@ -415,6 +443,7 @@ int main(int argc, char **argv)
     g_test_add_func("/handover/killed", test_killed);
     g_test_add_func("/handover/replaced", test_replaced);
     g_test_add_func("/handover/meanwhile", test_meanwhile);
+    g_test_add_func("/handover/too-late", test_too_late);
     g_test_add_func("/handover/other-version", test_other_version);
     g_test_add_func("/handover/hung", test_hung);
     return g_test_run();
