@@ -77,7 +77,7 @@ def _measure(args, path, results):
                 load_before, os.getloadavg()[0]]
             _write(path, results)
     if args.profile:
-        # A long interval: rounds after the end would be counted, too.
+        # Brief: rounds after the end would be counted, too.
         wanted = ('runs-1', 'runs-8', 'runs-64', 'runs-64-huge')
         results['profiles'] = {
             load.name: profile_perf.measure(
