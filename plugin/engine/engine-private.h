@@ -96,6 +96,7 @@ struct KsmEngine {
     guint64 other_mappings;     /* of the process, not of the regions */
     gboolean budget_warned;
     guint64 settled_windows;    /* quarantine.windows at the last settling */
+    guint doubt_pieces;         /* to compare beforehand, too: merge.c */
     KsmRunMode turn_run;        /* the run mode that this turn began with */
     guint64 interval_ms;        /* between rounds, at present */
     guint64 round_end_ns;       /* of the last round; 0: none yet */

@@ -2,10 +2,12 @@
 /*
  * merge.c: from matches to mappings: runs, longest first, window by window.
  *
- * A run is a stretch of matches whose pages and slots are both adjacent.  Each
- * piece of a run is compared with its slots before its window, outside of it:
- * a page that differs costs no window.  The second comparison, in the window,
- * is the one that decides (quarantine.c, verify.c).
+ * A run is a stretch of matches whose pages and slots are both adjacent.  The
+ * comparison in the window is the one that decides (quarantine.c, verify.c).
+ * Where guests write what is just being merged, each piece of a run is compared
+ * with its slots before its window, too: a page that differs then costs no
+ * window.  Elsewhere that would find nothing, so it is done for some pieces
+ * only after a page has differed.
  *
  * Every match holds a reference (the page is bound at the broker) from before
  * it is mapped until after it is not: a page whose merge fails is released
@@ -22,6 +24,8 @@
 #include "pace.h"
 #include "sys.h"
 
+/* Pieces that are compared beforehand, too, after a page that differed. */
+#define KSM_DOUBT_PIECES 256u
 /* Most windows between two settlings; bounds fork's wait. */
 #define KSM_BATCH_WINDOWS 128u
 
@@ -157,6 +161,30 @@ void ksm_merge_settle(KsmEngine *engine)
 }
 
 /*
+ * Reads the slots of a piece, and compares them with its pages when there is
+ * reason to doubt that they are equal: a torn read of those only costs savings.
+ * Returns the pages, from the first on, that are worth a window.
+ */
+static guint32 look_before(KsmEngine *engine, KsmRegion *region,
+                           guint32 first, guint32 count, guint64 offset,
+                           KsmVerdict *verdict)
+{
+    KsmVerify *verify = &engine->quarantine.verify;
+
+    if (ksm_verify_load(verify, engine->broker.store_fd, offset, count)) {
+        *verdict = KSM_VERDICT_ERROR;
+        return 0;
+    }
+    if (!engine->doubt_pieces) {
+        return count;
+    }
+    engine->doubt_pieces--;
+    *verdict = KSM_VERDICT_CHANGED;
+    return ksm_verify_equal(ksm_ram_address(region, first), verify->content,
+                            count);
+}
+
+/*
  * One window's worth of a run; returns the pages dealt with.  At least one:
  * where the window stops short, the page that stopped it is refused.
  */
@@ -164,9 +192,8 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
                            guint32 first, guint32 count, guint32 slot)
 {
     guint64 offset = (guint64)slot * KSM_PAGE_BYTES;
-    KsmVerify *verify = &engine->quarantine.verify;
     KsmVerdict verdict = KSM_VERDICT_CHANGED;
-    guint32 equal = 0, merged = 0;
+    guint32 worth, merged = 0;
 
     if (ksm_quarantine_held(&engine->quarantine,
                             ksm_ram_address(region, first), count)) {
@@ -175,16 +202,11 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         }
         return count;
     }
-    /* A torn read of the guest's pages only costs savings. */
-    if (ksm_verify_load(verify, engine->broker.store_fd, offset, count)) {
-        verdict = KSM_VERDICT_ERROR;
-    } else {
-        equal = ksm_verify_equal(ksm_ram_address(region, first),
-                                 verify->content, count);
-    }
-    if (equal) {
+    worth = look_before(engine, region, first, count, offset, &verdict);
+    if (worth) {
         merged = ksm_quarantine_share(&engine->quarantine, region, first,
-                                      equal, verify->content,
+                                      worth,
+                                      engine->quarantine.verify.content,
                                       engine->broker.store_fd,
                                       offset, &verdict);
         if (merged) {
@@ -194,8 +216,11 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     if (merged == count) {
         return merged;
     }
-    if (equal && merged == equal) {
+    if (worth && merged == worth) {
         verdict = KSM_VERDICT_CHANGED;
+    }
+    if (verdict == KSM_VERDICT_CHANGED) {
+        engine->doubt_pieces = KSM_DOUBT_PIECES;
     }
     refuse_by(engine, region, first + merged, verdict);
     return merged + 1;
