@@ -229,6 +229,8 @@ static void test_not_refused(void)
         g_autofree char *xml = domain("", "pc", rows[i],
             "<hostdev mode='subsystem' type='usb'/>", "");
         g_autofree char *text = enable(xml, &settings);
+
+        assert_disabled(text, xml);
     }
 }
 
