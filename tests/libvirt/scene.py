@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'qemu'))
 import tap                                          # noqa: E402
 from tap import Skip, check, say, wait_until        # noqa: E402
 from world import BROKER, MIB, QEMU, need, tiny_image   # noqa: E402
-from domain import Domain, virsh                    # noqa: E402
+from domain import Domain, libvirt_version, virsh   # noqa: E402
 from merger import Broker                           # noqa: E402
 from vm import Config, TinyWatch                    # noqa: E402
 
@@ -144,6 +144,6 @@ def wait_sharing(domain, least=500, limit=60):
                f'{domain.name} shares {least} pages')
 
 
-__all__ = ['Scene', 'BROKER', 'Broker', 'CTL', 'QEMU', 'TOP', 'check', 'ctl', 'define',
-           'dump', 'RUNNER', 'run', 'say', 'virsh', 'wait_passes', 'wait_sharing',
-           'wait_until']
+__all__ = ['BROKER', 'Broker', 'CTL', 'QEMU', 'RUNNER', 'Scene', 'TOP',
+           'check', 'ctl', 'define', 'dump', 'libvirt_version', 'run', 'say',
+           'virsh', 'wait_passes', 'wait_sharing', 'wait_until']

@@ -5,7 +5,8 @@ import json
 import os
 import subprocess
 
-from scene import CTL, RUNNER, Scene, TOP, check, ctl, run, virsh
+from scene import CTL, RUNNER, Scene, TOP, check, ctl, libvirt_version, \
+    run, virsh
 
 PASSED = os.path.join(TOP or '', 'passed.xml')
 
@@ -47,6 +48,35 @@ def test_another_user():
                   f'{what}: {lines[what]}')
 
 
+def device_line(conf, free_for_all='0'):
+    """What is said of /dev/userfaultfd with that qemu.conf."""
+    root = os.path.join(TOP, 'root')
+    for path, text in (('etc/libvirt/qemu.conf', conf),
+                       ('proc/sys/vm/unprivileged_userfaultfd',
+                        free_for_all)):
+        os.makedirs(os.path.dirname(f'{root}/{path}'), exist_ok=True)
+        with open(f'{root}/{path}', 'w', encoding='utf-8') as file:
+            file.write(text + '\n')
+    done = subprocess.run([CTL, 'check', '--json', '--root', root],
+                          check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, encoding='utf-8')
+    return lines_of(done.stdout)['device']
+
+
+def test_qemu_conf_is_understood():
+    """Over several lines, commented out, missing; and the sysctl."""
+    own = device_line('')
+    major, minor, _ = map(int, libvirt_version().split('.'))
+    wanted = 'ok' if (major, minor) >= (10, 1) else 'wrong'
+    check(own[0] == wanted, f'{own}')
+    check(device_line('#cgroup_device_acl = [ "/dev/userfaultfd" ]') == own,
+          'a comment counts')
+    given = 'x = 1\n cgroup_device_acl=[\n "/dev/null",\n "%s"\n]\ny = "]"'
+    check(device_line(given % '/dev/userfaultfd')[0] == 'ok', 'lines')
+    check(device_line(given % '/dev/kvm')[0] == 'wrong', 'another device')
+    check(device_line(given % '/dev/kvm', '1')[0] == 'ok', 'the sysctl')
+
+
 def test_a_device_that_is_kept_back():
     """Said by check before, and by the domain that does not start."""
     text = elsewhere(f'{CTL} check --json 2>/dev/null; true', '--conf',
@@ -68,4 +98,5 @@ def test_a_device_that_is_kept_back():
           text)
 
 
-run([test_all_is_right, test_another_user, test_a_device_that_is_kept_back])
+run([test_all_is_right, test_another_user, test_qemu_conf_is_understood,
+     test_a_device_that_is_kept_back])
