@@ -357,14 +357,16 @@ static guint32 file_content(KsmAdoption *self)
     };
     guint32 copies = 1u << entry.order, i;
 
+    /* A hole that a client has read has memory, too, but was never given. */
+    if (ksm_fingerprint_is_zero(page)) {
+        ksm_store_discard(group->store, self->cursor, copies);
+        return copies;
+    }
     ksm_store_inherit(group->store, self->cursor, &slot);
     for (i = self->cursor; i < self->cursor + copies; i++) {
         self->inherited[i / 8] |= (guint8)(1u << i % 8);
     }
-    /* A hole that a client has read has memory, too: no content of anybody. */
-    if (!ksm_fingerprint_is_zero(page)) {
-        file_in_tree(group, &fingerprint, &entry);
-    }
+    file_in_tree(group, &fingerprint, &entry);
     return copies;
 }
 

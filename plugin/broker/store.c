@@ -360,17 +360,21 @@ static gint compare_freed(gconstpointer a, gconstpointer b)
     return x < y ? -1 : x > y;
 }
 
-/*
- * Gives a range back, with its memory.  Should the kernel ever refuse, that
- * stays until the slots' next life, which overwrites it.
- */
-static void punch(KsmStore *store, guint32 first, guint32 count)
+/* Should the kernel ever refuse, the memory stays until the slots' next life,
+ * which overwrites it. */
+void ksm_store_discard(KsmStore *store, guint32 first, guint32 count)
 {
     while (fallocate(store->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                      (off_t)first * KSM_STORE_PAGE_BYTES,
                      (off_t)count * KSM_STORE_PAGE_BYTES) != 0 &&
            errno == EINTR) {
     }
+}
+
+/* Gives a range back, with its memory. */
+static void punch(KsmStore *store, guint32 first, guint32 count)
+{
+    ksm_store_discard(store, first, count);
     memset(store->slots + first, 0, count * sizeof(KsmSlot));
     ksm_slot_map_give(store->map, first, count);
     store->budget->used -= count;

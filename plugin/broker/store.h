@@ -113,6 +113,9 @@ guint32 ksm_store_write(KsmStore *store, guint32 first,
 /** Notes that the slot holds content, with no reference yet. */
 void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot);
 
+/** Gives the memory of slots back that nobody has, and are not taken. */
+void ksm_store_discard(KsmStore *store, guint32 first, guint32 count);
+
 /** No page refers to the content at @head any more. */
 void ksm_store_release(KsmStore *store, guint32 head);
 

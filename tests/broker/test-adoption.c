@@ -10,6 +10,7 @@
 #include <glib.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -246,6 +247,38 @@ static void test_died_meanwhile(void)
     wait_shared(client, 10);
 }
 
+/* Two sessions of one process are waited for each on its own; and what clients
+ * made by reading holes is no content. */
+static void test_two_sessions(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autoptr(ProtoClient) second = proto_client_new(broker->socket, "g", "b",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 10);
+    g_autofree guint32 *others = publish(second, 200, 10);
+    volatile guint8 *holes = mmap(NULL, 1 << 20, PROT_READ, MAP_SHARED,
+                                  client->store_fd, 16 << 20);
+    guint i;
+
+    g_assert_true((gpointer)holes != MAP_FAILED);
+    for (i = 0; i < 1 << 20; i += 4096) {
+        g_assert_cmpuint(holes[i], ==, 0);
+    }
+    munmap((gpointer)holes, 1 << 20);
+    kill_and_restart(broker);
+    client = come_back(broker, client, "a");
+    hold(client, 100, slots[0], 10);
+    hold(client, 0, 0, 0);
+    wait_shared(client, 20);
+    second = come_back(broker, second, "b");
+    g_assert_cmpuint(second->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    hold(second, 200, others[0], 4);
+    hold(second, 0, 0, 0);
+    wait_shared(client, 14);
+}
+
 /* Ends in the middle of HOLD: of the connection, of the broker, of both. */
 static void test_cut_off(void)
 {
@@ -427,6 +460,7 @@ int main(int argc, char **argv)
     g_test_add_func("/adoption/nothing-is-freed-early",
                     test_nothing_is_freed_early);
     g_test_add_func("/adoption/died-meanwhile", test_died_meanwhile);
+    g_test_add_func("/adoption/two-sessions", test_two_sessions);
     g_test_add_func("/adoption/cut-off", test_cut_off);
     g_test_add_func("/adoption/killed-at-it", test_killed_at_it);
     g_test_add_func("/adoption/newcomer", test_newcomer);
