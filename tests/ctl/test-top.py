@@ -154,7 +154,9 @@ def terminal_state(screen):
                        text.rstrip().endswith(PROMPT), 'stty')
     screen.type('clear')
     screen.wait(lambda text: 'echoke' not in text, 'cleared')
-    return (re.sub(r'rows \d+; columns \d+', '', text[text.index('speed'):]),
+    # How far down the prompt stands is no state of the terminal's.
+    said = text[text.index('speed'):].rstrip()
+    return (re.sub(r'rows \d+; columns \d+', '', said),
             screen.value('alternate_on'), screen.value('cursor_flag'),
             screen.value('keypad_cursor_flag'), screen.value('keypad_flag'))
 
