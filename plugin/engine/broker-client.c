@@ -7,10 +7,13 @@
  * mapped.  What must hold for this process not to crash is checked here: sizes
  * and seals of the memory handed over, packet sizes, serials, counts.
  *
- * A request waits for its reply at most KSM_CALL_TIMEOUT_MS, and at most
- * KSM_CALL_HURRY_MS once another thread wants the engine (wake_fd); a
- * connection that does not answer in time is closed, and the engine connects
- * again later.
+ * A request waits for its reply at most KSM_CALL_TIMEOUT_MS; once another
+ * thread wants the engine (wake_fd), all requests until it has it wait at most
+ * KSM_CALL_HURRY_MS.  A connection that does not answer in time is closed, and
+ * the engine connects again later.
+ *
+ * The broker can change the bulk memory at any time: a reply's items are copied
+ * out of it once, here, before anybody looks at them.
  *
  * Thread: the scanner's, under the engine's work lock.
  */
@@ -18,12 +21,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "error.h"
@@ -59,6 +64,7 @@ void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd)
     client->sock = -1;
     client->store_fd = -1;
     client->wake_fd = wake_fd;
+    client->hurry_us = KSM_CALL_HURRY_MS * 1000;
 }
 
 void ksm_broker_client_disconnect(KsmBrokerClient *client)
@@ -88,36 +94,51 @@ void ksm_broker_client_close(KsmBrokerClient *client)
     ksm_broker_client_forget_store(client);
 }
 
-/* 0 when the socket can be read, or -errno. */
-static int wait_readable(KsmBrokerClient *client)
+/*
+ * Waits until `deadline`, or from when the thread is wanted elsewhere for what
+ * is left of its patience; *hurried: since when that is, or 0.
+ */
+static int poll_until(KsmBrokerClient *client, gint64 deadline,
+                      gint64 *hurried)
 {
-    gint64 start = g_get_monotonic_time();
-    gint64 deadline = start + KSM_CALL_TIMEOUT_MS * 1000;
-    gboolean hurry = FALSE;
-
+    *hurried = 0;
     for (;;) {
         struct pollfd fds[2] = {
             { .fd = client->sock, .events = POLLIN },
-            { .fd = hurry ? -1 : client->wake_fd, .events = POLLIN },
+            { .fd = *hurried ? -1 : client->wake_fd, .events = POLLIN },
         };
         gint64 left = deadline - g_get_monotonic_time();
-        int n = left > 0 ? poll(fds, 2, (int)(left / 1000) + 1) : 0;
+        int n = poll(fds, 2, left > 0 ? (int)(left / 1000) + 1 : 0);
 
         if (n < 0 && errno != EINTR) {
             return -errno;
         }
-        if (n == 0) {
-            return -ETIMEDOUT;
+        if (n > 0 && fds[1].revents) {
+            *hurried = g_get_monotonic_time();
+            deadline = MIN(deadline, *hurried + client->hurry_us);
         }
         if (n > 0 && fds[0].revents) {
             return 0;
         }
-        if (n > 0 && fds[1].revents) {
-            hurry = TRUE;
-            deadline = MIN(deadline, g_get_monotonic_time() +
-                           KSM_CALL_HURRY_MS * 1000);
+        if (n == 0) {
+            return -ETIMEDOUT;
         }
     }
+}
+
+/* 0 when the socket can be read, or -errno. */
+static int wait_readable(KsmBrokerClient *client)
+{
+    gint64 hurried, now = g_get_monotonic_time();
+    int ret = poll_until(client, now + KSM_CALL_TIMEOUT_MS * 1000, &hurried);
+
+    if (hurried) {
+        client->hurry_us -= MIN(client->hurry_us,
+                                g_get_monotonic_time() - hurried);
+    } else {
+        client->hurry_us = KSM_CALL_HURRY_MS * 1000;
+    }
+    return ret;
 }
 
 /* With HELLO goes the store that we have. */
@@ -197,6 +218,20 @@ static int receive_packet(KsmBrokerClient *client, KsmPacket *packet,
     return hdr.msg_flags & MSG_TRUNC ? -EMSGSIZE : 0;
 }
 
+/* What the broker says of itself, fit for a log. */
+static char *reason_of(const KsmPacket *packet)
+{
+    char *reason = g_strndup(packet->error.reason, KSM_REASON_BYTES);
+    char *at;
+
+    for (at = reason; *at; at++) {
+        if (!g_ascii_isprint(*at)) {
+            *at = '?';
+        }
+    }
+    return reason;
+}
+
 /* Checks a reply against what was expected; names what the broker said. */
 static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
                             gsize size, KsmMsgType type, gsize want,
@@ -204,14 +239,15 @@ static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
 {
     if (size >= sizeof(KsmMsg) && packet->msg.type == KSM_MSG_ERROR &&
         size == sizeof(KsmMsgError)) {
+        g_autofree char *reason = reason_of(packet);
+
         client->refused = TRUE;
         g_set_error(errp, KSM_ERROR,
                     packet->error.code == KSM_ERROR_GROUP ||
                     packet->error.code == KSM_ERROR_INVALID ||
                     packet->error.code == KSM_ERROR_LIMIT ?
                     (int)packet->error.code : KSM_ERROR_PROTOCOL,
-                    "The broker refused: %.*s", (int)KSM_REASON_BYTES,
-                    packet->error.reason);
+                    "The broker refused: %s", reason);
         return FALSE;
     }
     if (size != want || packet->msg.type != (guint32)type ||
@@ -279,14 +315,19 @@ static int connect_socket(const char *path, GError **errp)
     return sock;
 }
 
-/* A file that cannot shrink under our mapping. */
+/*
+ * A file that cannot shrink under our mapping, made of ordinary pages: mapping
+ * a page of a file of huge pages would replace 2 MiB of the guest.
+ */
 static gboolean check_file(int fd, guint64 bytes)
 {
-    struct stat st;
     int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1;
+    struct statfs fs;
+    struct stat st;
 
-    return seals >= 0 && (seals & F_SEAL_SHRINK) && !fstat(fd, &st) &&
-           bytes > 0 && (guint64)st.st_size >= bytes;
+    return seals >= 0 && (seals & F_SEAL_SHRINK) && !fstatfs(fd, &fs) &&
+           fs.f_type == TMPFS_MAGIC && !fstat(fd, &st) && bytes > 0 &&
+           (guint64)st.st_size >= bytes;
 }
 
 static gboolean map_bulk(KsmBrokerClient *client, int fd)
@@ -300,16 +341,6 @@ static gboolean map_bulk(KsmBrokerClient *client, int fd)
     }
     client->bulk = p;
     ksm_sys->advise(p, KSM_BULK_BYTES, MADV_DONTFORK);
-    return TRUE;
-}
-
-static gboolean take_store(KsmBrokerClient *client, int fd, guint64 bytes)
-{
-    if (!check_file(fd, bytes) || bytes % KSM_PAGE_BYTES) {
-        return FALSE;
-    }
-    client->store_bytes = bytes;
-    client->store_fd = fd;
     return TRUE;
 }
 
@@ -338,25 +369,30 @@ static KsmWelcome welcome_of(KsmBrokerClient *client, const KsmMsgWelcome *msg,
     return KSM_WELCOME_NEW;
 }
 
+static void take_store(KsmBrokerClient *client, guint64 bytes, int fd)
+{
+    ksm_broker_client_forget_store(client);
+    client->store_fd = fd;
+    client->store_bytes = bytes;
+}
+
 /* Takes over what WELCOME brought; the descriptors are closed or kept. */
 static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
                              int *fds, KsmWelcome *welcome, GError **errp)
 {
-    gboolean ok = map_bulk(client, fds[0]);
-
     *welcome = welcome_of(client, msg, fds[1]);
-    if (ok && *welcome == KSM_WELCOME_NEW) {
-        ksm_broker_client_forget_store(client);
-        ok = take_store(client, fds[1], msg->store_bytes);
-        if (ok) {
-            fds[1] = -1;
-        }
-    }
-    if (!ok) {
+    if ((*welcome == KSM_WELCOME_NEW &&
+         (msg->store_bytes % KSM_PAGE_BYTES ||
+          !check_file(fds[1], msg->store_bytes))) ||
+        !map_bulk(client, fds[0])) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "The broker handed over memory that cannot be used "
-                    "(unsealed, too small, or not mappable)");
+                    "(unsealed, too small, of huge pages, or not mappable)");
         return FALSE;
+    }
+    if (*welcome == KSM_WELCOME_NEW) {
+        take_store(client, msg->store_bytes, fds[1]);
+        fds[1] = -1;
     }
     client->broker_id = msg->broker_id;
     client->store_id = msg->store_id;
@@ -447,8 +483,18 @@ gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
     }
     if (replied) {
         *replied = packet.msg.count;
+        memcpy(client->reply, client->bulk + KSM_BULK_REPLY,
+               packet.msg.count * sizeof(client->reply[0]));
     }
     return TRUE;
+}
+
+void ksm_broker_client_expose(KsmBrokerClient *client, const char *lie)
+{
+    if (client->sock >= 0) {
+        lost(client, g_error_new(KSM_ERROR, KSM_ERROR_PROTOCOL,
+                                 "The broker answers nonsense: %s", lie));
+    }
 }
 
 gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages)

@@ -13,6 +13,7 @@ typedef struct KsmBrokerClient {
     int wake_fd;                /* eventfd: someone waits for the thread */
     guint32 serial;
     guint64 requests;           /* in all, for the figures */
+    gint64 hurry_us;            /* to wait while wake_fd is readable */
     guint8 *bulk;
     int store_fd;               /* -1: none; kept over a reconnection */
     guint64 store_bytes;
@@ -21,7 +22,12 @@ typedef struct KsmBrokerClient {
     guint64 max_pages;
     guint refusals;             /* of the store handed in, in a row */
     gboolean refused;           /* the last request: answered by ERROR */
+    KsmAnswer reply[KSM_BATCH_LOOKUPS];     /* or KsmHint: a copy */
 } KsmBrokerClient;
+
+G_STATIC_ASSERT(sizeof(KsmAnswer) == sizeof(KsmHint) &&
+                KSM_BATCH_HINTS <= KSM_BATCH_LOOKUPS &&
+                KSM_BATCH_PUBLISH <= KSM_BATCH_LOOKUPS);
 
 void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd);
 
@@ -65,10 +71,10 @@ static inline guint8 *ksm_broker_client_content(KsmBrokerClient *client,
     return client->bulk + KSM_BULK_CONTENT + (gsize)item * KSM_PAGE_BYTES;
 }
 
-/* The items of the last reply. */
+/* The items of the last reply, which the broker cannot change any more. */
 static inline const void *ksm_broker_client_reply(KsmBrokerClient *client)
 {
-    return client->bulk + KSM_BULK_REPLY;
+    return client->reply;
 }
 
 /* Whether the store has that slot at all. */
@@ -86,6 +92,9 @@ static inline gboolean ksm_broker_client_slot_ok(KsmBrokerClient *client,
  */
 gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
                                 guint32 count, guint32 *replied);
+
+/* Ends a connection whose broker says what cannot be; logs it. */
+void ksm_broker_client_expose(KsmBrokerClient *client, const char *lie);
 
 gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages);
 

@@ -19,6 +19,11 @@
  *     shared with whoever maps the same old store, joined by no newcomer,
  *     released to nobody, and given back bit by bit to be shared anew.
  *
+ * Between attempts there is a pause, twice as long each time.  A connection
+ * ends that only if it was of use: a whole round was made with it, or it
+ * lasted.  So a broker that is polite at first and then lies or hangs up is
+ * asked as seldom as one that is not there.
+ *
  * Thread: the scanner's or ksm_engine_start()'s, under the work lock.
  */
 #include "connection.h"
@@ -33,6 +38,7 @@
 #define KSM_RETRY_FIRST_MS  100u
 #define KSM_RETRY_MOST_MS   5000u
 #define KSM_LAUNCH_WAIT_MS  3000u
+#define NS_PER_MS           G_GUINT64_CONSTANT(1000000)
 
 static void release_unmapped(KsmEngine *engine)
 {
@@ -171,8 +177,9 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
         }
         release_unmapped(engine);
     }
-    engine->was_connected = TRUE;
-    engine->retry_ms = 0;
+    engine->was_connected = engine->is_connected = TRUE;
+    engine->was_useful = FALSE;
+    engine->connected_ns = ksm_sys_now_ns();
     ksm_report_begin(engine);
     return TRUE;
 }
@@ -220,21 +227,38 @@ gboolean ksm_connection_open(KsmEngine *engine, GError **errp)
     return FALSE;
 }
 
+/* Another pause, before the next attempt. */
+static void pause_longer(KsmEngine *engine)
+{
+    engine->retry_ms = CLAMP(engine->retry_ms * 2, KSM_RETRY_FIRST_MS,
+                             KSM_RETRY_MOST_MS);
+    engine->retry_at_ns = ksm_sys_now_ns() + engine->retry_ms * NS_PER_MS;
+}
+
+/* The connection was there at the last look, and is gone. */
+static void note_loss(KsmEngine *engine)
+{
+    guint64 lasted_ns = ksm_sys_now_ns() - engine->connected_ns;
+
+    engine->is_connected = FALSE;
+    engine->counters.broker_losses++;
+    if (engine->was_useful || lasted_ns >= KSM_RETRY_MOST_MS * NS_PER_MS) {
+        engine->retry_ms = 0;
+    }
+    pause_longer(engine);
+}
+
 gboolean ksm_connection_keep(KsmEngine *engine)
 {
-    guint64 now = ksm_sys_now_ns();
     GError *error = NULL;
 
     if (ksm_broker_client_connected(&engine->broker)) {
         return TRUE;
     }
-    if (engine->was_connected && !engine->retry_ms) {
-        engine->counters.broker_losses++;
-        engine->retry_ms = KSM_RETRY_FIRST_MS;
-        engine->retry_at_ns = now + KSM_RETRY_FIRST_MS * G_GUINT64_CONSTANT(
-                              1000000);
+    if (engine->is_connected) {
+        note_loss(engine);
     }
-    if (now < engine->retry_at_ns) {
+    if (ksm_sys_now_ns() < engine->retry_at_ns) {
         return FALSE;
     }
     if (ksm_connection_open(engine, &error)) {
@@ -244,10 +268,7 @@ gboolean ksm_connection_keep(KsmEngine *engine)
     }
     g_debug("%s", error->message);
     g_error_free(error);
-    engine->retry_ms = MIN(MAX(engine->retry_ms * 2, KSM_RETRY_FIRST_MS),
-                           KSM_RETRY_MOST_MS);
-    engine->retry_at_ns = ksm_sys_now_ns() +
-                          engine->retry_ms * G_GUINT64_CONSTANT(1000000);
+    pause_longer(engine);
     return FALSE;
 }
 

@@ -81,8 +81,11 @@ struct KsmEngine {
     KsmTracker tracker;
     KsmQuarantine quarantine;
     KsmBrokerClient broker;
-    gboolean was_connected;
     gboolean lost;              /* there may be shared pages that are LOST */
+    gboolean was_connected;     /* ever */
+    gboolean is_connected;      /* at the last look */
+    gboolean was_useful;        /* a round was made with this connection */
+    guint64 connected_ns;
     guint64 retry_at_ns;
     guint retry_ms;
     guint64 reported_ns;        /* when the broker was told figures last */

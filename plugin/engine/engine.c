@@ -389,6 +389,20 @@ static gboolean check_overlap(KsmEngine *engine, const char *name,
     return TRUE;
 }
 
+/*
+ * Writes to the region cannot be tracked: leaves its memory as it was.  Where
+ * another userfaultfd has it, ours has nothing of it; and a kernel may take
+ * the other one's registration off if asked.
+ */
+static void give_up(KsmEngine *engine, KsmRegion *region, int error)
+{
+    if (error != -EBUSY &&
+        ksm_tracker_detach(&engine->tracker, region)) {
+        engine->counters.refused_error++;
+    }
+    ksm_ram_abandon(region);
+}
+
 KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
                           guint64 bytes, KsmRegionFlags flags, GError **errp)
 {
@@ -416,7 +430,7 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
             ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
                 "Could not track writes to memory '%s'; it must be private "
                 "anonymous memory that no other userfaultfd watches", name);
-            ksm_ram_free(region);
+            give_up(engine, region, ret);
             region = NULL;
         } else {
             place_region(engine, region);

@@ -115,7 +115,8 @@ static guint8 *take_staging(KsmQuarantine *q, guint32 count)
 
 /*
  * Pages from `dst` on that are there already.  The destination of a move holds
- * nothing before it, so what is there has been moved.
+ * nothing before it, so what is there has been moved.  Not to be told is no
+ * answer: it would pass for "none", and pages that are there would be lost.
  */
 static guint32 arrived(KsmQuarantine *q, guint8 *dst, guint32 count)
 {
@@ -131,10 +132,22 @@ static guint32 arrived(KsmQuarantine *q, guint8 *dst, guint32 count)
         .return_mask = PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
     };
 
-    if (ksm_sys->pagemap_scan(q->pagemap, &arg) != 1 || range.start != start) {
-        return 0;
+    guint tries;
+    int found;
+
+    for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
+        found = ksm_sys->pagemap_scan(q->pagemap, &arg);
+        if (found >= 0) {
+            return found == 1 && range.start == start ?
+                   (guint32)((range.end - start) / KSM_PAGE_BYTES) : 0;
+        }
+        if (tries > 0) {
+            g_usleep(1000);
+        }
     }
-    return (guint32)((range.end - range.start) / KSM_PAGE_BYTES);
+    g_error("guest-ksm: nobody tells which of %u pages are at %p: %s; ending "
+            "the process, as its guest cannot run on without them", count,
+            (void *)dst, g_strerror(-found));
 }
 
 /*
@@ -242,47 +255,6 @@ static void count_window(KsmQuarantine *q, guint64 start_ns)
 }
 
 /*
- * Steps 1 and 2; *moved is the number of pages now in staging.  FALSE when the
- * pages could not even be registered: nothing has happened then.
- */
-static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
-                        guint32 count, guint32 *moved, KsmVerdict *verdict)
-{
-    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
-    int error;
-
-    *verdict = KSM_VERDICT_ERROR;
-    *moved = 0;
-    if (!staging) {
-        return FALSE;
-    }
-    error = ksm_sys->uffd_register(q->uffd, addr, bytes,
-                                   UFFDIO_REGISTER_MODE_MISSING |
-                                   UFFDIO_REGISTER_MODE_WP);
-    if (error) {
-        /* It may have got part of the way. */
-        ksm_sys->uffd_unregister(q->uffd, addr, bytes);
-        ksm_sys->uffd_wake(q->uffd, addr, bytes);
-        return FALSE;
-    }
-    *moved = move_pages(q, staging, addr, count, &error);
-    *verdict = *moved < count ? verdict_of(error) : KSM_VERDICT_DONE;
-    return TRUE;
-}
-
-/*
- * Not every reference that the kernel takes for a transfer is a pin that
- * UFFDIO_MOVE sees.  A transfer that began before the move goes on into the
- * page where it is now; one that begins later waits for the page.
- */
-gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
-                             guint32 count)
-{
-    return q->held && count &&
-           q->held(addr, (gsize)count * KSM_PAGE_BYTES, q->opaque);
-}
-
-/*
  * Takes MISSING off pages that stay (or went back, or became holes) and wakes
  * who waits there.  UFFDIO_UNREGISTER wakes as well, but before it locks the
  * mapping against faults: a thread that is just about to wait would sleep for
@@ -304,6 +276,45 @@ static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
     }
     g_error("guest-ksm: %u pages at %p could not be unregistered; ending the "
             "process, as its guest would wait for ever", count, (void *)addr);
+}
+
+/*
+ * Steps 1 and 2; *moved is the number of pages now in staging.  FALSE when the
+ * pages could not even be registered: nothing has happened then.
+ */
+static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
+                        guint32 count, guint32 *moved, KsmVerdict *verdict)
+{
+    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
+    int error;
+
+    *verdict = KSM_VERDICT_ERROR;
+    *moved = 0;
+    if (!staging) {
+        return FALSE;
+    }
+    error = ksm_sys->uffd_register(q->uffd, addr, bytes,
+                                   UFFDIO_REGISTER_MODE_MISSING |
+                                   UFFDIO_REGISTER_MODE_WP);
+    if (error) {
+        release_range(q, addr, count);  /* it may have got part of the way */
+        return FALSE;
+    }
+    *moved = move_pages(q, staging, addr, count, &error);
+    *verdict = *moved < count ? verdict_of(error) : KSM_VERDICT_DONE;
+    return TRUE;
+}
+
+/*
+ * Not every reference that the kernel takes for a transfer is a pin that
+ * UFFDIO_MOVE sees.  A transfer that began before the move goes on into the
+ * page where it is now; one that begins later waits for the page.
+ */
+gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
+                             guint32 count)
+{
+    return q->held && count &&
+           q->held(addr, (gsize)count * KSM_PAGE_BYTES, q->opaque);
 }
 
 /* Puts back those of the moved pages that are not to be replaced. */

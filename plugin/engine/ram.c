@@ -154,6 +154,20 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
     return region;
 }
 
+void ksm_ram_abandon(KsmRegion *region)
+{
+    gsize bytes = (gsize)region->pages * KSM_PAGE_BYTES;
+
+    ksm_sys->advise(region->addr, bytes, MADV_DOFORK);
+    if (region->flags & KSM_REGION_DONTDUMP) {
+        ksm_sys->advise(region->addr, bytes, MADV_DODUMP);
+    }
+    if (region->shadow) {
+        ksm_sys->unmap(region->shadow, bytes + KSM_PAGE_BYTES);
+    }
+    free_tables(region);
+}
+
 gboolean ksm_ram_free(KsmRegion *region)
 {
     gsize bytes = (gsize)region->pages * KSM_PAGE_BYTES;

@@ -45,6 +45,9 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
  */
 gboolean ksm_ram_free(KsmRegion *region);
 
+/* Frees the bookkeeping of a range that was never shared: its content stays. */
+void ksm_ram_abandon(KsmRegion *region);
+
 static inline guint8 *ksm_ram_address(KsmRegion *region, guint32 page)
 {
     return region->addr + (gsize)page * KSM_PAGE_BYTES;

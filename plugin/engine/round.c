@@ -164,8 +164,12 @@ static void file_hint(KsmEngine *engine, const KsmHint *hint)
     }
 }
 
-/* Fetches hints, at most so many of them; FALSE: the broker is lost. */
-static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
+/*
+ * Fetches hints, at most so many of them; FALSE: the broker is lost.  *left:
+ * how many there can still be.  A page has at most one, as none is looked up
+ * meanwhile: a broker with more of them would keep us here for ever.
+ */
+static gboolean fetch_hints(KsmEngine *engine, guint64 *left, gboolean *more)
 {
     guint32 count, i;
 
@@ -176,6 +180,12 @@ static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
                                     &count)) {
             return FALSE;
         }
+        if (count > *left) {
+            ksm_broker_client_expose(&engine->broker,
+                                     "more hints than there are pages");
+            return FALSE;
+        }
+        *left -= count;
         hints = ksm_broker_client_reply(&engine->broker);
         for (i = 0; i < count; i++) {
             file_hint(engine, &hints[i]);
@@ -189,16 +199,19 @@ static gboolean fetch_hints(KsmEngine *engine, gboolean *more)
 /* Listed pages that have got a slot meanwhile. */
 static gboolean take_hints(KsmEngine *engine)
 {
+    guint64 left = engine->session_pages;
     gboolean more = TRUE;
 
     while (more && !ksm_pace_interrupted(engine)) {
-        if (!fetch_hints(engine, &more)) {
+        if (!fetch_hints(engine, &left, &more)) {
+            g_array_set_size(engine->matches, 0);
             return FALSE;
         }
         ksm_merge_matches(engine);
         if (!ksm_round_send_released(engine)) {
             return FALSE;
         }
+        ksm_pace_rest(engine);
     }
     return TRUE;
 }
@@ -236,6 +249,7 @@ void ksm_round_run(KsmEngine *engine)
         ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i));
     }
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);
+    engine->was_useful = engine->was_useful || ok;
     ksm_verify_rest(&engine->quarantine.verify);
     engine->counters.full_scans++;
     engine->round_end_ns = ksm_sys_now_ns();

@@ -292,6 +292,11 @@ static int bad_remap(void *src, size_t bytes, void *dst)
     return fails() ? inject.error : ksm_sys_linux.remap_onto(src, bytes, dst);
 }
 
+static int bad_scan(int fd, struct pm_scan_arg *arg)
+{
+    return fails() ? inject.error : ksm_sys_linux.pagemap_scan(fd, arg);
+}
+
 typedef guint32 (*Window)(Fixture *f, KsmVerdict *verdict);
 
 static guint32 window_equal(Fixture *f, KsmVerdict *verdict)
@@ -326,6 +331,7 @@ static gboolean one_failure(Window window, guint from, guint burst, int error)
     table.uffd_register = bad_register;
     table.uffd_unregister = bad_unregister;
     table.uffd_move = bad_move;
+    table.pagemap_scan = bad_scan;
     table.read_own = bad_read_own;
     table.map = bad_map;
     table.remap_onto = bad_remap;

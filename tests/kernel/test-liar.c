@@ -1,0 +1,731 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-liar.c: the engine with a broker that lies.
+ *
+ * Whatever it says: no byte of the guest changes, the engine neither crashes
+ * nor spins nor keeps the program waiting, and a broker that lies again and
+ * again is asked more and more seldom.  What is not here: a broker that changes
+ * a slot that is mapped (docs/security.md tells why it is trusted with that).
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <guest-ksm.h>
+
+#include "liar.h"
+#include "page-content.h"
+#include "proc-info.h"
+#include "require.h"
+#include "sys.h"
+
+#define PAGES 1024u
+#define BYTES ((gsize)PAGES * KSM_PAGE_BYTES)
+#define HUGE_BYTES ((gsize)2 << 20)
+#define ROUND_MS 10u
+#define TURNS 20u               /* rounds that a lie is watched for */
+#define FEW_REQUESTS 16         /* or so many answers, where rounds stop */
+#define MOST_SECONDS 20.0
+/* What the program waits for at most; a call that hurries takes 0.3 s. */
+#define PATIENCE 1.5
+
+typedef struct Guest {
+    Liar *liar;
+    KsmEngine *engine;
+    KsmRegion *region;
+    guint8 *memory, *mapped;
+    guint fds;
+} Guest;
+
+/* Content of a page: every fourth has that of its left neighbour. */
+static guint64 seed_of(guint32 page)
+{
+    return page % 4 == 3 ? page - 1 : page;
+}
+
+static void fill(Guest *guest)
+{
+    guint32 page;
+
+    for (page = 0; page < PAGES; page++) {
+        ksm_test_page_make(guest->memory + (gsize)page * KSM_PAGE_BYTES,
+                           KSM_TEST_SEEDED, 1 + seed_of(page));
+    }
+}
+
+static void check(const Guest *guest)
+{
+    guint32 page;
+
+    for (page = 0; page < PAGES; page++) {
+        g_assert_true(ksm_test_page_is(guest->memory +
+                                       (gsize)page * KSM_PAGE_BYTES,
+                                       KSM_TEST_SEEDED, 1 + seed_of(page)));
+    }
+}
+
+static void guest_open(Guest *guest, LiarLie *lie)
+{
+    g_autoptr(GError) error = NULL;
+    KsmOptions options;
+
+    guest->fds = (guint)ksm_test_count_fds();
+    guest->liar = liar_new(lie);
+    ksm_options_init(&options);
+    options.name = "guest";
+    options.group = "liar";
+    options.broker = guest->liar->path;
+    options.start_broker = FALSE;
+    options.scan_interval_ms = ROUND_MS;
+    options.scan_cpu_percent = 50;
+    guest->engine = ksm_engine_new(&options, &error);
+    g_assert_no_error(error);
+    /* At a 2 MiB boundary, where a file of huge pages could be mapped. */
+    guest->mapped = mmap(NULL, BYTES + HUGE_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(guest->mapped != MAP_FAILED);
+    guest->memory = (guint8 *)(((guintptr)guest->mapped + HUGE_BYTES - 1) &
+                               ~(guintptr)(HUGE_BYTES - 1));
+    guest->region = ksm_region_add(guest->engine, "ram", guest->memory,
+                                   BYTES, KSM_REGION_FRESH, &error);
+    g_assert_no_error(error);
+    fill(guest);
+    g_assert_true(ksm_engine_start(guest->engine, &error));
+}
+
+static void guest_close(Guest *guest)
+{
+    double start = ksm_test_now();
+
+    check(guest);
+    ksm_engine_suspend(guest->engine, "test");
+    check(guest);
+    ksm_engine_resume(guest->engine);
+    ksm_region_remove(guest->region);
+    ksm_engine_free(guest->engine);
+    g_assert_cmpfloat(ksm_test_now() - start, <, PATIENCE);
+    munmap(guest->mapped, BYTES + HUGE_BYTES);
+    liar_free(guest->liar);
+    g_assert_cmpuint(ksm_test_count_fds(), ==, guest->fds);
+}
+
+static KsmStats stats_of(const Guest *guest)
+{
+    KsmStats stats;
+
+    ksm_engine_get_stats(guest->engine, &stats);
+    return stats;
+}
+
+/* ---- what WELCOME brings ------------------------------------------------ */
+
+static void swap_fd(LiarReply *reply, guint which, int fd)
+{
+    close(reply->fds[which]);
+    reply->fds[which] = fd;
+}
+
+#define WELCOME_ONLY(request)                       \
+    if ((request)->msg.type != KSM_MSG_HELLO) {     \
+        return;                                     \
+    }
+
+static void store_is_file(Liar *liar, const LiarPacket *request,
+                          LiarReply *reply)
+{
+    WELCOME_ONLY(request)
+    swap_fd(reply, 1, open(liar->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    g_assert_cmpint(ftruncate(reply->fds[1], LIAR_BYTES), ==, 0);
+}
+
+static void store_is_unsealed(Liar *liar, const LiarPacket *request,
+                              LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    swap_fd(reply, 1, liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING, F_SEAL_GROW));
+}
+
+static void store_is_huge(Liar *liar, const LiarPacket *request,
+                          LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    swap_fd(reply, 1, liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING | MFD_HUGETLB,
+                                 F_SEAL_SHRINK | F_SEAL_GROW));
+}
+
+static void bulk_is_huge(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    swap_fd(reply, 0, liar_memfd(HUGE_BYTES, MFD_ALLOW_SEALING | MFD_HUGETLB,
+                                 F_SEAL_SHRINK | F_SEAL_GROW));
+}
+
+static void store_is_short(Liar *liar, const LiarPacket *request,
+                           LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    reply->packet.welcome.store_bytes = LIAR_BYTES + 4096;
+}
+
+static void store_is_empty(Liar *liar, const LiarPacket *request,
+                           LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    reply->packet.welcome.store_bytes = 0;
+}
+
+static void store_is_odd(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    reply->packet.welcome.store_bytes -= 1;
+}
+
+static void bulk_is_short(Liar *liar, const LiarPacket *request,
+                          LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    swap_fd(reply, 0, liar_memfd(KSM_BULK_BYTES - 4096, MFD_ALLOW_SEALING,
+                                 F_SEAL_SHRINK | F_SEAL_GROW));
+}
+
+static void bulk_is_read_only(Liar *liar, const LiarPacket *request,
+                              LiarReply *reply)
+{
+    g_autofree char *path = NULL;
+
+    (void)liar;
+    WELCOME_ONLY(request)
+    path = g_strdup_printf("/proc/self/fd/%d", reply->fds[0]);
+    swap_fd(reply, 0, open(path, O_RDONLY | O_CLOEXEC));
+}
+
+static void bulk_is_pipe(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    int fds[2];
+
+    (void)liar;
+    WELCOME_ONLY(request)
+    g_assert_cmpint(pipe(fds), ==, 0);
+    close(fds[1]);
+    swap_fd(reply, 0, fds[0]);
+}
+
+static void no_descriptors(Liar *liar, const LiarPacket *request,
+                           LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    swap_fd(reply, 0, -1);
+}
+
+static void one_descriptor(Liar *liar, const LiarPacket *request,
+                           LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    swap_fd(reply, 1, -1);
+}
+
+static void welcome_short(Liar *liar, const LiarPacket *request,
+                          LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    reply->bytes -= 8;
+}
+
+static void welcome_long(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    reply->bytes = sizeof(reply->packet);
+}
+
+static void welcome_empty(Liar *liar, const LiarPacket *request,
+                          LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    reply->bytes = 3;
+}
+
+static void error_without_end(Liar *liar, const LiarPacket *request,
+                              LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    memset(reply->packet.bytes, '\033', sizeof(reply->packet));
+    reply->packet.msg.type = KSM_MSG_ERROR;
+    reply->bytes = sizeof(KsmMsgError);
+}
+
+static void welcome_ends(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    (void)liar;
+    WELCOME_ONLY(request)
+    reply->bytes = 0;
+    reply->close = TRUE;
+}
+
+static const struct {
+    const char *name;
+    LiarLie *lie;
+} welcomes[] = {
+    { "store-is-file", store_is_file },
+    { "store-is-unsealed", store_is_unsealed },
+    { "store-is-huge", store_is_huge },
+    { "store-is-short", store_is_short },
+    { "store-is-empty", store_is_empty },
+    { "store-is-odd", store_is_odd },
+    { "bulk-is-huge", bulk_is_huge },
+    { "bulk-is-short", bulk_is_short },
+    { "bulk-is-read-only", bulk_is_read_only },
+    { "bulk-is-pipe", bulk_is_pipe },
+    { "no-descriptors", no_descriptors },
+    { "one-descriptor", one_descriptor },
+    { "welcome-short", welcome_short },
+    { "welcome-long", welcome_long },
+    { "welcome-empty", welcome_empty },
+    { "error-without-end", error_without_end },
+    { "welcome-ends", welcome_ends },
+};
+
+static gboolean was_asked_again(gpointer opaque)
+{
+    const Guest *guest = opaque;
+
+    return g_atomic_int_get(&guest->liar->connections) >= 3;
+}
+
+static void test_welcome(gconstpointer opaque)
+{
+    Guest guest;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    guest_open(&guest, welcomes[GPOINTER_TO_UINT(opaque)].lie);
+    g_assert_cmpfloat(ksm_test_wait(was_asked_again, &guest, MOST_SECONDS),
+                      >=, 0);
+    g_assert_cmpint(stats_of(&guest).broker, !=, KSM_BROKER_CONNECTED);
+    g_assert_cmpuint(stats_of(&guest).merges, ==, 0);
+    guest_close(&guest);
+}
+
+/* ---- what it answers later ---------------------------------------------- */
+
+static void slots_at_random(Liar *liar, const LiarPacket *request,
+                            LiarReply *reply)
+{
+    guint32 i;
+
+    for (i = 0; request->msg.type == KSM_MSG_LOOKUP &&
+         i < reply->packet.msg.count; i++) {
+        liar_answers(liar)[i] = (KsmAnswer) {
+            KSM_ANSWER_SLOT, (guint32)g_random_int_range(0, LIAR_SLOTS),
+        };
+    }
+}
+
+static void slots_beyond(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    static const guint32 slots[] = {
+        LIAR_SLOTS, KSM_SLOT_NONE, KSM_MAX_SLOT, KSM_MAX_SLOT + 1, 1u << 31,
+    };
+    guint32 i;
+
+    for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
+         i < reply->packet.msg.count; i++) {
+        liar_answers(liar)[i].slot = slots[i % G_N_ELEMENTS(slots)];
+    }
+}
+
+/* The right content but for the last byte. */
+static void one_byte_off(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    guint32 i;
+
+    for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
+         i < reply->packet.msg.count; i++) {
+        liar->store[(gsize)liar_answers(liar)[i].slot * 4096 + 4095] ^= 1;
+    }
+}
+
+static void all_one_slot(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    guint32 i;
+
+    for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
+         i < reply->packet.msg.count; i++) {
+        liar_answers(liar)[i].slot = liar_answers(liar)[0].slot;
+    }
+}
+
+static void store_is_unreadable(Liar *liar, const LiarPacket *request,
+                                LiarReply *reply)
+{
+    g_autofree char *path = NULL;
+
+    WELCOME_ONLY(request)
+    path = g_strdup_printf("/proc/self/fd/%d", liar->store_fd);
+    swap_fd(reply, 1, open(path, O_WRONLY | O_CLOEXEC));
+}
+
+static void kinds_at_random(Liar *liar, const LiarPacket *request,
+                            LiarReply *reply)
+{
+    guint32 i;
+
+    (void)request;
+    for (i = 0; reply->packet.msg.type == KSM_MSG_ANSWERS &&
+         i < reply->packet.msg.count; i++) {
+        liar_answers(liar)[i].kind = g_random_int() % 7 * 0x12345678u;
+        liar_answers(liar)[i].slot = g_random_int() % (2 * LIAR_SLOTS);
+    }
+}
+
+static void counts_less(Liar *liar, const LiarPacket *request,
+                        LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_LOOKUP ||
+        request->msg.type == KSM_MSG_PUBLISH) {
+        reply->packet.msg.count /= 2;
+    }
+}
+
+static void counts_more(Liar *liar, const LiarPacket *request,
+                        LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_LOOKUP) {
+        reply->packet.msg.count++;
+    }
+}
+
+static void counts_most(Liar *liar, const LiarPacket *request,
+                        LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_HINTS) {
+        reply->packet.msg.count = G_MAXUINT32;
+    }
+}
+
+static void type_unknown(Liar *liar, const LiarPacket *request,
+                         LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_LOOKUP) {
+        reply->packet.msg.type = 77;
+    }
+}
+
+static void serial_of_before(Liar *liar, const LiarPacket *request,
+                             LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_HINTS) {
+        reply->packet.msg.serial--;
+    }
+}
+
+static void twice(Liar *liar, const LiarPacket *request, LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_PUBLISH) {
+        reply->times = 2;
+    }
+}
+
+static void floods(Liar *liar, const LiarPacket *request, LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_PUBLISH) {
+        reply->times = 1000;
+    }
+}
+
+static void ends_in_publish(Liar *liar, const LiarPacket *request,
+                            LiarReply *reply)
+{
+    (void)liar;
+    reply->close = request->msg.type == KSM_MSG_PUBLISH;
+    reply->bytes = reply->close ? 0 : reply->bytes;
+}
+
+/* Answers with descriptors where none belong. */
+static void descriptors_everywhere(Liar *liar, const LiarPacket *request,
+                                   LiarReply *reply)
+{
+    if (request->msg.type != KSM_MSG_HELLO) {
+        reply->fds[0] = dup(liar->store_fd);
+        reply->fds[1] = dup(liar->store_fd);
+    }
+}
+
+/* A hint for a page: no slot, a slot that may or may not exist, any page. */
+static void hints_at_random(Liar *liar, const LiarPacket *request,
+                            LiarReply *reply)
+{
+    guint32 i;
+
+    if (request->msg.type == KSM_MSG_LOOKUP) {
+        for (i = 0; i < reply->packet.msg.count; i++) {
+            liar_answers(liar)[i].kind = g_random_int() % 2;
+        }
+    } else if (request->msg.type == KSM_MSG_HINTS) {
+        reply->packet.msg.count = 500;
+        for (i = 0; i < 500; i++) {
+            liar_hints(liar)[i] = (KsmHint) {
+                .page = g_random_int() % (i % 3 ? PAGES : G_MAXUINT32),
+                .slot = i % 5 ? g_random_int() % LIAR_SLOTS : KSM_SLOT_NONE,
+            };
+        }
+    }
+}
+
+/* Never an end of hints: such that are kept, and such that are not. */
+static void hints_without_end(Liar *liar, const LiarPacket *request,
+                              LiarReply *reply)
+{
+    guint32 i;
+
+    if (request->msg.type == KSM_MSG_HINTS) {
+        reply->packet.msg.count = KSM_BATCH_HINTS;
+        for (i = 0; i < KSM_BATCH_HINTS; i++) {
+            liar_hints(liar)[i] = (KsmHint) { i % PAGES, i % LIAR_SLOTS };
+        }
+    }
+}
+
+static void no_hints_without_end(Liar *liar, const LiarPacket *request,
+                                 LiarReply *reply)
+{
+    guint32 i;
+
+    if (request->msg.type == KSM_MSG_HINTS) {
+        reply->packet.msg.count = KSM_BATCH_HINTS;
+        for (i = 0; i < KSM_BATCH_HINTS; i++) {
+            liar_hints(liar)[i] = (KsmHint) { i % PAGES, KSM_SLOT_NONE };
+        }
+    }
+}
+
+/* Another order, and another map, with each word. */
+static void orders(Liar *liar, const LiarPacket *request, LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_STATS) {
+        reply->packet.group.pages_shared = G_MAXUINT64;
+        reply->packet.group.pages_sharing = g_random_int() % 2;
+        reply->packet.group.map_serial = g_random_int();
+        reply->packet.group.order = (KsmOrder) {
+            .serial = g_random_int(), .fields = g_random_int() % 32,
+            .run = g_random_int() % 4,
+            .scan_cpu_percent = g_random_int() % 200,
+            .scan_interval_ms = g_random_int() % 50,
+            .max_mappings = g_random_int() % 100000,
+        };
+    }
+}
+
+/* Says that earlier bindings stand, and has another store each time. */
+static void resumes_falsely(Liar *liar, const LiarPacket *request,
+                            LiarReply *reply)
+{
+    if (request->msg.type == KSM_MSG_HELLO) {
+        reply->packet.welcome.resumed = 1;
+        reply->packet.welcome.store_id = (guint)liar->welcomes / 2;
+        close(liar->store_fd);
+        munmap(liar->store, LIAR_BYTES);
+        liar->store_fd = liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING,
+                                    F_SEAL_SHRINK);
+        liar->store = mmap(NULL, LIAR_BYTES, PROT_READ | PROT_WRITE,
+                           MAP_SHARED, liar->store_fd, 0);
+        swap_fd(reply, 1, dup(liar->store_fd));
+    }
+    reply->close = request->msg.type == KSM_MSG_STATS;
+}
+
+static void slow(Liar *liar, const LiarPacket *request, LiarReply *reply)
+{
+    (void)liar;
+    (void)reply;
+    if (request->msg.type != KSM_MSG_HELLO) {
+        g_usleep(250 * 1000);
+    }
+}
+
+/* Some rounds, or some connections when none gets as far as a round. */
+static gboolean has_seen_enough(gpointer opaque)
+{
+    const Guest *guest = opaque;
+
+    check(guest);
+    return stats_of(guest).full_scans >= TURNS ||
+           g_atomic_int_get(&guest->liar->connections) >= 4 ||
+           ((guest->liar->lie == slow || guest->liar->lie == orders) &&
+            g_atomic_int_get(&guest->liar->requests) >= FEW_REQUESTS);
+}
+
+static const struct {
+    const char *name;
+    LiarLie *lie;
+    gboolean shares;            /* something can be shared all the same */
+} lies[] = {
+    { "none", NULL, TRUE },
+    { "slots-at-random", slots_at_random, FALSE },
+    { "slots-beyond", slots_beyond, FALSE },
+    { "one-byte-off", one_byte_off, FALSE },
+    { "all-one-slot", all_one_slot, TRUE },
+    { "store-is-unreadable", store_is_unreadable, FALSE },
+    { "kinds-at-random", kinds_at_random, FALSE },
+    { "counts-less", counts_less, TRUE },
+    { "counts-more", counts_more, FALSE },
+    { "counts-most", counts_most, TRUE },
+    { "type-unknown", type_unknown, FALSE },
+    { "serial-of-before", serial_of_before, TRUE },
+    { "twice", twice, TRUE },
+    { "floods", floods, TRUE },
+    { "ends-in-publish", ends_in_publish, FALSE },
+    { "descriptors-everywhere", descriptors_everywhere, TRUE },
+    { "hints-at-random", hints_at_random, TRUE },
+    { "hints-without-end", hints_without_end, TRUE },
+    { "no-hints-without-end", no_hints_without_end, TRUE },
+    { "orders", orders, TRUE },
+    { "resumes-falsely", resumes_falsely, TRUE },
+    { "slow", slow, TRUE },
+};
+
+static void test_lie(gconstpointer opaque)
+{
+    guint row = GPOINTER_TO_UINT(opaque);
+    Guest guest;
+    KsmStats stats;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    guest_open(&guest, lies[row].lie);
+    g_assert_cmpfloat(ksm_test_wait(has_seen_enough, &guest, MOST_SECONDS),
+                      >=, 0);
+    stats = stats_of(&guest);
+    g_test_message("%d connections, %d requests, %" G_GUINT64_FORMAT
+                   " rounds, %" G_GUINT64_FORMAT " merges, %"
+                   G_GUINT64_FORMAT " rollbacks, %" G_GUINT64_FORMAT
+                   " refused by the broker",
+                   guest.liar->connections, guest.liar->requests,
+                   stats.full_scans, stats.merges, stats.rollbacks,
+                   stats.refused_broker);
+    if (!lies[row].shares) {
+        g_assert_cmpuint(stats.merges, ==, 0);
+    }
+    if (lies[row].lie == NULL) {
+        g_assert_cmpuint(stats.pages_sharing, ==, PAGES);
+    }
+    guest_close(&guest);
+}
+
+/* A broker that is polite at first and then lies is asked ever less often. */
+static void test_back_off(gconstpointer opaque)
+{
+    Guest guest;
+    double start;
+    gint connections;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    guest_open(&guest, *(LiarLie *const *)opaque);
+    start = ksm_test_now();
+    while (ksm_test_now() - start < 3) {
+        check(&guest);
+        g_usleep(20000);
+    }
+    /* After 0, 0.2, 0.6, 1.4 and 3 s; every 0.1 s would be 30. */
+    connections = g_atomic_int_get(&guest.liar->connections);
+    g_test_message("%d connections in 3 s", connections);
+    g_assert_cmpint(connections, >=, 2);
+    g_assert_cmpint(connections, <=, 7);
+    guest_close(&guest);
+}
+
+/* Memory that cannot be taken over stays as it was, content and all. */
+static void test_not_taken_over(void)
+{
+    Guest guest;
+    g_autoptr(GError) error = NULL;
+    KsmRegion *region;
+    guint8 *memory;
+    int uffd;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    guest_open(&guest, NULL);
+    memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(memory != MAP_FAILED);
+    memset(memory, 0x5a, BYTES);
+    g_assert_cmpint(ksm_sys->uffd_open(&uffd), ==, 0);
+    g_assert_cmpint(ksm_sys->uffd_api(uffd, 0), ==, 0);
+    g_assert_cmpint(ksm_sys->uffd_register(uffd, memory, BYTES,
+                                           UFFDIO_REGISTER_MODE_WP), ==, 0);
+    g_assert_null(ksm_region_add(guest.engine, "theirs", memory, BYTES,
+                                 KSM_REGION_NONE, &error));
+    g_assert_error(error, KSM_ERROR, KSM_ERROR_FAILED);
+    g_assert_cmpint(memory[0], ==, 0x5a);
+    g_assert_cmpint(memory[BYTES - 1], ==, 0x5a);
+    close(uffd);
+    g_clear_error(&error);
+    region = ksm_region_add(guest.engine, "ours", memory, BYTES,
+                            KSM_REGION_NONE, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(memory[BYTES - 1], ==, 0x5a);
+    ksm_region_remove(region);
+    munmap(memory, BYTES);
+    guest_close(&guest);
+}
+
+int main(int argc, char **argv)
+{
+    static LiarLie *const lies_early = type_unknown,
+                   *const ends_early = ends_in_publish;
+    guint i;
+
+    g_test_init(&argc, &argv, NULL);
+    /* Each lie is complained of: that is what is wanted here. */
+    g_log_set_always_fatal(G_LOG_FATAL_MASK);
+    for (i = 0; i < G_N_ELEMENTS(welcomes); i++) {
+        g_autofree char *path = g_strconcat("/liar/welcome/",
+                                            welcomes[i].name, NULL);
+
+        g_test_add_data_func(path, GUINT_TO_POINTER(i), test_welcome);
+    }
+    for (i = 0; i < G_N_ELEMENTS(lies); i++) {
+        g_autofree char *path = g_strconcat("/liar/", lies[i].name, NULL);
+
+        g_test_add_data_func(path, GUINT_TO_POINTER(i), test_lie);
+    }
+    g_test_add_data_func("/liar/back-off/lies", &lies_early, test_back_off);
+    g_test_add_data_func("/liar/back-off/ends", &ends_early, test_back_off);
+    g_test_add_func("/liar/not-taken-over", test_not_taken_over);
+    return g_test_run();
+}
