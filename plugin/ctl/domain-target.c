@@ -61,6 +61,8 @@ gboolean ksm_domain_target(const char *given, char **target, GError **errp)
         *target = find_domain(errp);
         return *target != NULL;
     }
+#else
+    (void)errp;
 #endif
     *target = g_strdup(given);
     return TRUE;
