@@ -8,6 +8,7 @@
  *               ksm_engine_lock() makes the scanner give it up soon: at the
  *               next safe point, never inside a window.
  *   fork lock   (fork-guard.h) around windows.
+ *   place_lock  (discard.h) around each window; whoever discards memory.
  *   sleep_lock  with sleep_cond: the scanner's sleeps; requests to it.
  *   stats_lock  the published snapshot only; held for a copy.
  * No thread of the program waits for any of them while it touches guest
@@ -60,6 +61,8 @@ struct KsmEngine {
     GMutex work_lock;
     gint interrupt;             /* atomic: threads waiting for work_lock */
     int wake_fd;                /* eventfd, readable while interrupt > 0 */
+    GMutex place_lock;          /* discard.c */
+    gint64 spare_mappings;      /* place_lock: what discarding may add */
 
     GMutex sleep_lock;
     GCond sleep_cond;

@@ -144,6 +144,7 @@ static void free_parts(KsmEngine *engine)
     g_array_free(engine->matches, TRUE);
     g_array_free(engine->publishable, TRUE);
     g_mutex_clear(&engine->work_lock);
+    g_mutex_clear(&engine->place_lock);
     g_mutex_clear(&engine->sleep_lock);
     g_mutex_clear(&engine->stats_lock);
     g_cond_clear(&engine->sleep_cond);
@@ -180,6 +181,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     engine->matches = g_array_new(FALSE, FALSE, sizeof(KsmMatch));
     engine->publishable = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
     g_mutex_init(&engine->work_lock);
+    g_mutex_init(&engine->place_lock);
     g_mutex_init(&engine->sleep_lock);
     g_mutex_init(&engine->stats_lock);
     g_cond_init(&engine->sleep_cond);
@@ -455,12 +457,6 @@ void ksm_region_remove(KsmRegion *region)
     }
     ksm_stats_publish(engine);
     ksm_engine_unlock(engine);
-}
-
-void ksm_region_discarded(KsmRegion *region, guint64 offset, guint64 bytes)
-{
-    g_debug("'%s': %" G_GUINT64_FORMAT " bytes at %" G_GUINT64_FORMAT
-            " were discarded", region->name, bytes, offset);
 }
 
 void ksm_engine_set_run(KsmEngine *engine, KsmRunMode run)

@@ -28,6 +28,8 @@
  * protected already, and the kernel's taking them for the transfer waits.
  * A DMA that only reads holds the old page, whose content is the same.
  *
+ * Nothing is discarded meanwhile (discard.h), as that takes from the shadow, too.
+ *
  * Without a shadow (KSM_REGION_FRESH not given) shared pages are broken
  * instead: MADV_POPULATE_WRITE does to each what a write would, changing nothing.
  * The same where the mapping budget is used up: what is given back in the
@@ -41,6 +43,7 @@
 #include <unistd.h>
 
 #include "budget.h"
+#include "discard.h"
 #include "fork-guard.h"
 #include "merge.h"
 #include "pace.h"
@@ -135,20 +138,26 @@ static void enter_private(KsmEngine *engine, KsmRegion *region, guint32 first,
 static gboolean give_back(KsmEngine *engine, KsmRegion *region, int sync_uffd,
                           guint32 first, guint32 count)
 {
+    KsmPageState state = ksm_page_state(region->state[first]);
     gsize offset = (gsize)first * KSM_PAGE_BYTES;
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
-    gboolean done;
+    gboolean done = FALSE;
 
-    memcpy(region->shadow + offset, region->addr + offset, bytes);
     ksm_pace_before_window(engine);
     ksm_fork_guard_lock();
-    done = exchange(engine, region, sync_uffd, first, count);
-    ksm_fork_guard_unlock();
-    if (done) {
-        enter_private(engine, region, first, count);
-    } else {
-        ksm_sys->advise(region->shadow + offset, bytes, MADV_DONTNEED);
+    ksm_discard_lock(engine);
+    if (ksm_discard_still(region, first, count, state) &&
+        ksm_discard_leaves(engine, 2)) {
+        memcpy(region->shadow + offset, region->addr + offset, bytes);
+        done = exchange(engine, region, sync_uffd, first, count);
+        if (done) {
+            enter_private(engine, region, first, count);
+        } else {
+            ksm_sys->advise(region->shadow + offset, bytes, MADV_DONTNEED);
+        }
     }
+    ksm_discard_unlock(engine);
+    ksm_fork_guard_unlock();
     return done;
 }
 

@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "discard.h"
 #include "fork-guard.h"
 #include "pace.h"
 #include "sys.h"
@@ -184,6 +185,24 @@ static guint32 look_before(KsmEngine *engine, KsmRegion *region,
                             count);
 }
 
+static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
+                              guint32 first, guint32 count)
+{
+    guint32 i;
+
+    engine->counters.refused_budget += count;
+    for (i = 0; i < count; i++) {
+        refuse(engine, region, first + i, KSM_PAGE_EXCLUDED);
+    }
+    if (!engine->budget_warned) {
+        engine->budget_warned = TRUE;
+        g_warning("'%s' has used its budget of %" G_GUINT64_FORMAT
+                  " memory mappings: some duplicates stay private; raise "
+                  "vm.max_map_count (now %u) or max-mappings to share them",
+                  engine->name, engine->budget, ksm_sys_max_map_count());
+    }
+}
+
 /*
  * One window's worth of a run; returns the pages dealt with.  At least one:
  * where the window stops short, the page that stopped it is refused.
@@ -204,6 +223,13 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     }
     worth = look_before(engine, region, first, count, offset, &verdict);
     if (worth) {
+        ksm_discard_lock(engine);
+        if (!ksm_discard_leaves(engine, ksm_budget_delta(region, first, worth,
+                                                         slot))) {
+            ksm_discard_unlock(engine);
+            refuse_for_budget(engine, region, first, count);
+            return count;
+        }
         merged = ksm_quarantine_share(&engine->quarantine, region, first,
                                       worth,
                                       engine->quarantine.verify.content,
@@ -212,6 +238,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         if (merged) {
             enter_shared(engine, region, first, merged, slot);
         }
+        ksm_discard_unlock(engine);
     }
     if (merged == count) {
         return merged;
@@ -224,24 +251,6 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     }
     refuse_by(engine, region, first + merged, verdict);
     return merged + 1;
-}
-
-static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
-                              guint32 first, guint32 count)
-{
-    guint32 i;
-
-    engine->counters.refused_budget += count;
-    for (i = 0; i < count; i++) {
-        refuse(engine, region, first + i, KSM_PAGE_EXCLUDED);
-    }
-    if (!engine->budget_warned) {
-        engine->budget_warned = TRUE;
-        g_warning("'%s' has used its budget of %" G_GUINT64_FORMAT
-                  " memory mappings: some duplicates stay private; raise "
-                  "vm.max_map_count (now %u) or max-mappings to share them",
-                  engine->name, engine->budget, ksm_sys_max_map_count());
-    }
 }
 
 /* Whether a match is what it should be; a confused broker must not confuse
@@ -375,9 +384,11 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
         guint32 done;
 
         ksm_pace_before_window(engine);
+        ksm_discard_lock(engine);
         done = ksm_quarantine_zero(&engine->quarantine, region, first, n,
                                    &verdict);
         enter_zero(engine, region, first, done);
+        ksm_discard_unlock(engine);
         if (done < n) {
             if (verdict == KSM_VERDICT_HOLE) {
                 ksm_ram_set_state(region, first + done, KSM_PAGE_UNTOUCHED);

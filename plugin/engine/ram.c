@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "error.h"
+#include "ksm-protocol.h"
 #include "sys.h"
 
 #define KSM_HUGE_BYTES ((gsize)2 << 20)
@@ -116,6 +117,7 @@ static void free_tables(KsmRegion *region)
     unmap_table(region->state, region->pages);
     unmap_table(region->wait, region->pages);
     unmap_table(region->slot, (gsize)region->pages * sizeof(guint32));
+    g_array_free(region->discarded, TRUE);
     g_free(region->name);
     g_free(region);
 }
@@ -133,6 +135,7 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
     region->flags = flags;
     region->mappings = 1;
     region->counts[KSM_PAGE_UNTOUCHED] = region->pages;
+    region->discarded = g_array_new(FALSE, FALSE, sizeof(KsmRange));
     region->state = map_table(region->pages);
     region->wait = map_table(region->pages);
     region->slot = map_table((gsize)region->pages * sizeof(guint32));

@@ -10,7 +10,7 @@
 
 /*
  * A range of guest RAM.  Written by the engine's scanner thread, or by others
- * under the engine's work lock.
+ * under the engine's work lock, where nothing else is said.
  */
 struct KsmRegion {
     KsmEngine *engine;
@@ -29,6 +29,7 @@ struct KsmRegion {
     guint8 *wait;
     guint32 *slot;              /* where shared and broken */
     guint64 counts[KSM_PAGE_STATES];
+    GArray *discarded;          /* KsmRange, under place_lock: discard.c */
 };
 
 /*

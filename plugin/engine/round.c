@@ -22,6 +22,7 @@
 #include <string.h>
 
 #include "budget.h"
+#include "discard.h"
 #include "giveback.h"
 #include "merge.h"
 #include "pace.h"
@@ -134,6 +135,7 @@ gboolean ksm_round_track(KsmEngine *engine)
     guint64 start_ns = ksm_sys_thread_cpu_ns();
     guint i;
 
+    ksm_discard_enter(engine);
     for (i = 0; i < engine->regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->regions, i);
 

@@ -14,6 +14,7 @@
 
 #include "budget.h"
 #include "connection.h"
+#include "discard.h"
 #include "giveback.h"
 #include "merge.h"
 #include "notice.h"
@@ -109,6 +110,9 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     KsmRunMode run = g_atomic_int_get(&engine->run);
 
     engine->turn_run = run;
+    if (ksm_discard_enter(engine)) {
+        ksm_round_send_released(engine);
+    }
     engine->standing_aside = reason_to_stand_aside(engine);
     if (engine->standing_aside) {
         ksm_scanner_detach(engine);

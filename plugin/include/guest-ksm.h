@@ -209,11 +209,14 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
 void ksm_region_remove(KsmRegion *region);
 
 /**
- * A hint that the pages of [offset, offset + bytes) have been discarded by
- * their owner (MADV_DONTNEED, balloon).  Reserved: takes note of nothing yet
- * but the statistics.
+ * Gives the content of [offset, offset + bytes) up, both multiples of the page,
+ * as MADV_DONTNEED does for ordinary memory: when it returns, the pages are
+ * empty anonymous memory and read as zero; slots beneath them are released soon
+ * after.  To be called instead of MADV_DONTNEED, or after it: in a region that
+ * alone may show the content of slots.  Takes microseconds, waits for one window
+ * at most; not for a region that is being removed.
  */
-void ksm_region_discarded(KsmRegion *region, guint64 offset, guint64 bytes);
+void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes);
 
 /* Change options at run time; take effect at the next step of the scanner. */
 void ksm_engine_set_run(KsmEngine *engine, KsmRunMode run);

@@ -60,6 +60,8 @@ static void write_some(Writer *writer, guint64 page)
         oracle_write(oracle, page, KSM_TEST_ZERO, 0);
     } else if (what < 65) {
         oracle_write(oracle, page, KSM_TEST_BYTE, 0xcc);
+    } else if (what < 70) {
+        oracle_discard(oracle, page);
     } else if (what < 85) {
         oracle_patch(oracle, page, random);
     } else {
@@ -228,8 +230,8 @@ static void make_engine(Oracle *oracle)
     }
     oracle->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
-    ksm_region_add(oracle->engine, "ram", oracle->memory, oracle->bytes,
-                   flags, &error);
+    oracle->region = ksm_region_add(oracle->engine, "ram", oracle->memory,
+                                    oracle->bytes, flags, &error);
     g_assert_no_error(error);
 }
 

@@ -93,6 +93,22 @@ void oracle_write(Oracle *oracle, guint64 page, KsmTestKind kind,
     oracle_end(oracle, page, kind, seed);
 }
 
+/*
+ * Gives the page up: it is zero from then on.  Not where a transfer into it is
+ * under way, which would go on into the page that was given up.
+ */
+void oracle_discard(Oracle *oracle, guint64 page)
+{
+    if ((oracle->config->features & ORACLE_FIXED) ||
+        __atomic_load_n(&oracle->pages[page].held, __ATOMIC_SEQ_CST)) {
+        return;
+    }
+    oracle_begin(oracle, page);
+    ksm_region_discard(oracle->region, page * KSM_PAGE_BYTES, KSM_PAGE_BYTES);
+    oracle_end(oracle, page, KSM_TEST_ZERO, 0);
+    oracle_count(&oracle->figures->discards, 1);
+}
+
 static void note_latency(Oracle *oracle, gint64 ns)
 {
     guint64 us = (guint64)(ns / 1000);

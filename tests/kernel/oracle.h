@@ -62,7 +62,7 @@ typedef struct OracleConfig {
 typedef struct OracleFigures {
     guint64 ready;              /* its threads are at work */
     guint64 writes, checks, mismatches;
-    guint64 io_pages, forks, toggles, regions, disturbed;
+    guint64 io_pages, discards, forks, toggles, regions, disturbed;
     guint64 latency_us[ORACLE_LATENCIES]; /* of single stores, by powers of 2 */
     guint64 latency_max_us;
     guint64 mappings_max;       /* lines of /proc/self/maps in the region */
@@ -101,6 +101,7 @@ typedef struct Oracle {
     OraclePage *pages;
     int file, direct_file;
     KsmEngine *engine;
+    KsmRegion *region;
     const char *aside;          /* atomic: a reason to stand aside */
 } Oracle;
 
@@ -139,6 +140,7 @@ void oracle_write(Oracle *oracle, guint64 page, KsmTestKind kind,
                   guint64 seed);
 void oracle_patch(Oracle *oracle, guint64 page, guint64 *random);
 void oracle_write_same(Oracle *oracle, guint64 page, guint64 *random);
+void oracle_discard(Oracle *oracle, guint64 page);
 gboolean oracle_verify(Oracle *oracle, guint64 page);
 void oracle_hold(Oracle *oracle, guint64 page);
 void oracle_let_go(Oracle *oracle, guint64 page);

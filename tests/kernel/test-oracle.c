@@ -247,6 +247,9 @@ static void check_row(OracleRun *run, const KsmStats *sum)
         OracleFigures *figures = &run->shared->clients[i];
 
         g_assert_cmpuint(figures->checks, >, 0);
+        if (!(row->features & ORACLE_FIXED)) {
+            g_assert_cmpuint(figures->discards, >, 0);
+        }
         if (row->max_mappings) {
             g_test_message("client %u: at most %" PRIu64 " mappings, %" PRIu64
                            " by the engine's count", i,

@@ -18,7 +18,7 @@
 
 typedef enum OrderKind {
     ORDER_SETUP, ORDER_FILL, ORDER_CHECK, ORDER_RUN, ORDER_ROUND,
-    ORDER_STATE, ORDER_QUIT,
+    ORDER_STATE, ORDER_DISCARD, ORDER_QUIT,
 } OrderKind;
 
 typedef struct Order {
@@ -115,6 +115,10 @@ static void actor_obey(Actor *actor, const Order *order,
     case ORDER_FILL:
     case ORDER_CHECK:
         state->result = actor_pages(actor, order);
+        break;
+    case ORDER_DISCARD:
+        ksm_region_discard(actor->region, order->first * KSM_PAGE_BYTES,
+                           order->count * KSM_PAGE_BYTES);
         break;
     case ORDER_RUN:
         ksm_engine_set_run(actor->engine, (KsmRunMode)order->run);
@@ -263,6 +267,11 @@ guint64 ksm_puppet_check(KsmPuppet *puppet, guint64 first, guint64 count,
                          KsmTestKind kind, guint64 seed, gboolean each)
 {
     return pages_order(puppet, ORDER_CHECK, first, count, kind, seed, each);
+}
+
+void ksm_puppet_discard(KsmPuppet *puppet, guint64 first, guint64 count)
+{
+    pages_order(puppet, ORDER_DISCARD, first, count, KSM_TEST_ZERO, 0, FALSE);
 }
 
 void ksm_puppet_set_run(KsmPuppet *puppet, KsmRunMode run)

@@ -58,6 +58,9 @@ void ksm_puppet_fill(KsmPuppet *puppet, guint64 first, guint64 count,
 guint64 ksm_puppet_check(KsmPuppet *puppet, guint64 first, guint64 count,
                          KsmTestKind kind, guint64 seed, gboolean each);
 
+/** Gives the content of pages up. */
+void ksm_puppet_discard(KsmPuppet *puppet, guint64 first, guint64 count);
+
 void ksm_puppet_set_run(KsmPuppet *puppet, KsmRunMode run);
 
 /** One ksm_engine_run_round(). */

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-discard.c: memory that its owner gives up reads as zero, keeps no slot,
+ * takes no memory and no mapping, and can be shared anew.
+ *
+ * Discarding in the midst of windows is in the oracle (test-oracle.c).
+ */
+#include "broker-proc.h"
+#include "probe.h"
+#include "puppet.h"
+#include "require.h"
+
+#define PUPPETS 2u
+#define PAGES 1024u
+#define SEED 77u
+#define SETTLE_SECONDS 60.0
+
+typedef struct Scene {
+    KsmTestBroker *broker;
+    KsmTestProbe *probe;
+    KsmPuppet *puppets[PUPPETS];
+} Scene;
+
+/* Two processes that share everything. */
+static void set_up(Scene *s)
+{
+    KsmPuppetSpec spec = { .pages = PAGES, .tells_held = TRUE };
+    guint i;
+
+    s->broker = ksm_test_broker_new(NULL);
+    s->probe = ksm_test_probe_new(s->broker->socket, "test");
+    g_assert_nonnull(s->probe);
+    spec.socket = s->broker->socket;
+    ksm_puppets_new(s->puppets, PUPPETS, &spec);
+    for (i = 0; i < PUPPETS; i++) {
+        ksm_puppet_fill(s->puppets[i], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    }
+    g_assert_cmpuint(ksm_puppets_settle(s->puppets, PUPPETS, PUPPETS * PAGES,
+                                        SETTLE_SECONDS), ==, PUPPETS * PAGES);
+    ksm_puppet_set_run(s->puppets[0], KSM_RUN_PAUSE);
+    ksm_puppet_set_run(s->puppets[1], KSM_RUN_PAUSE);
+}
+
+static void tear_down(Scene *s)
+{
+    guint i;
+
+    for (i = 0; i < PUPPETS; i++) {
+        ksm_puppet_free(s->puppets[i]);
+    }
+    ksm_test_probe_free(s->probe);
+    ksm_test_broker_free(s->broker);
+}
+
+/* Waits until the group has so many slots and references. */
+static void wait_group(Scene *s, guint64 slots, guint64 references)
+{
+    double end = ksm_test_now() + SETTLE_SECONDS;
+    KsmMsgGroup group;
+
+    do {
+        g_assert_true(ksm_test_probe_read(s->probe, &group));
+        g_usleep(10000);
+    } while ((group.pages_shared != slots ||
+              group.pages_sharing != references) && ksm_test_now() < end);
+    g_assert_cmpuint(group.pages_shared, ==, slots);
+    g_assert_cmpuint(group.pages_sharing, ==, references);
+}
+
+static void check_empty(KsmPuppet *puppet, guint first, guint count)
+{
+    g_assert_cmpuint(ksm_puppet_check(puppet, first, count, KSM_TEST_ZERO, 0,
+                                      FALSE), ==, 0);
+}
+
+/* Paused: nobody but ksm_region_discard() has been at work. */
+static void test_slots_go(void)
+{
+    KsmPuppetState state;
+    Scene s;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&s);
+    ksm_puppet_discard(s.puppets[0], 0, PAGES / 2);
+    check_empty(s.puppets[0], 0, PAGES / 2);
+    wait_group(&s, PAGES, PUPPETS * PAGES - PAGES / 2);
+    ksm_puppet_state(s.puppets[0], &state);
+    g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES / 2);
+    g_assert_cmpuint(state.stats.mappings, ==, state.maps.mappings);
+    g_assert_cmpuint(state.maps.anonymous_kib, ==, 0);
+
+    ksm_puppet_discard(s.puppets[1], 0, PAGES);
+    ksm_puppet_discard(s.puppets[0], 0, PAGES);
+    check_empty(s.puppets[0], 0, PAGES);
+    wait_group(&s, 0, 0);
+    g_assert_cmpuint(ksm_test_probe_store_bytes(s.probe), ==, 0);
+    ksm_puppet_state(s.puppets[0], &state);
+    g_assert_cmpuint(state.stats.mappings, ==, 1);
+    g_assert_cmpuint(state.maps.anonymous_kib, ==, 0);
+    tear_down(&s);
+}
+
+/* Every second page, and among them pages that had been written. */
+static void test_between_others(void)
+{
+    Scene s;
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&s);
+    ksm_puppet_fill(s.puppets[0], 0, PAGES / 4, KSM_TEST_BYTE, 0xaa, FALSE);
+    for (i = 0; i < PAGES; i += 2) {
+        ksm_puppet_discard(s.puppets[0], i, 1);
+    }
+    for (i = 0; i < PAGES; i += 2) {
+        check_empty(s.puppets[0], i, 1);
+        g_assert_cmpuint(
+            ksm_puppet_check(s.puppets[0], i + 1, 1,
+                             i < PAGES / 4 ? KSM_TEST_BYTE : KSM_TEST_SEEDED,
+                             i < PAGES / 4 ? 0xaa : SEED + i + 1, FALSE),
+            ==, 0);
+    }
+    wait_group(&s, PAGES, PUPPETS * PAGES - PAGES / 2);
+    g_assert_cmpuint(ksm_puppet_check(s.puppets[1], 0, PAGES, KSM_TEST_SEEDED,
+                                      SEED, TRUE), ==, 0);
+    tear_down(&s);
+}
+
+/* What was discarded is used again, and shared as before. */
+static void test_again(void)
+{
+    Scene s;
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&s);
+    for (i = 0; i < 3; i++) {
+        ksm_puppet_discard(s.puppets[0], 0, PAGES);
+        ksm_puppet_fill(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+        g_assert_cmpuint(ksm_puppets_settle(s.puppets, PUPPETS,
+                                            PUPPETS * PAGES, SETTLE_SECONDS),
+                         ==, PUPPETS * PAGES);
+        wait_group(&s, PAGES, PUPPETS * PAGES);
+    }
+    g_assert_cmpuint(ksm_puppet_check(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED,
+                                      SEED, TRUE), ==, 0);
+    tear_down(&s);
+}
+
+int main(int argc, char **argv)
+{
+    ksm_puppet_main(argc, argv);
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/discard/slots-go", test_slots_go);
+    g_test_add_func("/discard/between-others", test_between_others);
+    g_test_add_func("/discard/again", test_again);
+    return g_test_run();
+}

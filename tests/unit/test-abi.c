@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-abi.c: the public structures are what the library's soname stands for.
+ *
+ * A program has their sizes and offsets compiled in: it passes KsmOptions and
+ * has KsmStats written to memory of its own.  With another layout under the same
+ * soname it would crash; under another one it does not start.  So a change here
+ * goes with a new ksm_soversion in meson.build, and a new table below.
+ */
+#include <guest-ksm.h>
+#include <stddef.h>
+#include <string.h>
+
+typedef struct Row {
+    const char *what;
+    gsize is;
+    gsize was;
+} Row;
+
+/* Of soname 1, on 64-bit machines. */
+#define LAYOUT_OF 1
+static const Row rows[] = {
+    { "sizeof KsmOptions", sizeof(KsmOptions), 80 },
+    { "KsmOptions.run", offsetof(KsmOptions, run), 32 },
+    { "KsmOptions.stand_aside", offsetof(KsmOptions, stand_aside), 48 },
+    { "KsmOptions.opaque", offsetof(KsmOptions, opaque), 72 },
+    { "sizeof KsmStats", sizeof(KsmStats), 480 },
+    { "KsmStats.full_scans", offsetof(KsmStats, full_scans), 64 },
+    { "KsmStats.windows", offsetof(KsmStats, windows), 160 },
+    { "KsmStats.state", offsetof(KsmStats, state), 360 },
+    { "KsmStats.stand_aside", offsetof(KsmStats, stand_aside), 448 },
+    { "KsmStats.group_pages_unshared",
+      offsetof(KsmStats, group_pages_unshared), 472 },
+};
+
+static void test_layout(void)
+{
+    gsize i;
+
+    if (sizeof(void *) != 8) {
+        g_test_skip("the table is for 64-bit machines");
+        return;
+    }
+    g_assert_cmpuint(KSM_SOVERSION, ==, LAYOUT_OF);
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_test_message("%s: %zu, soname %d has %zu", rows[i].what, rows[i].is,
+                       LAYOUT_OF, rows[i].was);
+        g_assert_cmpuint(rows[i].is, ==, rows[i].was);
+    }
+}
+
+/* The library that is loaded is the one of that soname, and fills no more. */
+static void test_filled(void)
+{
+    struct {
+        KsmOptions options;
+        guint8 behind[64];
+    } box;
+    g_autofree char *maps = NULL;
+    gsize i;
+
+    memset(&box, 0x5a, sizeof(box));
+    ksm_options_init(&box.options);
+    g_assert_null(box.options.opaque);
+    for (i = 0; i < sizeof(box.behind); i++) {
+        g_assert_cmphex(box.behind[i], ==, 0x5a);
+    }
+    g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
+    g_assert_nonnull(strstr(maps, "libguest-ksm.so."
+                            G_STRINGIFY(LAYOUT_OF) "."));
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/abi/layout", test_layout);
+    g_test_add_func("/abi/filled", test_filled);
+    return g_test_run();
+}
