@@ -45,15 +45,26 @@ def tiny_image():
     return output.decode().strip()
 
 
+def debian_image():
+    """The Debian guest, made from packages if it is not there."""
+    made = subprocess.run(
+        [os.path.join(ROOT, 'guest-images', 'debian', 'build')], check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if made.returncode:
+        reason = made.stderr.decode(errors='replace').strip().splitlines()
+        raise Skip('debian', 'no Debian guest: ' + (reason or ['?'])[-1])
+    return made.stdout.decode().strip().splitlines()[-1]
+
+
 class World:
     """Use with `with`: ends every process on the way out."""
 
-    def __init__(self, accel, mem_mib=64):
-        need(accel)
+    def __init__(self, accel, mem_mib=64, image=None):
+        need(accel.split(',')[0])
         self.accel = accel
         self.mem_bytes = mem_mib * MIB
         self.run_dir = tempfile.mkdtemp(prefix='ksm-qemu-')
-        self.image = tiny_image()
+        self.image = image or tiny_image()
         self.guests = []
         self.watches = {}
         self.broker = Broker(BROKER, os.path.join(self.run_dir, 'sock'),
@@ -175,4 +186,5 @@ class World:
         return deltas
 
 
-__all__ = ["World", "Guest", "GuestError", "QmpError", "MIB", "memory"]
+__all__ = ["World", "QEMU", "BUILD", "debian_image", "Guest", "GuestError",
+           "QmpError", "MIB", "memory"]
