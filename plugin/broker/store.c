@@ -385,12 +385,13 @@ gboolean ksm_store_flush(KsmStore *store, guint max)
 {
     guint count = MIN(store->freed->len, MIN(max, FLUSH_SORT));
     guint start = store->freed->len - count;
-    Freed *freed = &g_array_index(store->freed, Freed, start);
     guint i = 0;
+    Freed *freed;
 
     if (count == 0) {
         return FALSE;
     }
+    freed = &g_array_index(store->freed, Freed, start);
     qsort(freed, count, sizeof(Freed), compare_freed);
     while (i < count) {
         guint32 first = freed[i].first, length = 0;

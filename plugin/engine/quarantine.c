@@ -261,15 +261,26 @@ static void count_window(KsmQuarantine *q, guint64 start_ns)
  * ever (seen on Linux 6.18 with faults under the mapping's own lock), hence
  * the second wake.  Their written bits are lost: they count as written, which
  * is safe.
+ *
+ * It fails where a mapping would have to be split and there may be no more of
+ * them (vm.max_map_count was lowered); taking it off all of the region needs
+ * no split, and settling puts tracking on again.
  */
-static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
+static void release_range(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
+                          guint32 count)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
+    gsize all = (gsize)region->pages * KSM_PAGE_BYTES;
     guint tries;
 
     for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
         if (!ksm_sys->uffd_unregister(q->uffd, addr, bytes)) {
             ksm_sys->uffd_wake(q->uffd, addr, bytes);
+            return;
+        }
+        if (!ksm_sys->uffd_unregister(q->uffd, region->addr, all)) {
+            ksm_sys->uffd_wake(q->uffd, addr, bytes);
+            ksm_ram_unsettle(region, 0, region->pages);
             return;
         }
         g_usleep(1000);
@@ -282,8 +293,9 @@ static void release_range(KsmQuarantine *q, guint8 *addr, guint32 count)
  * Steps 1 and 2; *moved is the number of pages now in staging.  FALSE when the
  * pages could not even be registered: nothing has happened then.
  */
-static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
-                        guint32 count, guint32 *moved, KsmVerdict *verdict)
+static gboolean isolate(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
+                        guint8 *staging, guint32 count, guint32 *moved,
+                        KsmVerdict *verdict)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
     int error;
@@ -297,7 +309,8 @@ static gboolean isolate(KsmQuarantine *q, guint8 *addr, guint8 *staging,
                                    UFFDIO_REGISTER_MODE_MISSING |
                                    UFFDIO_REGISTER_MODE_WP);
     if (error) {
-        release_range(q, addr, count);  /* it may have got part of the way */
+        /* It may have got part of the way. */
+        release_range(q, region, addr, count);
         return FALSE;
     }
     *moved = move_pages(q, staging, addr, count, &error);
@@ -340,7 +353,7 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     gboolean held;
 
     ksm_ram_unsettle(region, first, first + count);
-    if (!isolate(q, addr, staging, count, &moved, verdict)) {
+    if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
         return 0;
     }
     held = ksm_quarantine_held(q, addr, moved);
@@ -358,7 +371,8 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     }
     restore_from(q, addr, staging, equal, moved);
     if (equal < count) {
-        release_range(q, addr + (gsize)equal * KSM_PAGE_BYTES, count - equal);
+        release_range(q, region, addr + (gsize)equal * KSM_PAGE_BYTES,
+                      count - equal);
     }
     if (equal) {
         ksm_sys->uffd_wake(q->uffd, addr, (gsize)equal * KSM_PAGE_BYTES);
@@ -378,7 +392,7 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
     gboolean held;
 
     ksm_ram_unsettle(region, first, first + count);
-    if (!isolate(q, addr, staging, count, &moved, verdict)) {
+    if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
         return 0;
     }
     held = ksm_quarantine_held(q, addr, moved);
@@ -387,7 +401,7 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
         *verdict = held ? KSM_VERDICT_HELD : KSM_VERDICT_CHANGED;
     }
     restore_from(q, addr, staging, zero, moved);
-    release_range(q, addr, count);
+    release_range(q, region, addr, count);
     count_window(q, start_ns);
     return zero;
 }

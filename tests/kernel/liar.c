@@ -185,6 +185,7 @@ static gpointer liar_thread(gpointer opaque)
         }
         close(fd);
         drop_bulk(liar);
+        g_atomic_int_inc(&liar->ended);
     }
     return NULL;
 }

@@ -44,6 +44,7 @@ typedef void LiarLie(Liar *liar, const LiarPacket *request, LiarReply *reply);
 struct Liar {
     char *dir, *path;
     LiarLie *lie;               /* or NULL */
+    gpointer opaque;            /* for the lie */
     guint8 *store;              /* writable mapping of the store */
     int store_fd;
     guint8 *bulk;               /* of the connection, or NULL */
@@ -51,6 +52,7 @@ struct Liar {
     guint pages;                /* of the session, as HELLO or RESIZE said */
     /* atomic: */
     gint connections, requests, welcomes;
+    gint ended;                 /* connections that are over */
     gint stop;
     int listen_fd;
     GThread *thread;
