@@ -43,7 +43,7 @@
 #include "log.h"
 #include "watch.h"
 
-#define FILE_STEP_SLOTS 512u    /* some 0.5 ms */
+#define FILE_STEP_SLOTS 512u    /* some 0.7 ms */
 #define DROP_STEP_SLOTS 32768u
 #define DROP_STEP_UNREFS 2048u
 
