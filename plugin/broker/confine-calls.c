@@ -50,7 +50,7 @@ static int allow(scmp_filter_ctx filter, const Call *call)
 {
     const struct scmp_arg_cmp conditions[CONDITIONS] = {
         [READ_ONLY] = SCMP_A2(SCMP_CMP_MASKED_EQ, NOT_TO_WRITE, O_RDONLY),
-        [READ_WRITE] = SCMP_A2(SCMP_CMP_EQ, O_RDWR | O_CLOEXEC),
+        [READ_WRITE] = { 2, SCMP_CMP_EQ, O_RDWR | O_CLOEXEC, 0 },
         [OLD_READ_ONLY] = SCMP_A1(SCMP_CMP_MASKED_EQ, NOT_TO_WRITE, O_RDONLY),
         [NO_EXEC] = SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0),
         [TERMINAL] = { 1, SCMP_CMP_EQ, TCGETS, 0 },
