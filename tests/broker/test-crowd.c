@@ -344,7 +344,6 @@ static void test_no_descriptors(void)
     g_autoptr(ProtoClient) witness = proto_client_new(broker->socket, "g",
                                                       "witness", 64);
     g_autoptr(ProtoClient) newcomer = NULL;
-    g_autofree char *log = NULL;
     ProtoReply reply;
 
     proto_client_stats(witness);        /* it has done all of HELLO by then */
