@@ -51,12 +51,10 @@ static guint32 in_store(const KsmRegion *region, guint32 first, guint32 end)
     return page - first;
 }
 
-/* Replaces store mappings by empty memory; FALSE: for want of mappings. */
-static gboolean make_empty(KsmRegion *region, guint32 first, guint32 count)
+static gboolean put_empty(KsmRegion *region, guint32 first, guint8 *addr,
+                          gsize bytes)
 {
-    guint8 *addr = ksm_ram_address(region, first);
     gsize offset = (gsize)first * KSM_PAGE_BYTES;
-    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
 
     /*
      * A piece of the shadow merges with its neighbours (ram.c).  It is empty,
@@ -71,6 +69,29 @@ static gboolean make_empty(KsmRegion *region, guint32 first, guint32 count)
     return !ksm_sys->map(addr, bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
                          MAP_NORESERVE, -1, 0, NULL);
+}
+
+/*
+ * Replaces store mappings by empty memory; FALSE: for want of mappings.  The
+ * kernel removes what is there first, and could fail after that: then it must
+ * be tried again.
+ */
+static gboolean make_empty(KsmRegion *region, guint32 first, guint32 count)
+{
+    guint8 *addr = ksm_ram_address(region, first);
+    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
+    guint tries;
+
+    for (tries = 0; tries < KSM_FILL_TRIES; tries++) {
+        if (put_empty(region, first, addr, bytes)) {
+            return TRUE;
+        }
+        if (ksm_ram_is_mapped(addr, bytes)) {
+            return FALSE;
+        }
+        g_usleep(KSM_FILL_WAIT_US);
+    }
+    return FALSE;
 }
 
 static void note(KsmRegion *region, guint32 first, guint32 count)

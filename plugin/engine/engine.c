@@ -531,10 +531,13 @@ void ksm_engine_suspend(KsmEngine *engine, const char *reason)
 
 void ksm_engine_resume(KsmEngine *engine)
 {
+    gboolean matched;
+
     ksm_engine_lock(engine);
-    g_return_if_fail(engine->suspended > 0);
-    engine->suspended--;
+    matched = engine->suspended > 0;
+    engine->suspended -= matched;
     ksm_engine_unlock(engine);
+    g_return_if_fail(matched);
     wake(engine, TRUE);
 }
 

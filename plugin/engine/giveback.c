@@ -89,6 +89,33 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
     return TRUE;
 }
 
+/*
+ * Step 4.  The kernel removes what is there before it moves the shadow, and
+ * could fail between the two (a limit lowered just then).  The content is in the
+ * shadow alone then, so it is tried until it is in its place.
+ */
+static gboolean move_shadow(KsmRegion *region, guint32 first, guint8 *addr,
+                            gsize bytes)
+{
+    guint tries;
+    int ret;
+
+    for (tries = 0; tries < KSM_FILL_TRIES; tries++) {
+        ret = ksm_sys->remap_onto(region->shadow +
+                                  (gsize)first * KSM_PAGE_BYTES, bytes, addr);
+        if (!ret) {
+            return TRUE;
+        }
+        if (ksm_ram_is_mapped(addr, bytes)) {
+            return FALSE;
+        }
+        g_usleep(KSM_FILL_WAIT_US);
+    }
+    g_error("guest-ksm: %" G_GSIZE_FORMAT " bytes at %p could not be put back: "
+            "%s; ending the process, as its guest cannot run on without them",
+            bytes, (void *)addr, g_strerror(-ret));
+}
+
 /* Steps 2 to 5; TRUE when the pages are anonymous now. */
 static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
                          guint32 first, guint32 count)
@@ -105,9 +132,7 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
                                 UFFDIO_REGISTER_MODE_WP) &&
         !ksm_sys->uffd_protect(sync_uffd, addr, bytes, true) &&
         shadow_is_true(engine, region, first, count)) {
-        done = !ksm_sys->remap_onto(region->shadow +
-                                    (gsize)first * KSM_PAGE_BYTES,
-                                    bytes, addr);
+        done = move_shadow(region, first, addr, bytes);
     }
     if (!done) {
         ksm_sys->uffd_unregister(sync_uffd, addr, bytes);

@@ -52,6 +52,12 @@ int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end)
     return ret;
 }
 
+gboolean ksm_ram_is_mapped(guint8 *addr, gsize bytes)
+{
+    /* Advice that changes nothing; ENOMEM where nothing is mapped. */
+    return !ksm_sys->advise(addr, bytes, MADV_NORMAL);
+}
+
 /* All advice of one range of fresh memory; hints may fail, DONTFORK not. */
 static int advise_range(KsmRegion *region, guint8 *addr, gsize bytes)
 {

@@ -75,4 +75,11 @@ guint64 ksm_ram_metadata_bytes(const KsmRegion *region);
 /* The advice that every mapping of the region must have; 0 or -errno. */
 int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end);
 
+/* To put memory where the kernel has left none, tries so often, so far apart. */
+#define KSM_FILL_TRIES   1000u
+#define KSM_FILL_WAIT_US 1000u
+
+/* Whether all of it is certainly mapped; scanner's thread or place_lock. */
+gboolean ksm_ram_is_mapped(guint8 *addr, gsize bytes);
+
 #endif /* KSM_RAM_H */

@@ -79,7 +79,6 @@ ODD(map, (void *addr, size_t bytes, int prot, int flags, int fd,
           uint64_t offset, void **mapped),
     (addr, bytes, prot, flags, fd, offset, mapped))
 ODD(unmap, (void *addr, size_t bytes), (addr, bytes))
-ODD(remap_onto, (void *src, size_t bytes, void *dst), (src, bytes, dst))
 ODD(advise, (void *addr, size_t bytes, int advice), (addr, bytes, advice))
 
 /* Every other one has moved half of the pages when it fails. */
@@ -95,6 +94,21 @@ static int odd_uffd_move(int fd, void *dst, void *src, size_t bytes,
     if (inject.calls % 2 && half) {
         ksm_sys_linux.uffd_move(fd, dst, src, half, moved);
         return -EAGAIN;
+    }
+    return inject.error;
+}
+
+/*
+ * Every other one has removed what it was to replace, as the kernel could; but
+ * not all memory, when the engine takes it over: that ends the program.
+ */
+static int odd_remap_onto(void *src, size_t bytes, void *dst)
+{
+    if (!fails("remap_onto")) {
+        return ksm_sys_linux.remap_onto(src, bytes, dst);
+    }
+    if (inject.calls % 2 && bytes < BYTES) {
+        ksm_sys_linux.unmap(dst, bytes);
     }
     return inject.error;
 }
