@@ -201,8 +201,11 @@ gpointer oracle_chaos_thread(gpointer opaque)
             page[100] = (unsigned char)(page[100] + 1);
             pause_ms(&random, 20);
         }
+        if (features & ORACLE_HOST) {
+            oracle_host_step(oracle, &random);
+        }
         if (!(features & (ORACLE_TOGGLE | ORACLE_UNMERGE | ORACLE_REGIONS |
-                          ORACLE_FORK | ORACLE_SCRIBBLE))) {
+                          ORACLE_FORK | ORACLE_SCRIBBLE | ORACLE_HOST))) {
             break;
         }
     }

@@ -11,6 +11,7 @@
  *   oracle-sys     system calls of the engine that dawdle or fail
  *   oracle-run     the parent's side: broker, clients, killing either
  *   oracle-chaos   what a client does to its own engine at random
+ *   oracle-host    what a host does to memory
  *
  * A page of the region is constant, or owned by one writer thread, or a page
  * of counters to which all threads add atomically.  Only the owner changes a
@@ -45,6 +46,7 @@ typedef enum OracleFeature {
     ORACLE_FAIL = 1 << 10,      /* and fail */
     ORACLE_UNMERGE = 1 << 11,   /* unmerges all the time */
     ORACLE_UNTOLD = 1 << 12,    /* the engine is not told of transfers */
+    ORACLE_HOST = 1 << 13,      /* swap, huge pages, compaction */
 } OracleFeature;
 
 /** Set by the parent before it starts clients. */
@@ -68,6 +70,8 @@ typedef struct OracleFigures {
     guint64 mappings_max;       /* lines of /proc/self/maps in the region */
     guint64 claimed_max;        /* the same by the engine's count */
     guint64 huge_kib_max;
+    guint64 collapsed;          /* huge pages made of small ones */
+    guint64 swapped_kib_max;
     guint64 snapshot;           /* odd while stats is being written */
     KsmStats stats;             /* its pointers are not valid elsewhere */
 } OracleFigures;
@@ -155,6 +159,11 @@ gboolean oracle_io_has_uring(void);
 
 /* oracle-chaos.c */
 gpointer oracle_chaos_thread(gpointer oracle);
+
+/* oracle-host.c */
+void oracle_host_step(Oracle *oracle, guint64 *random);
+void oracle_host_check(const OracleFigures *clients, guint count,
+                       gboolean swaps);
 
 /* oracle-sys.c */
 void oracle_sys_install(Oracle *oracle);

@@ -21,6 +21,7 @@
 
 #include "probe.h"
 #include "require.h"
+#include "swap.h"
 
 #define DEFAULT_SECONDS 10.0
 #define LEAST_SECONDS 1.5
@@ -28,6 +29,7 @@
 #define EMPTY_SECONDS 1.0
 #define SLOW_SECONDS 60.0
 #define LAP_SECONDS 5.0
+#define SWAP_MIB 256u
 /* Mappings that exist for moments: of windows that are not settled yet. */
 #define UNSETTLED 32
 
@@ -55,6 +57,7 @@ static const OracleRow rows[] = {
     { "kill-broker", 4, 3, 32, 0, 0, FALSE, TRUE, 300 },
     { "toggle", 2, 3, 32, ORACLE_TOGGLE, 0, FALSE, FALSE, 100 },
     { "regions", 2, 3, 32, ORACLE_REGIONS, 0, FALSE, FALSE, 300 },
+    { "host", 3, 3, 32, ORACLE_HOST, 0, FALSE, FALSE, 100 },
 };
 
 /* Pages that must have been given back. */
@@ -324,8 +327,10 @@ static gboolean can_do(const OracleRow *row)
 static void test_row(gconstpointer opaque)
 {
     const OracleRow *row = opaque;
+    gboolean host = (row->features & ORACLE_HOST) != 0;
     double seconds = row_seconds(row);
     OracleRun run = { 0 };
+    KsmTestSwap *swap = NULL;
     double took;
     guint i;
 
@@ -333,12 +338,19 @@ static void test_row(gconstpointer opaque)
         return;
     }
     oracle_run_begin(&run, row);
+    if (host) {
+        swap = ksm_test_swap_on(SWAP_MIB);
+    }
     took = run_laps(&run, seconds);
     print_result(&run, &run.past, took);
     for (i = 0; i < row->clients; i++) {
         g_assert_cmpuint(run.shared->clients[i].mismatches, ==, 0);
     }
     check_row(&run, &run.past);
+    if (host) {
+        oracle_host_check(run.shared->clients, row->clients, swap != NULL);
+    }
+    ksm_test_swap_off(swap);
     oracle_run_end(&run);
 }
 
