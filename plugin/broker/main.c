@@ -216,6 +216,8 @@ int main(int argc, char **argv)
         return 0;
     }
     raise_descriptor_limit(options.limits.max_sessions);
+    /* Who sees a socket may ask the broker to end: it takes them away again. */
+    ksm_signals_hold();
     result = listen_on(&options, passed > 0, &listener, &control, &error);
     if (result == KSM_LISTEN_BUSY) {
         ksm_log(KSM_LOG_INFO, "another broker listens on %s: nothing to do",

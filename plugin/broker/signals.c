@@ -34,21 +34,32 @@ static gboolean signals_on_event(gint fd, GIOCondition condition,
     return G_SOURCE_CONTINUE;
 }
 
+static void signals_make_set(sigset_t *set)
+{
+    sigemptyset(set);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGUSR1);
+}
+
+void ksm_signals_hold(void)
+{
+    sigset_t set;
+
+    signals_make_set(&set);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+}
+
 gboolean ksm_signals_watch(void (*handle)(int signal, gpointer opaque),
                            gpointer opaque, GError **errp)
 {
     sigset_t set;
     int fd = -1;
 
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
+    signals_make_set(&set);
     signals.handle = handle;
     signals.opaque = opaque;
-    if (sigprocmask(SIG_BLOCK, &set, NULL) == 0) {
-        fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    }
+    fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0 || !ksm_watch_set(&signals.watch, fd, G_IO_IN,
                                  signals_on_event, NULL)) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,

@@ -5,7 +5,10 @@
 
 #include <glib.h>
 
-/** Blocks SIGTERM, SIGINT and SIGUSR1, and has them told by @handle. */
+/** Blocks SIGTERM, SIGINT and SIGUSR1 until they are watched. */
+void ksm_signals_hold(void);
+
+/** Has them told by @handle, in the main loop; they are held already. */
 gboolean ksm_signals_watch(void (*handle)(int signal, gpointer opaque),
                            gpointer opaque, GError **errp);
 

@@ -453,6 +453,26 @@ typedef struct OptionRow {
     const char *output;
 } OptionRow;
 
+/* Asked to end as soon as its socket is there, it ends in order, too. */
+static void test_terminate_at_once(void)
+{
+    guint i;
+
+    for (i = 0; i < 20; i++) {
+        g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
+        const char *argv[] = {
+            ksm_test_broker_program(), "--listen", broker->socket, NULL,
+        };
+
+        broker->pid = ksm_test_spawn(argv, -1, -1);
+        while (access(broker->socket, F_OK) != 0) {
+            g_assert_cmpint(kill(broker->pid, 0), ==, 0);
+        }
+        g_assert_true(ksm_test_broker_stop(broker));
+        g_assert_false(g_file_test(broker->socket, G_FILE_TEST_EXISTS));
+    }
+}
+
 static void test_options(void)
 {
     static const OptionRow rows[] = {
@@ -509,6 +529,7 @@ int main(int argc, char **argv)
     g_test_add_func("/life/activation-of-wrong-type",
                     test_activation_of_wrong_type);
     g_test_add_func("/life/terminate", test_terminate);
+    g_test_add_func("/life/terminate-at-once", test_terminate_at_once);
     g_test_add_func("/life/options", test_options);
     return g_test_run();
 }
