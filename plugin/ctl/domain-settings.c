@@ -10,18 +10,6 @@
 #define GROUP_MOST 63
 #define MIB (1024 * 1024)
 
-static gboolean G_GNUC_PRINTF(2, 3) fail(GError **errp, const char *format,
-                                         ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    g_propagate_error(errp, g_error_new_valist(KSM_CTL_ERROR, KSM_CTL_USAGE,
-                                               format, args));
-    va_end(args);
-    return FALSE;
-}
-
 /* -m is given in MiB by libvirt, rounded up, and the sizes must be equal. */
 static gboolean memory_bytes(xmlDoc *doc, guint64 *bytes, GError **errp)
 {
@@ -33,7 +21,9 @@ static gboolean memory_bytes(xmlDoc *doc, guint64 *bytes, GError **errp)
     if (text == NULL || (unit != NULL && strcmp(unit, "KiB") != 0) ||
         !g_ascii_string_to_unsigned(g_strstrip(text), 10, 1,
                                     G_MAXUINT64 / MIB, &kib, NULL)) {
-        return fail(errp, "the domain's <memory> is no number of KiB");
+        g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_USAGE,
+                    "the domain's <memory> is no number of KiB");
+        return FALSE;
     }
     *bytes = (kib * 1024 + MIB - 1) / MIB * MIB;
     return TRUE;
@@ -44,14 +34,18 @@ static gboolean check_group(const char *group, GError **errp)
     gsize length = group != NULL ? strlen(group) : 0;
 
     if (group == NULL) {
-        return fail(errp, "which trust group? --group NAME; all domains of "
-                    "one group may share pages");
+        g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_USAGE,
+                    "which trust group? --group NAME; all domains of one "
+                    "group may share pages");
+        return FALSE;
     }
     if (length < 1 || length > GROUP_MOST ||
         strspn(group, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-") !=
         length) {
-        return fail(errp, "--group '%s' is not a valid name: 1 to %d of A-Z "
-                    "a-z 0-9 . _ -", group, GROUP_MOST);
+        g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_USAGE,
+                    "--group '%s' is not a valid name: 1 to %d of A-Z a-z "
+                    "0-9 . _ -", group, GROUP_MOST);
+        return FALSE;
     }
     return TRUE;
 }
@@ -72,9 +66,10 @@ static gboolean set_properties(KsmOpts *opts, char **properties,
             g_strndup(properties[i], (gsize)(equals - properties[i])) : NULL;
 
         if (key == NULL || !g_strv_contains(known, key)) {
-            return fail(errp, "--set %s: use required=, run=, "
-                        "scan-cpu-percent=, scan-interval= or "
-                        "max-mappings=", properties[i]);
+            g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_USAGE,
+                        "--set %s: use required=, run=, scan-cpu-percent=, "
+                        "scan-interval= or max-mappings=", properties[i]);
+            return FALSE;
         }
         ksm_opts_set(opts, key, equals + 1);
     }

@@ -231,14 +231,6 @@ static void act(FuzzInput *input)
     }
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    (void)argc;
-    (void)argv;
-    fuzz_world();
-    return 0;
-}
-
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
 {
     FuzzInput input = { data, size };

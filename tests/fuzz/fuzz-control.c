@@ -99,14 +99,6 @@ static gboolean read_replies(void)
     return n < 0 && errno == EAGAIN;
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
-{
-    (void)argc;
-    (void)argv;
-    fuzz_world();
-    return 0;
-}
-
 int LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
 {
     gsize at = 0;

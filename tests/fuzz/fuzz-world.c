@@ -51,6 +51,14 @@ KsmBroker *fuzz_world(void)
     return broker;
 }
 
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    fuzz_world();
+    return 0;
+}
+
 void fuzz_world_run(void)
 {
     guint turns;

@@ -147,13 +147,19 @@ static void store_is_unsealed(Liar *liar, const LiarPacket *request,
     swap_fd(reply, 1, liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING, F_SEAL_GROW));
 }
 
+/* Puts memory of huge pages, sealed as it should be, in the place of `which`. */
+static void swap_huge(LiarReply *reply, guint which, guint64 bytes)
+{
+    swap_fd(reply, which, liar_memfd(bytes, MFD_ALLOW_SEALING | MFD_HUGETLB,
+                                     F_SEAL_SHRINK | F_SEAL_GROW));
+}
+
 static void store_is_huge(Liar *liar, const LiarPacket *request,
                           LiarReply *reply)
 {
     (void)liar;
     WELCOME_ONLY(request)
-    swap_fd(reply, 1, liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING | MFD_HUGETLB,
-                                 F_SEAL_SHRINK | F_SEAL_GROW));
+    swap_huge(reply, 1, LIAR_BYTES);
 }
 
 static void bulk_is_huge(Liar *liar, const LiarPacket *request,
@@ -161,8 +167,7 @@ static void bulk_is_huge(Liar *liar, const LiarPacket *request,
 {
     (void)liar;
     WELCOME_ONLY(request)
-    swap_fd(reply, 0, liar_memfd(HUGE_BYTES, MFD_ALLOW_SEALING | MFD_HUGETLB,
-                                 F_SEAL_SHRINK | F_SEAL_GROW));
+    swap_huge(reply, 0, HUGE_BYTES);
 }
 
 static void store_is_short(Liar *liar, const LiarPacket *request,
