@@ -16,7 +16,6 @@
 #define MISMATCHES_SHOWN 20u
 
 PageState *content_states;
-static u32 random_state;
 
 static u32 mix(u32 x)
 {
@@ -28,20 +27,20 @@ static u32 mix(u32 x)
     return x;
 }
 
-u32 content_random(void)
+u32 content_random(u32 *random)
 {
-    random_state += 0x9e3779b9u;
-    return mix(random_state);
+    *random += 0x9e3779b9u;
+    return mix(*random);
 }
 
-u32 content_below(u32 bound)
+u32 content_below(u32 *random, u32 bound)
 {
-    return (u32)(((u64)content_random() * bound) >> 32);
+    return (u32)(((u64)content_random(random) * bound) >> 32);
 }
 
-void content_seed_random(u32 seed)
+u32 content_seed_random(u32 seed)
 {
-    random_state = mix(seed ^ 0x5eed5eedu);
+    return mix(seed ^ 0x5eed5eedu);
 }
 
 /*
@@ -140,6 +139,7 @@ void content_write(const Params *p, u32 page, u32 *memory)
 
 static void mismatch_show(u32 page, u32 word, u32 got, u32 want)
 {
+    smp_lock();
     out_text("TINY MISMATCH");
     out_field("page", page);
     out_field("word", word);
@@ -149,6 +149,7 @@ static void mismatch_show(u32 page, u32 word, u32 got, u32 want)
     out_hex(want);
     out_field("kind", content_states[page].kind);
     out_char('\n');
+    smp_unlock();
 }
 
 /* Compares the page with its state; returns the number of wrong words. */

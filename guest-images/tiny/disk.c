@@ -61,6 +61,7 @@ static u32 blocks;
 static u16 port;
 static u16 used_seen;
 static PageState *disk_states;
+static u32 random_state;
 
 DiskFigures disk_figures;
 
@@ -150,19 +151,24 @@ static void submit(Request *request, u8 *base)
     out16((u16)(port + REG_QUEUE_NOTIFY), 0);
 }
 
+static u32 below(u32 bound)
+{
+    return content_below(&random_state, bound);
+}
+
 /*
  * A stretch of pages that no other transfer uses; 0: not this time.  What was
  * written is mostly read back next, so that slow disks are read from, too.
  */
 static u32 choose(Request *request)
 {
-    u32 again = request->header.type && request->pages && content_below(4);
-    u32 pages = again ? request->pages : 1 + content_below(RUN_MOST);
-    u32 first = again ? request->first : content_below(blocks);
+    u32 again = request->header.type && request->pages && below(4);
+    u32 pages = again ? request->pages : 1 + below(RUN_MOST);
+    u32 first = again ? request->first : below(blocks);
     u32 i;
 
     request->header.type = !again &&
-                           (!disk_states[first].spare || content_below(2));
+                           (!disk_states[first].spare || below(2));
     /* All of them are on the disk, or it does not matter. */
     for (i = 0; i < pages && first + i < blocks; i++) {
         if (content_states[first + i].spare ||
@@ -180,7 +186,7 @@ static void spoil(const Request *request, u8 *base)
 {
     u32 i;
 
-    for (i = 0; i < request->pages && content_below(2); i++) {
+    for (i = 0; i < request->pages && below(2); i++) {
         *(volatile u32 *)(base + (u64)(request->first + i) * PAGE_BYTES) ^= 1;
     }
 }

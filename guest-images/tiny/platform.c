@@ -40,17 +40,13 @@ typedef struct Gate {
     u32 reserved;
 } Gate;
 
-typedef struct __attribute__((packed)) TablePointer {
-    u16 limit;
-    u64 base;
-} TablePointer;
-
 extern char tiny_image_end[];
 void timer_entry(void);
 void spurious_entry(void);
 void fault_entry(void);
 void timer_wait(void);
 void timer_init(void);
+void faults_init(void);
 void tiny_fault(const u64 *frame);
 
 extern u8 in_user_mode;
@@ -59,6 +55,10 @@ volatile u32 tiny_ticks;
 static u64 clock_start;
 static u64 clock_per_tick;
 static Gate idt[48] __attribute__((aligned(16)));
+static const struct __attribute__((packed)) {
+    u16 limit;
+    u64 base;
+} idt_pointer = { sizeof(idt) - 1, (u64)idt };
 
 void out_char(char c)
 {
@@ -156,10 +156,15 @@ static void clock_init(void)
     clock_per_tick = (clock_read() - start) / 2;
 }
 
-/* Called still in kernel mode: LIDT. */
+/* On each CPU, still in kernel mode. */
+void faults_init(void)
+{
+    __asm__ volatile("lidt %0" : : "m"(idt_pointer));
+}
+
+/* Called still in kernel mode, on the first CPU. */
 void timer_init(void)
 {
-    TablePointer pointer = { sizeof(idt) - 1, (u64)idt };
     u32 divisor = 1193182u / TICK_HZ;
     u32 vector;
 
@@ -167,7 +172,7 @@ void timer_init(void)
         gate_set(vector, vector < 32 ? fault_entry : spurious_entry);
     }
     gate_set(32, timer_entry);
-    __asm__ volatile("lidt %0" : : "m"(pointer));
+    faults_init();
     out8(0x20, 0x11);                   /* both controllers: initialise */
     out8(0xa0, 0x11);
     out8(0x21, 32);                     /* their vectors */
@@ -238,6 +243,7 @@ static void params_parse(const char *text, Params *params)
         { "exit", &params->exit },
         { "corrupt", &params->corrupt },
         { "disk", &params->disk },
+        { "cpus", &params->cpus },
     };
     u32 i;
 

@@ -10,6 +10,34 @@
  * The emulator knows neither IRET nor SYSRET there; SYSEXIT it knows.
  */
 
+        /* From protected mode, with GDT and page tables there. */
+        .macro  enter_long target
+        mov     $level4, %eax
+        mov     %eax, %cr3
+        mov     %cr4, %eax
+        or      $0x20, %eax             /* PAE */
+        mov     %eax, %cr4
+        mov     $0xc0000080, %ecx       /* EFER: long mode */
+        rdmsr
+        or      $0x100, %eax
+        wrmsr
+        mov     %cr0, %eax
+        or      $0x80000001, %eax       /* paging, protected mode */
+        mov     %eax, %cr0
+        ljmp    $8, $\target
+        .endm
+
+        /* Goes on at the target in user mode, on the same stack. */
+        .macro  enter_user target
+        mov     $0x174, %ecx            /* SYSENTER_CS: SYSEXIT takes it */
+        mov     $8, %eax
+        xor     %edx, %edx
+        wrmsr
+        mov     %esp, %ecx
+        mov     $\target, %edx
+        sysexitq
+        .endm
+
         .section .note.pvh, "a", @note
         .align  4
         .long   4                       /* name size */
@@ -46,20 +74,8 @@ pvh_entry:
         cmp     $2048, %ecx
         jne     2b
 
-        mov     $level4, %eax
-        mov     %eax, %cr3
-        mov     %cr4, %eax
-        or      $0x20, %eax             /* PAE */
-        mov     %eax, %cr4
-        mov     $0xc0000080, %ecx       /* EFER: long mode */
-        rdmsr
-        or      $0x100, %eax
-        wrmsr
         lgdt    gdt_pointer
-        mov     %cr0, %eax
-        or      $0x80000001, %eax       /* paging, protected mode */
-        mov     %eax, %cr0
-        ljmp    $8, $long_mode
+        enter_long long_mode
 
         .code64
 long_mode:
@@ -77,16 +93,57 @@ long_mode:
         test    %eax, %eax
         jz      5f
         incb    in_user_mode
-        mov     $0x174, %ecx            /* SYSENTER_CS: SYSEXIT takes it */
-        mov     $8, %eax
-        xor     %edx, %edx
-        wrmsr
-        mov     $stack_top, %ecx
-        mov     $5f, %edx
-        sysexitq
+        enter_user 5f
 5:      mov     %esi, %edi              /* its upper half is zero now */
         call    tiny_main
 6:      hlt
+        jmp     6b
+
+        /* A further CPU, in real mode; smp.c copies this to where it is. */
+        .code16
+        .globl  smp_code
+smp_code:
+        cli
+        cld
+        lgdtl   %cs:smp_gdt_pointer - smp_code
+        mov     %cr0, %eax
+        or      $1, %eax
+        mov     %eax, %cr0
+        ljmpl   $24, $smp_protected
+smp_gdt_pointer:
+        .word   task_state - gdt - 1
+        .long   gdt
+        .globl  smp_code_end
+smp_code_end:
+
+        .code32
+smp_protected:
+        mov     $16, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %eax, %ss
+        enter_long smp_long
+
+        .code64
+smp_long:
+        xor     %eax, %eax
+        mov     %eax, %ds
+        mov     %eax, %es
+        mov     %eax, %ss
+        mov     $1, %edi
+        lock xadd %edi, smp_came        /* its number */
+        cmp     smp_wanted, %edi
+        jae     6b
+        mov     %edi, %esp
+        shl     $13, %esp
+        add     $smp_stacks, %esp
+        push    %rdi
+        call    faults_init
+        pop     %rdi
+        cmpb    $0, in_user_mode
+        je      7f
+        enter_user 7f
+7:      call    smp_enter
         jmp     6b
 
         /*
@@ -147,7 +204,7 @@ fault_entry:
 gdt:    .quad   0
         .quad   0x00af9b000000ffff      /* 64-bit code, accessed already */
         .quad   0x00cf93000000ffff      /* data, accessed already */
-        .quad   0                       /* SYSEXIT: code for 32 bits */
+        .quad   0x00cf9b000000ffff      /* 32-bit code */
         .quad   0
         .quad   0x00affb000000ffff      /* SYSEXIT: user code */
         .quad   0x00cff3000000ffff      /* SYSEXIT: user data */
@@ -173,6 +230,8 @@ level2: .space  4 * 4096
 stack_top:
         .space  4096
 fault_stack:
+smp_stacks:
+        .space  3 * 8192
         .globl  in_user_mode
 in_user_mode:
         .byte   0

@@ -29,6 +29,7 @@ typedef struct Params {
     u32 exit;
     u32 corrupt;
     u32 disk;
+    u32 cpus;
 } Params;
 
 /* Where guest RAM for the arena lies. */
@@ -47,6 +48,19 @@ Extent platform_init(const void *start_info, Params *params);
 u32 platform_ticks(void);
 void platform_sleep_ms(u32 ms);
 void platform_exit(u32 code) __attribute__((noreturn));
+
+/* smp.c: further CPUs */
+#define CPUS_MOST 4u
+
+/* Starts them, each with `work`; returns how many there are, with this one. */
+u32 smp_start(u32 cpus, void (*work)(u32 cpu));
+
+/* Waits until all CPUs are here. */
+void smp_meet(void);
+
+/* Around lines on the serial port. */
+void smp_lock(void);
+void smp_unlock(void);
 
 /* content.c: what each page should hold */
 typedef enum Kind {
@@ -72,9 +86,9 @@ extern PageState *content_states;
 Kind content_layout(const Params *p, u32 page);
 void content_write(const Params *p, u32 page, u32 *memory);
 u32 content_check(const Params *p, u32 page, u32 *memory, u32 *mismatches);
-u32 content_random(void);
-u32 content_below(u32 bound);
-void content_seed_random(u32 seed);
+u32 content_random(u32 *random);
+u32 content_below(u32 *random, u32 bound);
+u32 content_seed_random(u32 seed);      /* what the two above begin with */
 void content_overlay(const Params *p, u32 page, u32 *memory);
 
 /* disk.c: transfers to and from a virtio disk */

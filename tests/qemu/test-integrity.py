@@ -18,6 +18,7 @@ LOAD = 'share=55 zero=15 fill=10 write_pct=5 pause_ms=150 '
 ACCEL = sys.argv[1]
 GUESTS = {'kvm': 3, 'tcg': 2}[ACCEL]
 LIFE_SECONDS = 10
+COUNTER_BREAKS = 200
 MEM_MIB = {'kvm': 96, 'tcg': 48}[ACCEL]
 
 
@@ -75,6 +76,33 @@ def no_byte_is_wrong_under_load():
     check(sums['zero-merges'] > 0, 'no zero page given back')
 
 
+def several_cpus_write_at_once():
+    """Each verifies what another wrote; all add to the same counter pages.
+
+    The second guest has nothing but counters that can be shared, so what it
+    merges and breaks is written by three vCPUs at the same moment.
+    """
+    with World(ACCEL, 32) as world:
+        loads = {2: LOAD.replace('pause_ms=150', 'pause_ms=0'),
+                 3: 'share=0 zero=0 fill=0 write_pct=0 mem_mib=4 pause_ms=0 '}
+        for cpus, load in loads.items():
+            guest = world.add(f'{load} cpus={cpus}',
+                              qemu_args=['-smp', str(cpus)])
+            guest.wait_line(f'TINY start .* cpus={cpus}$', 120)
+        world.wait_filled()
+        counters = world.guests[1]
+        start = counters.ksm_stats()
+        wait_until(lambda: counters.ksm_stats()['breaks'] >=
+                   start['breaks'] + COUNTER_BREAKS, 120,
+                   'the counters are shared and broken')
+        world.run_for(seconds(0.2, 3))
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
+        say(f'of counters: {counters.ksm_stats()["merges"]} merges, '
+            f'{counters.ksm_stats()["breaks"]} breaks')
+
+
 def unmerge_and_run_again():
     """All shared pages become private and stay right, in the midst of it."""
     with World(ACCEL, MEM_MIB // 2) as world:
@@ -100,4 +128,4 @@ def unmerge_and_run_again():
 
 
 run([the_guest_tells_a_changed_word, no_byte_is_wrong_under_load,
-     unmerge_and_run_again])
+     several_cpus_write_at_once, unmerge_and_run_again])
