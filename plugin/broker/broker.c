@@ -16,6 +16,7 @@
 #include "adoption.h"
 #include "broker-error.h"
 #include "connection.h"
+#include "grace.h"
 #include "process.h"
 #include "session.h"
 
@@ -136,23 +137,29 @@ static void home_wake(KsmGroup *group, gpointer opaque)
     }
 }
 
-/* HELLOs waited for that. */
-static void home_filed(KsmGroup *group, gpointer opaque)
+void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home)
 {
-    KsmGroupHome *home = opaque;
     GList *link, *next;
 
-    (void)group;
-    for (link = home->broker->connections.head; link != NULL; link = next) {
+    for (link = broker->connections.head; link != NULL; link = next) {
         KsmConnection *connection = link->data;
         KsmSession *session = ksm_connection_session(connection);
 
         next = link->next;
-        if (session != NULL && session->home == home &&
+        if (session != NULL && (home == NULL || session->home == home) &&
             connection->bulk == NULL && ksm_session_is_ready(session)) {
             ksm_connection_ready(connection);
         }
     }
+}
+
+/* HELLOs waited for that. */
+static void home_filed(KsmGroup *group, gpointer opaque)
+{
+    KsmGroupHome *home = opaque;
+
+    (void)group;
+    ksm_broker_welcome(home->broker, home);
 }
 
 KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
@@ -246,6 +253,7 @@ static void broker_on_connect(int fd, gpointer opaque)
 }
 
 KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
+                          int mark_fd,
                           guint idle_exit_seconds,
                           void (*idle)(gpointer opaque), gpointer opaque)
 {
@@ -269,6 +277,7 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
                                                   broker_on_sample, broker);
     ksm_acceptor_start(&broker->acceptor, listen_fd, &broker->log_limits,
                        broker_on_connect, broker);
+    ksm_grace_begin(broker, mark_fd);
     ksm_broker_check_idle(broker);
     return broker;
 }

@@ -61,6 +61,8 @@ struct KsmBroker {
     struct KsmControl *control; /* NULL: none */
     guint idle_exit_seconds;    /* 0: never */
     guint idle_timer;
+    int mark_fd;                /* grace.c; -1: none */
+    guint grace_timer;          /* while clients of old are waited for */
     void (*idle)(gpointer opaque);
     gpointer opaque;
     KsmLogBucket log_limits;
@@ -76,16 +78,21 @@ struct KsmBroker {
 void ksm_broker_default_limits(KsmBrokerLimits *limits);
 
 /**
- * Takes over @listen_fd; @idle is called after @idle_exit_seconds idle.  There
- * is no way to free a broker: its process ends, and the kernel is quicker.
+ * Takes over @listen_fd, and @mark_fd (grace.h; -1: none); @idle is called
+ * after @idle_exit_seconds idle.  There is no way to free a broker: its process
+ * ends, and the kernel is quicker.
  */
 KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
+                          int mark_fd,
                           guint idle_exit_seconds,
                           void (*idle)(gpointer opaque), gpointer opaque);
 
 /** The group of that name for that user, made if there is none. */
 KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
                                    GError **errp);
+
+/** Answers those HELLOs of a group (NULL: of all) that need wait no more. */
+void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home);
 
 /** Puts the group away if it has no member, and waits for none. */
 void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group);

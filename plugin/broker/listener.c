@@ -6,7 +6,9 @@
  * socket that lies there known to be stale and replaced.  So of two brokers
  * started at the same moment one serves and the other leaves.  The lock file
  * stays when the broker ends, as taking it away would open a race; the lock
- * itself goes with the process, however that ends.
+ * itself goes with the process, however that ends.  grace.c keeps its mark in
+ * that file; with a socket from the service manager, which owns the name, the
+ * file is in the service's own directory of /run instead, if it has one.
  */
 #include "listener.h"
 
@@ -58,6 +60,19 @@ static gboolean is_listening(int fd, int type)
         option_is(fd, SO_ACCEPTCONN, 1);
 }
 
+/* RuntimeDirectory= of the unit; -1: none. */
+static int open_mark(void)
+{
+    const char *dir = g_getenv("RUNTIME_DIRECTORY");
+    g_autofree char *path = NULL;
+
+    if (dir == NULL || dir[0] != '/') {
+        return -1;
+    }
+    path = g_build_filename(dir, "sessions.lock", NULL);
+    return open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
 KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
                                   GError **errp)
 {
@@ -88,6 +103,7 @@ KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
                     "sequential packets (ListenSequentialPacket=)");
         return KSM_LISTEN_FAILED;
     }
+    listener->lock_fd = open_mark();
     g_unsetenv("LISTEN_PID");
     g_unsetenv("LISTEN_FDS");
     return KSM_LISTEN_OK;

@@ -8,7 +8,7 @@
 
 typedef struct KsmListener {
     int fd;
-    int lock_fd;                /* -1 with socket activation */
+    int lock_fd;                /* with socket activation the mark's, or -1 */
     char *path;                 /* NULL with socket activation */
 } KsmListener;
 

@@ -155,7 +155,8 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
     gboolean ok;
 
     broker = ksm_broker_new(&options->limits, listener->fd,
-                            options->idle_exit_seconds, on_idle, loop);
+                            listener->lock_fd, options->idle_exit_seconds,
+                            on_idle, loop);
     if (control->fd >= 0) {
         ksm_control_start(broker, control->fd, options->control_group);
     }

@@ -17,6 +17,7 @@
 #include "adoption.h"
 #include "broker-error.h"
 #include "connection.h"
+#include "grace.h"
 #include "process.h"
 
 static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
@@ -108,6 +109,7 @@ static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
     session->name = g_strdup(hello->name);
     g_queue_push_tail(&process->sessions, session);
     broker->sessions++;
+    ksm_grace_note_sessions(broker);
     broker->total_pages += hello->pages;
     return session;
 }
@@ -120,6 +122,7 @@ static void session_free(KsmSession *session)
 
     g_assert(session->connection == NULL);
     broker->sessions--;
+    ksm_grace_note_sessions(broker);
     broker->total_pages -= session->member->table.pages;
     g_queue_remove(&process->sessions, session);
     ksm_member_free(session->member);
@@ -148,7 +151,8 @@ static KsmSession *find_orphan(KsmProcess *process, const KsmMsgHello *hello)
 
 /*
  * A store that a client hands in takes the place of the group's own, if that
- * is another and unused; members that have the unused one come again.
+ * is another and unused; members that have been given the unused one come
+ * again.
  */
 static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
                            GError **errp)
@@ -169,7 +173,7 @@ static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
         KsmConnection *other = link->data;
 
         next = link->next;
-        if (ksm_connection_session(other) != NULL &&
+        if (ksm_connection_session(other) != NULL && other->bulk != NULL &&
             ksm_connection_session(other)->home == home) {
             ksm_connection_close(other);
         }
@@ -238,7 +242,8 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
 gboolean ksm_session_is_ready(const KsmSession *session)
 {
     return session->member->cleaning == KSM_CLEANING_NONE &&
-        !ksm_adoption_is_filing(session->home->group);
+        !ksm_adoption_is_filing(session->home->group) &&
+        !ksm_grace_holds(session);
 }
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)

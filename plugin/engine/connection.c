@@ -36,7 +36,6 @@
 #include "sys.h"
 
 #define KSM_RETRY_FIRST_MS  100u
-#define KSM_RETRY_MOST_MS   5000u
 #define KSM_LAUNCH_WAIT_MS  3000u
 #define NS_PER_MS           G_GUINT64_CONSTANT(1000000)
 

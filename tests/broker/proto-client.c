@@ -127,8 +127,8 @@ ProtoReply proto_client_hello(ProtoClient *client, const char *group,
     return proto_client_hello_with(client, group, name, pages, -1);
 }
 
-ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,
-                                   const char *name, guint64 pages, int fd)
+gboolean proto_client_send_hello(ProtoClient *client, const char *group,
+                                 const char *name, guint64 pages, int fd)
 {
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO, .serial = ++client->serial },
@@ -136,28 +136,44 @@ ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,
         .version = KSM_PROTO_VERSION,
         .pages = pages,
     };
-    ProtoReply reply;
 
     g_strlcpy(hello.group, group, sizeof(hello.group));
     g_strlcpy(hello.name, name, sizeof(hello.name));
-    g_assert_true(fd >= 0
-                  ? proto_client_send_fds(client, &hello, sizeof(hello), &fd, 1)
-                  : proto_client_send(client, &hello, sizeof(hello)));
+    return fd >= 0
+        ? proto_client_send_fds(client, &hello, sizeof(hello), &fd, 1)
+        : proto_client_send(client, &hello, sizeof(hello));
+}
+
+ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,
+                                   const char *name, guint64 pages, int fd)
+{
+    ProtoReply reply;
+
+    g_assert_true(proto_client_send_hello(client, group, name, pages, fd));
     g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
     g_assert_cmpuint(reply.msg.serial, ==, client->serial);
     return reply;
+}
+
+KsmMsgWelcome proto_client_welcomed(ProtoClient *client)
+{
+    ProtoReply reply;
+
+    g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
+    if (reply.msg.type != KSM_MSG_WELCOME) {
+        g_error("HELLO was answered by %u: %s", reply.msg.type,
+                reply.error.reason);
+    }
+    return reply.welcome;
 }
 
 ProtoClient *proto_client_new(const char *socket_path, const char *group,
                               const char *name, guint64 pages)
 {
     ProtoClient *client = proto_client_connect(socket_path);
-    ProtoReply reply = proto_client_hello(client, group, name, pages);
 
-    if (reply.msg.type != KSM_MSG_WELCOME) {
-        g_error("HELLO was answered by %u: %s", reply.msg.type,
-                reply.error.reason);
-    }
+    g_assert_true(proto_client_send_hello(client, group, name, pages, -1));
+    proto_client_welcomed(client);
     return client;
 }
 

@@ -38,6 +38,13 @@ ProtoReply proto_client_hello(ProtoClient *client, const char *group,
 ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,
                                    const char *name, guint64 pages, int fd);
 
+/** Sends the HELLO alone. */
+gboolean proto_client_send_hello(ProtoClient *client, const char *group,
+                                 const char *name, guint64 pages, int fd);
+
+/** Waits for the answer to a HELLO; anything but WELCOME ends the test. */
+KsmMsgWelcome proto_client_welcomed(ProtoClient *client);
+
 /** Sends any packet with so many descriptors. */
 gboolean proto_client_send_fds(ProtoClient *client, gconstpointer packet,
                                gsize bytes, const int *fds, guint count);

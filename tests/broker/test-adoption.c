@@ -351,6 +351,60 @@ static void test_killed_at_it(void)
     wait_shared(client, 0);
 }
 
+/* Sends the HELLO of a newcomer; the answer may have to be waited for. */
+static ProtoClient *newcomer_connect(KsmTestBroker *broker)
+{
+    ProtoClient *client = proto_client_connect(broker->socket);
+
+    g_assert_true(proto_client_send_hello(client, "g", "new", PAGES, -1));
+    return client;
+}
+
+/* Who comes first, but without a store, waits for those of old. */
+static void test_waits(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autoptr(ProtoClient) newcomer = NULL;
+    g_autofree guint32 *slots = publish(client, 100, 10);
+
+    kill_and_restart(broker);
+    newcomer = newcomer_connect(broker);
+    client = come_back(broker, client, "a");
+    hold(client, 100, slots[0], 10);
+    hold(client, 0, 0, 0);
+    g_assert_cmpuint(proto_client_welcomed(newcomer).resumed, ==,
+                     KSM_WELCOME_NEW);
+    g_assert_cmpint(store_inode(newcomer), ==, store_inode(client));
+    g_assert_cmpuint(proto_client_lookup(newcomer, 1, 105).slot, ==, slots[5]);
+}
+
+static gboolean is_empty(gpointer path)
+{
+    struct stat status;
+
+    return stat(path, &status) == 0 && status.st_size == 0;
+}
+
+/* A broker after one that had nobody lets nobody wait. */
+static void test_nobody_to_wait_for(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    ProtoClient *client = proto_client_new(broker->socket, "g", "a", PAGES);
+    g_autofree char *lock = g_strconcat(broker->socket, ".lock", NULL);
+    gint64 start_us;
+
+    g_assert_false(is_empty(lock));
+    proto_client_free(client);
+    g_assert_cmpfloat(ksm_test_wait(is_empty, lock, 10), >=, 0);
+    kill_and_restart(broker);
+    start_us = g_get_monotonic_time();
+    proto_client_free(proto_client_new(broker->socket, "g", "b", PAGES));
+    g_assert_cmpint(g_get_monotonic_time() - start_us, <,
+                    KSM_RETRY_MOST_MS * 1000);
+}
+
 /* A store that is in use stays; one that is not makes room. */
 static void test_newcomer(void)
 {
@@ -462,6 +516,8 @@ int main(int argc, char **argv)
     g_test_add_func("/adoption/two-sessions", test_two_sessions);
     g_test_add_func("/adoption/cut-off", test_cut_off);
     g_test_add_func("/adoption/killed-at-it", test_killed_at_it);
+    g_test_add_func("/adoption/waits", test_waits);
+    g_test_add_func("/adoption/nobody-to-wait-for", test_nobody_to_wait_for);
     g_test_add_func("/adoption/newcomer", test_newcomer);
     g_test_add_func("/adoption/two-brokers", test_two_brokers);
     g_test_add_func("/adoption/stranger", test_stranger);

@@ -44,7 +44,7 @@ KsmBroker *fuzz_world(void)
         limits.max_pages = 4096;
         limits.max_total_pages = 8192;
         limits.max_store_slots = STORE_SLOTS;
-        broker = ksm_broker_new(&limits, listening(SOCK_SEQPACKET), 0, NULL,
+        broker = ksm_broker_new(&limits, listening(SOCK_SEQPACKET), -1, 0, NULL,
                                 NULL);
         ksm_control_start(broker, listening(SOCK_STREAM), (gid_t)-1);
     }
