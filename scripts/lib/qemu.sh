@@ -9,7 +9,7 @@ KSM_QEMU_MESON_FLOOR=1.5
 KSM_QEMU_PACKAGES=(gcc ninja-build pkg-config python3 python3-venv flex bison
                    dpkg-dev xz-utils patch rsync ccache libglib2.0-dev
                    libpixman-1-dev zlib1g-dev libaio-dev liburing-dev
-                   libseccomp-dev seabios ipxe-qemu qemu-system-data)
+                   libseccomp-dev libnuma-dev seabios ipxe-qemu qemu-system-data)
 
 ksm_have_meson()
 {
@@ -113,7 +113,7 @@ ksm_qemu_configure()
     args=(--target-list=x86_64-softmmu --without-default-features
           --enable-system --enable-kvm --enable-tcg --enable-tools
           --enable-linux-aio --enable-linux-io-uring --enable-seccomp
-          --enable-pixman --disable-docs --disable-install-blobs
+          --enable-numa --enable-pixman --disable-docs --disable-install-blobs
           --disable-modules
           --firmwarepath="$share/seabios:$share/qemu:/usr/lib/ipxe/qemu"
           --python="$python" --prefix=/usr/local --disable-download)
