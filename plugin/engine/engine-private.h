@@ -53,6 +53,7 @@ struct KsmEngine {
     guint scan_cpu_percent;     /* atomic */
     guint scan_interval_ms;     /* atomic */
     guint max_mappings;         /* atomic, 0: automatic */
+    guint keep_huge;            /* atomic, 0: off */
     const char *(*stand_aside)(void *opaque);
     void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
     void *opaque;

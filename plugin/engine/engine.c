@@ -19,6 +19,7 @@
 
 #define KSM_MAX_INTERVAL_MS 3600000u
 #define KSM_MIN_INTERVAL_MS 10u
+G_STATIC_ASSERT(KSM_KEEP_HUGE_MAX == KSM_BLOCK_PAGES);
 
 void ksm_options_init(KsmOptions *options)
 {
@@ -75,6 +76,17 @@ static gboolean check_mappings(guint max_mappings, GError **errp)
     return TRUE;
 }
 
+static gboolean check_keep_huge(guint pages, GError **errp)
+{
+    if (pages > KSM_KEEP_HUGE_MAX) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "keep-huge must be at most %u, the pages of a huge page, "
+                    "not %u", KSM_KEEP_HUGE_MAX, pages);
+        return FALSE;
+    }
+    return TRUE;
+}
+
 static gboolean check_group(const char *group, GError **errp)
 {
     static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS
@@ -108,7 +120,8 @@ static gboolean check_options(const KsmOptions *options, GError **errp)
     return check_group(options->group, errp) &&
            check_percent(options->scan_cpu_percent, errp) &&
            check_interval(options->scan_interval_ms, errp) &&
-           check_mappings(options->max_mappings, errp);
+           check_mappings(options->max_mappings, errp) &&
+           check_keep_huge(options->keep_huge, errp);
 }
 
 /* A name for the wire: short, and printable ASCII only. */
@@ -171,6 +184,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     engine->interval_ms = options->scan_interval_ms;
     engine->turn_run = options->run;
     engine->max_mappings = options->max_mappings;
+    engine->keep_huge = options->keep_huge;
     engine->stand_aside = options->stand_aside;
     engine->notify = options->notify;
     engine->opaque = options->opaque;
@@ -503,6 +517,17 @@ gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
     return TRUE;
 }
 
+gboolean ksm_engine_set_keep_huge(KsmEngine *engine, guint pages,
+                                  GError **errp)
+{
+    if (!check_keep_huge(pages, errp)) {
+        return FALSE;
+    }
+    g_atomic_int_set(&engine->keep_huge, pages);
+    wake(engine, TRUE);
+    return TRUE;
+}
+
 guint ksm_engine_get_scan_cpu_percent(KsmEngine *engine)
 {
     return g_atomic_int_get(&engine->scan_cpu_percent);
@@ -516,6 +541,11 @@ guint ksm_engine_get_scan_interval(KsmEngine *engine)
 guint ksm_engine_get_max_mappings(KsmEngine *engine)
 {
     return g_atomic_int_get(&engine->max_mappings);
+}
+
+guint ksm_engine_get_keep_huge(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->keep_huge);
 }
 
 void ksm_engine_suspend(KsmEngine *engine, const char *reason)

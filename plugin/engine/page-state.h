@@ -5,6 +5,8 @@
  *   bits 0-2  KsmPageState
  *   bit 3     KSM_PAGE_LOST: shared or broken in the store of a broker that is
  *             gone; no reference is held anywhere any more
+ *             KSM_PAGE_KEPT: excluded, a duplicate that stays for the sake of
+ *             its huge page, and waits for something to happen to that
  *   bits 4-7  back-off level: how often the page was written soon after it had
  *             been shared, given back as zero or listed
  *
@@ -30,6 +32,7 @@ typedef enum KsmPageState {
 
 #define KSM_PAGE_STATE_MASK     0x07u
 #define KSM_PAGE_LOST           0x08u
+#define KSM_PAGE_KEPT           0x08u
 #define KSM_PAGE_LEVEL_SHIFT    4
 #define KSM_PAGE_MAX_LEVEL      6u
 
@@ -49,6 +52,19 @@ static inline gboolean ksm_page_in_store(guint8 word)
     KsmPageState state = ksm_page_state(word);
 
     return state == KSM_PAGE_SHARED || state == KSM_PAGE_BROKEN;
+}
+
+/* Whether a page in this state is no anonymous memory of the guest's own. */
+static inline gboolean ksm_page_state_is_away(KsmPageState state)
+{
+    return state == KSM_PAGE_UNTOUCHED || state == KSM_PAGE_ZERO ||
+           state == KSM_PAGE_SHARED || state == KSM_PAGE_BROKEN;
+}
+
+static inline gboolean ksm_page_is_kept(guint8 word)
+{
+    return ksm_page_state(word) == KSM_PAGE_EXCLUDED &&
+           (word & KSM_PAGE_KEPT);
 }
 
 #endif /* KSM_PAGE_STATE_H */

@@ -10,7 +10,7 @@
  * because moving a whole mapping unlinks its anon_vma.
  *
  * Memory: 6 bytes a page, mapped lazily, so that pages never looked at cost
- * nothing.
+ * nothing; 12 bytes for each 2 MiB.
  */
 #include "ram.h"
 
@@ -123,9 +123,27 @@ static void free_tables(KsmRegion *region)
     unmap_table(region->state, region->pages);
     unmap_table(region->wait, region->pages);
     unmap_table(region->slot, (gsize)region->pages * sizeof(guint32));
+    g_free(region->blocks);
     g_array_free(region->discarded, TRUE);
     g_free(region->name);
     g_free(region);
+}
+
+/* The blocks that lie wholly in the region; no page of them is there yet. */
+static void make_blocks(KsmRegion *region)
+{
+    guintptr in_block = (guintptr)region->addr % KSM_HUGE_BYTES;
+    guint32 i;
+
+    G_STATIC_ASSERT(KSM_HUGE_BYTES == KSM_BLOCK_PAGES * KSM_PAGE_BYTES);
+    region->block_first = in_block ?
+        (guint32)((KSM_HUGE_BYTES - in_block) / KSM_PAGE_BYTES) : 0;
+    region->block_count = region->pages < region->block_first ? 0 :
+        (region->pages - region->block_first) / KSM_BLOCK_PAGES;
+    region->blocks = g_new0(KsmBlock, region->block_count);
+    for (i = 0; i < region->block_count; i++) {
+        region->blocks[i].away = KSM_BLOCK_PAGES;
+    }
 }
 
 KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
@@ -142,6 +160,7 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
     region->mappings = 1;
     region->counts[KSM_PAGE_UNTOUCHED] = region->pages;
     region->discarded = g_array_new(FALSE, FALSE, sizeof(KsmRange));
+    make_blocks(region);
     region->state = map_table(region->pages);
     region->wait = map_table(region->pages);
     region->slot = map_table((gsize)region->pages * sizeof(guint32));
@@ -194,11 +213,69 @@ gboolean ksm_ram_free(KsmRegion *region)
 void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state)
 {
     guint8 word = region->state[page];
+    KsmBlock *block = ksm_ram_block(region, page);
 
+    if (block) {
+        ksm_block_note_state(block, word, state);
+        region->kept -= ksm_page_is_kept(word);
+    }
     region->counts[ksm_page_state(word)]--;
     region->counts[state]++;
     region->state[page] = (guint8)
         ((word & ~(KSM_PAGE_STATE_MASK | KSM_PAGE_LOST)) | state);
+}
+
+void ksm_ram_keep(KsmRegion *region, guint32 page)
+{
+    KsmBlock *block = ksm_ram_block(region, page);
+
+    if (block) {
+        ksm_ram_set_state(region, page, KSM_PAGE_EXCLUDED);
+        region->state[page] |= KSM_PAGE_KEPT;
+        block->kept++;
+        region->kept++;
+    }
+}
+
+static gboolean is_resting(KsmRegion *region, guint32 page)
+{
+    const KsmBlock *block = ksm_ram_block(region, page);
+
+    return block && block->rest;
+}
+
+/* Where the block of a page ends, or what lies before the first one. */
+static guint32 next_block(const KsmRegion *region, guint32 page)
+{
+    return page < region->block_first ? region->block_first :
+           page + KSM_BLOCK_PAGES -
+           (page - region->block_first) % KSM_BLOCK_PAGES;
+}
+
+guint32 ksm_ram_find_armed(KsmRegion *region, guint32 page, guint32 *end)
+{
+    *end = region->pages;
+    if (!region->resting) {
+        return page;
+    }
+    while (page < region->pages && is_resting(region, page)) {
+        page = next_block(region, page);
+    }
+    *end = page;
+    while (*end < region->pages && !is_resting(region, *end)) {
+        *end = next_block(region, *end);
+    }
+    *end = MIN(*end, region->pages);
+    return MIN(page, region->pages);
+}
+
+void ksm_ram_disarmed(KsmRegion *region)
+{
+    guint32 i;
+
+    for (i = 0; i < region->block_count; i++) {
+        region->blocks[i].flags |= KSM_BLOCK_FRESH;
+    }
 }
 
 static void set_level(KsmRegion *region, guint32 page, guint level)
@@ -270,5 +347,6 @@ void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end)
 
 guint64 ksm_ram_metadata_bytes(const KsmRegion *region)
 {
-    return sizeof(*region) + (guint64)region->pages * (2 + sizeof(guint32));
+    return sizeof(*region) + (guint64)region->pages * (2 + sizeof(guint32)) +
+           (guint64)region->block_count * sizeof(KsmBlock);
 }

@@ -5,6 +5,7 @@
 #ifndef KSM_RAM_H
 #define KSM_RAM_H
 
+#include "block.h"
 #include "guest-ksm.h"
 #include "page-state.h"
 
@@ -29,6 +30,11 @@ struct KsmRegion {
     guint8 *wait;
     guint32 *slot;              /* where shared and broken */
     guint64 counts[KSM_PAGE_STATES];
+    KsmBlock *blocks;           /* block.h; block_count of them */
+    guint32 block_count;
+    guint32 block_first;        /* first page of the first one */
+    guint32 resting;            /* blocks that are not armed */
+    guint32 kept;               /* pages with KSM_PAGE_KEPT */
     GArray *discarded;          /* KsmRange, under place_lock: discard.c */
 };
 
@@ -53,6 +59,26 @@ static inline guint8 *ksm_ram_address(KsmRegion *region, guint32 page)
 {
     return region->addr + (gsize)page * KSM_PAGE_BYTES;
 }
+
+/* The block that holds a page; NULL near the region's ends. */
+static inline KsmBlock *ksm_ram_block(KsmRegion *region, guint32 page)
+{
+    guint32 number = (page - region->block_first) / KSM_BLOCK_PAGES;
+
+    return number < region->block_count ? &region->blocks[number] : NULL;
+}
+
+/*
+ * The first page from `page` on that is in no block at rest, and in *end where
+ * such pages end; the region's end if there is none.
+ */
+guint32 ksm_ram_find_armed(KsmRegion *region, guint32 page, guint32 *end);
+
+/* All that is armed is so no more: what is written next is nothing new. */
+void ksm_ram_disarmed(KsmRegion *region);
+
+/* A duplicate that is left unshared for the sake of its block. */
+void ksm_ram_keep(KsmRegion *region, guint32 page);
 
 /* Enters a state; keeps LOST clear, the level, and the counts. */
 void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state);

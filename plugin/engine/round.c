@@ -3,7 +3,7 @@
  * round.c: one round: what was written, what is calm, who else has it, merge.
  *
  *   1. the tracker tells the pages written; listings of written candidates are
- *      withdrawn;
+ *      withdrawn; blocks that are hot are left alone for a while (huge.c);
  *   2. broken pages that have rested are given back to anonymous memory;
  *      pages that have been unwritten for their number of rounds are calm:
  *      zeros are given back at once, the others fingerprinted and looked up;
@@ -24,6 +24,7 @@
 #include "budget.h"
 #include "discard.h"
 #include "giveback.h"
+#include "huge.h"
 #include "merge.h"
 #include "pace.h"
 #include "sweep.h"
@@ -35,7 +36,7 @@
 
 /* Shared pages [first, end) are copies now. */
 static void broken(KsmRegion *region, guint32 first, guint32 end,
-                   void *opaque)
+                   G_GNUC_UNUSED gboolean huge, void *opaque)
 {
     KsmEngine *engine = opaque;
     guint32 page;
@@ -52,8 +53,8 @@ static void broken(KsmRegion *region, guint32 first, guint32 end,
     }
 }
 
-/* An anonymous page was written. */
-static void touched(KsmEngine *engine, KsmRegion *region, guint32 page)
+void ksm_round_note_written(KsmEngine *engine, KsmRegion *region,
+                            guint32 page)
 {
     switch (ksm_page_state(region->state[page])) {
     case KSM_PAGE_BROKEN:
@@ -80,11 +81,12 @@ static void touched(KsmEngine *engine, KsmRegion *region, guint32 page)
 
 /* The tracker's report: anonymous pages one by one, shared ones together. */
 static void written(KsmRegion *region, guint32 first, guint32 end,
-                    void *opaque)
+                    gboolean huge, void *opaque)
 {
     KsmEngine *engine = opaque;
     guint32 page = first;
 
+    ksm_huge_note_written(region, first, end, huge);
     while (page < end) {
         guint32 from = page;
 
@@ -98,7 +100,7 @@ static void written(KsmRegion *region, guint32 first, guint32 end,
             engine->counters.refused_error++;
         }
         if (page < end) {
-            touched(engine, region, page++);
+            ksm_round_note_written(engine, region, page++);
         }
     }
 }
@@ -139,10 +141,12 @@ gboolean ksm_round_track(KsmEngine *engine)
     for (i = 0; i < engine->regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->regions, i);
 
+        ksm_huge_wake(engine, region);
         if (ksm_tracker_settle(&engine->tracker, region) ||
             ksm_tracker_scan(&engine->tracker, region, written, engine)) {
             engine->counters.refused_error++;
         }
+        ksm_huge_judge(engine, region);
         ksm_pace_rest(engine);
     }
     engine->track_ns = ksm_sys_thread_cpu_ns() - start_ns;
@@ -209,6 +213,7 @@ static gboolean take_hints(KsmEngine *engine)
             g_array_set_size(engine->matches, 0);
             return FALSE;
         }
+        ksm_huge_weigh(engine, NULL);
         ksm_merge_matches(engine);
         if (!ksm_round_send_released(engine)) {
             return FALSE;
@@ -227,7 +232,8 @@ void ksm_round_forget_candidates(KsmEngine *engine)
         guint32 page;
 
         for (page = 0; page < region->pages; page++) {
-            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
+            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
+                ksm_page_is_kept(region->state[page])) {
                 ksm_ram_look_again(region, page);
             }
         }

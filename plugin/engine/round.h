@@ -19,6 +19,10 @@ void ksm_round_forget_candidates(KsmEngine *engine);
 /* Enters what was written since the last time; FALSE: the broker is lost. */
 gboolean ksm_round_track(KsmEngine *engine);
 
+/* An anonymous page was written, or counts as if it was. */
+void ksm_round_note_written(KsmEngine *engine, KsmRegion *region,
+                            guint32 page);
+
 /* Withdraws and releases what has gathered; FALSE: the broker is lost. */
 gboolean ksm_round_send_released(KsmEngine *engine);
 

@@ -25,6 +25,8 @@ static void add_region(KsmStats *s, const KsmRegion *region)
     s->zero_pages += region->counts[KSM_PAGE_ZERO];
     s->pages_broken += region->counts[KSM_PAGE_BROKEN];
     s->pages_excluded += region->counts[KSM_PAGE_EXCLUDED];
+    s->pages_kept_huge += region->kept;
+    s->pages_resting += (guint64)region->resting * KSM_BLOCK_PAGES;
     s->mappings += region->mappings;
     s->runs += region->store_mappings;
     s->metadata_bytes += ksm_ram_metadata_bytes(region);

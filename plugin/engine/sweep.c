@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "fingerprint.h"
+#include "huge.h"
 #include "merge.h"
 #include "pace.h"
 #include "publish.h"
@@ -25,7 +26,10 @@
 /* Pages between two looks at the clock. */
 #define KSM_REST_PAGES      256u
 
-G_STATIC_ASSERT(KSM_SWEEP_PAGES <= KSM_BATCH_LOOKUPS);
+/* Where huge pages are weighed, blocks are not divided between batches. */
+#define KSM_SWEEP_MOST      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
+
+G_STATIC_ASSERT(KSM_SWEEP_MOST <= KSM_BATCH_LOOKUPS);
 
 /* Files the answers to LOOKUP of `count` items. */
 static void file_answers(KsmEngine *engine, const KsmLookup *items,
@@ -82,37 +86,30 @@ gboolean ksm_sweep_look_up(KsmEngine *engine, const KsmLookup *items,
     return TRUE;
 }
 
-/* Zero pages found in a row; they need nobody's answer. */
-typedef struct KsmZeroRun {
-    KsmRegion *region;
-    guint32 first;
-    guint32 count;
-} KsmZeroRun;
-
-static void flush_zeros(KsmEngine *engine, KsmZeroRun *run)
+/* Zero pages, by session-wide number, are given back: runs of a region. */
+static void merge_zeros(KsmEngine *engine, GArray *zeros)
 {
-    if (run->count) {
-        ksm_merge_zeros(engine, run->region, run->first, run->count);
-        run->count = 0;
-    }
-}
+    guint i = 0;
 
-static void add_zero(KsmEngine *engine, KsmZeroRun *run, KsmRegion *region,
-                     guint32 page)
-{
-    if (run->count == KSM_WINDOW_PAGES || run->region != region ||
-        run->first + run->count != page) {
-        flush_zeros(engine, run);
-        run->region = region;
-        run->first = page;
+    while (i < zeros->len && !ksm_pace_interrupted(engine)) {
+        guint32 first = g_array_index(zeros, guint32, i), count = 1;
+        KsmRegion *region = ksm_engine_find_region(engine, first);
+
+        while (i + count < zeros->len && count < KSM_WINDOW_PAGES &&
+               first - region->base + count < region->pages &&
+               g_array_index(zeros, guint32, i + count) == first + count) {
+            count++;
+        }
+        ksm_merge_zeros(engine, region, first - region->base, count);
+        i += count;
+        ksm_pace_rest(engine);
     }
-    run->count++;
 }
 
 /* Fingerprints the calm pages; returns how many wait for an answer. */
-static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items)
+static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
+                                GArray *zeros)
 {
-    KsmZeroRun zeros = { 0 };
     guint32 count = 0;
     guint i;
 
@@ -123,7 +120,7 @@ static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items)
 
         engine->counters.fingerprints++;
         if (ksm_fingerprint_is_zero(content)) {
-            add_zero(engine, &zeros, region, number - region->base);
+            g_array_append_val(zeros, number);
         } else {
             items[count] = (KsmLookup) {
                 .fingerprint = ksm_fingerprint_page(content), .page = number,
@@ -134,20 +131,25 @@ static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items)
             ksm_pace_rest(engine);
         }
     }
-    flush_zeros(engine, &zeros);
     return count;
 }
 
 /* Looks the collected calm pages up, publishes, merges. */
 static gboolean process_calm(KsmEngine *engine)
 {
-    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_SWEEP_PAGES);
-    guint32 count = fingerprint_calm(engine, items);
+    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_SWEEP_MOST);
+    g_autoptr(GArray) zeros = g_array_new(FALSE, FALSE, sizeof(guint32));
+    guint32 count = fingerprint_calm(engine, items, zeros);
     gboolean ok;
 
     g_array_set_size(engine->calm, 0);
     ok = ksm_report_if_due(engine) &&
-         ksm_sweep_look_up(engine, items, count) && ksm_publish_all(engine);
+         ksm_sweep_look_up(engine, items, count);
+    if (ok) {
+        ksm_huge_weigh(engine, zeros);
+        merge_zeros(engine, zeros);
+        ok = ksm_publish_all(engine);
+    }
     g_array_set_size(engine->publishable, 0);
     if (!ok) {
         /* Lost with the connection, or kept by the process's session. */
@@ -164,7 +166,8 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
 {
     KsmPageState state = ksm_page_state(region->state[page]);
 
-    if (state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) {
+    if ((state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) ||
+        ksm_page_is_kept(region->state[page])) {
         return FALSE;
     }
     if (region->wait[page] > 1) {
@@ -174,26 +177,49 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
     return TRUE;
 }
 
-gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
+/* Whether the calm pages up to this one make a batch. */
+static gboolean is_batch(KsmEngine *engine, const KsmRegion *region,
+                         guint32 page)
+{
+    return engine->calm->len >= KSM_SWEEP_PAGES &&
+           (!ksm_huge_weighs(engine) ||
+            (page + 1 - region->block_first) % KSM_BLOCK_PAGES == 0);
+}
+
+/* Pages [first, end); *stop: interrupted.  FALSE: the broker is lost. */
+static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region,
+                            guint32 first, guint32 end, gboolean *stop)
 {
     guint32 page;
 
-    if (!region->counts[KSM_PAGE_PRIVATE] &&
-        !region->counts[KSM_PAGE_EXCLUDED]) {
-        return TRUE;
-    }
-    for (page = 0; page < region->pages; page++) {
+    for (page = first; page < end && !*stop; page++) {
         if (is_calm(region, page)) {
             guint32 number = region->base + page;
 
             g_array_append_val(engine->calm, number);
-            if (engine->calm->len == KSM_SWEEP_PAGES &&
-                !process_calm(engine)) {
-                return FALSE;
-            }
         }
-        if (page % 4096 == 0 && ksm_pace_interrupted(engine)) {
-            break;
+        if (is_batch(engine, region, page) && !process_calm(engine)) {
+            return FALSE;
+        }
+        *stop = page % 4096 == 0 && ksm_pace_interrupted(engine);
+    }
+    return TRUE;
+}
+
+gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
+{
+    gboolean stop = FALSE;
+    guint32 first, end;
+
+    if (region->counts[KSM_PAGE_PRIVATE] +
+        region->counts[KSM_PAGE_EXCLUDED] == region->kept) {
+        return TRUE;
+    }
+    for (first = ksm_ram_find_armed(region, 0, &end);
+         first < region->pages && !stop;
+         first = ksm_ram_find_armed(region, end, &end)) {
+        if (!sweep_armed(engine, region, first, end, &stop)) {
+            return FALSE;
         }
     }
     return !engine->calm->len || process_calm(engine);

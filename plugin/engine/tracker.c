@@ -145,6 +145,7 @@ int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region)
                                        (gsize)region->pages * KSM_PAGE_BYTES);
 
     ksm_ram_unsettle(region, 0, region->pages);
+    ksm_ram_disarmed(region);
     return ret;
 }
 
@@ -164,7 +165,8 @@ static int scan(KsmTracker *tracker, KsmRegion *region,
             struct page_region *range = (struct page_region *)(guintptr)arg->vec + i;
 
             func(region, (guint32)((range->start - start) / KSM_PAGE_BYTES),
-                 (guint32)((range->end - start) / KSM_PAGE_BYTES), opaque);
+                 (guint32)((range->end - start) / KSM_PAGE_BYTES),
+                 (range->categories & PAGE_IS_HUGE) != 0, opaque);
         }
         if (arg->walk_end <= arg->start) {
             return -EIO;
@@ -177,20 +179,27 @@ static int scan(KsmTracker *tracker, KsmRegion *region,
 int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
                      KsmWrittenFunc func, void *opaque)
 {
-    guint64 start = (guintptr)region->addr;
-    struct pm_scan_arg arg = {
-        .size = sizeof(arg),
-        .flags = PM_SCAN_WP_MATCHING,
-        .start = start,
-        .end = start + (guint64)region->pages * KSM_PAGE_BYTES,
-        .vec = (guintptr)tracker->ranges,
-        .vec_len = KSM_TRACKER_RANGES,
-        .category_inverted = PAGE_IS_PFNZERO,
-        .category_mask = WRITTEN_WANTED | PAGE_IS_PFNZERO,
-        .return_mask = PAGE_IS_WRITTEN,
-    };
+    guint32 first, end;
+    int ret = 0;
 
-    return scan(tracker, region, &arg, func, opaque);
+    for (first = ksm_ram_find_armed(region, 0, &end);
+         !ret && first < region->pages;
+         first = ksm_ram_find_armed(region, end, &end)) {
+        struct pm_scan_arg arg = {
+            .size = sizeof(arg),
+            .flags = PM_SCAN_WP_MATCHING,
+            .start = (guintptr)ksm_ram_address(region, first),
+            .end = (guintptr)ksm_ram_address(region, end),
+            .vec = (guintptr)tracker->ranges,
+            .vec_len = KSM_TRACKER_RANGES,
+            .category_inverted = PAGE_IS_PFNZERO,
+            .category_mask = WRITTEN_WANTED | PAGE_IS_PFNZERO,
+            .return_mask = PAGE_IS_WRITTEN | PAGE_IS_HUGE,
+        };
+
+        ret = scan(tracker, region, &arg, func, opaque);
+    }
+    return ret;
 }
 
 int ksm_tracker_find_copies(KsmTracker *tracker, KsmRegion *region,
@@ -211,6 +220,34 @@ int ksm_tracker_find_copies(KsmTracker *tracker, KsmRegion *region,
     };
 
     return scan(tracker, region, &arg, func, opaque);
+}
+
+int ksm_tracker_disarm(KsmTracker *tracker, KsmRegion *region, guint32 first,
+                       guint32 count)
+{
+    return ksm_sys->uffd_protect(tracker->uffd,
+                                 ksm_ram_address(region, first),
+                                 (gsize)count * KSM_PAGE_BYTES, false);
+}
+
+gboolean ksm_tracker_is_huge(KsmTracker *tracker, KsmRegion *region,
+                             guint32 first)
+{
+    struct page_region range = { 0 };
+    guint64 start = (guintptr)ksm_ram_address(region, first);
+    struct pm_scan_arg arg = {
+        .size = sizeof(arg),
+        .start = start,
+        .end = start + KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
+        .vec = (guintptr)&range,
+        .vec_len = 1,
+        .max_pages = 1,         /* a huge page is one as a whole */
+        .category_inverted = PAGE_IS_PFNZERO,
+        .category_mask = PAGE_IS_PRESENT | PAGE_IS_HUGE | PAGE_IS_PFNZERO,
+        .return_mask = PAGE_IS_HUGE,
+    };
+
+    return ksm_sys->pagemap_scan(tracker->pagemap, &arg) == 1;
 }
 
 gboolean ksm_tracker_all_file(KsmTracker *tracker, KsmRegion *region,

@@ -13,9 +13,9 @@ typedef struct KsmTracker {
     struct page_region *ranges; /* KSM_TRACKER_RANGES of them */
 } KsmTracker;
 
-/* Pages [first, end) of the region have been written. */
+/* Pages [first, end) of the region have been written; huge: in huge pages. */
 typedef void (*KsmWrittenFunc)(KsmRegion *region, guint32 first, guint32 end,
-                               void *opaque);
+                               gboolean huge, void *opaque);
 
 /* Opens userfaultfd and pagemap; the message names the remedy. */
 gboolean ksm_tracker_open(KsmTracker *tracker, GError **errp);
@@ -32,7 +32,7 @@ int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region);
 
 /*
  * Reports and re-arms what was written since the last call; in store mappings
- * also what was read for the first time.  0 or -errno.
+ * also what was read for the first time.  Not in blocks at rest.  0 or -errno.
  */
 int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
                      KsmWrittenFunc func, void *opaque);
@@ -44,6 +44,14 @@ int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
 int ksm_tracker_find_copies(KsmTracker *tracker, KsmRegion *region,
                             guint32 first, guint32 end, KsmWrittenFunc func,
                             void *opaque);
+
+/* Makes pages writable without being noted: they are armed no more. */
+int ksm_tracker_disarm(KsmTracker *tracker, KsmRegion *region, guint32 first,
+                       guint32 count);
+
+/* Whether the 2 MiB from page `first` on are a huge page. */
+gboolean ksm_tracker_is_huge(KsmTracker *tracker, KsmRegion *region,
+                             guint32 first);
 
 /*
  * Whether pages [first, first + count) all are present and of the store's file,

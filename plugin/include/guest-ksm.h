@@ -91,6 +91,9 @@ typedef enum KsmNotice {
 
 typedef struct KsmStats KsmStats;
 
+/** The most that KsmOptions.keep_huge can be: no huge page is split then. */
+#define KSM_KEEP_HUGE_MAX 512u
+
 /** Flags of ksm_region_add(). */
 typedef enum KsmRegionFlags {
     KSM_REGION_NONE = 0,
@@ -124,6 +127,9 @@ typedef struct KsmOptions {
     guint scan_interval_ms;     /* 10 to 3600000, default 1000 */
     guint max_mappings;         /* this engine's share of vm.max_map_count;
                                    0 (default): 15/16 of what is free */
+    guint keep_huge;            /* most duplicates among the 512 pages of a
+                                   huge page that are left unshared to keep
+                                   it; 0 (default): none, any splits it */
     /*
      * Asked by the engine's thread before each round and each batch of
      * merges: a reason why memory must not be moved now (static string), or
@@ -228,10 +234,14 @@ gboolean ksm_engine_set_scan_interval(KsmEngine *engine, guint ms,
 gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
                                      GError **errp);
 
+gboolean ksm_engine_set_keep_huge(KsmEngine *engine, guint pages,
+                                  GError **errp);
+
 /* What is set now; max_mappings 0: automatic (KsmStats has what that makes). */
 guint ksm_engine_get_scan_cpu_percent(KsmEngine *engine);
 guint ksm_engine_get_scan_interval(KsmEngine *engine);
 guint ksm_engine_get_max_mappings(KsmEngine *engine);
+guint ksm_engine_get_keep_huge(KsmEngine *engine);
 
 /**
  * Parks the scanner and switches write tracking off, synchronously: when it
@@ -263,7 +273,7 @@ struct KsmStats {
     guint64 pages_sharing;      /* mapped to a slot */
     guint64 zero_pages;         /* given back, served by the zero page */
     guint64 pages_broken;       /* private copies inside store mappings */
-    guint64 pages_excluded;     /* back-off, budget, pinned, refused */
+    guint64 pages_excluded;     /* back-off, budget, pinned, refused, kept */
 
     /* what happened since the start */
     guint64 full_scans;         /* rounds */
@@ -289,6 +299,7 @@ struct KsmStats {
     guint64 hints;              /* received from the broker */
     guint64 broker_requests;    /* requests made to the broker, all kinds */
     guint64 broker_losses;
+    guint64 collapses;          /* blocks made huge pages again (keep_huge) */
 
     /* now */
     KsmState state;             /* as of the scanner's last turn */
@@ -301,6 +312,10 @@ struct KsmStats {
      * little is shared.
      */
     gint64 general_profit;
+    guint64 pages_kept_huge;    /* of the excluded: duplicates left unshared
+                                   to keep their huge page (keep_huge) */
+    guint64 pages_resting;      /* in huge pages that are written all the
+                                   time and left alone for now (keep_huge) */
     guint64 runs;               /* store mappings */
     guint64 mappings;           /* mappings used by the regions */
     guint64 max_mappings;       /* the budget in force */

@@ -79,6 +79,10 @@ struct pm_scan_arg {
 #define MADV_POPULATE_WRITE     23
 #endif
 
+#ifndef MADV_COLLAPSE                       /* 6.1 */
+#define MADV_COLLAPSE           25
+#endif
+
 #ifndef MREMAP_DONTUNMAP                    /* 5.7 */
 #define MREMAP_DONTUNMAP        4
 #endif

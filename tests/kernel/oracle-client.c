@@ -26,6 +26,7 @@
 #define BATCH_PAUSE_US 2000
 #define MOST_ADDS 48
 #define HUGE_BYTES (2u << 20)
+#define KEPT_PAGES 128
 
 typedef struct Writer {
     Oracle *oracle;
@@ -220,6 +221,9 @@ static void make_engine(Oracle *oracle)
     options.scan_interval_ms = 10 + 5 * (oracle->index % 3);
     options.scan_cpu_percent = 100;
     options.max_mappings = config->max_mappings;
+    if (config->features & ORACLE_KEEP_HUGE) {
+        options.keep_huge = KEPT_PAGES;
+    }
     options.stand_aside = stand_aside;
     if (!(config->features & ORACLE_UNTOLD)) {
         options.held = oracle_held;

@@ -75,6 +75,7 @@ static void add_stats(KsmStats *sum, const KsmStats *stats)
     sum->zero_merges += stats->zero_merges;
     sum->breaks += stats->breaks;
     sum->given_back += stats->given_back;
+    sum->collapses += stats->collapses;
     sum->rollbacks += stats->rollbacks;
     sum->refused_pinned += stats->refused_pinned;
     sum->refused_held += stats->refused_held;

@@ -47,6 +47,7 @@ typedef enum OracleFeature {
     ORACLE_UNMERGE = 1 << 11,   /* unmerges all the time */
     ORACLE_UNTOLD = 1 << 12,    /* the engine is not told of transfers */
     ORACLE_HOST = 1 << 13,      /* swap, huge pages, compaction */
+    ORACLE_KEEP_HUGE = 1 << 14, /* huge pages are kept whole */
 } OracleFeature;
 
 /** Set by the parent before it starts clients. */

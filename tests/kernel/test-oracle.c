@@ -53,6 +53,10 @@ static const OracleRow rows[] = {
       FALSE, 100 },
     { "budget", 2, 3, 32, 0, 100, FALSE, FALSE, 50 },
     { "huge", 2, 3, 64, ORACLE_HUGE, 0, FALSE, FALSE, 300 },
+    { "keep-huge", 3, 3, 64, ORACLE_HUGE | ORACLE_KEEP_HUGE | ORACLE_DIRECT |
+      ORACLE_READ, 0, FALSE, FALSE, 100 },
+    { "keep-huge-failing", 3, 3, 64, ORACLE_HUGE | ORACLE_KEEP_HUGE |
+      ORACLE_FAIL | ORACLE_TOGGLE, 0, FALSE, FALSE, 100 },
     { "kill-client", 3, 4, 32, 0, 0, TRUE, FALSE, 300 },
     { "kill-broker", 4, 3, 32, 0, 0, FALSE, TRUE, 300 },
     { "toggle", 2, 3, 32, ORACLE_TOGGLE, 0, FALSE, FALSE, 100 },
@@ -270,6 +274,12 @@ static void check_row(OracleRun *run, const KsmStats *sum)
         }
         if (row->features & ORACLE_HUGE) {
             g_assert_cmpuint(figures->huge_kib_max, >, 0);
+        }
+        if (row->features & ORACLE_KEEP_HUGE) {
+            g_test_message("client %u: %" PRIu64 " collapses, huge at most %"
+                           PRIu64 " KiB", i, sum->collapses,
+                           figures->huge_kib_max);
+            g_assert_cmpuint(sum->collapses, >, 0);
         }
         if (row->features & ORACLE_FORK) {
             g_assert_cmpuint(figures->forks, >, 0);

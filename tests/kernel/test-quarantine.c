@@ -115,7 +115,7 @@ static guint32 share(Fixture *f, guint32 first, guint32 count,
 }
 
 static void collect(KsmRegion *region, guint32 first, guint32 end,
-                    void *opaque)
+                    G_GNUC_UNUSED gboolean huge, void *opaque)
 {
     guint32 page;
 

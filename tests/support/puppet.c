@@ -15,10 +15,12 @@
 
 #define FLAG "--puppet"
 #define END_SECONDS 60.0
+#define HUGE_BYTES ((gsize)2 << 20)
 
 typedef enum OrderKind {
     ORDER_SETUP, ORDER_FILL, ORDER_CHECK, ORDER_RUN, ORDER_ROUND,
-    ORDER_STATE, ORDER_DISCARD, ORDER_QUIT,
+    ORDER_STATE, ORDER_DISCARD, ORDER_KEEP_HUGE,
+    ORDER_PAGE_OUT, ORDER_QUIT,
 } OrderKind;
 
 typedef struct Order {
@@ -55,16 +57,29 @@ static gboolean never_held(const void *addr, gsize bytes, void *opaque)
     return FALSE;
 }
 
+/* At a multiple of 2 MiB, where huge pages can be. */
+static void actor_map(Actor *actor, const KsmPuppetSpec *spec)
+{
+    gsize behind;
+
+    actor->bytes = spec->pages * KSM_PAGE_BYTES;
+    actor->memory = mmap(NULL, actor->bytes + HUGE_BYTES,
+                         PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                         -1, 0);
+    g_assert_true(actor->memory != MAP_FAILED);
+    behind = (gsize)actor->memory % HUGE_BYTES;
+    munmap(actor->memory + HUGE_BYTES - behind + actor->bytes, behind);
+    munmap(actor->memory, HUGE_BYTES - behind);
+    actor->memory += HUGE_BYTES - behind;
+}
+
 static void actor_setup(Actor *actor, const Order *order)
 {
     const KsmPuppetSpec *spec = &order->spec;
     g_autoptr(GError) error = NULL;
     KsmOptions options;
 
-    actor->bytes = spec->pages * KSM_PAGE_BYTES;
-    actor->memory = mmap(NULL, actor->bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g_assert_true(actor->memory != MAP_FAILED);
+    actor_map(actor, spec);
     ksm_options_init(&options);
     options.broker = order->socket;
     options.group = order->group;
@@ -75,6 +90,7 @@ static void actor_setup(Actor *actor, const Order *order)
     options.scan_interval_ms = spec->scan_interval_ms;
     options.scan_cpu_percent = spec->scan_cpu_percent;
     options.max_mappings = spec->max_mappings;
+    options.keep_huge = spec->keep_huge;
     options.held = spec->tells_held ? never_held : NULL;
     actor->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
@@ -122,6 +138,14 @@ static void actor_obey(Actor *actor, const Order *order,
         break;
     case ORDER_RUN:
         ksm_engine_set_run(actor->engine, (KsmRunMode)order->run);
+        break;
+    case ORDER_KEEP_HUGE:
+        ksm_engine_set_keep_huge(actor->engine, (guint)order->count, NULL);
+        break;
+    case ORDER_PAGE_OUT:
+        g_assert_cmpint(madvise(actor->memory + order->first * KSM_PAGE_BYTES,
+                                order->count * KSM_PAGE_BYTES, MADV_PAGEOUT),
+                        ==, 0);
         break;
     case ORDER_ROUND:
         ksm_engine_run_round(actor->engine);
@@ -274,9 +298,22 @@ void ksm_puppet_discard(KsmPuppet *puppet, guint64 first, guint64 count)
     pages_order(puppet, ORDER_DISCARD, first, count, KSM_TEST_ZERO, 0, FALSE);
 }
 
+void ksm_puppet_page_out(KsmPuppet *puppet, guint64 first, guint64 count)
+{
+    pages_order(puppet, ORDER_PAGE_OUT, first, count, KSM_TEST_ZERO, 0, FALSE);
+}
+
 void ksm_puppet_set_run(KsmPuppet *puppet, KsmRunMode run)
 {
     Order order = { .order = ORDER_RUN, .run = run };
+    KsmPuppetState state;
+
+    command(puppet, &order, &state);
+}
+
+void ksm_puppet_set_keep_huge(KsmPuppet *puppet, guint pages)
+{
+    Order order = { .order = ORDER_KEEP_HUGE, .count = pages };
     KsmPuppetState state;
 
     command(puppet, &order, &state);

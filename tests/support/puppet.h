@@ -27,6 +27,7 @@ typedef struct KsmPuppetSpec {
     guint scan_interval_ms;     /* default 20 */
     guint scan_cpu_percent;     /* default 100 */
     guint max_mappings;
+    guint keep_huge;
     KsmRunMode run;             /* default KSM_RUN_PAUSE */
     gboolean start_broker;      /* the engine may start one */
     gboolean tells_held;        /* that no device writes to its memory */
@@ -61,7 +62,12 @@ guint64 ksm_puppet_check(KsmPuppet *puppet, guint64 first, guint64 count,
 /** Gives the content of pages up. */
 void ksm_puppet_discard(KsmPuppet *puppet, guint64 first, guint64 count);
 
+/** Sends pages to swap, if there is any. */
+void ksm_puppet_page_out(KsmPuppet *puppet, guint64 first, guint64 count);
+
 void ksm_puppet_set_run(KsmPuppet *puppet, KsmRunMode run);
+
+void ksm_puppet_set_keep_huge(KsmPuppet *puppet, guint pages);
 
 /** One ksm_engine_run_round(). */
 void ksm_puppet_round(KsmPuppet *puppet);

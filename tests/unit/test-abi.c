@@ -17,20 +17,20 @@ typedef struct Row {
     gsize was;
 } Row;
 
-/* Of soname 1, on 64-bit machines. */
-#define LAYOUT_OF 1
+/* Of soname 2, on 64-bit machines. */
+#define LAYOUT_OF 2
 static const Row rows[] = {
-    { "sizeof KsmOptions", sizeof(KsmOptions), 80 },
+    { "sizeof KsmOptions", sizeof(KsmOptions), 88 },
     { "KsmOptions.run", offsetof(KsmOptions, run), 32 },
-    { "KsmOptions.stand_aside", offsetof(KsmOptions, stand_aside), 48 },
-    { "KsmOptions.opaque", offsetof(KsmOptions, opaque), 72 },
-    { "sizeof KsmStats", sizeof(KsmStats), 480 },
+    { "KsmOptions.stand_aside", offsetof(KsmOptions, stand_aside), 56 },
+    { "KsmOptions.opaque", offsetof(KsmOptions, opaque), 80 },
+    { "sizeof KsmStats", sizeof(KsmStats), 504 },
     { "KsmStats.full_scans", offsetof(KsmStats, full_scans), 64 },
     { "KsmStats.windows", offsetof(KsmStats, windows), 160 },
-    { "KsmStats.state", offsetof(KsmStats, state), 360 },
-    { "KsmStats.stand_aside", offsetof(KsmStats, stand_aside), 448 },
+    { "KsmStats.state", offsetof(KsmStats, state), 368 },
+    { "KsmStats.stand_aside", offsetof(KsmStats, stand_aside), 472 },
     { "KsmStats.group_pages_unshared",
-      offsetof(KsmStats, group_pages_unshared), 472 },
+      offsetof(KsmStats, group_pages_unshared), 496 },
 };
 
 static void test_layout(void)
