@@ -145,9 +145,9 @@ static void submit(Request *request, u8 *base)
     request->busy = 1;
     request->began = platform_ticks();
     ring_avail[2 + ring_avail[1] % queue_size] = (u16)i;
-    __asm__ volatile("mfence" : : : "memory");
+    memory_barrier();
     ring_avail[1]++;
-    __asm__ volatile("mfence" : : : "memory");
+    memory_barrier();
     out16((u16)(port + REG_QUEUE_NOTIFY), 0);
 }
 
@@ -252,7 +252,7 @@ void disk_work(const Params *p, u8 *base, u32 *mismatches)
     while (used_seen != ring_used[1]) {
         volatile u32 *entries = (volatile u32 *)(ring_used + 2);
 
-        __asm__ volatile("mfence" : : : "memory");
+        memory_barrier();
         i = entries[2 * (used_seen++ % queue_size)] / 3;
         if (i < REQUESTS_MOST && requests[i].busy) {
             finish(p, &requests[i], base, mismatches);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* io.h: I/O ports. */
+/* io.h: I/O ports, and the order of accesses that a device sees. */
 #ifndef TINY_IO_H
 #define TINY_IO_H
 
@@ -42,6 +42,14 @@ static inline u32 in32(u16 port)
 
     __asm__ volatile("inl %1, %0" : "=a"(value) : "Nd"(port));
     return value;
+}
+
+/* KVM's emulation of instructions does not know mfence. */
+static inline void memory_barrier(void)
+{
+    u32 word = 0;
+
+    __asm__ volatile("lock; orl $0, %0" : "+m"(word) : : "memory");
 }
 
 #endif /* TINY_IO_H */

@@ -92,6 +92,12 @@ long_mode:
         call    is_emulated
         test    %eax, %eax
         jz      5f
+        mov     $task_state, %eax
+        mov     %ax, gdt_task + 2
+        shr     $16, %eax
+        mov     %al, gdt_task + 4
+        mov     $gdt_task - gdt, %eax
+        ltr     %ax                     /* all ports in user mode, too */
         incb    in_user_mode
         enter_user 5f
 5:      mov     %esi, %edi              /* its upper half is zero now */
@@ -208,6 +214,7 @@ gdt:    .quad   0
         .quad   0
         .quad   0x00affb000000ffff      /* SYSEXIT: user code */
         .quad   0x00cff3000000ffff      /* SYSEXIT: user data */
+gdt_task:
         .word   8296, 0, 0x8900, 0      /* task state, address to come */
         .quad   0
 task_state:
