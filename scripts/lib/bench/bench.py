@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+import disk
 import docs
 import guests
 import machine
@@ -52,7 +53,7 @@ def _chosen(names, others):
     known = workloads.all_workloads()
     if not names:
         return [] if others else known
-    unknown = set(names) - {load.name for load in known} - {'guests'}
+    unknown = set(names) - {load.name for load in known} - {'guests', 'disk'}
     if unknown:
         raise runner.BenchError(f'no workload {", ".join(sorted(unknown))}; '
                                 'see scripts/bench --list')
@@ -84,6 +85,9 @@ def _measure(args, path, results):
                 args.build, ['--brief', *load.args])
             for load in workloads.all_workloads() if load.name in wanted}
         _write(path, results)
+    if 'disk' in (args.workload or []):
+        results['workloads']['disk'] = disk.run(args.build, args.reps)
+        _write(path, results)
     if args.guests or 'guests' in (args.workload or []):
         results['workloads']['guests'] = guests.run(args.root, args.reps)
         _write(path, results)
@@ -95,6 +99,7 @@ def main():
     if args.list:
         for load in workloads.all_workloads():
             print(f'{load.name:16} {load.what}')
+        print(f'{"disk":16} a guest\'s disk: only when asked for')
         print(f'{"guests":16} Debian guests: only when asked for')
         return 0
     signal.signal(signal.SIGTERM, lambda *unused: sys.exit(1))
