@@ -334,6 +334,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
             ksm_pace_rest(engine);
             ksm_fork_guard_lock();
         }
+        ksm_ram_follow_policy(region);
         ksm_pace_before_window(engine);
         done += merge_piece(engine, region, first, count, slot);
     }

@@ -9,6 +9,11 @@
  * mapping again (giveback.c).  One page more than is moved stays behind,
  * because moving a whole mapping unlinks its anon_vma.
  *
+ * A NUMA policy (mbind) belongs to a mapping, and those of different policies do
+ * not merge.  The program sets it for the RAM alone, once it has been told that
+ * the RAM is ready; so it is copied to the shadow as long as all of the RAM
+ * still is the program's.  Pages given back then lie where it wants them.
+ *
  * Memory: 6 bytes a page, mapped lazily, so that pages never looked at cost
  * nothing; 12 bytes for each 2 MiB.
  */
@@ -331,6 +336,16 @@ void ksm_ram_look_again(KsmRegion *region, guint32 page)
 {
     ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
     region->wait[page] = 1;
+}
+
+void ksm_ram_follow_policy(KsmRegion *region)
+{
+    if (!region->policy_followed && region->shadow) {
+        /* Where the kernel has no policies, or forbids them, there is none. */
+        ksm_sys->copy_policy(region->shadow, ((gsize)region->pages + 1) *
+                             KSM_PAGE_BYTES, region->addr);
+    }
+    region->policy_followed = TRUE;
 }
 
 void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end)

@@ -35,6 +35,7 @@ struct KsmRegion {
     guint32 block_first;        /* first page of the first one */
     guint32 resting;            /* blocks that are not armed */
     guint32 kept;               /* pages with KSM_PAGE_KEPT */
+    gboolean policy_followed;   /* the shadow has the RAM's NUMA policy */
     GArray *discarded;          /* KsmRange, under place_lock: discard.c */
 };
 
@@ -91,6 +92,12 @@ void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state);
 
 /* The page is private, and to be looked up with the next sweep. */
 void ksm_ram_look_again(KsmRegion *region, guint32 page);
+
+/*
+ * Before pages are shared for the first time: lets those that are given back
+ * follow the NUMA policy that the program has set meanwhile.
+ */
+void ksm_ram_follow_policy(KsmRegion *region);
 
 /* Notes that [first, end) wants registration and advice again. */
 void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end);

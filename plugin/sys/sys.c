@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -161,6 +162,25 @@ static int sys_advise(void *addr, size_t bytes, int advice)
     return madvise(addr, bytes, advice) ? -errno : 0;
 }
 
+#define MOST_NODES 1024ul       /* the kernel's MAX_NUMNODES at the most */
+
+static int sys_copy_policy(void *to, size_t bytes, const void *from)
+{
+    unsigned long nodes[MOST_NODES / (8 * sizeof(unsigned long))] = { 0 };
+    int mode = MPOL_DEFAULT;
+
+    if (syscall(SYS_get_mempolicy, &mode, nodes, MOST_NODES, from,
+                MPOL_F_ADDR)) {
+        return -errno;
+    }
+    /* It has none: the thread's holds, or the system's. */
+    if (mode == MPOL_DEFAULT) {
+        return 0;
+    }
+    return syscall(SYS_mbind, to, bytes, mode, nodes, MOST_NODES + 1, 0) ?
+           -errno : 0;
+}
+
 const KsmSys ksm_sys_linux = {
     .uffd_open = sys_uffd_open,
     .uffd_api = sys_uffd_api,
@@ -177,6 +197,7 @@ const KsmSys ksm_sys_linux = {
     .unmap = sys_unmap,
     .remap_onto = sys_remap_onto,
     .advise = sys_advise,
+    .copy_policy = sys_copy_policy,
 };
 
 const KsmSys *ksm_sys = &ksm_sys_linux;

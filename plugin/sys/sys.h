@@ -42,6 +42,8 @@ typedef struct KsmSys {
     /* Moves the page tables of src onto dst; src stays mapped, empty. */
     int (*remap_onto)(void *src, size_t bytes, void *dst);
     int (*advise)(void *addr, size_t bytes, int advice);
+    /* Gives a range the NUMA policy of the mapping at `from`, if it has one. */
+    int (*copy_policy)(void *to, size_t bytes, const void *from);
 } KsmSys;
 
 /* The real calls. */
