@@ -213,6 +213,10 @@ gboolean ksm_adoption_begin(KsmGroup *group, int fd, KsmIdentity identity,
     if (store == NULL) {
         return FALSE;
     }
+    if (!ksm_store_bind(store, ksm_store_node(group->store), errp)) {
+        ksm_store_free(store);
+        return FALSE;
+    }
     self = g_new0(KsmAdoption, 1);
     self->group = group;
     self->heirs = g_ptr_array_new_with_free_func(heir_free);

@@ -42,6 +42,7 @@ static void home_free(KsmGroupHome *home)
     ksm_history_clear(&home->history);
     ksm_group_free(home->group);
     g_free(home->key);
+    g_free(home->family);
     g_free(home);
 }
 
@@ -162,11 +163,19 @@ static void home_filed(KsmGroup *group, gpointer opaque)
     ksm_broker_welcome(home->broker, home);
 }
 
-KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
-                                   GError **errp)
+/* A store is called by that, too: it is taken up for the same node only. */
+static char *home_key(const char *family, int node)
 {
+    return node == KSM_NODE_ANY ? g_strdup(family)
+                                : g_strdup_printf("%s@%d", family, node);
+}
+
+KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *family,
+                                   int node, GError **errp)
+{
+    g_autofree char *key = home_key(family, node);
     KsmGroupHome *home = g_hash_table_lookup(broker->groups, key);
-    KsmGroup *group;
+    g_autoptr(KsmGroup) group = NULL;
 
     if (home != NULL) {
         return home;
@@ -174,18 +183,20 @@ KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
     group = ksm_group_new(key, broker->limits.max_store_slots *
                           STORE_SPACE_FACTOR, ++broker->store_ids,
                           &broker->budget, errp);
-    if (group == NULL) {
+    if (group == NULL || !ksm_store_bind(group->store, node, errp)) {
         return NULL;
     }
     home = g_new0(KsmGroupHome, 1);
     home->broker = broker;
-    home->group = group;
-    home->key = g_strdup(key);
+    home->key = g_steal_pointer(&key);
+    home->family = g_strdup(family);
+    home->node = node;
     home->work_link.data = home;
     home->sweep_link.data = home;
     group->wake = home_wake;
     group->filed = home_filed;
     group->opaque = home;
+    home->group = g_steal_pointer(&group);
     g_hash_table_insert(broker->groups, home->key, home);
     return home;
 }

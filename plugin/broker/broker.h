@@ -36,7 +36,9 @@ typedef struct KsmBrokerLimits {
 typedef struct KsmGroupHome {
     KsmBroker *broker;
     KsmGroup *group;
-    char *key;                  /* "UID:NAME" */
+    char *key;                  /* "UID:NAME", of a NUMA node "UID:NAME@NODE" */
+    char *family;               /* "UID:NAME": the same for all nodes */
+    int node;                   /* or KSM_NODE_ANY */
     GList work_link, sweep_link;
     gboolean in_work, in_sweep, dying;
     KsmTotals totals;           /* by ksm_totals_update() */
@@ -87,9 +89,9 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
                           guint idle_exit_seconds,
                           void (*idle)(gpointer opaque), gpointer opaque);
 
-/** The group of that name for that user, made if there is none. */
-KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *key,
-                                   GError **errp);
+/** The group of that user and name for that node, made if there is none. */
+KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *family,
+                                   int node, GError **errp);
 
 /** Answers those HELLOs of a group (NULL: of all) that need wait no more. */
 void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home);

@@ -120,11 +120,22 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
     ksm_json_close(json, '}');
 }
 
+/* The NUMA node that a group is kept to. */
+static void add_node(KsmJson *json, const KsmGroupHome *home)
+{
+    if (home->node == KSM_NODE_ANY) {
+        ksm_json_string(json, "node", NULL);
+    } else {
+        ksm_json_int(json, "node", home->node);
+    }
+}
+
 static void add_group(const KsmGroupHome *home, KsmJson *json)
 {
     ksm_json_open(json, NULL, '{');
-    ksm_json_string(json, "name", ksm_control_group_name(home->key));
-    ksm_json_uint(json, "uid", g_ascii_strtoull(home->key, NULL, 10));
+    ksm_json_string(json, "name", ksm_control_group_name(home->family));
+    ksm_json_uint(json, "uid", g_ascii_strtoull(home->family, NULL, 10));
+    add_node(json, home);
     add_totals(json, &home->totals);
     ksm_json_uint(json, "bound_pages", home->group->bound);
     ksm_json_uint(json, "listed_pages", home->group->listed);
@@ -210,7 +221,8 @@ static void add_identity(const KsmSession *session, KsmJson *json)
     ksm_json_string(json, "backend", slash != NULL && slash > session->name
                                      ? slash + 1 : NULL);
     ksm_json_string(json, "group",
-                    ksm_control_group_name(session->home->key));
+                    ksm_control_group_name(session->home->family));
+    add_node(json, session->home);
     ksm_json_uint(json, "uid", session->process->uid);
     ksm_json_uint(json, "pid", (guint64)session->process->pid);
 }

@@ -193,7 +193,8 @@ static void do_sessions(KsmControlClient *client, const Request *request)
 static void do_history(KsmControlClient *client, const Request *request)
 {
     KsmBroker *broker = client->control->broker;
-    const KsmHistory *history = &broker->history;
+    KsmHistory sum = { .samples = NULL };
+    KsmSession *session;
     g_autoptr(GPtrArray) found = NULL;
     g_autofree char *target = NULL;
     KsmJson json;
@@ -204,11 +205,15 @@ static void do_history(KsmControlClient *client, const Request *request)
         if (found == NULL) {
             return;
         }
-        history = &((KsmSession *)g_ptr_array_index(found, 0))->home->history;
+        session = g_ptr_array_index(found, 0);
+        ksm_history_of_family(broker, session->home->family, &sum);
     }
     ksm_control_begin(&json);
-    ksm_control_report_history(history, request->seconds < 0 ?
-                               HISTORY_MOST_SECONDS : request->seconds, &json);
+    ksm_control_report_history(request->group != NULL ? &sum
+                                                      : &broker->history,
+                               request->seconds < 0 ? HISTORY_MOST_SECONDS
+                                                    : request->seconds, &json);
+    ksm_history_clear(&sum);
     ksm_control_send(client, &json);
 }
 

@@ -33,24 +33,24 @@ char *ksm_control_vm_name(const KsmSession *session)
         : g_strdup(session->name);
 }
 
-const char *ksm_control_group_name(const char *key)
+const char *ksm_control_group_name(const char *family)
 {
-    const char *colon = strchr(key, ':');
+    const char *colon = strchr(family, ':');
 
-    return colon != NULL ? colon + 1 : key;
+    return colon != NULL ? colon + 1 : family;
 }
 
 static gboolean matches(const KsmSession *session, const Search *search)
 {
-    const char *key = session->home->key;
+    const char *family = session->home->family;
     g_autofree char *vm = NULL;
 
     switch (search->kind) {
     case BY_PID:
         return session->process->pid == search->pid;
     case BY_GROUP:
-        return strcmp(key, search->name) == 0 ||
-            strcmp(ksm_control_group_name(key), search->name) == 0;
+        return strcmp(family, search->name) == 0 ||
+            strcmp(ksm_control_group_name(family), search->name) == 0;
     case BY_VM:
     default:
         vm = ksm_control_vm_name(session);
@@ -88,7 +88,7 @@ static GPtrArray *find(KsmBroker *broker, Kind kind, const char *name)
     return search.found;
 }
 
-/* All of one process, or of one group of one user. */
+/* All of one process, or of one group of one user, on whatever nodes. */
 static gboolean is_one(const GPtrArray *found, Kind kind)
 {
     const KsmSession *first = g_ptr_array_index(found, 0);
@@ -97,8 +97,9 @@ static gboolean is_one(const GPtrArray *found, Kind kind)
     for (i = 1; i < found->len; i++) {
         const KsmSession *session = g_ptr_array_index(found, i);
 
-        if (kind == BY_GROUP ? session->home != first->home
-                             : session->process != first->process) {
+        if (kind == BY_GROUP
+            ? strcmp(session->home->family, first->home->family) != 0
+            : session->process != first->process) {
             return FALSE;
         }
     }

@@ -17,7 +17,7 @@ GPtrArray *ksm_control_target(KsmBroker *broker, const char *target,
 /** The VM's part of a session's name: what stands before its last '/'. */
 char *ksm_control_vm_name(const KsmSession *session);
 
-/** The group's name, without the user it belongs to. */
-const char *ksm_control_group_name(const char *key);
+/** The group's name, without user and node; of its family. */
+const char *ksm_control_group_name(const char *family);
 
 #endif /* KSM_CONTROL_TARGET_H */

@@ -7,6 +7,8 @@
  */
 #include "history.h"
 
+#include <string.h>
+
 #include "broker.h"
 
 #define FIRST_ROOM 64u
@@ -49,6 +51,59 @@ const KsmSample *ksm_history_get(const KsmHistory *self, guint index)
     guint oldest = self->count < self->room ? 0 : self->next;
 
     return &self->samples[(oldest + index) % self->room];
+}
+
+static KsmSample add_samples(const KsmSample *a, const KsmSample *b)
+{
+    return (KsmSample) {
+        .time_s = a->time_s,
+        .pages_shared = bound((guint64)a->pages_shared + b->pages_shared),
+        .pages_sharing = bound((guint64)a->pages_sharing + b->pages_sharing),
+        .zero_pages = bound((guint64)a->zero_pages + b->zero_pages),
+        .pages_broken = bound((guint64)a->pages_broken + b->pages_broken),
+        .saved_pages = (gint32)CLAMP((gint64)a->saved_pages + b->saved_pages,
+                                     G_MININT32, G_MAXINT32),
+        .cpu_centi = bound((guint64)a->cpu_centi + b->cpu_centi),
+    };
+}
+
+/* All groups are sampled at the same moments, as long as they exist. */
+static void add_history(KsmHistory *sum, const KsmHistory *more)
+{
+    KsmHistory both = { .room = sum->count + more->count };
+    guint i = 0, j = 0;
+
+    both.samples = g_new(KsmSample, both.room);
+    while (i < sum->count || j < more->count) {
+        const KsmSample *a = i < sum->count ? &sum->samples[i] : NULL;
+        const KsmSample *b = j < more->count ? ksm_history_get(more, j) : NULL;
+        gboolean same = a != NULL && b != NULL && a->time_s == b->time_s;
+        gboolean first = a != NULL && (b == NULL || a->time_s <= b->time_s);
+
+        both.samples[both.count++] = same ? add_samples(a, b)
+                                          : first ? *a : *b;
+        i += first;
+        j += same || !first;
+    }
+    ksm_history_clear(sum);
+    *sum = both;
+}
+
+void ksm_history_of_family(const KsmBroker *broker, const char *family,
+                           KsmHistory *sum)
+{
+    GHashTableIter iter;
+    gpointer data;
+
+    *sum = (KsmHistory) { .samples = NULL };
+    g_hash_table_iter_init(&iter, broker->groups);
+    while (g_hash_table_iter_next(&iter, NULL, &data)) {
+        const KsmGroupHome *home = data;
+
+        if (strcmp(home->family, family) == 0) {
+            add_history(sum, &home->history);
+        }
+    }
 }
 
 void ksm_history_clear(KsmHistory *self)

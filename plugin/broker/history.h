@@ -41,6 +41,10 @@ const KsmSample *ksm_history_get(const KsmHistory *history, guint index);
 void ksm_history_add(KsmHistory *history, const KsmTotals *totals,
                      gint64 time_s);
 
+/** The histories of a group's nodes, added up; to be cleared. */
+void ksm_history_of_family(const KsmBroker *broker, const char *family,
+                           KsmHistory *sum);
+
 void ksm_history_clear(KsmHistory *history);
 
 #endif /* KSM_HISTORY_H */

@@ -8,7 +8,8 @@
  * our pidfd says that the process lives, its pid cannot belong to another.
  * By the time a pidfd turns readable every thread has dropped its memory.
  *
- * The process also stays bound to the first group it named, until it ends.
+ * The process also stays bound to the name of the first group it named, until
+ * it ends; of that name it may be in the groups of several NUMA nodes.
  */
 #include "process.h"
 

@@ -16,7 +16,8 @@ struct KsmProcess {
     int pidfd;
     KsmIdentity identity;
     KsmWatch watch;             /* of the pidfd, while it is known */
-    char *group_key;            /* that it named first; NULL: none yet */
+    char *group_key;            /* "UID:NAME" of the group that it named
+                                   first, of all nodes; NULL: none yet */
     GQueue sessions;            /* KsmSession */
     guint connections;
     KsmLogBucket log_bucket;

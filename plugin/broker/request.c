@@ -437,6 +437,11 @@ gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
     }
     memcpy(&msg, packet, sizeof(msg));
     self->serial = msg.serial;
+    /* Of another version it may have another size. */
+    if (msg.type == KSM_MSG_HELLO &&
+        !ksm_session_check_version(packet, bytes, errp)) {
+        return FALSE;
+    }
     if (!request_check(self, &msg, bytes, errp)) {
         return FALSE;
     }

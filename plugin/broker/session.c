@@ -12,6 +12,7 @@
  */
 #include "session.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "adoption.h"
@@ -37,14 +38,31 @@ static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
     return TRUE;
 }
 
-static gboolean hello_check(const KsmMsgHello *hello, GError **errp)
+gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
+                                   GError **errp)
 {
-    if (hello->magic != KSM_PROTO_MAGIC ||
-        hello->version != KSM_PROTO_VERSION) {
+    KsmMsgHello hello = { .magic = 0 };
+
+    if (bytes < offsetof(KsmMsgHello, pages)) {
+        return TRUE;            /* its size is complained of, then */
+    }
+    memcpy(&hello, packet, MIN(bytes, sizeof(hello)));
+    if (hello.magic != KSM_PROTO_MAGIC || hello.version != KSM_PROTO_VERSION) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
                     "protocol version %u, this broker speaks %u",
-                    hello->magic == KSM_PROTO_MAGIC ? hello->version : 0,
+                    hello.magic == KSM_PROTO_MAGIC ? hello.version : 0,
                     KSM_PROTO_VERSION);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean hello_check(const KsmMsgHello *hello, GError **errp)
+{
+    if (hello->reserved != 0 || hello->node < KSM_NODE_ANY) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "HELLO of node %d, reserved %u", hello->node,
+                    hello->reserved);
         return FALSE;
     }
     if (!name_is_valid(hello->group, sizeof(hello->group), TRUE)) {
@@ -141,6 +159,7 @@ static KsmSession *find_orphan(KsmProcess *process, const KsmMsgHello *hello)
         KsmSession *session = link->data;
 
         if (session->connection == NULL &&
+            session->home->node == hello->node &&
             strcmp(session->name, hello->name) == 0 &&
             session->member->table.pages <= hello->pages) {
             return session;
@@ -187,7 +206,7 @@ static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
 {
     KsmBroker *broker = process->broker;
     KsmGroupHome *home = ksm_broker_get_group(broker, process->group_key,
-                                              errp);
+                                              hello->node, errp);
     KsmSession *session = NULL;
 
     if (home == NULL) {

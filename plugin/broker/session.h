@@ -19,6 +19,10 @@ struct KsmSession {
     KsmOrders orders;           /* what is wanted of it */
 };
 
+/** Whether a HELLO, as far as it goes, is of this broker's version. */
+gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
+                                   GError **errp);
+
 /**
  * Gives @connection a session: the orphan of that process and name, if there
  * is one and it is not longer than @pages, else a new one.  @store_fd is the

@@ -36,6 +36,7 @@
 
 #include "broker-error.h"
 #include "ksm-protocol.h"
+#include "numa.h"
 #include "slot-map.h"
 #include "store-file.h"
 
@@ -59,6 +60,8 @@ struct KsmStore {
     guint64 used;
     guint32 count;
     int fd;
+    int node;                   /* that the slots lie on, or KSM_NODE_ANY */
+    guint binds;                /* how often the file was told so */
 };
 
 G_STATIC_ASSERT(KSM_STORE_ROUND_SLOTS % (8 * LEAF_SLOTS) == 0);
@@ -96,6 +99,7 @@ static KsmStore *store_around(int fd, guint64 slots, KsmStoreBudget *budget,
     store->slots = MAP_FAILED;
     store->freed = g_array_new(FALSE, FALSE, sizeof(Freed));
     store->fd = fd;
+    store->node = KSM_NODE_ANY;
     if (store->fd < 0 || !store_map(store, errp)) {
         return NULL;
     }
@@ -160,6 +164,28 @@ void ksm_store_free(KsmStore *store)
 int ksm_store_open(const KsmStore *store, GError **errp)
 {
     return ksm_store_file_open(store->fd, errp);
+}
+
+gboolean ksm_store_bind(KsmStore *store, int node, GError **errp)
+{
+    int ret = node == KSM_NODE_ANY ? 0 : node > KSM_MAX_NODE ? -EINVAL :
+        ksm_numa_bind(store->pages, ksm_store_bytes(store), node,
+                      store->binds++);
+
+    if (ret != 0) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_GROUP, "NUMA node %d: %s",
+                    node, ret == -EINVAL
+                    ? "not there, or without memory, or the broker's control "
+                      "group leaves it out (cpuset.mems)" : g_strerror(-ret));
+        return FALSE;
+    }
+    store->node = node;
+    return TRUE;
+}
+
+int ksm_store_node(const KsmStore *store)
+{
+    return store->node;
 }
 
 gboolean ksm_store_is_file(const KsmStore *store, int fd)
@@ -244,6 +270,10 @@ guint32 ksm_store_write(KsmStore *store, guint32 first,
 {
     guint32 done = 0;
 
+    /* Any client that maps the store can change its policy, by mbind(2). */
+    if (!ksm_store_bind(store, store->node, NULL)) {
+        return 0;
+    }
     while (done < count) {
         off_t offset = (off_t)(first + done) * KSM_STORE_PAGE_BYTES;
         ssize_t bytes = pwritev(store->fd, pages + done, (int)(count - done),

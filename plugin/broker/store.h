@@ -56,6 +56,13 @@ KsmStore *ksm_store_new(const char *label, guint64 slots,
 KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
                             GError **errp);
 
+/**
+ * Lets all slots that are written from now on lie on a NUMA node;
+ * KSM_NODE_ANY: where the kernel puts them.  KSM_ERROR_GROUP when they cannot.
+ */
+gboolean ksm_store_bind(KsmStore *store, int node, GError **errp);
+int ksm_store_node(const KsmStore *store);
+
 /** Whether @fd is of that store's file. */
 gboolean ksm_store_is_file(const KsmStore *store, int fd);
 

@@ -48,13 +48,23 @@ static void add(KsmTotals *totals, const KsmFigures *figures)
     totals->cpu_centi += figures->cpu_centi;
 }
 
+/* Whether none before it, of the same process, is in its group. */
+static gboolean is_first_in_group(const KsmSession *session)
+{
+    GList *link = session->process->sessions.head;
+
+    while (((KsmSession *)link->data)->home != session->home) {
+        link = link->next;
+    }
+    return link->data == session;
+}
+
 static void add_session(KsmSession *session, gpointer opaque)
 {
     KsmBroker *broker = opaque;
-    gboolean first = session->process->sessions.head->data == session;
 
-    broker->totals.vms += first;
-    session->home->totals.vms += first;
+    broker->totals.vms += session->process->sessions.head->data == session;
+    session->home->totals.vms += is_first_in_group(session);
     add(&broker->totals, &session->figures);
     add(&session->home->totals, &session->figures);
 }

@@ -289,6 +289,17 @@ gint64 ksm_reply_int(JsonObject *object, const char *name)
     return node != NULL ? json_node_get_int(node) : 0;
 }
 
+gboolean ksm_reply_node(JsonObject *object, gint64 *node)
+{
+    JsonNode *member = value(object, "node");
+
+    if (member == NULL || json_node_get_value_type(member) != G_TYPE_INT64) {
+        return FALSE;
+    }
+    *node = json_node_get_int(member);
+    return TRUE;
+}
+
 double ksm_reply_double(JsonObject *object, const char *name)
 {
     JsonNode *node = value(object, name);

@@ -46,6 +46,8 @@ JsonObject *ksm_client_ask_object(KsmClient *client, JsonObject *request,
  * or an empty array: a newer or older broker must not crash the program.
  */
 gint64 ksm_reply_int(JsonObject *object, const char *name);
+/** FALSE when it is not there, or null. */
+gboolean ksm_reply_node(JsonObject *object, gint64 *node);
 double ksm_reply_double(JsonObject *object, const char *name);
 const char *ksm_reply_string(JsonObject *object, const char *name);
 /** NULL when it is not there. */

@@ -85,8 +85,25 @@ static void add_row(KsmTable *table, const char *name, const char *user,
 
 static gint compare_groups(gconstpointer a, gconstpointer b)
 {
-    return g_strcmp0(ksm_reply_string(*(JsonObject *const *)a, "name"),
-                     ksm_reply_string(*(JsonObject *const *)b, "name"));
+    JsonObject *one = *(JsonObject *const *)a, *other = *(JsonObject *const *)b;
+    gint order = g_strcmp0(ksm_reply_string(one, "name"),
+                           ksm_reply_string(other, "name"));
+    gint64 nodes[2] = { -1, -1 };
+
+    ksm_reply_node(one, &nodes[0]);
+    ksm_reply_node(other, &nodes[1]);
+    return order != 0 ? order : (nodes[0] > nodes[1]) - (nodes[0] < nodes[1]);
+}
+
+/* "web", or "web@0" where it is kept to a NUMA node. */
+static char *group_title(JsonObject *group)
+{
+    const char *name = ksm_reply_string(group, "name");
+    gint64 node;
+
+    return ksm_reply_node(group, &node)
+        ? g_strdup_printf("%s@%" G_GINT64_FORMAT, name, node)
+        : g_strdup(name);
 }
 
 static void print_groups(JsonObject *reply, JsonObject *total)
@@ -105,8 +122,9 @@ static void print_groups(JsonObject *reply, JsonObject *total)
         JsonObject *group = g_ptr_array_index(groups, i);
         g_autofree char *uid = g_strdup_printf("%" G_GINT64_FORMAT,
                                                ksm_reply_int(group, "uid"));
+        g_autofree char *title = group_title(group);
 
-        add_row(table, ksm_reply_string(group, "name"), uid, group);
+        add_row(table, title, uid, group);
     }
     add_row(table, "total", NULL, total);
     text = ksm_table_format(table);
@@ -124,9 +142,11 @@ static void print_vm(const KsmVm *vm)
     g_autofree char *zero = ksm_units_mib_of_pages(
         ksm_vm_sum(vm, "zero_pages"));
 
+    g_autofree char *group = ksm_vm_group_title(vm);
+
     printf("%s: %s, group %s, user %" G_GINT64_FORMAT ", process %"
            G_GINT64_FORMAT "\n", vm->name, ksm_vm_string(vm, "state"),
-           vm->group, vm->uid, vm->pid);
+           group, vm->uid, vm->pid);
     printf("saved       %s MiB of %s MiB: %s sharing, and %s of zeros\n",
            saved, all, sharing, zero);
     printf("cpu         %.2f %% of one CPU for scanning\n",

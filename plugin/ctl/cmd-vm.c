@@ -87,7 +87,7 @@ static void print_state(JsonObject *session)
 {
     const char *aside = ksm_reply_string(session, "stand_aside");
     const char *degraded = ksm_reply_string(session, "degraded");
-    gint64 heard_ms = ksm_reply_int(session, "heard_ms");
+    gint64 heard_ms = ksm_reply_int(session, "heard_ms"), node;
 
     printf("    state     %s%s%s%s%s (run mode %s)\n",
            ksm_reply_string(session, "state"),
@@ -99,6 +99,10 @@ static void print_state(JsonObject *session)
         printf("    heard     nothing yet\n");
     } else {
         printf("    heard     %.1f s ago\n", (double)heard_ms / 1000);
+    }
+    if (ksm_reply_node(session, &node)) {
+        printf("    node      %" G_GINT64_FORMAT ", with which alone it "
+               "shares\n", node);
     }
 }
 
@@ -128,10 +132,11 @@ static void print_pace(JsonObject *session)
 
 static void print_vm(const KsmVm *vm)
 {
+    g_autofree char *group = ksm_vm_group_title(vm);
     guint i;
 
     printf("%s: group %s, user %" G_GINT64_FORMAT ", process %"
-           G_GINT64_FORMAT "\n", vm->name, vm->group, vm->uid, vm->pid);
+           G_GINT64_FORMAT "\n", vm->name, group, vm->uid, vm->pid);
     for (i = 0; i < vm->sessions->len; i++) {
         JsonObject *session = g_ptr_array_index(vm->sessions, i);
 

@@ -17,7 +17,7 @@ static void add_row(KsmTable *table, const KsmVm *vm)
     guint i;
 
     ksm_table_add(table, vm->name);
-    ksm_table_add(table, vm->group);
+    ksm_table_take(table, ksm_vm_group_title(vm));
     ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT, vm->uid));
     ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT, vm->pid));
     for (i = 0; i < G_N_ELEMENTS(fields); i++) {

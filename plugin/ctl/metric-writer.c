@@ -59,6 +59,13 @@ void ksm_metrics_add_label(GString *labels, const char *name,
     g_string_append_c(labels, '"');
 }
 
+void ksm_metrics_add_number(GString *labels, const char *name, gint64 value)
+{
+    g_autofree char *text = g_strdup_printf("%" G_GINT64_FORMAT, value);
+
+    ksm_metrics_add_label(labels, name, text);
+}
+
 void ksm_metrics_end(KsmMetrics *self)
 {
     g_string_append(self->text, "# EOF\n");

@@ -29,6 +29,9 @@ void ksm_metrics_sample(KsmMetrics *metrics, const char *suffix,
 void ksm_metrics_add_label(GString *labels, const char *name,
                            const char *value);
 
+/** The same for a number. */
+void ksm_metrics_add_number(GString *labels, const char *name, gint64 value);
+
 /** Closes the text. */
 void ksm_metrics_end(KsmMetrics *metrics);
 

@@ -95,26 +95,24 @@ static Subject *subject_new(JsonObject *session, GHashTable *seen)
     static const char *const names[] = { "group", "vm", "backend" };
     Subject *self = g_new0(Subject, 1);
     GString *labels = g_string_new(NULL);
-    g_autofree char *uid = g_strdup_printf("%" G_GINT64_FORMAT,
-                                           ksm_reply_int(session, "uid"));
-    g_autofree char *pid = g_strdup_printf("%" G_GINT64_FORMAT,
-                                           ksm_reply_int(session, "pid"));
+    gint64 node;
     guint i, copies;
 
     for (i = 0; i < G_N_ELEMENTS(names); i++) {
         ksm_metrics_add_label(labels, names[i],
                               ksm_reply_string(session, names[i]));
     }
-    ksm_metrics_add_label(labels, "uid", uid);
-    ksm_metrics_add_label(labels, "pid", pid);
+    ksm_metrics_add_number(labels, "uid", ksm_reply_int(session, "uid"));
+    ksm_metrics_add_number(labels, "pid", ksm_reply_int(session, "pid"));
+    if (ksm_reply_node(session, &node)) {
+        ksm_metrics_add_number(labels, "node", node);
+    }
     /* A process may give two sessions one name; a series must be unique. */
     copies = GPOINTER_TO_UINT(g_hash_table_lookup(seen, labels->str)) + 1;
     g_hash_table_replace(seen, g_strdup(labels->str),
                          GUINT_TO_POINTER(copies));
     if (copies > 1) {
-        g_autofree char *copy = g_strdup_printf("%u", copies);
-
-        ksm_metrics_add_label(labels, "copy", copy);
+        ksm_metrics_add_number(labels, "copy", copies);
     }
     self->session = session;
     self->labels = g_string_free(labels, FALSE);

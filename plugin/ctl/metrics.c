@@ -75,11 +75,13 @@ static void add_families(KsmMetrics *metrics, const Family *families,
 static char *group_labels(JsonObject *group)
 {
     GString *labels = g_string_new(NULL);
-    g_autofree char *uid = g_strdup_printf("%" G_GINT64_FORMAT,
-                                           ksm_reply_int(group, "uid"));
+    gint64 node;
 
     ksm_metrics_add_label(labels, "group", ksm_reply_string(group, "name"));
-    ksm_metrics_add_label(labels, "uid", uid);
+    ksm_metrics_add_number(labels, "uid", ksm_reply_int(group, "uid"));
+    if (ksm_reply_node(group, &node)) {
+        ksm_metrics_add_number(labels, "node", node);
+    }
     return g_string_free(labels, FALSE);
 }
 

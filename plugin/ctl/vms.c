@@ -90,6 +90,30 @@ GPtrArray *ksm_vms_ask(KsmClient *client, const char *target, GError **errp)
     return reply != NULL ? ksm_vms_of_reply(reply) : NULL;
 }
 
+char *ksm_vm_group_title(const KsmVm *vm)
+{
+    g_autoptr(GHashTable) seen = g_hash_table_new(NULL, NULL);
+    GString *title = g_string_new(vm->group);
+    gboolean any = FALSE;
+    guint i;
+
+    for (i = 0; i < vm->sessions->len; i++) {
+        gint64 node = -1;
+
+        if (!ksm_reply_node(g_ptr_array_index(vm->sessions, i), &node)) {
+            any = TRUE;
+        } else if (g_hash_table_add(seen, GINT_TO_POINTER((gint)node))) {
+            g_string_append_printf(title, "%c%" G_GINT64_FORMAT,
+                                   g_hash_table_size(seen) > 1 ? ',' : '@',
+                                   node);
+        }
+    }
+    if (any && g_hash_table_size(seen) > 0) {
+        g_string_append(title, ",any");
+    }
+    return g_string_free(title, FALSE);
+}
+
 gint64 ksm_vm_sum(const KsmVm *vm, const char *field)
 {
     gint64 sum = 0;

@@ -22,6 +22,12 @@ char *ksm_vm_target(const char *name);
 /** The VMs that @target names (NULL: all), asked for now. */
 GPtrArray *ksm_vms_ask(KsmClient *client, const char *target, GError **errp);
 
+/**
+ * Its group; with the NUMA nodes that its backends are kept to, if any are, as
+ * in "web@0,1".  Free with g_free().
+ */
+char *ksm_vm_group_title(const KsmVm *vm);
+
 /** A field's sum over a VM's backends. */
 gint64 ksm_vm_sum(const KsmVm *vm, const char *field);
 double ksm_vm_sum_double(const KsmVm *vm, const char *field);

@@ -58,12 +58,13 @@ typedef union KsmFdRoom {
     struct cmsghdr align;
 } KsmFdRoom;
 
-void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd)
+void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd, int node)
 {
     memset(client, 0, sizeof(*client));
     client->sock = -1;
     client->store_fd = -1;
     client->wake_fd = wake_fd;
+    client->node = node;
     client->hurry_us = KSM_CALL_HURRY_MS * 1000;
 }
 
@@ -415,6 +416,7 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
             .magic = KSM_PROTO_MAGIC,
             .version = KSM_PROTO_VERSION,
             .pages = pages,
+            .node = client->node,
         },
     };
     int fds[2] = { -1, -1 };

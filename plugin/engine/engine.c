@@ -28,6 +28,7 @@ void ksm_options_init(KsmOptions *options)
     options->run = KSM_RUN_RUN;
     options->scan_cpu_percent = 10;
     options->scan_interval_ms = 1000;
+    options->node = KSM_NODE_ANY;
 }
 
 gboolean ksm_check_requirements(GError **errp)
@@ -117,6 +118,12 @@ static gboolean check_options(const KsmOptions *options, GError **errp)
                     (int)options->run);
         return FALSE;
     }
+    if (options->node < KSM_NODE_ANY || options->node > KSM_MAX_NODE) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
+                    "There is no NUMA node %d: use 0 to %d, or %d for all",
+                    options->node, KSM_MAX_NODE, KSM_NODE_ANY);
+        return FALSE;
+    }
     return check_group(options->group, errp) &&
            check_percent(options->scan_cpu_percent, errp) &&
            check_interval(options->scan_interval_ms, errp) &&
@@ -201,7 +208,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     g_cond_init(&engine->sleep_cond);
     engine->tracker.uffd = engine->tracker.pagemap = -1;
     engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    ksm_broker_client_init(&engine->broker, engine->wake_fd);
+    ksm_broker_client_init(&engine->broker, engine->wake_fd, options->node);
     return engine;
 }
 

@@ -131,6 +131,12 @@ typedef struct KsmOptions {
                                    huge page that are left unshared to keep
                                    it; 0 (default): none, any splits it */
     /*
+     * -1 (default): share with all of the group who say so, wherever the
+     * memory lies.  Otherwise the NUMA node that this memory is bound to: share
+     * with those of the group who name the same node, by pages that lie there.
+     */
+    int node;
+    /*
      * Asked by the engine's thread before each round and each batch of
      * merges: a reason why memory must not be moved now (static string), or
      * NULL.  While there is one, write tracking is off and nothing is merged;

@@ -27,6 +27,10 @@
  * it maps, all of them, before it asks for anything else; a HOLD without items
  * is the end of that.  The pages then are bound as if nothing had happened.
  *
+ * A group has a store and trees for each NUMA node that a client names with
+ * HELLO, and others for those who name none: as many groups of one name, between
+ * which nothing is shared.
+ *
  * Both ends are on one machine: native byte order, and sizes are asserted.
  */
 #ifndef KSM_PROTOCOL_H
@@ -35,7 +39,7 @@
 #include <glib.h>
 
 #define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
-#define KSM_PROTO_VERSION   3u
+#define KSM_PROTO_VERSION   4u
 
 #define KSM_GROUP_BYTES     64u             /* with its NUL */
 #define KSM_NAME_BYTES      64u             /* with its NUL */
@@ -47,6 +51,8 @@
 #define KSM_SLOT_NONE       0xffffffffu
 #define KSM_MAX_SLOT        ((1u << 30) - 1)
 #define KSM_MAX_TILE_ORDER  6u              /* 64 copies */
+#define KSM_NODE_ANY        -1              /* pages of all NUMA nodes */
+#define KSM_MAX_NODE        1023            /* as the kernel's MAX_NUMNODES */
 
 /* the bulk memory */
 #define KSM_BATCH_LOOKUPS   2048u           /* most items of one LOOKUP */
@@ -93,6 +99,8 @@ typedef struct KsmMsgHello {
     guint64 pages;              /* guest pages of all regions so far */
     char group[KSM_GROUP_BYTES];
     char name[KSM_NAME_BYTES];
+    gint32 node;                /* whose store it is to be, or KSM_NODE_ANY */
+    guint32 reserved;           /* 0 */
 } KsmMsgHello;
 
 typedef enum KsmWelcome {
@@ -299,7 +307,7 @@ typedef struct KsmHint {
 } KsmHint;
 
 G_STATIC_ASSERT(sizeof(KsmMsg) == 16);
-G_STATIC_ASSERT(sizeof(KsmMsgHello) == 160);
+G_STATIC_ASSERT(sizeof(KsmMsgHello) == 168);
 G_STATIC_ASSERT(sizeof(KsmMsgWelcome) == 56);
 G_STATIC_ASSERT(sizeof(KsmMsgResize) == 24);
 G_STATIC_ASSERT(sizeof(KsmMsgError) == 148);

@@ -22,6 +22,7 @@ ProtoClient *proto_client_connect(const char *socket_path)
 
     g_strlcpy(address.sun_path, socket_path, sizeof(address.sun_path));
     client->store_fd = -1;
+    client->node = KSM_NODE_ANY;
     client->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     g_assert_cmpint(client->fd, >=, 0);
     if (connect(client->fd, (struct sockaddr *)&address, sizeof(address))
@@ -135,6 +136,7 @@ gboolean proto_client_send_hello(ProtoClient *client, const char *group,
         .magic = KSM_PROTO_MAGIC,
         .version = KSM_PROTO_VERSION,
         .pages = pages,
+        .node = client->node,
     };
 
     g_strlcpy(hello.group, group, sizeof(hello.group));

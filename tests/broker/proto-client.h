@@ -15,6 +15,7 @@ typedef struct ProtoClient {
     int store_fd;               /* -1 before WELCOME */
     guint8 *bulk;
     guint32 serial;
+    int node;                   /* for HELLO; KSM_NODE_ANY at first */
     KsmMsgWelcome welcome;
 } ProtoClient;
 

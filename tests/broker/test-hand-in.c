@@ -282,6 +282,7 @@ static void send_hello(ProtoClient *client, const char *group, const int *fds,
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
         .version = KSM_PROTO_VERSION, .pages = 100, .name = "villain",
+        .node = KSM_NODE_ANY,
     };
 
     g_strlcpy(hello.group, group, sizeof(hello.group));

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test-history.c: the ring of samples keeps the latest, in order, and ends. */
+#include "broker.h"
 #include "history.h"
 #include "totals.h"
 
@@ -65,10 +66,48 @@ static void test_bounds(void)
     ksm_history_clear(&history);
 }
 
+/* A group's nodes are added up; one of them came later. */
+static void test_family(void)
+{
+    KsmBroker broker = { .groups = g_hash_table_new(g_str_hash, g_str_equal) };
+    KsmGroupHome homes[] = {
+        { .key = (char *)"0:a", .family = (char *)"0:a" },
+        { .key = (char *)"0:a@0", .family = (char *)"0:a" },
+        { .key = (char *)"0:ab", .family = (char *)"0:ab" },
+    };
+    KsmHistory sum;
+    guint i, k;
+
+    for (i = 0; i < G_N_ELEMENTS(homes); i++) {
+        g_hash_table_insert(broker.groups, homes[i].key, &homes[i]);
+        for (k = 3 * i; k < 10 + i; k++) {
+            KsmTotals totals = totals_of(k);
+
+            ksm_history_add(&homes[i].history, &totals, 1000 + k);
+        }
+    }
+    ksm_history_of_family(&broker, "0:a", &sum);
+    g_assert_cmpuint(sum.count, ==, 11);
+    for (k = 0; k < sum.count; k++) {
+        const KsmSample *sample = ksm_history_get(&sum, k);
+        guint times = k < 3 || k == 10 ? 1 : 2;
+
+        g_assert_cmpint(sample->time_s, ==, 1000 + k);
+        g_assert_cmpuint(sample->pages_shared, ==, times * k);
+        g_assert_cmpint(sample->saved_pages, ==, times * 4 * k);
+    }
+    ksm_history_clear(&sum);
+    for (i = 0; i < G_N_ELEMENTS(homes); i++) {
+        ksm_history_clear(&homes[i].history);
+    }
+    g_hash_table_unref(broker.groups);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/history/ring", test_ring);
     g_test_add_func("/history/bounds", test_bounds);
+    g_test_add_func("/history/family", test_family);
     return g_test_run();
 }

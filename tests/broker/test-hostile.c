@@ -80,6 +80,21 @@ static void spoil_version(Packet *packet)
     packet->hello.version = KSM_PROTO_VERSION - 1;
 }
 
+static void spoil_node(Packet *packet)
+{
+    packet->hello.node = KSM_NODE_ANY - 1;
+}
+
+static void spoil_node_huge(Packet *packet)
+{
+    packet->hello.node = KSM_MAX_NODE + 1;
+}
+
+static void spoil_hello_reserved(Packet *packet)
+{
+    packet->hello.reserved = 1;
+}
+
 static void spoil_group_empty(Packet *packet)
 {
     packet->hello.group[0] = '\0';
@@ -140,6 +155,7 @@ static void spoil_map_wraps(Packet *packet)
 #define MAP KSM_MSG_MAP, sizeof(KsmMsgMap)
 #define HELLO KSM_MSG_HELLO, sizeof(KsmMsgHello), 0, { 0 }
 #define RESIZE KSM_MSG_RESIZE, sizeof(KsmMsgResize), 0, { 0 }
+#define OLD_HELLO 160           /* of version 3 */
 #define M16 sizeof(KsmMsg)
 #define BEFORE TRUE
 #define AFTER FALSE
@@ -164,8 +180,17 @@ static const Row rows[] = {
     { "no-hello-release", "before HELLO", BEFORE, 0, KSM_MSG_RELEASE, M16, 1,
       { 0, 9 }, NULL },
     { "hello-magic", "protocol version 0", BEFORE, 0, HELLO, spoil_magic },
-    { "hello-version", "protocol version 2, this broker speaks 3", BEFORE, 0, HELLO,
+    { "hello-version", "protocol version 3, this broker speaks 4", BEFORE, 0, HELLO,
       spoil_version },
+    { "hello-older", "protocol version 3, this broker speaks 4", BEFORE, 0,
+      KSM_MSG_HELLO, OLD_HELLO, 0, { 0 }, spoil_version },
+    { "hello-long", "message 1 of 169 bytes", BEFORE, 0, KSM_MSG_HELLO,
+      sizeof(KsmMsgHello) + 1, 0, { 0 }, NULL },
+    { "hello-node", "HELLO of node -2", BEFORE, 0, HELLO, spoil_node },
+    { "hello-node-huge", "NUMA node 1024", BEFORE, ERROR_GROUP, HELLO,
+      spoil_node_huge },
+    { "hello-reserved", "reserved 1", BEFORE, 0, HELLO,
+      spoil_hello_reserved },
     { "hello-short", "message 1 of 16 bytes", BEFORE, 0, KSM_MSG_HELLO, M16,
       0, { 0 }, NULL },
     { "hello-group-empty", "group name", BEFORE, ERROR_GROUP, HELLO,
@@ -233,11 +258,12 @@ static void packet_of_row(const Row *row, Packet *packet, gsize *bytes)
     packet->msg.type = row->type;
     packet->msg.count = row->count;
     packet->msg.serial = 4711;
-    if (row->bytes == sizeof(KsmMsgHello)) {
+    if (row->type == KSM_MSG_HELLO && row->bytes > M16) {
         packet->hello.magic = KSM_PROTO_MAGIC;
         packet->hello.version = KSM_PROTO_VERSION;
         strcpy(packet->hello.group, "g");
         strcpy(packet->hello.name, "villain");
+        packet->hello.node = KSM_NODE_ANY;
     }
     if (row->spoil != NULL) {
         row->spoil(packet);
@@ -535,6 +561,7 @@ static void test_one_process_limit(void)
         KsmMsgHello hello = {
             .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
             .version = KSM_PROTO_VERSION, .group = "g", .name = "x",
+            .node = KSM_NODE_ANY,
         };
         ProtoReply reply;
 

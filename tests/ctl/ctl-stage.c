@@ -7,7 +7,7 @@
  * where the machine cannot do it.  Ends, with all it started, at the end of its
  * input.
  *
- *   puppet NAME GROUP PAGES        ok NUMBER PID
+ *   puppet NAME GROUP PAGES [NODE] ok NUMBER PID
  *   fill NUMBER FIRST COUNT KIND SEED EACH
  *   settle PAGES                   ok PAGES  (all share, or 30 s have passed)
  *   state NUMBER                   ok SHARING ZERO BROKEN UNSHARED VOLATILE
@@ -56,9 +56,13 @@ static void do_puppet(char **words)
     KsmPuppetSpec spec = {
         .socket = broker->socket, .pages = number(words, 3),
         .name = words[1], .group = words[2],
+        .on_node = words[4] != NULL,
     };
 
     g_assert_cmpuint(count, <, PUPPETS_MOST);
+    if (spec.on_node) {
+        spec.node = (int)number(words, 4);
+    }
     puppets[count] = ksm_puppet_new(&spec);
     printf("ok %u %d\n", count, ksm_puppet_pid(puppets[count]));
     count++;

@@ -60,9 +60,9 @@ class Stage:
         tap.check(answer[0] == 'ok', f'{words}: {answer}')
         return [int(word) for word in answer[1:]]
 
-    def puppet(self, name, group, pages):
-        """An engine; (number, pid)."""
-        return self.order('puppet', name, group, pages)
+    def puppet(self, name, group, pages, *node):
+        """An engine, perhaps kept to a NUMA node; (number, pid)."""
+        return self.order('puppet', name, group, pages, *node)
 
     def fill(self, number, first, count, kind=SEEDED, seed=1, each=1):
         """Writes pages."""

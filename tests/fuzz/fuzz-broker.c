@@ -137,6 +137,7 @@ static void say_hello(Client *client, FuzzInput *input)
             .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
             .version = KSM_PROTO_VERSION, .pages = fuzz_number(input),
             .group = "g", .name = "n",
+            .node = flags & 0x20 ? 0 : KSM_NODE_ANY,
         },
     };
 

@@ -3,10 +3,12 @@
 #include "puppet.h"
 
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,6 +75,15 @@ static void actor_map(Actor *actor, const KsmPuppetSpec *spec)
     actor->memory += HUGE_BYTES - behind;
 }
 
+/* As QEMU does: after the engine has taken the memory into its care. */
+static void actor_bind(Actor *actor, int node)
+{
+    unsigned long nodes = 1ul << node;
+
+    g_assert_cmpint(syscall(SYS_mbind, actor->memory, actor->bytes, MPOL_BIND,
+                            &nodes, 64ul, 0), ==, 0);
+}
+
 static void actor_setup(Actor *actor, const Order *order)
 {
     const KsmPuppetSpec *spec = &order->spec;
@@ -92,12 +103,16 @@ static void actor_setup(Actor *actor, const Order *order)
     options.max_mappings = spec->max_mappings;
     options.keep_huge = spec->keep_huge;
     options.held = spec->tells_held ? never_held : NULL;
+    options.node = spec->on_node ? spec->node : -1;
     actor->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     actor->region = ksm_region_add(actor->engine, "ram", actor->memory,
                                    actor->bytes,
                                    spec->flags | KSM_REGION_FRESH, &error);
     g_assert_no_error(error);
+    if (spec->on_node) {
+        actor_bind(actor, spec->node);
+    }
     ksm_engine_start(actor->engine, &error);
     g_assert_no_error(error);
 }

@@ -31,6 +31,8 @@ typedef struct KsmPuppetSpec {
     KsmRunMode run;             /* default KSM_RUN_PAUSE */
     gboolean start_broker;      /* the engine may start one */
     gboolean tells_held;        /* that no device writes to its memory */
+    gboolean on_node;           /* memory bound to `node`, shared within it */
+    int node;
 } KsmPuppetSpec;
 
 /** An answer: figures taken when the order was done. */

@@ -2,7 +2,12 @@
 /* require.c: what a test needs, what happens without it, and waiting. */
 #include "require.h"
 
+#include <errno.h>
 #include <guest-ksm.h>
+#include <linux/mempolicy.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 gboolean ksm_test_is_required(const char *capability)
 {
@@ -38,6 +43,21 @@ gboolean ksm_test_need_uffd(void)
     }
     ksm_test_lacks("uffd", error->message);
     return FALSE;
+}
+
+gboolean ksm_test_need_numa(void)
+{
+    unsigned long node = 1;
+    void *page = mmap(NULL, KSM_PAGE_BYTES, PROT_READ,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    long ret = syscall(SYS_mbind, page, KSM_PAGE_BYTES, MPOL_BIND, &node, 64ul,
+                       0);
+
+    if (ret != 0) {
+        ksm_test_lacks("numa", g_strerror(errno));
+    }
+    munmap(page, KSM_PAGE_BYTES);
+    return ret == 0;
 }
 
 double ksm_test_seconds(double otherwise)

@@ -3,7 +3,7 @@
  * require.h: what a test needs, what happens without it, and waiting.
  *
  * A test always registers.  Without what it needs it skips with the reason;
- * when KSM_TEST_REQUIRE (a comma list: uffd,kvm,qemu,uring,direct) names that
+ * when KSM_TEST_REQUIRE (a comma list: uffd,kvm,qemu,uring,direct,numa) names that
  * capability, it fails instead, so that CI cannot lose a test silently.
  */
 #ifndef TEST_REQUIRE_H
@@ -19,6 +19,9 @@ void ksm_test_lacks(const char *capability, const char *reason);
 
 /** TRUE when userfaultfd and the rest work; else skips or fails. */
 gboolean ksm_test_need_uffd(void);
+
+/** TRUE when the kernel has NUMA policies; else skips or fails. */
+gboolean ksm_test_need_numa(void);
 
 /** KSM_TEST_SECONDS, or the given number when it is not set. */
 double ksm_test_seconds(double otherwise);

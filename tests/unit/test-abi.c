@@ -22,6 +22,7 @@ typedef struct Row {
 static const Row rows[] = {
     { "sizeof KsmOptions", sizeof(KsmOptions), 88 },
     { "KsmOptions.run", offsetof(KsmOptions, run), 32 },
+    { "KsmOptions.node", offsetof(KsmOptions, node), 52 },
     { "KsmOptions.stand_aside", offsetof(KsmOptions, stand_aside), 56 },
     { "KsmOptions.opaque", offsetof(KsmOptions, opaque), 80 },
     { "sizeof KsmStats", sizeof(KsmStats), 504 },
