@@ -164,14 +164,21 @@ def what_cannot_be_is_refused():
 
 
 def policy_is_warned_of():
-    """It does not reach shared pages."""
-    said = what_qemu_says(
-        '-object', 'memory-backend-ksm,id=m,size=4M,group=test,'
-        'policy=bind,host-nodes=0', '-device', 'no-such-device')
+    """It does not reach shared pages, unless these are kept to the node."""
+    backend = 'memory-backend-ksm,id=m,size=4M,group=test,policy=bind,'
+    end = ('-device', 'no-such-device')
+    said = what_qemu_says('-object', backend + 'host-nodes=0', *end)
     if 'not supported by this QEMU' in said:
         raise Skip('numa', 'QEMU was built without NUMA')
     say(said.strip().splitlines()[0])
     check('govern only memory that has not been shared' in said, said)
+    said = what_qemu_says(
+        '-object', backend + 'host-nodes=0,merge-across-nodes=off', *end)
+    check('govern only' not in said, said)
+    said = what_qemu_says('-object', 'memory-backend-ksm,id=m,size=4M,'
+                          'group=test,merge-across-nodes=off', *end)
+    say(said.strip().splitlines()[-1])
+    check("'m' needs memory of one host node: set 'host-nodes'" in said, said)
 
 
 run([a_dump_of_the_guest_is_whole, dump_off_holds_for_shared_pages,
