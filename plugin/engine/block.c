@@ -6,10 +6,11 @@
  * kernel's mm/memory.c), whatever there is to be shared in it.  So a block is
  * armed to find out whether it has become calm, and for no longer than it takes
  * to know what it holds:
- *   - more pages are written in one round than leave duplicates enough: rest;
+ *   - half of its pages are written in one round, or more than leave duplicates
+ *     enough: rest, before what is unwritten by chance is looked up;
  *   - some pages are written: KSM_BLOCK_ROUNDS rounds later the calm ones have
- *     been looked up.  Where there were duplicates enough the block is no longer
- *     whole, and others than this file see to it; else: rest.
+ *     been looked up.  Where there were duplicates enough the block is no
+ *     longer whole, and others than this file see to it; else: rest.
  * Each rest is twice as long as the last one, up to 128 rounds.  A block that
  * stays unwritten for KSM_BLOCK_ROUNDS rounds starts anew.
  */
@@ -42,7 +43,7 @@ KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep)
         return KSM_BLOCK_GOES_ON;
     }
     return block->flags & KSM_BLOCK_HUGE &&
-           (block->rounds == KSM_BLOCK_ROUNDS ||
+           (block->rounds == KSM_BLOCK_ROUNDS || written >= KSM_BLOCK_HOT ||
             written + keep >= KSM_BLOCK_PAGES) ?
            KSM_BLOCK_SHALL_REST : KSM_BLOCK_GOES_ON;
 }
@@ -50,7 +51,7 @@ KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep)
 void ksm_block_begin_rest(KsmBlock *block)
 {
     block->rest = (guint8)(KSM_BLOCK_REST << block->level);
-    block->level = (guint8)MIN(block->level + 1, KSM_BLOCK_MAX_LEVEL);
+    block->level = (guint8)MIN(block->level + 1u, KSM_BLOCK_MAX_LEVEL);
     block->flags &= (guint8)~KSM_BLOCK_SPLIT;
     block->rounds = 0;
 }

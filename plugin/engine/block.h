@@ -15,6 +15,8 @@
 
 #define KSM_BLOCK_PAGES 512u
 
+/* Pages written in one round that make a block hot by themselves. */
+#define KSM_BLOCK_HOT       256u
 /* Rounds after a write until what is calm in a block has been looked up. */
 #define KSM_BLOCK_ROUNDS    4u
 /* Rounds that a block rests: so many, doubled up to so often. */

@@ -20,10 +20,11 @@
  * is not swept, so none of its pages can become calm, and is not asked about
  * (ksm_ram_find_armed()).  When it is armed again, all of its pages are entered
  * as written in that round, whatever the kernel says (it tells nothing of pages
- * that went to swap meanwhile): ksm_huge_wake().  What is listed when the rest begins stays listed, so that guests whose blocks rest by
- * turns find each other; as between two rounds, a page may have been written
- * when its hint comes, and it is the comparison in the window that decides.  So
- * even without all this no byte would be lost: only savings are.
+ * that went to swap meanwhile): ksm_huge_wake().  What is listed when the rest
+ * begins stays listed, so that guests whose blocks rest by turns find each
+ * other; as between two rounds, a page may have been written when its hint
+ * comes, and it is the comparison in the window that decides.  So even without
+ * all this no byte would be lost: only savings are.
  *
  * Collapsing moves pages.  The kernel does that as any migration, under its own
  * locks: it leaves a block alone of which a page has references that it cannot

@@ -63,17 +63,23 @@ static void test_written_little(void)
     g_assert_cmpint(pass_round(&block, 0), ==, KSM_BLOCK_SHALL_REST);
 }
 
-/* Enough pages are unwritten: they may be duplicates. */
+/* Hot at once: half is written, or too little is unwritten. */
 static void test_written_much(void)
 {
-    KsmBlock block = { .flags = KSM_BLOCK_HUGE };
+    static const guint keep[] = { 1, KEEP, KSM_BLOCK_HOT, 400 };
+    static const guint16 hot[] = { 256, 256, 256, 112 };
+    guint i;
 
-    g_assert_cmpint(pass_round(&block, KSM_BLOCK_PAGES - KEEP - 1), ==,
-                    KSM_BLOCK_GOES_ON);
-    memset(&block, 0, sizeof(block));
-    block.flags = KSM_BLOCK_HUGE;
-    g_assert_cmpint(pass_round(&block, KSM_BLOCK_PAGES - KEEP), ==,
-                    KSM_BLOCK_SHALL_REST);
+    for (i = 0; i < G_N_ELEMENTS(hot); i++) {
+        KsmBlock block = { .flags = KSM_BLOCK_HUGE,
+                           .written = (guint16)(hot[i] - 1) };
+        KsmBlock other = { .flags = KSM_BLOCK_HUGE, .written = hot[i] };
+
+        g_assert_cmpint(ksm_block_judge(&block, keep[i]), ==,
+                        KSM_BLOCK_GOES_ON);
+        g_assert_cmpint(ksm_block_judge(&other, keep[i]), ==,
+                        KSM_BLOCK_SHALL_REST);
+    }
 }
 
 /* Only what can be a huge page, and was one, rests. */
