@@ -47,15 +47,46 @@ static guint64 work(const guint8 *memory, guint64 pages, guint64 random)
     return sum;
 }
 
-static void work_timed(const BenchMemory *memory, BenchTwin which,
-                       guint64 seed, BenchPair *pair)
+/*
+ * Random reads, each depending on the one before, in the hot part; some words
+ * are written, which leaves them as they are.
+ */
+static guint64 work_hot(const BenchConfig *config, guint8 *memory,
+                        guint64 random)
 {
+    guint64 total = (guint64)config->pages * config->hot_percent / 100 *
+                    (KSM_PAGE_BYTES / sizeof(guint64));
+    volatile guint64 *base = (volatile guint64 *)(gpointer)memory;
+    guint64 sum = 0, i;
+
+    for (i = 1; i <= BENCH_HOT_ACCESSES; i++) {
+        guint64 at = (ksm_test_random(&random) + (sum & 1)) % total;
+        guint64 word = base[at];
+
+        sum += word;
+        if (config->write_every && i % config->write_every == 0) {
+            base[at] = word;
+        }
+    }
+    return sum;
+}
+
+typedef struct Job {
+    const BenchMemory *memory;
+    gboolean hot;
+} Job;
+
+static void work_timed(const Job *job, BenchTwin which, guint64 seed,
+                       BenchPair *pair)
+{
+    const BenchMemory *memory = job->memory;
+    guint8 *base = which == BENCH_TWIN ? memory->twin : memory->base;
     guint64 cpu_ns = bench_clock_ns(CLOCK_THREAD_CPUTIME_ID);
     guint64 clock_ns = bench_clock_ns(CLOCK_MONOTONIC);
     volatile guint64 sink;
 
-    sink = work(which == BENCH_TWIN ? memory->twin : memory->base,
-                memory->config->pages, seed);
+    sink = job->hot ? work_hot(memory->config, base, seed) :
+           work(base, memory->config->pages, seed);
     (void)sink;
     clock_ns = bench_clock_ns(CLOCK_MONOTONIC) - clock_ns;
     cpu_ns = bench_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;
@@ -63,18 +94,29 @@ static void work_timed(const BenchMemory *memory, BenchTwin which,
     pair->cpu_ns[which] = (guint32)MIN(cpu_ns, G_MAXUINT32);
 }
 
-void bench_chase(BenchMemory *memory)
+static void pass_pairs(BenchMemory *memory, gboolean hot)
 {
     BenchShared *shared = memory->shared;
     guint64 random = memory->index + 5;
+    Job job = { memory, hot };
     gint done = 0;
 
     while (!bench_threads_stopped(memory) && done < BENCH_MAX_PAIRS) {
         guint64 seed = ksm_test_random(&random);
 
-        work_timed(memory, BENCH_MERGED, seed, &shared->pairs[done]);
-        work_timed(memory, BENCH_TWIN, seed, &shared->pairs[done]);
+        work_timed(&job, BENCH_MERGED, seed, &shared->pairs[done]);
+        work_timed(&job, BENCH_TWIN, seed, &shared->pairs[done]);
         done++;
         g_atomic_int_set(&shared->pairs_done, done);
     }
+}
+
+void bench_chase(BenchMemory *memory)
+{
+    pass_pairs(memory, FALSE);
+}
+
+void bench_hot(BenchMemory *memory)
+{
+    pass_pairs(memory, TRUE);
 }

@@ -32,12 +32,13 @@ static const Load loads[] = {
     { "cow", bench_load_cow, BENCH_RUNS, FALSE, FALSE },
     { "stall", bench_load_stall, BENCH_RUNS, FALSE, FALSE },
     { "speed", bench_load_speed, BENCH_RUNS, TRUE, FALSE },
+    { "hot", bench_load_hot, BENCH_RUNS, TRUE, FALSE },
 };
 
 static BenchConfig config = {
     .processes = 4, .pages = 32768, .mean_run = 64, .duplicate_percent = 50,
     .seed = 1, .seconds = 5, .limit_seconds = 120, .interval_ms = 10,
-    .cpu_percent = 100,
+    .cpu_percent = 100, .hot_percent = 50,
 };
 static char *side_name;
 
@@ -71,6 +72,12 @@ static GOptionEntry entries[] = {
       "End when converged, as profiles want it", NULL },
     { "huge", 0, 0, G_OPTION_ARG_NONE, &config.huge,
       "Ask for huge pages", NULL },
+    { "keep-huge", 0, 0, G_OPTION_ARG_INT, &config.keep_huge,
+      "Our keep-huge (0)", "PAGES" },
+    { "hot", 0, 0, G_OPTION_ARG_INT, &config.hot_percent,
+      "Share of pages that are hot (50)", "PERCENT" },
+    { "write-every", 0, 0, G_OPTION_ARG_INT, &config.write_every,
+      "Accesses to them of which the last one writes (0: none)", "N" },
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
 };
 
@@ -98,7 +105,8 @@ static gboolean parse(int *argc, char ***argv, const Load **load,
     }
     if (!*load || config.processes < 1 ||
         config.processes > BENCH_MAX_WORKERS || config.pages < 1024 ||
-        config.mean_run < 1 || config.duplicate_percent > 100) {
+        config.mean_run < 1 || config.duplicate_percent > 100 ||
+        config.hot_percent < 1 || config.hot_percent > 100) {
         g_set_error(errp, G_OPTION_ERROR, G_OPTION_ERROR_BAD_VALUE,
                     "not a workload, or a number out of range");
         return FALSE;

@@ -79,6 +79,7 @@ void bench_threads_start(BenchMemory *memory, BenchOrder what)
     job->memory = memory;
     job->run = what == BENCH_TOUCH ? bench_touch :
                what == BENCH_CHASE ? bench_chase :
+               what == BENCH_HOT ? bench_hot :
                what == BENCH_REWRITE ? rewrite : compute;
     g_atomic_int_set(&memory->shared->stop, 0);
     g_ptr_array_add(memory->threads,

@@ -77,6 +77,7 @@ static void actor_make_engine(Actor *actor, const char *socket)
     if (config->interval_ms) {
         options.scan_interval_ms = config->interval_ms;
     }
+    options.keep_huge = config->keep_huge;
     if (config->cpu_percent) {
         options.scan_cpu_percent = config->cpu_percent;
     }
@@ -156,6 +157,7 @@ static void actor_read_memory(Actor *actor)
     shared->anonymous_kib = maps.anonymous_kib;
     shared->pss_kib = maps.pss_kib;
     shared->mappings = maps.mappings;
+    shared->huge_kib = maps.huge_kib;
 }
 
 static guint64 actor_obey(Actor *actor, const Message *message)
@@ -199,6 +201,7 @@ static guint64 actor_obey(Actor *actor, const Message *message)
         break;
     case BENCH_TOUCH:
     case BENCH_CHASE:
+    case BENCH_HOT:
     case BENCH_REWRITE:
     case BENCH_BUSY:
         bench_threads_start(&actor->memory, (BenchOrder)message->order);

@@ -28,7 +28,9 @@
 
 #define BENCH_MAX_WORKERS 16u
 #define BENCH_HISTOGRAM 2048u
-#define BENCH_MAX_PAIRS 16384
+#define BENCH_MAX_PAIRS 65536
+/* Accesses of the hot thread in each memory, for one pair. */
+#define BENCH_HOT_ACCESSES 32768u
 
 typedef enum BenchSide {
     BENCH_OURS, BENCH_KSMD, BENCH_PLAIN,
@@ -58,6 +60,9 @@ typedef struct BenchConfig {
     guint cpu_percent;          /* ours; 0: the default */
     gboolean shipped;           /* default settings, see bench_ship() */
     gboolean huge;              /* MADV_HUGEPAGE on the memory */
+    guint keep_huge;            /* ours */
+    guint hot_percent;          /* of the pages: what the hot thread uses */
+    guint write_every;          /* accesses between two of its writes */
     gboolean brief;             /* end when converged */
     gboolean twin;              /* the same again, which nobody merges */
     gboolean one_by_one;        /* the workload starts the workers */
@@ -114,6 +119,7 @@ typedef struct BenchShared {
     guint64 anonymous_kib;      /* after BENCH_MEMORY */
     guint64 pss_kib;
     guint64 mappings;
+    guint64 huge_kib;
     guint64 mergeable;          /* pages that have a duplicate somewhere */
     guint64 operations;         /* of the rewriting thread */
     BenchHistogram histogram;   /* of BENCH_COW and the touching thread */
@@ -138,6 +144,7 @@ typedef enum BenchOrder {
     BENCH_COW,                  /* count: writes to shared pages, timed */
     BENCH_TOUCH,                /* starts a thread that touches pages */
     BENCH_CHASE,                /* starts a thread bound by memory */
+    BENCH_HOT,                  /* the same in a hot part, at random */
     BENCH_REWRITE,              /* starts a thread that rewrites pages */
     BENCH_BUSY,                 /* starts a thread that only computes */
     BENCH_STOP,                 /* ends these threads */
@@ -177,6 +184,7 @@ void bench_threads_start(BenchMemory *memory, BenchOrder what);
 void bench_threads_stop(BenchMemory *memory);
 /** A thread's main function: works until told to stop. */
 void bench_chase(BenchMemory *memory);
+void bench_hot(BenchMemory *memory);
 void bench_touch(BenchMemory *memory);
 gboolean bench_threads_stopped(const BenchMemory *memory);
 /** Times first writes to `count` pages that have duplicates. */
@@ -269,5 +277,6 @@ void bench_load_react(Bench *bench);
 void bench_load_cow(Bench *bench);
 void bench_load_stall(Bench *bench);
 void bench_load_speed(Bench *bench);
+void bench_load_hot(Bench *bench);
 
 #endif /* BENCH_H */

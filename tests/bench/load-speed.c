@@ -12,7 +12,10 @@
  */
 #include "bench.h"
 
+#include "require.h"
+
 #define SETTLE_SECONDS 0.5
+#define HOT_SECONDS 14.0
 
 /* Indices of pairs that lie in a phase as a whole. */
 typedef struct Phase {
@@ -77,6 +80,11 @@ static double of_twin(const BenchPair *pair)
     return 1e9 / (double)pair->cpu_ns[BENCH_TWIN];
 }
 
+static double accesses_per_us(const BenchPair *pair)
+{
+    return BENCH_HOT_ACCESSES * 1e3 / (double)pair->cpu_ns[BENCH_MERGED];
+}
+
 static void report(Bench *bench, const char *name, const Phase *phase,
                    const Phase *before)
 {
@@ -123,4 +131,56 @@ void bench_load_speed(Bench *bench)
     for (i = 0; i < G_N_ELEMENTS(phases); i++) {
         g_array_free(phases[i].pairs, TRUE);
     }
+}
+
+/* The policy's own figures, and what is left of the huge pages. */
+static void report_huge(Bench *bench)
+{
+    const BenchShared *shared = shared_of(bench);
+
+    bench_report(bench, "saved_pages", (double)bench_saved_pages(bench));
+    bench_report(bench, "huge_mib", (double)shared->huge_kib / 1024);
+    if (bench->config.side == BENCH_OURS) {
+        bench_all(bench, BENCH_STATS, 0);
+        bench_report(bench, "kept_pages",
+                     (double)shared->stats.pages_kept_huge);
+        bench_report(bench, "collapses", (double)shared->stats.collapses);
+    }
+}
+
+/*
+ * One thread works in a part of one process's memory all the time.  First while
+ * nobody merges, then when merging has gone on for long enough; ksmd, which
+ * has then merged what it can, at its default pace.
+ */
+void bench_load_hot(Bench *bench)
+{
+    Phase before, after;
+    guint64 cpu_ns;
+    double start;
+
+    before.pairs = g_array_new(FALSE, FALSE, sizeof(BenchPair));
+    after.pairs = g_array_new(FALSE, FALSE, sizeof(BenchPair));
+    bench_worker_order(&bench->workers[0], BENCH_HOT, 0, 0, 0);
+    collect_for(bench, bench->config.seconds, &before);
+    bench_run(bench, TRUE);
+    g_usleep((gulong)(HOT_SECONDS * G_USEC_PER_SEC));
+    if (bench->config.side == BENCH_KSMD) {
+        bench_ksmd_shipped();
+    }
+    cpu_ns = bench_cpu_ns(bench);
+    start = ksm_test_now();
+    collect_for(bench, 2 * bench->config.seconds, &after);
+    bench_report(bench, "cpu_percent",
+                 (double)(bench_cpu_ns(bench) - cpu_ns) / 1e7 /
+                 (ksm_test_now() - start));
+    report(bench, "before", &before, NULL);
+    report(bench, "hot", &after, &before);
+    bench_report(bench, "accesses_per_us", median_of(&after,
+                                                     accesses_per_us));
+    report_huge(bench);
+    bench_worker_order(&bench->workers[0], BENCH_STOP, 0, 0, 0);
+    bench_run(bench, FALSE);
+    g_array_free(before.pairs, TRUE);
+    g_array_free(after.pairs, TRUE);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """docs.py: the generated part of docs/performance.md."""
 
+import huge
 import profile_perf
 import table
 import targets
@@ -42,6 +43,11 @@ def _profiles(results):
             profile_perf.markdown(results['profiles']))
 
 
+def _huge(workloads):
+    text = huge.markdown(workloads)
+    return f'### Huge pages kept, or not\n\n{text}' if text else ''
+
+
 def section(results):
     """Everything between the markers."""
     workloads = results['workloads']
@@ -50,7 +56,8 @@ def section(results):
         'Medians, with the least and the most; CPU and times are less is '
         'better.', table.markdown(workloads), _what(workloads),
         '### Against the targets\n\nFractions are of ksmd in the same run.',
-        targets.markdown(workloads), _profiles(results)) if part)
+        targets.markdown(workloads), _huge(workloads),
+        _profiles(results)) if part)
 
 
 def refresh(path, results):

@@ -50,6 +50,41 @@ def _runs():
             for mean in (1, 8, 64, 1024)]
 
 
+KEEP_HUGE = 64
+HOT = ['speed_hot', 'accesses_per_us', 'saved_pages', 'huge_mib',
+       'cpu_percent']
+
+
+def _hot(name, what, args, reps=2, **sides):
+    # 512 MiB each, half of the first one's are hot; rounds of 200 ms.
+    return Workload(name, what,
+                    ['--huge', '--processes=2', '--pages=131072',
+                     '--interval=200', '--cpu=10', '--seconds=2', *args,
+                     'hot'], HOT, sides=sides or _both(), reps=reps)
+
+
+def _hots():
+    keep = {'ours': ['--side=ours', f'--keep-huge={KEEP_HUGE}']}
+    kept = f'; keep-huge={KEEP_HUGE}'
+    written = ['--write-every=4']
+    warm = ['--duplicates=6', '--mean-run=1', '--write-every=20000']
+    read = ['--duplicates=6', '--mean-run=1']
+    return [
+        _hot('hot-written', 'a thread uses half of a huge-backed memory at '
+             'random, every fourth access writes; half of all pages are '
+             'duplicates', written, **_with_plain()),
+        _hot('hot-written-keep', 'the same' + kept, written, **keep),
+        _hot('hot-warm', 'the same, one access of 20,000 writes; 6 % of the '
+             'pages are duplicates, one here, one there', warm),
+        _hot('hot-warm-keep', 'the same' + kept, warm, **keep),
+        _hot('hot-read', 'the same without writes', read),
+        _hot('hot-read-keep', 'the same' + kept, read, **keep),
+        *[_hot(f'hot-read-{part}', f'hot-read with {part} % duplicates',
+               [f'--duplicates={part}', '--mean-run=1'], reps=1,
+               ours=['--side=ours']) for part in (1, 12, 25, 50)],
+    ]
+
+
 def all_workloads():
     """In order of importance."""
     return [
@@ -107,6 +142,7 @@ def all_workloads():
         Workload('speed-shipped', 'the same with default settings',
                  ['--seconds=4', '--shipped', 'speed'], SPEED,
                  sides=_with_plain(), reps=2),
+        *_hots(),
         Workload('shipped-runs-8', 'runs-8 with default settings',
                  ['--mean-run=8', '--pages=8192', 'runs'], CONVERGE,
                  sides=_shipped(), reps=1),
