@@ -177,8 +177,8 @@ static int sys_copy_policy(void *to, size_t bytes, const void *from)
     if (mode == MPOL_DEFAULT) {
         return 0;
     }
-    return syscall(SYS_mbind, to, bytes, mode, nodes, MOST_NODES + 1, 0) ?
-           -errno : 0;
+    return syscall(SYS_mbind, to, bytes, mode, nodes, MOST_NODES + 1,
+                   MPOL_MF_MOVE) ? -errno : 0;
 }
 
 const KsmSys ksm_sys_linux = {

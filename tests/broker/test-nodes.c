@@ -5,7 +5,7 @@
  *
  * On any machine whose kernel knows NUMA: one node is enough, number 0.  Where
  * pages lie is told by the policy of the broker's mapping; that the kernel
- * follows it, tests/lab shows on a machine with two nodes.
+ * follows it, tests/kernel/test-nodes shows on a machine with two nodes.
  */
 #include <glib.h>
 #include <linux/mempolicy.h>
