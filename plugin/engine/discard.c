@@ -37,7 +37,7 @@
 #include <string.h>
 
 #include "budget.h"
-#include "fingerprint.h"
+#include "reading.h"
 #include "sys.h"
 
 /* Pages of one region in the store from `first` on, up to `end`. */
@@ -104,7 +104,8 @@ static void note(KsmRegion *region, guint32 first, guint32 count)
 /*
  * All of the range that is in the store; FALSE: some could not be, as a hole in
  * the midst of a mapping takes two more.  Candidates are only noted: who is told
- * of their content would look in vain.
+ * of their content would look in vain.  So are pages that had failed: they are
+ * well again.
  */
 static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
                         guint32 end)
@@ -116,7 +117,8 @@ static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
         guint32 count = in_store(region, page, end);
 
         if (!count) {
-            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
+            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
+                (region->state[page] & KSM_PAGE_HWPOISON)) {
                 note(region, page, 1);
             }
             page++;
@@ -139,25 +141,35 @@ static void clear(guint8 *addr, guint64 bytes)
     guint64 offset;
 
     for (offset = 0; offset < bytes; offset += KSM_PAGE_BYTES) {
-        if (!ksm_fingerprint_is_zero(addr + offset)) {
+        gboolean failed;
+
+        /* Memory that failed keeps failing, for whoever reads it. */
+        if (!ksm_read_zeros(addr + offset, 1, &failed) && !failed) {
             memset(addr + offset, 0, KSM_PAGE_BYTES);
         }
     }
 }
 
+/* Whether that is a range of the region's pages. */
+static gboolean is_range(const KsmRegion *region, guint64 offset,
+                         guint64 bytes)
+{
+    guint64 size = (guint64)region->pages * KSM_PAGE_BYTES;
+
+    g_return_val_if_fail(offset <= size && bytes <= size - offset, FALSE);
+    g_return_val_if_fail(offset % KSM_PAGE_BYTES == 0 &&
+                         bytes % KSM_PAGE_BYTES == 0, FALSE);
+    return bytes > 0;
+}
+
 void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes)
 {
     KsmEngine *engine = region->engine;
-    guint64 size = (guint64)region->pages * KSM_PAGE_BYTES;
-    guint32 first, end;
+    guint32 first = (guint32)(offset / KSM_PAGE_BYTES);
+    guint32 end = first + (guint32)(bytes / KSM_PAGE_BYTES);
     gboolean empty;
 
-    g_return_if_fail(offset <= size && bytes <= size - offset);
-    g_return_if_fail(offset % KSM_PAGE_BYTES == 0 &&
-                     bytes % KSM_PAGE_BYTES == 0);
-    first = (guint32)(offset / KSM_PAGE_BYTES);
-    end = first + (guint32)(bytes / KSM_PAGE_BYTES);
-    if (first == end) {
+    if (!is_range(region, offset, bytes)) {
         return;
     }
     g_mutex_lock(&engine->place_lock);
@@ -167,6 +179,29 @@ void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes)
     if (!empty) {
         clear(region->addr + offset, bytes);
     }
+}
+
+/*
+ * Mapped anew, to be like the pages around it: empty, with the region's advice,
+ * and of the shadow's anon_vma where there is one.  Should that fail, the pages
+ * are as good, but in a mapping of their own.  What was there is entered as
+ * discarded; settling has writes tracked again.
+ */
+void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes)
+{
+    KsmEngine *engine = region->engine;
+    guint32 first = (guint32)(offset / KSM_PAGE_BYTES);
+    guint32 count = (guint32)(bytes / KSM_PAGE_BYTES);
+
+    if (!is_range(region, offset, bytes)) {
+        return;
+    }
+    g_mutex_lock(&engine->place_lock);
+    if (!make_empty(region, first, count)) {
+        ksm_ram_advise(region, first, first + count);
+    }
+    note(region, first, count);
+    g_mutex_unlock(&engine->place_lock);
 }
 
 static void enter_page(KsmEngine *engine, KsmRegion *region, guint32 page)
@@ -195,9 +230,12 @@ static void enter_range(KsmEngine *engine, KsmRegion *region,
     for (page = first; page < end; page++) {
         if (ksm_page_in_store(region->state[page])) {
             enter_page(engine, region, page);
-        } else if (ksm_page_state(region->state[page]) ==
-                   KSM_PAGE_CANDIDATE) {
+            continue;
+        }
+        if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
             ksm_ranges_add(engine->withdrawn, region->base + page);
+            ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
+        } else if (region->state[page] & KSM_PAGE_HWPOISON) {
             ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
         }
     }

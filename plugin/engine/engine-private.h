@@ -102,6 +102,7 @@ struct KsmEngine {
     guint64 budget;             /* mappings allowed in this round */
     guint64 other_mappings;     /* of the process, not of the regions */
     gboolean budget_warned;
+    gboolean hwpoison_warned;
     guint64 settled_windows;    /* quarantine.windows at the last settling */
     guint doubt_pieces;         /* to compare beforehand, too: merge.c */
     KsmRunMode turn_run;        /* the run mode that this turn began with */

@@ -30,6 +30,9 @@
  *
  * Nothing is discarded meanwhile (discard.h), as that takes from the shadow, too.
  *
+ * A page whose memory failed cannot be copied: it stays, with the others of its
+ * piece; these go without it the next time (hwpoison.c).
+ *
  * Without a shadow (KSM_REGION_FRESH not given) shared pages are broken
  * instead: MADV_POPULATE_WRITE does to each what a write would, changing nothing.
  * The same where the mapping budget is used up: what is given back in the
@@ -39,14 +42,15 @@
  */
 #include "giveback.h"
 
-#include <string.h>
 #include <unistd.h>
 
 #include "budget.h"
 #include "discard.h"
 #include "fork-guard.h"
+#include "hwpoison.h"
 #include "merge.h"
 #include "pace.h"
+#include "reading.h"
 #include "sys.h"
 
 /* Until a page that a device held is tried again. */
@@ -71,9 +75,18 @@ static int open_sync_uffd(int *fd)
     return ret;
 }
 
+static gboolean copy_to_shadow(KsmRegion *region, guint32 first,
+                               guint32 count)
+{
+    gsize offset = (gsize)first * KSM_PAGE_BYTES;
+
+    return ksm_read_copy(region->shadow + offset, region->addr + offset,
+                         (gsize)count * KSM_PAGE_BYTES);
+}
+
 /* Step 3; TRUE when the shadow holds what the pages hold, and will. */
 static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
-                               guint32 first, guint32 count)
+                               guint32 first, guint32 count, gboolean *read)
 {
     const guint8 *addr = ksm_ram_address(region, first);
 
@@ -84,9 +97,8 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
         engine->counters.refused_held += count;
         return FALSE;
     }
-    memcpy(region->shadow + (gsize)first * KSM_PAGE_BYTES, addr,
-           (gsize)count * KSM_PAGE_BYTES);
-    return TRUE;
+    *read = copy_to_shadow(region, first, count);
+    return *read;
 }
 
 /*
@@ -118,7 +130,7 @@ static gboolean move_shadow(KsmRegion *region, guint32 first, guint8 *addr,
 
 /* Steps 2 to 5; TRUE when the pages are anonymous now. */
 static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
-                         guint32 first, guint32 count)
+                         guint32 first, guint32 count, gboolean *read)
 {
     guint8 *addr = ksm_ram_address(region, first);
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
@@ -131,7 +143,7 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
     if (!ksm_sys->uffd_register(sync_uffd, addr, bytes,
                                 UFFDIO_REGISTER_MODE_WP) &&
         !ksm_sys->uffd_protect(sync_uffd, addr, bytes, true) &&
-        shadow_is_true(engine, region, first, count)) {
+        shadow_is_true(engine, region, first, count, read)) {
         done = move_shadow(region, first, addr, bytes);
     }
     if (!done) {
@@ -166,15 +178,16 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, int sync_uffd,
     KsmPageState state = ksm_page_state(region->state[first]);
     gsize offset = (gsize)first * KSM_PAGE_BYTES;
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
-    gboolean done = FALSE;
+    gboolean done = FALSE, read = TRUE;
 
     ksm_pace_before_window(engine);
     ksm_fork_guard_lock();
     ksm_discard_lock(engine);
     if (ksm_discard_still(region, first, count, state) &&
         ksm_discard_leaves(engine, 2)) {
-        memcpy(region->shadow + offset, region->addr + offset, bytes);
-        done = exchange(engine, region, sync_uffd, first, count);
+        read = copy_to_shadow(region, first, count);
+        done = read && exchange(engine, region, sync_uffd, first, count,
+                                &read);
         if (done) {
             enter_private(engine, region, first, count);
         } else {
@@ -183,15 +196,20 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, int sync_uffd,
     }
     ksm_discard_unlock(engine);
     ksm_fork_guard_unlock();
+    if (!read) {
+        ksm_hwpoison_look(engine, region, first, count);
+    }
     return done;
 }
 
-static gboolean break_pages(KsmRegion *region, guint32 first, guint32 count)
+static gboolean break_pages(KsmEngine *engine, KsmRegion *region,
+                            guint32 first, guint32 count)
 {
     guint32 i;
 
     if (ksm_sys->advise(ksm_ram_address(region, first),
                         (gsize)count * KSM_PAGE_BYTES, MADV_POPULATE_WRITE)) {
+        ksm_hwpoison_look(engine, region, first, count);
         return FALSE;
     }
     for (i = first; i < first + count; i++) {
@@ -203,13 +221,18 @@ static gboolean break_pages(KsmRegion *region, guint32 first, guint32 count)
     return TRUE;
 }
 
-/* Pages in a row from `first` on in one state, at most a window's worth. */
-static guint32 stretch(KsmRegion *region, guint32 first, KsmPageState state)
+/*
+ * Shared pages in a row from `first` on that can be read, at most a window's
+ * worth; with `marks`, those that have one of them only.
+ */
+static guint32 stretch(const KsmRegion *region, guint32 first, guint8 marks)
 {
     guint32 n = 0;
 
     while (n < KSM_WINDOW_PAGES && first + n < region->pages &&
-           ksm_page_state(region->state[first + n]) == state) {
+           ksm_page_state(region->state[first + n]) == KSM_PAGE_SHARED &&
+           !(region->state[first + n] & KSM_PAGE_HWPOISON) &&
+           (!marks || (region->state[first + n] & marks))) {
         n++;
     }
     return n;
@@ -225,7 +248,7 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
     if (!region->shadow ||
         !ksm_budget_allows(ksm_budget_used(engine), engine->budget, count,
                            2)) {
-        return break_pages(region, first, count);
+        return break_pages(engine, region, first, count);
     }
     if (give_back(engine, region, sync_uffd, first, count)) {
         return TRUE;
@@ -253,7 +276,7 @@ static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
     int sync_uffd = -1;
 
     while (page < region->pages && all) {
-        guint32 count = stretch(region, page, KSM_PAGE_SHARED);
+        guint32 count = stretch(region, page, 0);
 
         if (!count) {
             page++;
@@ -276,7 +299,8 @@ static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
 /* Whether a broken page's rest is over; counts it down otherwise. */
 static gboolean is_rested(KsmRegion *region, guint32 page)
 {
-    if (ksm_page_state(region->state[page]) != KSM_PAGE_BROKEN) {
+    if (ksm_page_state(region->state[page]) != KSM_PAGE_BROKEN ||
+        (region->state[page] & KSM_PAGE_HWPOISON)) {
         return FALSE;
     }
     if (region->wait[page] > 1) {
@@ -333,19 +357,6 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
     ksm_merge_settle(engine);
 }
 
-/* Lost shared pages in a row, at most a window's worth. */
-static guint32 lost_stretch(const KsmRegion *region, guint32 first)
-{
-    guint32 n = 0;
-
-    while (n < KSM_WINDOW_PAGES && first + n < region->pages &&
-           (region->state[first + n] & KSM_PAGE_LOST) &&
-           ksm_page_state(region->state[first + n]) == KSM_PAGE_SHARED) {
-        n++;
-    }
-    return n;
-}
-
 /* Those of a region, at most `most` pages; returns how many it tried. */
 static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
                               guint32 most, int *sync_uffd)
@@ -353,7 +364,7 @@ static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
     guint32 page = 0, tried = 0;
 
     while (page < region->pages && tried < most) {
-        guint32 count = lost_stretch(region, page);
+        guint32 count = stretch(region, page, KSM_PAGE_LOST);
 
         if (count) {
             if (!region->shadow || ksm_pace_interrupted(engine) ||

@@ -22,7 +22,9 @@
 #include "budget.h"
 #include "discard.h"
 #include "fork-guard.h"
+#include "hwpoison.h"
 #include "pace.h"
+#include "reading.h"
 #include "sys.h"
 
 /* Pieces that are compared beforehand, too, after a page that differed. */
@@ -88,8 +90,9 @@ static void refuse(KsmEngine *engine, KsmRegion *region, guint32 page,
     ksm_ranges_add(engine->released, region->base + page);
 }
 
-static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
-                      KsmVerdict verdict)
+/* A page stays as it is, for what a window found. */
+static void keep(KsmEngine *engine, KsmRegion *region, guint32 page,
+                 KsmVerdict verdict)
 {
     KsmStats *c = &engine->counters;
 
@@ -97,25 +100,32 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
     case KSM_VERDICT_DONE:
     case KSM_VERDICT_CHANGED:
         c->rollbacks++;
-        refuse(engine, region, page, KSM_PAGE_PRIVATE);
-        break;
+        ksm_ram_back_off(region, page, KSM_PAGE_PRIVATE);
+        return;
+    case KSM_VERDICT_HOLE:
+        ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
+        return;
     case KSM_VERDICT_PINNED:
         c->refused_pinned++;
-        refuse(engine, region, page, KSM_PAGE_EXCLUDED);
         break;
     case KSM_VERDICT_HELD:
         c->refused_held++;
-        refuse(engine, region, page, KSM_PAGE_EXCLUDED);
-        break;
-    case KSM_VERDICT_HOLE:
-        ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
-        ksm_ranges_add(engine->released, region->base + page);
         break;
     case KSM_VERDICT_ERROR:
+        if (ksm_hwpoison_look(engine, region, page, 1)) {
+            return;
+        }
         c->refused_error++;
-        refuse(engine, region, page, KSM_PAGE_EXCLUDED);
         break;
     }
+    ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
+}
+
+static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
+                      KsmVerdict verdict)
+{
+    keep(engine, region, page, verdict);
+    ksm_ranges_add(engine->released, region->base + page);
 }
 
 /* Enters pages as shared, and what it does to the mappings. */
@@ -171,6 +181,8 @@ static guint32 look_before(KsmEngine *engine, KsmRegion *region,
                            KsmVerdict *verdict)
 {
     KsmVerify *verify = &engine->quarantine.verify;
+    gboolean failed;
+    guint32 equal;
 
     if (ksm_verify_load(verify, engine->broker.store_fd, offset, count)) {
         *verdict = KSM_VERDICT_ERROR;
@@ -180,9 +192,10 @@ static guint32 look_before(KsmEngine *engine, KsmRegion *region,
         return count;
     }
     engine->doubt_pieces--;
-    *verdict = KSM_VERDICT_CHANGED;
-    return ksm_verify_equal(ksm_ram_address(region, first), verify->content,
-                            count);
+    equal = ksm_read_equal(ksm_ram_address(region, first), verify->content,
+                           count, &failed);
+    *verdict = failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
+    return equal;
 }
 
 static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
@@ -211,7 +224,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
                            guint32 first, guint32 count, guint32 slot)
 {
     guint64 offset = (guint64)slot * KSM_PAGE_BYTES;
-    KsmVerdict verdict = KSM_VERDICT_CHANGED;
+    KsmVerdict verdict = KSM_VERDICT_CHANGED, doubt;
     guint32 worth, merged = 0;
 
     if (ksm_quarantine_held(&engine->quarantine,
@@ -222,6 +235,11 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         return count;
     }
     worth = look_before(engine, region, first, count, offset, &verdict);
+    if (!worth && verdict == KSM_VERDICT_ERROR && count > 1) {
+        /* One slot of them may have failed: not for that all pages. */
+        return merge_piece(engine, region, first, 1, slot);
+    }
+    doubt = verdict;
     if (worth) {
         ksm_discard_lock(engine);
         if (!ksm_discard_leaves(engine, ksm_budget_delta(region, first, worth,
@@ -244,7 +262,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         return merged;
     }
     if (worth && merged == worth) {
-        verdict = KSM_VERDICT_CHANGED;
+        verdict = doubt;
     }
     if (verdict == KSM_VERDICT_CHANGED) {
         engine->doubt_pieces = KSM_DOUBT_PIECES;
@@ -259,14 +277,16 @@ static gboolean match_valid(KsmEngine *engine, const KsmMatch *match,
                             KsmRegion **region)
 {
     KsmPageState state;
+    guint8 word;
 
     *region = ksm_engine_find_region(engine, match->page);
     if (!*region) {
         return FALSE;
     }
-    state = ksm_page_state((*region)->state[match->page - (*region)->base]);
+    word = (*region)->state[match->page - (*region)->base];
+    state = ksm_page_state(word);
     return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_CANDIDATE ||
-            state == KSM_PAGE_EXCLUDED) &&
+            state == KSM_PAGE_EXCLUDED) && !(word & KSM_PAGE_HWPOISON) &&
            ksm_broker_client_slot_ok(&engine->broker, match->slot);
 }
 
@@ -391,18 +411,7 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
         enter_zero(engine, region, first, done);
         ksm_discard_unlock(engine);
         if (done < n) {
-            if (verdict == KSM_VERDICT_HOLE) {
-                ksm_ram_set_state(region, first + done, KSM_PAGE_UNTOUCHED);
-            } else {
-                ksm_ram_back_off(region, first + done,
-                                 verdict == KSM_VERDICT_CHANGED ?
-                                 KSM_PAGE_PRIVATE : KSM_PAGE_EXCLUDED);
-                engine->counters.rollbacks += verdict == KSM_VERDICT_CHANGED;
-                engine->counters.refused_pinned +=
-                    verdict == KSM_VERDICT_PINNED;
-                engine->counters.refused_held += verdict == KSM_VERDICT_HELD;
-                engine->counters.refused_error += verdict == KSM_VERDICT_ERROR;
-            }
+            keep(engine, region, first + done, verdict);
             done++;
         }
         first += done;

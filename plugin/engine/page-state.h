@@ -7,8 +7,10 @@
  *             gone; no reference is held anywhere any more
  *             KSM_PAGE_KEPT: excluded, a duplicate that stays for the sake of
  *             its huge page, and waits for something to happen to that
- *   bits 4-7  back-off level: how often the page was written soon after it had
+ *   bits 4-6  back-off level: how often the page was written soon after it had
  *             been shared, given back as zero or listed
+ *   bit 7     KSM_PAGE_HWPOISON: its memory failed, and it is left alone
+ *             (hwpoison.c): shared, broken or excluded
  *
  * A second byte, `wait`, counts in rounds: for private and excluded pages the
  * rounds that must still pass unwritten before the page is looked at; for the
@@ -34,7 +36,9 @@ typedef enum KsmPageState {
 #define KSM_PAGE_LOST           0x08u
 #define KSM_PAGE_KEPT           0x08u
 #define KSM_PAGE_LEVEL_SHIFT    4
+#define KSM_PAGE_LEVEL_MASK     0x70u
 #define KSM_PAGE_MAX_LEVEL      6u
+#define KSM_PAGE_HWPOISON       0x80u
 
 static inline KsmPageState ksm_page_state(guint8 word)
 {
@@ -43,7 +47,7 @@ static inline KsmPageState ksm_page_state(guint8 word)
 
 static inline guint ksm_page_level(guint8 word)
 {
-    return word >> KSM_PAGE_LEVEL_SHIFT;
+    return (word & KSM_PAGE_LEVEL_MASK) >> KSM_PAGE_LEVEL_SHIFT;
 }
 
 /* Whether the page's mapping is one of a store (its slot lies beneath it). */

@@ -17,10 +17,9 @@
  */
 #include "publish.h"
 
-#include <string.h>
-
-#include "fingerprint.h"
+#include "hwpoison.h"
 #include "pace.h"
+#include "reading.h"
 #include "sweep.h"
 
 static const KsmPublishable *item_at(KsmEngine *engine, guint i)
@@ -83,16 +82,20 @@ static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
                           const KsmPublishable *item, guint32 place)
 {
     guint8 *copy = ksm_broker_client_content(&engine->broker, place);
-    KsmFingerprint fingerprint;
+    guint32 page = item->page - region->base;
+    KsmLook look = { .content = copy };
 
-    memcpy(copy, ksm_ram_address(region, item->page - region->base),
-           KSM_PAGE_BYTES);
-    fingerprint = ksm_fingerprint_page(copy);
-    if (same_content(&fingerprint, &item->fingerprint)) {
+    if (!ksm_read_copy(copy, ksm_ram_address(region, page), KSM_PAGE_BYTES) &&
+        ksm_hwpoison_look(engine, region, page, 1)) {
+        return FALSE;
+    }
+    ksm_read_looks(&look, 1);
+    if (!look.failed && !look.zero &&
+        same_content(&look.fingerprint, &item->fingerprint)) {
         return TRUE;
     }
     engine->counters.refused_torn++;
-    ksm_ram_back_off(region, item->page - region->base, KSM_PAGE_PRIVATE);
+    ksm_ram_back_off(region, page, KSM_PAGE_PRIVATE);
     return FALSE;
 }
 

@@ -196,9 +196,9 @@ static guint32 move_pages(KsmQuarantine *q, guint8 *dst, guint8 *src,
 static void restore_pages(KsmQuarantine *q, guint8 *addr, guint8 *staging,
                           guint32 count)
 {
+    guint32 done = 0, n;
     guint tries;
     int error;
-    guint32 done = 0;
 
     for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
         gsize offset = (gsize)done * KSM_PAGE_BYTES;
@@ -211,13 +211,18 @@ static void restore_pages(KsmQuarantine *q, guint8 *addr, guint8 *staging,
         offset = (gsize)done * KSM_PAGE_BYTES;
         /*
          * The staging mapping takes the place over, content included, in one
-         * step under the kernel's mmap lock; what it replaces is a hole.
+         * step under the kernel's mmap lock; what it replaces is a hole.  A
+         * page that has failed meanwhile (EFAULT) goes this way alone.
          */
+        n = error == -EFAULT ? 1 : count - done;
         if (error != -EAGAIN &&
-            !ksm_sys->remap_onto(staging + offset,
-                                 (gsize)(count - done) * KSM_PAGE_BYTES,
+            !ksm_sys->remap_onto(staging + offset, (gsize)n * KSM_PAGE_BYTES,
                                  addr + offset)) {
-            return;
+            done += n;
+            if (done == count) {
+                return;
+            }
+            continue;
         }
         if (tries > 0) {
             g_usleep(1000);
@@ -330,6 +335,13 @@ gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
            q->held(addr, (gsize)count * KSM_PAGE_BYTES, q->opaque);
 }
 
+/* Why an isolated page goes back. */
+static KsmVerdict why_kept(gboolean held, gboolean failed)
+{
+    return held ? KSM_VERDICT_HELD :
+           failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
+}
+
 /* Puts back those of the moved pages that are not to be replaced. */
 static void restore_from(KsmQuarantine *q, guint8 *addr, guint8 *staging,
                          guint32 first, guint32 moved)
@@ -350,7 +362,7 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     guint8 *staging = take_staging(q, count);
     guint64 start_ns = ksm_sys_now_ns();
     guint32 moved, equal;
-    gboolean held;
+    gboolean held, failed = FALSE;
 
     ksm_ram_unsettle(region, first, first + count);
     if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
@@ -358,9 +370,9 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     }
     held = ksm_quarantine_held(q, addr, moved);
     equal = held ? 0 : ksm_verify_isolated(&q->verify, staging, content,
-                                           moved);
+                                           moved, &failed);
     if (equal < moved) {
-        *verdict = held ? KSM_VERDICT_HELD : KSM_VERDICT_CHANGED;
+        *verdict = why_kept(held, failed);
     }
     if (equal && ksm_sys->map(addr, (gsize)equal * KSM_PAGE_BYTES,
                               PROT_READ | PROT_WRITE,
@@ -389,16 +401,17 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
     guint8 *staging = take_staging(q, count);
     guint64 start_ns = ksm_sys_now_ns();
     guint32 moved, zero;
-    gboolean held;
+    gboolean held, failed = FALSE;
 
     ksm_ram_unsettle(region, first, first + count);
     if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
         return 0;
     }
     held = ksm_quarantine_held(q, addr, moved);
-    zero = held ? 0 : ksm_verify_isolated(&q->verify, staging, NULL, moved);
+    zero = held ? 0 : ksm_verify_isolated(&q->verify, staging, NULL, moved,
+                                          &failed);
     if (zero < moved) {
-        *verdict = held ? KSM_VERDICT_HELD : KSM_VERDICT_CHANGED;
+        *verdict = why_kept(held, failed);
     }
     restore_from(q, addr, staging, zero, moved);
     release_range(q, region, addr, count);

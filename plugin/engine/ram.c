@@ -226,8 +226,14 @@ void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state)
     }
     region->counts[ksm_page_state(word)]--;
     region->counts[state]++;
-    region->state[page] = (guint8)
-        ((word & ~(KSM_PAGE_STATE_MASK | KSM_PAGE_LOST)) | state);
+    region->hwpoison -= (word & KSM_PAGE_HWPOISON) != 0;
+    region->state[page] = (guint8)((word & KSM_PAGE_LEVEL_MASK) | state);
+}
+
+void ksm_ram_set_hwpoison(KsmRegion *region, guint32 page)
+{
+    region->hwpoison += !(region->state[page] & KSM_PAGE_HWPOISON);
+    region->state[page] |= KSM_PAGE_HWPOISON;
 }
 
 void ksm_ram_keep(KsmRegion *region, guint32 page)
@@ -286,7 +292,7 @@ void ksm_ram_disarmed(KsmRegion *region)
 static void set_level(KsmRegion *region, guint32 page, guint level)
 {
     region->state[page] = (guint8)
-        ((region->state[page] & (KSM_PAGE_STATE_MASK | KSM_PAGE_LOST)) |
+        ((region->state[page] & ~KSM_PAGE_LEVEL_MASK) |
          level << KSM_PAGE_LEVEL_SHIFT);
 }
 

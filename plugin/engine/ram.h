@@ -30,6 +30,7 @@ struct KsmRegion {
     guint8 *wait;
     guint32 *slot;              /* where shared and broken */
     guint64 counts[KSM_PAGE_STATES];
+    guint64 hwpoison;           /* pages so marked */
     KsmBlock *blocks;           /* block.h; block_count of them */
     guint32 block_count;
     guint32 block_first;        /* first page of the first one */
@@ -81,8 +82,11 @@ void ksm_ram_disarmed(KsmRegion *region);
 /* A duplicate that is left unshared for the sake of its block. */
 void ksm_ram_keep(KsmRegion *region, guint32 page);
 
-/* Enters a state; keeps LOST clear, the level, and the counts. */
+/* Enters a state; keeps LOST and HWPOISON clear, the level, and the counts. */
 void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state);
+
+/* Marks a page whose memory failed; the next state takes the mark off. */
+void ksm_ram_set_hwpoison(KsmRegion *region, guint32 page);
 
 /* The page was found written: the consequences for its back-off. */
 void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round);

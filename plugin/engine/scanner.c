@@ -16,6 +16,7 @@
 #include "connection.h"
 #include "discard.h"
 #include "giveback.h"
+#include "guard.h"
 #include "merge.h"
 #include "notice.h"
 #include "pace.h"
@@ -188,6 +189,7 @@ gpointer ksm_scanner_thread(gpointer data)
     KsmEngine *engine = data;
     gboolean stop = FALSE;
 
+    ksm_guard_admit();
     for (;;) {
         guint rounds = requested(engine, &stop);
         guint64 ms;

@@ -27,6 +27,7 @@ static void add_region(KsmStats *s, const KsmRegion *region)
     s->pages_excluded += region->counts[KSM_PAGE_EXCLUDED];
     s->pages_kept_huge += region->kept;
     s->pages_resting += (guint64)region->resting * KSM_BLOCK_PAGES;
+    s->pages_hwpoison += region->hwpoison;
     s->mappings += region->mappings;
     s->runs += region->store_mappings;
     s->metadata_bytes += ksm_ram_metadata_bytes(region);

@@ -13,11 +13,12 @@
 
 #include <string.h>
 
-#include "fingerprint.h"
 #include "huge.h"
+#include "hwpoison.h"
 #include "merge.h"
 #include "pace.h"
 #include "publish.h"
+#include "reading.h"
 #include "report.h"
 #include "round.h"
 
@@ -25,6 +26,8 @@
 #define KSM_SWEEP_PAGES     512u
 /* Pages between two looks at the clock. */
 #define KSM_REST_PAGES      256u
+/* Pages read in one go. */
+#define KSM_LOOK_PAGES      32u
 
 /* Where huge pages are weighed, blocks are not divided between batches. */
 #define KSM_SWEEP_MOST      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
@@ -106,28 +109,48 @@ static void merge_zeros(KsmEngine *engine, GArray *zeros)
     }
 }
 
+/* Reads calm pages from `first` on, as many as are read in one go. */
+static guint32 look_at_calm(KsmEngine *engine, guint first, KsmLook *looks)
+{
+    guint32 count = MIN(engine->calm->len - first, KSM_LOOK_PAGES), i;
+
+    for (i = 0; i < count; i++) {
+        guint32 number = g_array_index(engine->calm, guint32, first + i);
+        KsmRegion *region = ksm_engine_find_region(engine, number);
+
+        looks[i].content = ksm_ram_address(region, number - region->base);
+    }
+    ksm_read_looks(looks, count);
+    engine->counters.fingerprints += count;
+    return count;
+}
+
 /* Fingerprints the calm pages; returns how many wait for an answer. */
 static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
                                 GArray *zeros)
 {
-    guint32 count = 0;
+    KsmLook looks[KSM_LOOK_PAGES];
+    guint32 count = 0, looked, j;
     guint i;
 
-    for (i = 0; i < engine->calm->len && !ksm_pace_interrupted(engine); i++) {
-        guint32 number = g_array_index(engine->calm, guint32, i);
-        KsmRegion *region = ksm_engine_find_region(engine, number);
-        const guint8 *content = ksm_ram_address(region, number - region->base);
+    for (i = 0; i < engine->calm->len && !ksm_pace_interrupted(engine);
+         i += looked) {
+        looked = look_at_calm(engine, i, looks);
+        for (j = 0; j < looked; j++) {
+            guint32 number = g_array_index(engine->calm, guint32, i + j);
+            KsmRegion *region = ksm_engine_find_region(engine, number);
 
-        engine->counters.fingerprints++;
-        if (ksm_fingerprint_is_zero(content)) {
-            g_array_append_val(zeros, number);
-        } else {
-            items[count] = (KsmLookup) {
-                .fingerprint = ksm_fingerprint_page(content), .page = number,
-            };
-            count++;
+            if (looks[j].failed) {
+                ksm_hwpoison_look(engine, region, number - region->base, 1);
+            } else if (looks[j].zero) {
+                g_array_append_val(zeros, number);
+            } else {
+                items[count++] = (KsmLookup) {
+                    .fingerprint = looks[j].fingerprint, .page = number,
+                };
+            }
         }
-        if (i % KSM_REST_PAGES == KSM_REST_PAGES - 1) {
+        if ((i + looked) % KSM_REST_PAGES == 0) {
             ksm_pace_rest(engine);
         }
     }
@@ -167,7 +190,8 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
     KsmPageState state = ksm_page_state(region->state[page]);
 
     if ((state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) ||
-        ksm_page_is_kept(region->state[page])) {
+        ksm_page_is_kept(region->state[page]) ||
+        (region->state[page] & KSM_PAGE_HWPOISON)) {
         return FALSE;
     }
     if (region->wait[page] > 1) {

@@ -16,14 +16,15 @@
  *
  * Both are equally safe: nobody but this thread knows the isolated pages'
  * addresses, so a copy of them is what they hold until the window ends.  Any
- * failure to copy falls back to reading in place.
+ * failure to copy falls back to reading in place, under a guard (reading.c), as
+ * memory may have failed.
  */
 #include "verify.h"
 
 #include <string.h>
 
-#include "fingerprint.h"
 #include "guest-ksm.h"
+#include "reading.h"
 #include "sys.h"
 
 #define KSM_ROOM_BYTES      ((gsize)KSM_WINDOW_PAGES * KSM_PAGE_BYTES)
@@ -84,30 +85,6 @@ int ksm_verify_load(KsmVerify *verify, int store_fd, guint64 offset,
                             (gsize)count * KSM_PAGE_BYTES, offset);
 }
 
-guint32 ksm_verify_equal(const guint8 *a, const guint8 *b, guint32 count)
-{
-    guint32 equal = 0;
-
-    while (equal < count && !memcmp(a + (gsize)equal * KSM_PAGE_BYTES,
-                                    b + (gsize)equal * KSM_PAGE_BYTES,
-                                    KSM_PAGE_BYTES)) {
-        equal++;
-    }
-    return equal;
-}
-
-/* Zero pages from the first on. */
-static guint32 zeros_in(const guint8 *pages, guint32 count)
-{
-    guint32 zero = 0;
-
-    while (zero < count && ksm_fingerprint_is_zero(
-                               pages + (gsize)zero * KSM_PAGE_BYTES)) {
-        zero++;
-    }
-    return zero;
-}
-
 /* The way for the next window. */
 static KsmVerifyWay choose(KsmVerify *verify)
 {
@@ -127,7 +104,8 @@ static KsmVerifyWay choose(KsmVerify *verify)
 }
 
 guint32 ksm_verify_isolated(KsmVerify *verify, const guint8 *isolated,
-                            const guint8 *content, guint32 count)
+                            const guint8 *content, guint32 count,
+                            gboolean *failed)
 {
     guint64 start_ns = ksm_sys_now_ns();
     KsmVerifyWay way = choose(verify);
@@ -140,8 +118,8 @@ guint32 ksm_verify_isolated(KsmVerify *verify, const guint8 *isolated,
                            (gsize)count * KSM_PAGE_BYTES)) {
         pages = verify->copy;
     }
-    equal = content ? ksm_verify_equal(pages, content, count) :
-            zeros_in(pages, count);
+    equal = content ? ksm_read_equal(pages, content, count, failed) :
+            ksm_read_zeros(pages, count, failed);
     verify->ns[way] += ksm_sys_now_ns() - start_ns;
     verify->pages[way] += count;
     return equal;

@@ -41,15 +41,13 @@ void ksm_verify_rest(KsmVerify *verify);
 int ksm_verify_load(KsmVerify *verify, int store_fd, guint64 offset,
                     guint32 count);
 
-/* Pages from the first on that are equal; torn reads outside of a window. */
-guint32 ksm_verify_equal(const guint8 *a, const guint8 *b, guint32 count);
-
 /*
- * The same for isolated pages, inside a window; content NULL: for those that
- * hold zeros only.
+ * Isolated pages from the first on that are equal to content, inside a window;
+ * content NULL: that hold zeros only.  *failed: the next one is unreadable.
  */
 guint32 ksm_verify_isolated(KsmVerify *verify, const guint8 *isolated,
-                            const guint8 *content, guint32 count);
+                            const guint8 *content, guint32 count,
+                            gboolean *failed);
 
 /* Memory of the caller's thread: small pages, for no child and no dump. */
 int ksm_verify_map_own(gsize bytes, guint8 **own);

@@ -16,13 +16,14 @@
  * Units: a page is 4096 bytes everywhere in this interface.
  *
  * Threads: every function may be called from any thread, unless said
- * otherwise.  None may be called from a signal handler or, where nothing else
- * is said, from within a callback of KsmOptions.
+ * otherwise.  None but ksm_handle_sigbus() may be called from a signal handler
+ * or, where nothing else is said, from within a callback of KsmOptions.
  */
 #ifndef GUEST_KSM_H
 #define GUEST_KSM_H
 
 #include <glib.h>
+#include <signal.h>
 
 G_BEGIN_DECLS
 
@@ -201,9 +202,10 @@ void ksm_engine_free(KsmEngine *engine);
  * Takes a range of private anonymous memory into the engine's care.
  *
  * addr and bytes must be multiples of the page.  The range must stay mapped,
- * and the caller must not remap, mprotect or register it with another
- * userfaultfd, until ksm_region_remove().  The range is marked MADV_DONTFORK
- * and MADV_UNMERGEABLE: children of fork() do not inherit it.
+ * and the caller must not remap (but see ksm_region_remapped()), mprotect or
+ * register it with another userfaultfd, until ksm_region_remove().  The range is
+ * marked MADV_DONTFORK and MADV_UNMERGEABLE: children of fork() do not inherit
+ * it.
  *
  * Caller does not own the region: it is valid until ksm_region_remove() or
  * ksm_engine_free().
@@ -229,6 +231,25 @@ void ksm_region_remove(KsmRegion *region);
  * at most; not for a region that is being removed.
  */
 void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes);
+
+/**
+ * The caller has mapped [offset, offset + bytes) anew, private and anonymous,
+ * both multiples of the page, as a VMM may do when the memory there has failed:
+ * nothing of what was there is mapped any more.  The pages are empty when it
+ * returns; tracking of writes goes on by itself.
+ */
+void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes);
+
+/**
+ * To be called first by the program's handler of SIGBUS (SA_SIGINFO, an empty
+ * sa_mask), from whatever thread it runs in.  The engine reads guest memory
+ * that may have failed, or not be readable from swap any more; when the signal
+ * is of such a read, this does not return: the read ends, and the engine leaves
+ * the page alone (pages_hwpoison) until it is discarded, mapped anew or
+ * written.  Else it returns FALSE, having done nothing, and the signal is the
+ * program's.  Without it such a read ends the process.
+ */
+gboolean ksm_handle_sigbus(const siginfo_t *info);
 
 /* Change options at run time; take effect at the next step of the scanner. */
 void ksm_engine_set_run(KsmEngine *engine, KsmRunMode run);
@@ -318,6 +339,8 @@ struct KsmStats {
      * little is shared.
      */
     gint64 general_profit;
+    guint64 pages_hwpoison;     /* shared, broken or excluded: their memory has
+                                   failed, and they are left alone */
     guint64 pages_kept_huge;    /* of the excluded: duplicates left unshared
                                    to keep their huge page (keep_huge) */
     guint64 pages_resting;      /* in huge pages that are written all the

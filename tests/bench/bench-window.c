@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "page-content.h"
+#include "reading.h"
 #include "sys.h"
 #include "tracker.h"
 #include "verify.h"
@@ -123,6 +124,7 @@ static void window(Scene *s, guint32 first, guint32 count, gboolean copied)
     guint8 *addr = s->ram + offset;
     guint8 *staging = s->staging + (gsize)s->used * KSM_PAGE_BYTES;
     const guint8 *pages = staging;
+    gboolean failed;
     gsize moved = 0;
     guint64 at;
 
@@ -141,7 +143,7 @@ static void window(Scene *s, guint32 first, guint32 count, gboolean copied)
         check(ksm_sys->read_own(s->verify.copy, staging, bytes), "copy");
         pages = s->verify.copy;
     }
-    if (ksm_verify_equal(pages, s->verify.content, count) != count) {
+    if (ksm_read_equal(pages, s->verify.content, count, &failed) != count) {
         g_error("pages have changed");
     }
     add(s, copied ? STEP_COPIED : STEP_IN_PLACE, &at);

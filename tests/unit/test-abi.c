@@ -25,13 +25,13 @@ static const Row rows[] = {
     { "KsmOptions.node", offsetof(KsmOptions, node), 52 },
     { "KsmOptions.stand_aside", offsetof(KsmOptions, stand_aside), 56 },
     { "KsmOptions.opaque", offsetof(KsmOptions, opaque), 80 },
-    { "sizeof KsmStats", sizeof(KsmStats), 504 },
+    { "sizeof KsmStats", sizeof(KsmStats), 512 },
     { "KsmStats.full_scans", offsetof(KsmStats, full_scans), 64 },
     { "KsmStats.windows", offsetof(KsmStats, windows), 160 },
     { "KsmStats.state", offsetof(KsmStats, state), 368 },
-    { "KsmStats.stand_aside", offsetof(KsmStats, stand_aside), 472 },
+    { "KsmStats.stand_aside", offsetof(KsmStats, stand_aside), 480 },
     { "KsmStats.group_pages_unshared",
-      offsetof(KsmStats, group_pages_unshared), 496 },
+      offsetof(KsmStats, group_pages_unshared), 504 },
 };
 
 static void test_layout(void)

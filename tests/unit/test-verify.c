@@ -65,17 +65,19 @@ static void check_differences(KsmVerify *verify)
     static const guint at[] = { 0, KSM_PAGE_BYTES / 2, KSM_PAGE_BYTES - 1 };
     g_autofree guint8 *isolated = make_pages();
     g_autofree guint8 *content = make_pages();
+    gboolean failed;
     guint page, i;
 
-    g_assert_cmpuint(ksm_verify_isolated(verify, isolated, content, PAGES),
-                     ==, PAGES);
+    g_assert_cmpuint(ksm_verify_isolated(verify, isolated, content, PAGES,
+                                         &failed), ==, PAGES);
     for (page = 0; page < PAGES; page++) {
         for (i = 0; i < G_N_ELEMENTS(at); i++) {
             guint8 *byte = isolated + page * KSM_PAGE_BYTES + at[i];
 
             *byte ^= 1;
             g_assert_cmpuint(ksm_verify_isolated(verify, isolated, content,
-                                                 PAGES), ==, page);
+                                                 PAGES, &failed), ==, page);
+            g_assert_false(failed);
             *byte ^= 1;
         }
     }
@@ -109,12 +111,13 @@ static void test_zeros(void)
 {
     g_autofree guint8 *isolated = g_malloc0(BYTES);
     KsmVerify verify;
+    gboolean failed;
     guint page;
 
     set_up(&verify);
     for (page = PAGES; page-- > 0; ) {
-        g_assert_cmpuint(ksm_verify_isolated(&verify, isolated, NULL, PAGES),
-                         ==, page + 1);
+        g_assert_cmpuint(ksm_verify_isolated(&verify, isolated, NULL, PAGES,
+                                             &failed), ==, page + 1);
         isolated[page * KSM_PAGE_BYTES + KSM_PAGE_BYTES - 1] = 1;
     }
     g_assert_cmpuint(copying.calls, >, 1);
@@ -126,19 +129,20 @@ static void test_choice(void)
 {
     g_autofree guint8 *pages = make_pages();
     KsmVerify verify;
+    gboolean failed;
     guint i, trials;
 
     set_up(&verify);
     copying.delay_us = 2000;
     for (i = 0; i < 100; i++) {
-        ksm_verify_isolated(&verify, pages, pages, PAGES);
+        ksm_verify_isolated(&verify, pages, pages, PAGES, &failed);
     }
     trials = copying.calls;
     g_assert_cmpuint(trials, >, 1);
     g_assert_cmpuint(trials, <, 20);
     copying.delay_us = 0;
     for (i = 0; i < 4000 && copying.calls == trials; i++) {
-        ksm_verify_isolated(&verify, pages, pages, PAGES);
+        ksm_verify_isolated(&verify, pages, pages, PAGES, &failed);
     }
     g_assert_cmpuint(copying.calls, >, trials);
     tear_down(&verify);

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * reading.c: what the engine reads of guest memory, under a guard.
+ *
+ * A page may have failed, and the guest have set it aside and gone on: nobody
+ * but the engine would ever read it.  Or it has failed unseen, and the engine is
+ * the first to read it.  Either must cost the VM nothing.  So all content of
+ * guest memory, staging and slots is read by the functions here (sys/guard.c).
+ *
+ * Thread: any; no lock is needed.
+ */
+#include "reading.h"
+
+#include <string.h>
+
+#include "fingerprint.h"
+#include "guard.h"
+
+typedef struct Job {
+    const guint8 *a;
+    const guint8 *b;
+    guint8 *to;
+    gsize bytes;
+    KsmLook *looks;
+    guint32 count;
+    volatile guint32 done;
+} Job;
+
+static void look(void *opaque)
+{
+    Job *job = opaque;
+    guint32 i;
+
+    for (i = 0; i < job->count; i++) {
+        KsmLook *l = &job->looks[i];
+
+        l->zero = ksm_fingerprint_is_zero(l->content);
+        if (!l->zero) {
+            l->fingerprint = ksm_fingerprint_page(l->content);
+        }
+        job->done = i + 1;
+    }
+}
+
+void ksm_read_looks(KsmLook *looks, guint32 count)
+{
+    Job job = { .looks = looks, .count = count };
+
+    while (job.count) {
+        gboolean failed = !ksm_guard_run(look, &job);
+        guint32 seen = job.done, i;
+
+        for (i = 0; i < seen; i++) {
+            job.looks[i].failed = FALSE;
+        }
+        if (failed) {
+            job.looks[seen++].failed = TRUE;
+        }
+        job.looks += seen;
+        job.count -= seen;
+        job.done = 0;
+    }
+}
+
+static void copy(void *opaque)
+{
+    Job *job = opaque;
+
+    memcpy(job->to, job->a, job->bytes);
+}
+
+gboolean ksm_read_copy(guint8 *to, const guint8 *from, gsize bytes)
+{
+    Job job = { .to = to, .a = from, .bytes = bytes };
+
+    return ksm_guard_run(copy, &job);
+}
+
+static void compare(void *opaque)
+{
+    Job *job = opaque;
+    guint32 i = 0;
+
+    while (i < job->count && !memcmp(job->a + (gsize)i * KSM_PAGE_BYTES,
+                                     job->b + (gsize)i * KSM_PAGE_BYTES,
+                                     KSM_PAGE_BYTES)) {
+        job->done = ++i;
+    }
+}
+
+guint32 ksm_read_equal(const guint8 *a, const guint8 *b, guint32 count,
+                       gboolean *failed)
+{
+    Job job = { .a = a, .b = b, .count = count };
+
+    *failed = !ksm_guard_run(compare, &job);
+    return job.done;
+}
+
+static void find_zeros(void *opaque)
+{
+    Job *job = opaque;
+    guint32 i = 0;
+
+    while (i < job->count && ksm_fingerprint_is_zero(
+                                 job->a + (gsize)i * KSM_PAGE_BYTES)) {
+        job->done = ++i;
+    }
+}
+
+guint32 ksm_read_zeros(const guint8 *pages, guint32 count, gboolean *failed)
+{
+    Job job = { .a = pages, .count = count };
+
+    *failed = !ksm_guard_run(find_zeros, &job);
+    return job.done;
+}
+
+static void read_words(void *opaque)
+{
+    Job *job = opaque;
+    gsize at;
+
+    for (at = 0; at < job->bytes; at += sizeof(guint64)) {
+        (void)*(const volatile guint64 *)(gconstpointer)(job->a + at);
+    }
+}
+
+gboolean ksm_read_works(const guint8 *page)
+{
+    Job job = { .a = page, .bytes = KSM_PAGE_BYTES };
+
+    return ksm_guard_run(read_words, &job);
+}
