@@ -9,8 +9,8 @@
  *   - half of its pages are written in one round, or more than leave duplicates
  *     enough: rest, before what is unwritten by chance is looked up;
  *   - some pages are written: KSM_BLOCK_ROUNDS rounds later the calm ones have
- *     been looked up.  Where there were duplicates enough the block is no
- *     longer whole, and others than this file see to it; else: rest.
+ *     been looked up.  Where there were duplicates enough the block is far from
+ *     whole, and others than this file see to it; else: rest.
  * Each rest is twice as long as the last one, up to 128 rounds.  A block that
  * stays unwritten for KSM_BLOCK_ROUNDS rounds starts anew.
  */
@@ -24,7 +24,8 @@ KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep)
     if (block->rest) {
         return KSM_BLOCK_GOES_ON;
     }
-    if (block->flags & KSM_BLOCK_FRESH || !ksm_block_is_whole(block)) {
+    if (block->flags & KSM_BLOCK_FRESH ||
+        !ksm_block_is_nearly_whole(block, keep)) {
         block->flags &= (guint8)~(KSM_BLOCK_FRESH | KSM_BLOCK_SPLIT);
         block->rounds = 0;
         return KSM_BLOCK_GOES_ON;

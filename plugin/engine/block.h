@@ -35,7 +35,7 @@ typedef struct KsmBlock {
     guint8 flags;
 } KsmBlock;
 
-#define KSM_BLOCK_HUGE      0x01u   /* was a huge page when last looked at */
+#define KSM_BLOCK_HUGE      0x01u   /* has been a huge page */
 #define KSM_BLOCK_FRESH     0x02u   /* counts as written in this round */
 #define KSM_BLOCK_SPLIT     0x04u   /* written since it was armed */
 #define KSM_BLOCK_SPARED    0x08u   /* is not to be split: while weighed */
@@ -43,6 +43,16 @@ typedef struct KsmBlock {
 static inline gboolean ksm_block_is_whole(const KsmBlock *block)
 {
     return block->away == 0;
+}
+
+/*
+ * Whether it is, or so few pages were shared or given back that it is worth
+ * making it so; half of what would split it, lest it go to and fro.
+ */
+static inline gboolean ksm_block_is_nearly_whole(const KsmBlock *block,
+                                                 guint keep)
+{
+    return block->away * 2u <= keep;
 }
 
 /* A page's state changes: keeps `away` and `kept`. */

@@ -296,6 +296,29 @@ static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
     return all;
 }
 
+void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
+                        guint32 count)
+{
+    guint32 page = first;
+    int sync_uffd = -1;
+
+    while (region->shadow && page < first + count &&
+           !ksm_pace_interrupted(engine)) {
+        guint32 n = MIN(stretch(region, page, 0),
+                        first + count - page);
+
+        if (n && sync_uffd_of(engine, &sync_uffd) >= 0 &&
+            ksm_budget_allows(ksm_budget_used(engine), engine->budget, n, 2)) {
+            give_back_piece(engine, region, sync_uffd, page, n);
+        }
+        page += MAX(n, 1);
+    }
+    if (sync_uffd >= 0) {
+        close(sync_uffd);
+    }
+    ksm_merge_settle(engine);
+}
+
 /* Whether a broken page's rest is over; counts it down otherwise. */
 static gboolean is_rested(KsmRegion *region, guint32 page)
 {

@@ -15,6 +15,10 @@
  */
 gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region);
 
+/* Makes shared pages of a region with a shadow anonymous again, for the most. */
+void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
+                        guint32 count);
+
 /*
  * Makes broken pages anonymous again whose rest since they were written is
  * over, as long as it is known whether devices write (KsmOptions.held): copying

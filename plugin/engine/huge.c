@@ -14,7 +14,8 @@
  *  - *hot blocks*: a block that is written and has no more than N duplicates is
  *    left unarmed for some rounds (block.c) and made a huge page again by
  *    MADV_COLLAPSE, which khugepaged would never do: it leaves armed pages
- *    alone, and takes ten seconds for 16 MiB.
+ *    alone, and takes ten seconds for 16 MiB.  Up to N / 2 pages that are
+ *    still shared or given back from earlier are taken back for it.
  *
  * A page that is not armed must never be taken for unwritten.  A block at rest
  * is not swept, so none of its pages can become calm, and is not asked about
@@ -39,6 +40,7 @@
 
 #include <string.h>
 
+#include "giveback.h"
 #include "pace.h"
 #include "round.h"
 #include "sys.h"
@@ -84,14 +86,18 @@ void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
     }
 }
 
-/* All of its pages count as written: nobody has looked while it rested. */
+/*
+ * All of its pages count as written, as nobody has looked while it rested; but
+ * what has failed is not well for that.
+ */
 static void note_all_written(KsmEngine *engine, KsmRegion *region,
                              guint32 number)
 {
     guint32 page = first_page(region, number), end = page + KSM_BLOCK_PAGES;
 
     for (; page < end; page++) {
-        if (!ksm_page_state_is_away(ksm_page_state(region->state[page]))) {
+        if (!ksm_page_state_is_away(ksm_page_state(region->state[page])) &&
+            !(region->state[page] & KSM_PAGE_HWPOISON)) {
             ksm_round_note_written(engine, region, page);
         }
     }
@@ -142,24 +148,50 @@ static gboolean is_huge(KsmEngine *engine, KsmRegion *region, guint32 number)
     return FALSE;
 }
 
-/* Whether it is huge, or was and will be, as only tracking has split it. */
+/* Whether it is huge, or was and will be, as it is written and rests soon. */
 static gboolean stays_huge(KsmEngine *engine, KsmRegion *region,
-                           guint32 number)
+                           guint32 number, guint keep)
 {
-    KsmBlock *block = &region->blocks[number];
+    const KsmBlock *block = &region->blocks[number];
 
-    if (!ksm_block_is_whole(block)) {
-        return FALSE;
-    }
     if (block->flags & KSM_BLOCK_HUGE &&
         (block->rest || block->flags & KSM_BLOCK_SPLIT)) {
+        return ksm_block_is_nearly_whole(block, keep);
+    }
+    return ksm_block_is_whole(block) && is_huge(engine, region, number);
+}
+
+/*
+ * Fills what is missing of a block that is nearly whole, and takes back what
+ * is shared.  FALSE: not yet; given back pages are tracked from the next round
+ * on, broken ones come by themselves.
+ */
+static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
+                           guint32 number)
+{
+    const KsmBlock *block = &region->blocks[number];
+    guint32 first = first_page(region, number), page;
+
+    for (page = first; block->away && page < first + KSM_BLOCK_PAGES; page++) {
+        KsmPageState state = ksm_page_state(region->state[page]);
+
+        if (!ksm_page_state_is_away(state) ||
+            ksm_page_in_store(region->state[page])) {
+            continue;
+        }
+        /* As if the guest had written: zeros are there, whoever is first. */
+        if (ksm_sys->advise(ksm_ram_address(region, page), KSM_PAGE_BYTES,
+                            MADV_POPULATE_WRITE)) {
+            return FALSE;
+        }
+        ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+        region->wait[page] = 2;
+    }
+    if (!block->away) {
         return TRUE;
     }
-    if (!is_huge(engine, region, number)) {
-        block->flags &= (guint8)~KSM_BLOCK_HUGE;
-        return FALSE;
-    }
-    return TRUE;
+    ksm_giveback_range(engine, region, first, KSM_BLOCK_PAGES);
+    return FALSE;
 }
 
 /* Disarms blocks in a row, and makes them huge. */
@@ -191,9 +223,10 @@ static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
     const KsmBlock *block = &region->blocks[number];
 
     return block->kept &&
-           (block->kept > keep || !ksm_block_is_whole(block) ||
+           ((guint)block->kept + block->away > keep ||
+            !ksm_block_is_nearly_whole(block, keep) ||
             (number % KSM_LOOK_ROUNDS == engine->round % KSM_LOOK_ROUNDS &&
-             !stays_huge(engine, region, number)));
+             !stays_huge(engine, region, number, keep)));
 }
 
 void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
@@ -209,7 +242,8 @@ void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
             keep_no_more(region, i);
         }
         if (keep && verdict == KSM_BLOCK_SHALL_REST &&
-            rested < KSM_COLLAPSE_ROUND && !ksm_pace_interrupted(engine)) {
+            rested < KSM_COLLAPSE_ROUND && !ksm_pace_interrupted(engine) &&
+            make_whole(engine, region, i)) {
             count++;
             rested++;
             if (count < KSM_COLLAPSE_BLOCKS && i + 1 < region->block_count) {
@@ -279,8 +313,9 @@ static void decide(KsmEngine *engine, guint32 number, guint keep)
 
     find_weighed(engine, number, &item);
     block = (guint32)(item.block - item.region->blocks);
-    if ((guint)item.block->found + item.block->kept <= keep &&
-        stays_huge(engine, item.region, block)) {
+    if ((guint)item.block->found + item.block->kept +
+        item.block->away <= keep &&
+        stays_huge(engine, item.region, block, keep)) {
         item.block->flags |= KSM_BLOCK_SPARED;
     }
     item.block->found = 0;

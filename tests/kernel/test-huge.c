@@ -11,6 +11,7 @@
 #define BLOCK 512u
 #define BLOCK_KIB 2048u
 #define KEEP 64u
+#define LEFT (KEEP / 2)
 #define BLOCKS 4u
 #define PAGES (BLOCKS * BLOCK)
 #define UNIQUE(n) ((guint64)(n) << 32)
@@ -340,6 +341,43 @@ static void test_threshold(gconstpointer zeros)
     scene_end(&scene);
 }
 
+/*
+ * Some pages are still shared, or given back as zero, of a block that is hot now:
+ * they are taken back, and it is huge again.
+ */
+static void test_leftovers(gconstpointer zeros)
+{
+    KsmTestKind kind = zeros ? KSM_TEST_ZERO : KSM_TEST_SEEDED;
+    Scene scene = { 0 };
+    guint i;
+
+    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+        return;
+    }
+    for (i = 0; i < 2; i++) {
+        ksm_puppet_fill(scene.puppets[i], 0, BLOCK, kind, COMMON, TRUE);
+    }
+    pass_rounds(&scene, 6);
+    g_assert_cmpuint(scene.state.stats.pages_sharing +
+                     scene.state.stats.zero_pages, ==, BLOCK);
+    for (i = 0; i < MOST_ROUNDS && !scene.state.stats.pages_resting; i++) {
+        ksm_puppet_fill(scene.puppets[0], LEFT, BLOCK - LEFT, KSM_TEST_SEEDED,
+                        UNIQUE(200 + i), TRUE);
+        pass_round(&scene);
+    }
+    g_test_message("rests after %u rounds", i);
+    g_assert_cmpuint(scene.state.stats.pages_resting, ==, BLOCK);
+    g_assert_cmpuint(scene.state.stats.pages_sharing +
+                     scene.state.stats.zero_pages, ==, 0);
+    g_assert_cmpuint(scene.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
+    g_assert_cmpuint(ksm_puppet_check(scene.puppets[0], 0, LEFT, kind,
+                                      COMMON, TRUE), ==, 0);
+    g_assert_cmpuint(ksm_puppet_check(scene.puppets[0], LEFT, BLOCK - LEFT,
+                                      KSM_TEST_SEEDED, UNIQUE(200 + i - 1),
+                                      TRUE), ==, 0);
+    scene_end(&scene);
+}
+
 /* Kept pages are shared when something else has split their huge page. */
 static void test_split_by_others(void)
 {
@@ -404,6 +442,8 @@ int main(int argc, char **argv)
     g_test_add_func("/huge/swapped", test_swapped);
     g_test_add_data_func("/huge/threshold", NULL, test_threshold);
     g_test_add_data_func("/huge/threshold-zeros", &zeros, test_threshold);
+    g_test_add_data_func("/huge/leftovers", NULL, test_leftovers);
+    g_test_add_data_func("/huge/leftovers-zero", &zeros, test_leftovers);
     g_test_add_func("/huge/split-by-others", test_split_by_others);
     g_test_add_func("/huge/switch", test_switch);
     return g_test_run();
