@@ -73,7 +73,8 @@ def parse_arguments():
                         'the time (60)')
     parser.add_argument('--guest-args', default='', metavar='ARGS',
                         help="more for the guests' kernel command line")
-    for name in ('scan-cpu-percent', 'scan-interval', 'max-mappings'):
+    for name in ('scan-cpu-percent', 'scan-interval', 'max-mappings',
+                 'keep-huge'):
         parser.add_argument(f'--{name}', type=int, metavar='N',
                             help='property of memory-backend-ksm')
     options = parser.parse_args()
@@ -165,7 +166,8 @@ class Demo:
         options = self.options
         props = {'group': 'demo',
                  'run': 'run' if options.from_start else 'pause'}
-        for name in ('scan_cpu_percent', 'scan_interval', 'max_mappings'):
+        for name in ('scan_cpu_percent', 'scan_interval', 'max_mappings',
+                     'keep_huge'):
             if getattr(options, name) is not None:
                 props[name.replace('_', '-')] = getattr(options, name)
         broker = getattr(self.merger, 'broker', None)
