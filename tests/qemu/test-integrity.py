@@ -11,7 +11,7 @@ import sys
 import time
 
 
-from tap import check, run, say, seconds, wait_until
+from tap import Skip, check, run, say, seconds, wait_until
 from world import World, memory
 
 LOAD = 'share=55 zero=15 fill=10 write_pct=5 pause_ms=150 '
@@ -19,6 +19,8 @@ ACCEL = sys.argv[1]
 GUESTS = {'kvm': 3, 'tcg': 2}[ACCEL]
 LIFE_SECONDS = 10
 COUNTER_BREAKS = 200
+KEEP_HUGE = 64
+HUGE_KB = 2048
 MEM_MIB = {'kvm': 96, 'tcg': 48}[ACCEL]
 
 
@@ -103,6 +105,33 @@ def several_cpus_write_at_once():
             f'{counters.ksm_stats()["breaks"]} breaks')
 
 
+def hot_memory_stays_huge():
+    """With keep-huge: what is written and has no duplicates; others merge."""
+    with World(ACCEL, MEM_MIB // 2) as world:
+        hot = world.add('share=0 zero=0 fill=0 write_pct=30 pause_ms=0',
+                        run='pause', keep_huge=KEEP_HUGE)
+        calm = [world.add(LOAD, keep_huge=KEEP_HUGE) for _ in range(2)]
+        world.wait_filled()
+        at_first = huge_kb(hot)
+        if not at_first:
+            raise Skip('thp', 'guest memory gets no huge pages')
+        hot.set_property('run', 'run')
+        wait_until(lambda: hot.ksm_stats()['collapses'] >=
+                   at_first // HUGE_KB, 60, 'huge pages are made anew')
+        wait_until(lambda: min(guest.ksm_stats()['merges']
+                               for guest in calm) > 1000, 60,
+                   'a thousand merges each')
+        wait_until(lambda: huge_kb(hot) > at_first * 3 // 4, 60,
+                   'hot memory is huge')
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
+        stats = hot.ksm_stats()
+        say(f'{huge_kb(hot) >> 10} of {at_first >> 10} MiB huge, '
+            f'{stats["collapses"]} collapses, {stats["pages-resting"]} pages '
+            'rest')
+
+
 def unmerge_and_run_again():
     """All shared pages become private and stay right, in the midst of it."""
     with World(ACCEL, MEM_MIB // 2) as world:
@@ -128,4 +157,5 @@ def unmerge_and_run_again():
 
 
 run([the_guest_tells_a_changed_word, no_byte_is_wrong_under_load,
-     several_cpus_write_at_once, unmerge_and_run_again])
+     several_cpus_write_at_once, hot_memory_stays_huge,
+     unmerge_and_run_again])
