@@ -39,6 +39,7 @@
 #include <unistd.h>
 
 #include "broker-error.h"
+#include "failed.h"
 #include "fingerprint.h"
 #include "log.h"
 #include "watch.h"
@@ -318,8 +319,8 @@ static guint8 tile_order(const KsmStore *store, guint32 head, guint32 most)
 
     while (order < KSM_MAX_TILE_ORDER && 2u << order <= most) {
         while (equal < 2u << order &&
-               memcmp(page, page + (gsize)equal * KSM_STORE_PAGE_BYTES,
-                      KSM_STORE_PAGE_BYTES) == 0) {
+               ksm_failed_compare(page + (gsize)equal * KSM_STORE_PAGE_BYTES,
+                                  page) == KSM_FAILED_EQUAL) {
             equal++;
         }
         if (equal < 2u << order) {
@@ -348,12 +349,14 @@ static guint32 file_content(KsmAdoption *self)
 {
     KsmGroup *group = self->group;
     const guint8 *page = ksm_store_page(group->store, self->cursor);
-    KsmFingerprint fingerprint = ksm_fingerprint_page(page);
+    KsmFingerprint fingerprint = { 0 };
+    gboolean zero = FALSE;
+    gboolean readable = ksm_failed_look(page, &zero, &fingerprint);
     KsmStableEntry entry = {
         .head = self->cursor,
         .tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint),
-        .order = tile_order(group->store, self->cursor,
-                            self->extent_end - self->cursor),
+        .order = readable ? tile_order(group->store, self->cursor,
+                                       self->extent_end - self->cursor) : 0,
     };
     KsmSlot slot = {
         .key = fingerprint.hi, .refs = 1, .order = entry.order,
@@ -362,7 +365,7 @@ static guint32 file_content(KsmAdoption *self)
     guint32 copies = 1u << entry.order, i;
 
     /* A hole that a client has read has memory, too, but was never given. */
-    if (ksm_fingerprint_is_zero(page)) {
+    if (readable && zero) {
         ksm_store_discard(group->store, self->cursor, copies);
         return copies;
     }
@@ -370,7 +373,10 @@ static guint32 file_content(KsmAdoption *self)
     for (i = self->cursor; i < self->cursor + copies; i++) {
         self->inherited[i / 8] |= (guint8)(1u << i % 8);
     }
-    file_in_tree(group, &fingerprint, &entry);
+    /* Memory that failed is held by those who map it, and found by nobody. */
+    if (readable) {
+        file_in_tree(group, &fingerprint, &entry);
+    }
     return copies;
 }
 

@@ -319,6 +319,22 @@ guint64 ksm_broker_memory_bytes(const KsmBroker *broker)
     return bytes + broker->sessions * sizeof(KsmSession);
 }
 
+void ksm_broker_memory_failed(KsmBroker *broker, const guint8 *addr)
+{
+    GHashTableIter iter;
+    gpointer home;
+
+    g_hash_table_iter_init(&iter, broker->groups);
+    while (g_hash_table_iter_next(&iter, NULL, &home)) {
+        KsmGroup *group = ((KsmGroupHome *)home)->group;
+        guint32 slot;
+
+        if (ksm_store_find_slot(group->store, addr, &slot)) {
+            ksm_group_retire(group, slot);
+        }
+    }
+}
+
 static void log_group(const KsmGroupHome *home)
 {
     const KsmGroup *group = home->group;
@@ -326,10 +342,11 @@ static void log_group(const KsmGroupHome *home)
     ksm_log(KSM_LOG_INFO, "group %s: sessions=%u pages_shared=%"
             G_GUINT64_FORMAT " pages_sharing=%" G_GUINT64_FORMAT
             " pages_unshared=%" G_GUINT64_FORMAT " listings=%"
-            G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT, home->key,
+            G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT
+            " retired=%" G_GUINT64_FORMAT, home->key,
             group->member_count, ksm_store_used(group->store), group->bound,
             group->listed, ksm_fp_tree_count(group->unstable),
-            ksm_group_bytes(group));
+            ksm_group_bytes(group), group->retired);
 }
 
 void ksm_broker_log_status(const KsmBroker *broker)

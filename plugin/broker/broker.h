@@ -99,6 +99,9 @@ void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home);
 /** Puts the group away if it has no member, and waits for none. */
 void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group);
 
+/** The memory at an address has failed: if it is a slot's, it is retired. */
+void ksm_broker_memory_failed(KsmBroker *broker, const guint8 *addr);
+
 /** Starts or stops the timer of idle-exit, as the broker is idle or not. */
 void ksm_broker_check_idle(KsmBroker *broker);
 

@@ -24,6 +24,7 @@
 #include "adoption.h"
 #include "broker-error.h"
 #include "listing.h"
+#include "log.h"
 
 #define SWEEP_STEP 2048u
 #define SWEEP_PER_INSERT 8u
@@ -124,20 +125,42 @@ static void group_credit_owner(KsmGroup *group, const KsmSlot *slot)
     }
 }
 
+/* The content at @head is found no more; FALSE: nor was it before. */
+static gboolean group_unfile(KsmGroup *group, guint32 head)
+{
+    guint64 key = ksm_store_slot(group->store, head)->key;
+    KsmStableEntry entry;
+
+    if (!ksm_stable_find(group->stable, key, &entry) || entry.head != head) {
+        return FALSE;
+    }
+    ksm_fp_tree_remove(group->stable, key);
+    return TRUE;
+}
+
+void ksm_group_retire(KsmGroup *group, guint32 slot)
+{
+    guint32 head = ksm_store_head(group->store, slot);
+    guint32 refs = ksm_store_slot(group->store, head)->refs;
+
+    if (refs > 0 && group_unfile(group, head)) {
+        group->retired++;
+        ksm_log(KSM_LOG_WARNING, "group %s: the memory of slot %u has failed: "
+                "%u pages that share it get the fault, no others will",
+                group->label, slot, refs);
+    }
+}
+
 void ksm_group_unref_slot(KsmGroup *group, guint32 slot)
 {
     guint32 head = ksm_store_head(group->store, slot);
     KsmSlot *info = ksm_store_slot(group->store, head);
-    KsmStableEntry entry;
 
     g_assert(info->refs > 0);
     if (--info->refs > 0) {
         return;
     }
-    if (ksm_stable_find(group->stable, info->key, &entry) &&
-        entry.head == head) {
-        ksm_fp_tree_remove(group->stable, info->key);
-    }
+    group_unfile(group, head);
     group_credit_owner(group, info);
     ksm_store_release(group->store, head);
     ksm_group_wake(group);

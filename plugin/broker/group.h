@@ -30,6 +30,7 @@ struct KsmGroup {
     guint16 next_id;
     guint64 listed;             /* over all members */
     guint64 bound;
+    guint64 retired;            /* contents whose memory failed */
     GQueue cleaning;            /* members that are being cleaned */
     struct KsmAdoption *adoption;   /* of the store; NULL: over, or none */
 
@@ -80,6 +81,9 @@ guint32 ksm_group_bind(KsmMember *member, guint32 page,
 
 /** Gives the reference to @slot back. */
 void ksm_group_unref_slot(KsmGroup *group, guint32 slot);
+
+/** The memory of @slot has failed: its content is found no more there. */
+void ksm_group_retire(KsmGroup *group, guint32 slot);
 
 /** A page is listed no more. */
 void ksm_group_note_unlisted(KsmGroup *group);

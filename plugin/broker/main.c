@@ -13,6 +13,7 @@
 #include "broker-error.h"
 #include "confine.h"
 #include "control.h"
+#include "failed.h"
 #include "listener.h"
 #include "options.h"
 #include "signals.h"
@@ -161,6 +162,7 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
         ksm_control_start(broker, control->fd, options->control_group);
     }
     ok = ksm_signals_watch(on_signal, loop, errp) &&
+        ksm_failed_watch(broker, errp) &&
         confine(options, listener, control, errp);
     if (ok) {
         ksm_log(KSM_LOG_INFO, "listens on %s",

@@ -20,9 +20,8 @@
  */
 #include "group.h"
 
-#include <string.h>
-
 #include "broker-error.h"
+#include "failed.h"
 #include "fingerprint.h"
 #include "listing.h"
 #include "staging.h"
@@ -142,15 +141,16 @@ static void file_content(Publisher *self, guint64 key, KsmFpPlace *place,
 }
 
 /* Whether what stands under a fingerprint is this content. */
-static gboolean is_known(const Publisher *self, const KsmStableEntry *entry,
-                         const guint8 *page)
+static KsmFailedEqual is_known(const Publisher *self,
+                               const KsmStableEntry *entry,
+                               const guint8 *page)
 {
     const guint8 *known = ksm_staging_find(&self->staging, entry->head);
 
     if (known == NULL) {
         known = ksm_store_page(self->group->store, entry->head);
     }
-    return memcmp(known, page, KSM_STORE_PAGE_BYTES) == 0;
+    return ksm_failed_compare(known, page);
 }
 
 static guint32 publish_item(Publisher *self, const guint8 *content)
@@ -161,11 +161,11 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     KsmStableEntry entry;
     KsmFingerprint fingerprint;
     KsmFpPlace place;
+    KsmFailedEqual known;
     guint64 value;
     guint32 tag;
 
-    memcpy(page, content, KSM_STORE_PAGE_BYTES);
-    if (ksm_fingerprint_is_zero(page)) {
+    if (!ksm_failed_copy(page, content) || ksm_fingerprint_is_zero(page)) {
         return KSM_SLOT_NONE;
     }
     fingerprint = ksm_fingerprint_page(page);
@@ -173,10 +173,14 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     ksm_fp_tree_seek(group->stable, &fingerprint.hi, 1, &place);
     if (ksm_fp_tree_find_at(group->stable, &place, fingerprint.hi, &value)) {
         entry = ksm_stable_unpack(value);
-        if (!is_known(self, &entry, page)) {
+        known = is_known(self, &entry, page);
+        if (known == KSM_FAILED_DIFFERS) {
             return KSM_SLOT_NONE;
         }
-        if (entry.order >= item->tile_order) {
+        if (known == KSM_FAILED_UNREADABLE) {
+            ksm_group_retire(group, entry.head);
+            ksm_fp_tree_seek(group->stable, &fingerprint.hi, 1, &place);
+        } else if (entry.order >= item->tile_order) {
             return ksm_group_bind(self->member, item->page, &entry);
         }
         /* wider than what is known: takes its place in the tree */

@@ -218,6 +218,15 @@ const guint8 *ksm_store_page(const KsmStore *store, guint32 slot)
     return store->pages + (gsize)slot * KSM_STORE_PAGE_BYTES;
 }
 
+gboolean ksm_store_find_slot(const KsmStore *store, const guint8 *addr,
+                             guint32 *slot)
+{
+    guint64 offset = (guint64)(addr - store->pages);
+
+    *slot = (guint32)(offset / KSM_STORE_PAGE_BYTES);
+    return addr >= store->pages && offset < ksm_store_bytes(store);
+}
+
 KsmSlot *ksm_store_slot(const KsmStore *store, guint32 slot)
 {
     return store->slots + slot;

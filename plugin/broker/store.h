@@ -132,6 +132,10 @@ void ksm_store_release(KsmStore *store, guint32 head);
  */
 gboolean ksm_store_flush(KsmStore *store, guint max);
 
+/** Whether the address is in the broker's mapping of a slot. */
+gboolean ksm_store_find_slot(const KsmStore *store, const guint8 *addr,
+                             guint32 *slot);
+
 /** Slots that hold content. */
 guint64 ksm_store_used(const KsmStore *store);
 

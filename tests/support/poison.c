@@ -101,3 +101,19 @@ void ksm_test_poison(int uffd, void *page)
         g_assert_cmpint(ioctl(uffd, UFFDIO_UNREGISTER, &range), ==, 0);
     }
 }
+
+/* The caller is told by SIGBUS, as if he had read there. */
+gboolean ksm_test_fail_memory(void *page)
+{
+    sigjmp_buf here;
+    int ret;
+
+    if (sigsetjmp(here, 1)) {
+        reading = NULL;
+        return TRUE;
+    }
+    reading = &here;
+    ret = madvise(page, KSM_PAGE_BYTES, MADV_HWPOISON);
+    reading = NULL;
+    return ret == 0;
+}

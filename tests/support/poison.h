@@ -28,4 +28,10 @@ int ksm_test_poison_open(void);
 /** Has the page fail from now on.  Its content is gone. */
 void ksm_test_poison(int uffd, void *page);
 
+/**
+ * Has the very page of memory fail, for all who map it, and for ever: as root,
+ * on a host that is thrown away.  FALSE: this kernel cannot do it.
+ */
+gboolean ksm_test_fail_memory(void *page);
+
 #endif /* TEST_POISON_H */

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-failed.c: memory that fails under the broker: slots that it reads, and
+ * what clients share with it.
+ */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "failed.h"
+#include "group-fixture.h"
+#include "guard.h"
+#include "poison.h"
+
+static int uffd = -1;
+
+static gboolean of_the_broker(const siginfo_t *info)
+{
+    return ksm_guard_catch(info);
+}
+
+static gboolean can_poison(void)
+{
+    ksm_test_sigbus_install(of_the_broker);
+    if (uffd < 0) {
+        uffd = ksm_test_poison_open();
+    }
+    if (uffd < 0) {
+        g_test_skip("no userfaultfd, or no UFFDIO_POISON (Linux 6.6)");
+    }
+    return uffd >= 0;
+}
+
+static guint8 *page_of(Fixture *self, guint32 slot)
+{
+    return (guint8 *)(gsize)ksm_store_page(self->group->store, slot);
+}
+
+/* Read when the same is published again: that gets another slot. */
+static void test_slot(Fixture *self, gconstpointer unused)
+{
+    KsmAnswer first, again, third;
+
+    (void)unused;
+    if (!can_poison()) {
+        return;
+    }
+    group_lookup(self->a, 1, 1);
+    group_lookup(self->b, 1, 1);
+    first = group_publish(self->b, 1, 1, 0);
+    g_assert_cmpint(first.kind, ==, KSM_ANSWER_SLOT);
+    ksm_test_poison(uffd, page_of(self, first.slot));
+    again = group_publish(self->a, 2, 1, 0);
+    g_assert_cmpint(again.kind, ==, KSM_ANSWER_SLOT);
+    g_assert_cmpuint(again.slot, !=, first.slot);
+    g_assert_cmpuint(self->group->retired, ==, 1);
+    group_assert_content(self, again.slot, 1);
+    third = group_lookup(self->b, 3, 1);
+    g_assert_cmpint(third.kind, ==, KSM_ANSWER_SLOT);
+    g_assert_cmpuint(third.slot, ==, again.slot);
+    /* Still whose maps it: it is not freed before. */
+    g_assert_cmpuint(ksm_store_used(self->group->store), ==, 2);
+    ksm_member_release(self->b, 1, 1);
+    g_assert_cmpuint(ksm_store_used(self->group->store), ==, 1);
+}
+
+/* The kernel names an address before anybody reads there. */
+static void test_told(Fixture *self, gconstpointer unused)
+{
+    KsmAnswer first, again;
+    guint32 slot;
+
+    (void)unused;
+    first = group_publish(self->a, 1, 1, 2);
+    g_assert_true(ksm_store_find_slot(self->group->store,
+                                      page_of(self, first.slot + 1) + 77,
+                                      &slot));
+    g_assert_cmpuint(slot, ==, first.slot + 1);
+    ksm_group_retire(self->group, slot);
+    ksm_group_retire(self->group, slot);
+    g_assert_cmpuint(self->group->retired, ==, 1);
+    g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_LISTED);
+    again = group_publish(self->b, 1, 1, 0);
+    g_assert_cmpuint(again.slot, !=, first.slot);
+    ksm_group_retire(self->group, 4000);          /* nobody's */
+    g_assert_cmpuint(self->group->retired, ==, 1);
+    g_assert_false(ksm_store_find_slot(self->group->store, (guint8 *)&slot,
+                                       &slot));
+}
+
+/* Memory that the client shares with the broker: refused. */
+static void test_content(Fixture *self, gconstpointer unused)
+{
+    KsmPublish items[2] = { { 1, 0 }, { 2, 0 } };
+    KsmAnswer answers[2];
+    guint8 *contents;
+
+    (void)unused;
+    if (!can_poison()) {
+        return;
+    }
+    contents = mmap(NULL, 2 * PAGE, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(contents != MAP_FAILED);
+    proto_content(contents, 1);
+    proto_content(contents + PAGE, 2);
+    ksm_test_poison(uffd, contents);
+    g_assert_true(ksm_group_publish(self->a, items, 2, contents, answers,
+                                    NULL));
+    g_assert_cmpint(answers[0].kind, ==, KSM_ANSWER_REFUSED);
+    g_assert_cmpint(answers[1].kind, ==, KSM_ANSWER_SLOT);
+    group_assert_content(self, answers[1].slot, 2);
+    munmap(contents, 2 * PAGE);
+}
+
+int main(int argc, char **argv)
+{
+    static const GroupTest tests[] = {
+        { "/failed/slot", test_slot },
+        { "/failed/told", test_told },
+        { "/failed/content", test_content },
+    };
+
+    return group_run_tests(argc, argv, tests, G_N_ELEMENTS(tests));
+}
