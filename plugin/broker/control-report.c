@@ -281,10 +281,11 @@ void ksm_control_report_sessions(const GPtrArray *sessions, KsmJson *json)
     ksm_json_close(json, ']');
 }
 
-static void add_sample(const KsmSample *sample, KsmJson *json)
+static void add_sample(const KsmSample *sample, gint64 real_time_s,
+                       KsmJson *json)
 {
     ksm_json_open(json, NULL, '[');
-    ksm_json_int(json, NULL, sample->time_s);
+    ksm_json_int(json, NULL, real_time_s);
     ksm_json_uint(json, NULL, sample->pages_shared);
     ksm_json_uint(json, NULL, sample->pages_sharing);
     ksm_json_uint(json, NULL, sample->zero_pages);
@@ -301,7 +302,8 @@ void ksm_control_report_history(const KsmHistory *history, gint64 seconds,
         "time_s", "pages_shared", "pages_sharing", "zero_pages",
         "pages_broken", "saved_pages", "cpu_percent",
     };
-    gint64 since_s = g_get_real_time() / G_USEC_PER_SEC - seconds;
+    gint64 now_s = ksm_history_now();
+    gint64 started_s = g_get_real_time() / G_USEC_PER_SEC - now_s;
     guint i;
 
     ksm_json_uint(json, "interval_s", KSM_HISTORY_SECONDS);
@@ -314,8 +316,8 @@ void ksm_control_report_history(const KsmHistory *history, gint64 seconds,
     for (i = 0; i < history->count; i++) {
         const KsmSample *sample = ksm_history_get(history, i);
 
-        if (sample->time_s >= since_s) {
-            add_sample(sample, json);
+        if (sample->time_s >= now_s - seconds) {
+            add_sample(sample, started_s + sample->time_s, json);
         }
     }
     ksm_json_close(json, ']');

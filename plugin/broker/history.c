@@ -8,6 +8,7 @@
 #include "history.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "broker.h"
 
@@ -112,9 +113,17 @@ void ksm_history_clear(KsmHistory *self)
     self->room = self->count = self->next = 0;
 }
 
+gint64 ksm_history_now(void)
+{
+    struct timespec now = { 0 };
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return now.tv_sec;
+}
+
 void ksm_history_sample(KsmBroker *broker)
 {
-    gint64 time_s = g_get_real_time() / G_USEC_PER_SEC;
+    gint64 time_s = ksm_history_now();
     GHashTableIter iter;
     gpointer data;
     guint kept = 0;

@@ -14,7 +14,7 @@ typedef struct KsmTotals KsmTotals;
 
 /** Counts of pages; each ends at 2^32 - 1 (16 TiB). */
 typedef struct KsmSample {
-    gint64 time_s;              /* of the real-time clock */
+    gint64 time_s;              /* ksm_history_now() */
     guint32 pages_shared;
     guint32 pages_sharing;
     guint32 zero_pages;
@@ -30,6 +30,12 @@ typedef struct KsmHistory {
     guint count;
     guint next;
 } KsmHistory;
+
+/**
+ * Seconds since the host was started.  Nobody sets that clock, so samples stay
+ * in order; their time of day follows from how long ago they were taken.
+ */
+gint64 ksm_history_now(void);
 
 /** Takes a sample of the broker and of its groups, from their totals. */
 void ksm_history_sample(KsmBroker *broker);
