@@ -199,6 +199,8 @@ void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes)
     g_mutex_lock(&engine->place_lock);
     if (!make_empty(region, first, count)) {
         ksm_ram_advise(region, first, first + count);
+        ksm_sys->advise(ksm_ram_address(region, first), bytes,
+                        MADV_UNMERGEABLE);
     }
     note(region, first, count);
     g_mutex_unlock(&engine->place_lock);
