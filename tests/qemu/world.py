@@ -45,15 +45,20 @@ def tiny_image():
     return output.decode().strip()
 
 
-def debian_image():
-    """The Debian guest, made from packages if it is not there."""
+def image_of_packages(name, capability):
+    """An image of guest-images, made from packages if it is not there."""
     made = subprocess.run(
-        [os.path.join(ROOT, 'guest-images', 'debian', 'build')], check=False,
+        [os.path.join(ROOT, 'guest-images', name, 'build')], check=False,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     if made.returncode:
         reason = made.stderr.decode(errors='replace').strip().splitlines()
-        raise Skip('debian', 'no Debian guest: ' + (reason or ['?'])[-1])
+        raise Skip(capability, f'no {name} image: ' + (reason or ['?'])[-1])
     return made.stdout.decode().strip().splitlines()[-1]
+
+
+def debian_image():
+    """The Debian guest."""
+    return image_of_packages('debian', 'debian')
 
 
 class World:

@@ -7,6 +7,7 @@ Nothing that is written there comes back but the command's output and status.
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -32,6 +33,17 @@ DEVICES = ('-device', 'intel-iommu,intremap=on',
            '-device', 'edu', '-device', 'e1000e,romfile=')
 KERNEL = ('root=/dev/vda console=ttyS0 quiet panic=-1 mitigations=off '
           'no_timer_check tsc=reliable intel_iommu=on')
+
+
+def shell_command(words, environment=()):
+    """A program with its arguments, as a command for a Host; it finds what
+    is built by its environment, as tests do outside."""
+    plugin = os.path.join(BUILD, 'plugin')
+    return 'exec ' + shlex.join([
+        'env', f'KSM_BUILD={BUILD}', f'GUEST_KSMD={plugin}/guest-ksmd',
+        f'GUEST_KSMCTL={plugin}/guest-ksmctl',
+        f'CTL_STAGE={plugin}/tests/ctl/ctl-stage',
+        'PYTHONDONTWRITEBYTECODE=1', *environment, *words])
 
 
 class LabError(Exception):

@@ -9,7 +9,6 @@ output comes here, and its exit status; 125 when the host failed.
 
 import argparse
 import os
-import shlex
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -44,13 +43,9 @@ def parse_arguments():
 def main():
     """Runs it."""
     options = parse_arguments()
-    plugin = os.path.join(host.BUILD, 'plugin')
-    words = ['env', f'KSM_BUILD={host.BUILD}',
-             f'GUEST_KSMD={plugin}/guest-ksmd',
-             f'GUEST_KSMCTL={plugin}/guest-ksmctl',
-             'PYTHONDONTWRITEBYTECODE=1', *options.env, *options.command]
     try:
-        return host.run('exec ' + shlex.join(words), options.seconds,
+        return host.run(host.shell_command(options.command, options.env),
+                        options.seconds,
                         sys.stdout.buffer, sys.stderr.buffer,
                         mem_mib=options.memory, cpus=options.cpus,
                         accel=options.accel, qemu_args=options.qemu_arg)

@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""test-clock.py: the clock is set while guests share.
+
+Hours forward, and years back, as happens to hosts that were started with a
+wrong time.  Nothing may depend on it but what is shown as a time of day.
+"""
+
+import json
+import os
+import subprocess
+import time
+
+from inside import check_output, command
+from stage import Stage
+from tap import check, run, say, wait_until
+
+HOUR = 3600
+YEAR = 365 * 24 * HOUR
+JUMPS = (('six hours forward', 6 * HOUR), ('ten years back', -10 * YEAR),
+         ('twenty years forward', 20 * YEAR),
+         ('back', -10 * YEAR - 6 * HOUR))
+PAGES = 1024
+
+
+def jump(seconds):
+    """Sets the clock."""
+    time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
+
+
+def cpu_seconds(pids):
+    """CPU time of processes so far."""
+    ticks = 0
+    for pid in pids:
+        with open(f'/proc/{pid}/stat', encoding='utf-8') as file:
+            fields = file.read().rpartition(')')[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf('SC_CLK_TCK')
+
+
+class Pair:
+    """Two VMs of a stage, of which more and more is shared."""
+
+    def __init__(self, stage):
+        self.stage = stage
+        self.filled = 0
+        self.pids = [stage.broker_pid]
+        for name in ('a/ram0', 'b/ram0'):
+            self.pids.append(stage.puppet(name, 'clock', PAGES)[1])
+
+    def share_more(self):
+        """New pages, of the same content in both."""
+        for number in (0, 1):
+            self.stage.fill(number, self.filled, 100, seed=1000 + self.filled)
+        self.filled += 100
+        start = time.monotonic()
+        # Not more than that: zeros of huge pages count, too.
+        self.stage.order('settle', 0)
+        wait_until(self.all_shared, 30, f'{self.filled} pages are shared')
+        return time.monotonic() - start
+
+    def all_shared(self):
+        """All that both have."""
+        return all(self.stage.state(number)['pages_sharing'] == self.filled
+                   for number in (0, 1))
+
+    def load(self, seconds=2):
+        """CPU per second of all of them, with nothing to do."""
+        before, start = cpu_seconds(self.pids), time.monotonic()
+        while time.monotonic() - start < seconds:
+            time.sleep(0.1)
+        return (cpu_seconds(self.pids) - before) / (time.monotonic() - start)
+
+    def check_figures(self):
+        """Ages and rates that could have come out of the jump."""
+        for session in self.stage.sessions():
+            check(0 <= session['heard_ms'] < 30000, f'{session}')
+            check(0 <= session['cpu_percent'] <= 200, f'{session}')
+        out, _ = self.stage.ctl('--json', 'status')
+        check(0 <= json.loads(out)['broker']['uptime_ms'] < 600000, out)
+
+
+def samples(stage, *arguments):
+    """Times of day in the broker's history."""
+    out, _ = stage.ctl('--json', 'history', *arguments)
+    return [sample[0] for sample in json.loads(out)['samples']]
+
+
+def sharing_goes_on():
+    """After each jump: new pages are shared, nobody spins, figures are sane,
+    and no sample of the history is lost."""
+    with Stage() as stage:
+        pair = Pair(stage)
+        pair.share_more()
+        idle = pair.load()
+        wait_until(lambda: samples(stage), 30, 'a sample of the history')
+        count = len(samples(stage))
+        for name, seconds in JUMPS:
+            jump(seconds)
+            took = pair.share_more()
+            load = pair.load()
+            say(f'{name}: shared after {took:.1f} s, '
+                f'load {load:.2f} (before {idle:.2f})')
+            check(load < 2 * idle + 0.2, f'{name}: load {load}')
+            pair.check_figures()
+            now = time.time()
+            times = samples(stage, '--last', '1h')
+            check(len(times) >= count, f'{name}: {times}')
+            check(times == sorted(times), f'{name}: {times}')
+            check(all(now - 600 < at <= now + 2 for at in times),
+                  f'{name}: {times}, now {now}')
+            count = len(times)
+
+
+def memory_is_whole():
+    """The oracle, with a clock that jumps to and fro all the while."""
+    with subprocess.Popen(
+            command('kernel/test-oracle', '/oracle/read'),
+            env=dict(os.environ, KSM_TEST_SECONDS='20'),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as oracle:
+        jumps = 0
+        while oracle.poll() is None:
+            jump(JUMPS[jumps % len(JUMPS)][1])
+            jumps += 1
+            time.sleep(0.3)
+        check_output('the oracle', oracle.returncode,
+                     oracle.stdout.read().decode(errors='replace'))
+        say(f'{jumps} jumps')
+        check(jumps >= len(JUMPS), f'only {jumps} jumps')
+
+
+run([sharing_goes_on, memory_is_whole])

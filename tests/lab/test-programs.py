@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""test-programs.py: the suites kernel and broker, on another kernel.
+
+Debian's, with the security modules and two nodes that the kernel at hand may
+lack; only what depends on the kernel most, and shortly.
+"""
+
+from inside import run_program
+from tap import run
+
+
+def memory_is_whole_while_it_is_shared():
+    """The oracle: devices write, calls of the kernel fail, all is given back."""
+    run_program('kernel/test-oracle', '/oracle/direct',
+                '/oracle/failing-calls', '/oracle/slow-unmerge', seconds=5)
+
+
+def windows_isolate():
+    """Taking pages away from all access, and giving them back."""
+    run_program('kernel/test-quarantine')
+
+
+def stores_are_handed_over():
+    """From broker to broker, by the engines."""
+    run_program('kernel/test-handover', '/handover/hung')
+    run_program('broker/test-adoption', '/adoption/taken-up',
+                '/adoption/killed-at-it', '/adoption/stranger')
+
+
+def the_broker_confines_itself():
+    """Capabilities, Landlock, seccomp."""
+    run_program('broker/test-confine')
+
+
+run([memory_is_whole_while_it_is_shared, windows_isolate,
+     stores_are_handed_over, the_broker_confines_itself])
