@@ -331,14 +331,17 @@ static guint8 tile_order(const KsmStore *store, guint32 head, guint32 most)
     return order;
 }
 
-/* Makes it findable, unless something as good already is. */
+/*
+ * Makes it findable, unless something as good already is.  At a limit of the
+ * host's it stays unknown: shared by those who have it, but not with others.
+ */
 static void file_in_tree(KsmGroup *group, const KsmFingerprint *fingerprint,
                          const KsmStableEntry *entry)
 {
     KsmStableEntry known;
 
-    if (!ksm_stable_find(group->stable, fingerprint->hi, &known) ||
-        known.order < entry->order) {
+    if ((!ksm_stable_find(group->stable, fingerprint->hi, &known) ||
+         known.order < entry->order) && ksm_fp_tree_has_room(group->stable)) {
         ksm_fp_tree_insert(group->stable, fingerprint->hi,
                            ksm_stable_pack(entry));
     }

@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -63,17 +64,43 @@ gboolean ksm_confine_bounding(const KsmConfinement *confinement,
     return TRUE;
 }
 
+/*
+ * Whoever starts us may have asked for our end with its own; with a change of
+ * user the kernel forgets that.  `parent` is from before.
+ */
+static gboolean end_with_parent(int number, pid_t parent, GError **errp)
+{
+    if (number == 0) {
+        return TRUE;
+    }
+    if (prctl(PR_SET_PDEATHSIG, number, 0, 0, 0) != 0) {
+        return ksm_confine_failed(errp, "PR_SET_PDEATHSIG");
+    }
+    if (getppid() != parent) {
+        raise(number);          /* it ended in between */
+    }
+    return TRUE;
+}
+
 gboolean ksm_confine_user(const KsmConfinement *confinement, GError **errp)
 {
     uid_t uid = confinement->uid;
     gid_t gid = confinement->gid;
+    pid_t parent = getppid();
+    int number = 0;
 
     if (!confinement->switch_user || (geteuid() == uid && uid != 0)) {
         return TRUE;            /* nothing to do */
     }
+    if (prctl(PR_GET_PDEATHSIG, &number, 0, 0, 0) != 0) {
+        return ksm_confine_failed(errp, "PR_GET_PDEATHSIG");
+    }
     if (setgroups(0, NULL) != 0 || setresgid(gid, gid, gid) != 0 ||
         setresuid(uid, uid, uid) != 0) {
         return ksm_confine_failed(errp, "only root may give --user");
+    }
+    if (!end_with_parent(number, parent, errp)) {
+        return FALSE;
     }
     if (uid != 0 && setuid(0) == 0) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,

@@ -14,7 +14,8 @@
  * repairs on the way up.  Neither recurses.
  *
  * Only the single thread of the broker may touch a tree.  All memory comes
- * from the tree's own pool; running out of it ends the process, as with GLib.
+ * from the tree's own pool; running out of it ends the process, as with GLib,
+ * so whoever inserts asks first whether there is room.
  */
 #include "fp-tree.h"
 
@@ -106,6 +107,12 @@ gboolean ksm_fp_tree_find(const KsmFpTree *tree, guint64 key, guint64 *value)
         *value = *found;
     }
     return found != NULL;
+}
+
+/* A node at each level may be split, and a root be put above them. */
+gboolean ksm_fp_tree_has_room(KsmFpTree *tree)
+{
+    return ksm_node_pool_ready(tree->pool, tree->root->level + 2);
 }
 
 /* Puts a new root above a full one, so that the old one can be split. */

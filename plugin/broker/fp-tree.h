@@ -27,6 +27,12 @@ typedef struct KsmFpPlace {
 KsmFpTree *ksm_fp_tree_new(void);
 void ksm_fp_tree_free(KsmFpTree *tree);
 
+/**
+ * Whether there is memory for one more key, wherever it belongs.  Asked before
+ * each insertion; FALSE at a limit of the host's.
+ */
+gboolean ksm_fp_tree_has_room(KsmFpTree *tree);
+
 /** Sets the value of @key; TRUE when the key was not there before. */
 gboolean ksm_fp_tree_insert(KsmFpTree *tree, guint64 key, guint64 value);
 

@@ -8,6 +8,8 @@
  */
 #include "hint-ring.h"
 
+#include "headroom.h"
+
 static void ring_grow(KsmHintRing *ring)
 {
     guint32 size = ring->size > 0 ? ring->size * 2 : 256;
@@ -26,7 +28,8 @@ static void ring_grow(KsmHintRing *ring)
 gboolean ksm_hint_ring_push(KsmHintRing *ring, const KsmWaitingHint *hint)
 {
     if (ring->count == ring->size) {
-        if (ring->size >= KSM_HINT_RING_MAX) {
+        if (ring->size >= KSM_HINT_RING_MAX ||
+            (ring->size > 0 && !ksm_headroom_left())) {
             return FALSE;
         }
         ring_grow(ring);

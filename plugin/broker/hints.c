@@ -26,8 +26,8 @@ static Outcome settle_unstable(KsmMember *member, const KsmWaitingHint *hint)
     ksm_fp_tree_seek(group->unstable, &hint->key, 1, &place);
     listed = ksm_listing_find(group, hint->key, &place);
     if (listed.kind == KSM_LISTED_NONE) {
-        ksm_listing_add(member, hint->page, hint->key, &place, hint->tag);
-        return OUTCOME_DROPPED;
+        return ksm_listing_add(member, hint->page, hint->key, &place,
+                               hint->tag) ? OUTCOME_DROPPED : OUTCOME_TOLD;
     }
     if (listed.kind == KSM_LISTED_PUBLISHER &&
         ksm_listed_has_tag(&listed, hint->tag)) {

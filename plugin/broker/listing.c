@@ -123,16 +123,21 @@ void ksm_listing_prefetch(const KsmGroup *group, guint64 value)
     }
 }
 
-void ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
-                     KsmFpPlace *place, guint32 tag)
+gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
+                         KsmFpPlace *place, guint32 tag)
 {
     KsmGroup *group = member->group;
     KsmListing listing = { page, member->id, (guint16)tag };
 
+    if (!ksm_fp_tree_has_room(group->unstable)) {
+        ksm_member_unlist(member, page);
+        return FALSE;
+    }
     ksm_member_list(member, page, tag);
     ksm_fp_tree_insert_at(group->unstable, place, key,
                           ksm_listing_pack(&listing));
     ksm_group_note_inserted(group);
+    return TRUE;
 }
 
 /* Makes @page the publisher, and the page that is listed wait. */

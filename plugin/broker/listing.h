@@ -38,9 +38,12 @@ gboolean ksm_listed_has_tag(const KsmListed *listed, guint32 tag);
 /** Asks for the word that confirms the listing @value, if any does. */
 void ksm_listing_prefetch(const KsmGroup *group, guint64 value);
 
-/** Lists a page: its word, and the entry in the unstable tree. */
-void ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
-                     KsmFpPlace *place, guint32 tag);
+/**
+ * Lists a page: its word, and the entry in the unstable tree.  FALSE when there
+ * is no memory for it: then it is not listed.
+ */
+gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
+                         KsmFpPlace *place, guint32 tag);
 
 /**
  * Another page has the content of @page too: the answer for @page.  When that

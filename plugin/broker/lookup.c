@@ -112,7 +112,9 @@ static KsmAnswer lookup_unstable(KsmMember *member, guint32 page, Lane *lane,
 
     if (listed.kind == KSM_LISTED_NONE ||
         (own && listed.kind == KSM_LISTED_PAGE)) {
-        ksm_listing_add(member, page, lane->key, &lane->place, tag);
+        if (!ksm_listing_add(member, page, lane->key, &lane->place, tag)) {
+            answer.kind = KSM_ANSWER_REFUSED;
+        }
     } else {
         answer.kind = ksm_listing_meet(member, page, lane->key, &lane->place,
                                        tag, &listed);

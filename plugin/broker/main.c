@@ -14,10 +14,14 @@
 #include "confine.h"
 #include "control.h"
 #include "failed.h"
+#include "headroom.h"
 #include "listener.h"
 #include "options.h"
 #include "signals.h"
 #include "stray.h"
+
+/* For its own sockets and a few sessions. */
+#define LEAST_DESCRIPTORS 32u
 
 /* Static, so that a leak checker sees that it is still in use at the end. */
 static KsmBroker *broker;
@@ -25,12 +29,16 @@ static KsmBroker *broker;
 /*
  * Blocks of this size get mappings of their own, and so go back to the host
  * when they are freed, wherever they lie: rings of hints come and go.  Without
- * being told, the C library moves the limit up to the largest block freed.
+ * being told, the C library moves the limit up to the largest block freed.  And
+ * no address space (64 MiB each) for threads that allocate nothing.
  */
-static void return_large_blocks(void)
+static void tune_malloc(void)
 {
 #ifdef M_MMAP_THRESHOLD
     mallopt(M_MMAP_THRESHOLD, 64 * 1024);
+#endif
+#ifdef M_ARENA_MAX
+    mallopt(M_ARENA_MAX, 1);
 #endif
 }
 
@@ -42,24 +50,32 @@ static void close_inherited(guint first)
 
 /* A socket for each session, a pidfd for each process, a store for each
  * group, and as many again while they come and go. */
-static void raise_descriptor_limit(guint max_sessions)
+static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
 {
     struct rlimit limit;
     rlim_t wanted = 4 * (rlim_t)max_sessions + 64;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
-        return;
+        return TRUE;
     }
     limit.rlim_max = MAX(limit.rlim_max, wanted);
     limit.rlim_cur = wanted;
     if (setrlimit(RLIMIT_NOFILE, &limit) == 0) {
-        return;
+        return TRUE;
     }
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur < LEAST_DESCRIPTORS) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "%llu open files are allowed (RLIMIT_NOFILE), %u are the "
+                    "least", (unsigned long long)limit.rlim_cur,
+                    LEAST_DESCRIPTORS);
+        return FALSE;
+    }
     ksm_log(KSM_LOG_WARNING, "only %llu of %llu open files allowed",
             (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+    return TRUE;
 }
 
 static void on_idle(gpointer loop)
@@ -155,6 +171,9 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
     g_autoptr(GMainLoop) loop = g_main_loop_new(NULL, FALSE);
     gboolean ok;
 
+    if (!ksm_headroom_check("the start", errp)) {
+        return FALSE;
+    }
     broker = ksm_broker_new(&options->limits, listener->fd,
                             listener->lock_fd, options->idle_exit_seconds,
                             on_idle, loop);
@@ -206,9 +225,9 @@ int main(int argc, char **argv)
     g_autoptr(GError) error = NULL;
     KsmDaemonOptions options;
     KsmListener listener = { -1, -1, NULL }, control = { -1, -1, NULL };
-    KsmListenResult result;
+    KsmListenResult result = KSM_LISTEN_FAILED;
 
-    return_large_blocks();
+    tune_malloc();
     close_inherited(3 + passed);
     if (!ksm_options_parse(&options, &argc, &argv, &error)) {
         fprintf(stderr, "guest-ksmd: error: %s\n", error->message);
@@ -218,10 +237,11 @@ int main(int argc, char **argv)
         printf("guest-ksmd " KSM_VERSION "\n");
         return 0;
     }
-    raise_descriptor_limit(options.limits.max_sessions);
-    /* Who sees a socket may ask the broker to end: it takes them away again. */
-    ksm_signals_hold();
-    result = listen_on(&options, passed > 0, &listener, &control, &error);
+    if (raise_descriptor_limit(options.limits.max_sessions, &error)) {
+        /* Who sees a socket may ask for its end: it takes them away again. */
+        ksm_signals_hold();
+        result = listen_on(&options, passed > 0, &listener, &control, &error);
+    }
     if (result == KSM_LISTEN_BUSY) {
         ksm_log(KSM_LOG_INFO, "another broker listens on %s: nothing to do",
                 listener.path);

@@ -18,6 +18,8 @@
 
 #include <sys/mman.h>
 
+#include "headroom.h"
+
 #define CHUNK_BYTES (2u * 1024 * 1024)
 #define CHUNK_NODES (CHUNK_BYTES / KSM_NODE_BYTES)
 #define SMALL_POOL_CHUNKS 16
@@ -42,6 +44,7 @@ struct KsmNodePool {
     GHashTable *chunks;         /* base -> Chunk */
     GQueue open;                /* chunks that have room */
     guint64 resident_nodes;     /* over all chunks */
+    guint64 nodes_in_use;
     guint empty_chunks;
 };
 
@@ -136,6 +139,21 @@ static gboolean give(Chunk *chunk, gpointer node)
     return TRUE;
 }
 
+gboolean ksm_node_pool_ready(KsmNodePool *pool, guint nodes)
+{
+    guint64 all = (guint64)g_hash_table_size(pool->chunks) * CHUNK_NODES;
+
+    if (all - pool->nodes_in_use >= nodes) {
+        return TRUE;
+    }
+    g_assert(nodes <= CHUNK_NODES);
+    if (!ksm_headroom_left()) {
+        return FALSE;
+    }
+    chunk_new(pool);
+    return TRUE;
+}
+
 gpointer ksm_node_pool_get(KsmNodePool *pool)
 {
     Chunk *chunk = g_queue_peek_head(&pool->open);
@@ -147,6 +165,7 @@ gpointer ksm_node_pool_get(KsmNodePool *pool)
     if (chunk->in_use++ == 0) {
         pool->empty_chunks--;
     }
+    pool->nodes_in_use++;
     node = chunk->free_list;
     if (node != NULL) {
         chunk->free_list = *(gpointer *)node;
@@ -174,6 +193,7 @@ void ksm_node_pool_put(KsmNodePool *pool, gpointer node)
         chunk->kept++;
     }
     set_open(pool, chunk, TRUE);
+    pool->nodes_in_use--;
     if (--chunk->in_use > 0) {
         return;
     }

@@ -14,6 +14,12 @@ KsmNodePool *ksm_node_pool_new(void);
 /** Frees the pool with all of its nodes. */
 void ksm_node_pool_free(KsmNodePool *pool);
 
+/**
+ * Sees to it that @nodes can be had without further memory.  FALSE when a limit
+ * is in the way.
+ */
+gboolean ksm_node_pool_ready(KsmNodePool *pool, guint nodes);
+
 /** A node, not cleared.  Aborts when the host is out of memory, as GLib. */
 gpointer ksm_node_pool_get(KsmNodePool *pool);
 void ksm_node_pool_put(KsmNodePool *pool, gpointer node);

@@ -102,7 +102,8 @@ static gboolean take_slots(Publisher *self)
     guint32 copies = 1u << order;
 
     if (member->published_slots + copies >
-        member->table.pages + PUBLISH_SLACK) {
+            member->table.pages + PUBLISH_SLACK ||
+        !ksm_fp_tree_has_room(self->group->stable)) {
         return FALSE;
     }
     if (self->extent.end - self->extent.next < copies) {

@@ -19,6 +19,7 @@
 #include "broker-error.h"
 #include "connection.h"
 #include "grace.h"
+#include "headroom.h"
 #include "process.h"
 
 static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
@@ -205,10 +206,14 @@ static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
                                  int store_fd, GError **errp)
 {
     KsmBroker *broker = process->broker;
-    KsmGroupHome *home = ksm_broker_get_group(broker, process->group_key,
-                                              hello->node, errp);
     KsmSession *session = NULL;
+    KsmGroupHome *home;
 
+    if (!ksm_headroom_check("another session", errp)) {
+        return NULL;
+    }
+    home = ksm_broker_get_group(broker, process->group_key, hello->node,
+                                errp);
     if (home == NULL) {
         return NULL;
     }

@@ -35,6 +35,7 @@
 #include <unistd.h>
 
 #include "broker-error.h"
+#include "headroom.h"
 #include "ksm-protocol.h"
 #include "numa.h"
 #include "slot-map.h"
@@ -78,7 +79,7 @@ static gboolean store_map(KsmStore *store, GError **errp)
     store->leaves = g_new0(guint8, store->count / LEAF_SLOTS / 8);
     store->map = ksm_slot_map_new(store->count);
     if (store->pages == MAP_FAILED || store->slots == MAP_FAILED ||
-        store->map == NULL) {
+        store->map == NULL || !ksm_headroom_left()) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
                     "no address space for another store of %zu MiB",
                     bytes >> 20);

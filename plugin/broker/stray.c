@@ -55,6 +55,8 @@ gboolean ksm_stray_start(GError **errp)
         GThread *thread = g_thread_try_new("stray", closer_run, closer, errp);
 
         if (thread == NULL) {
+            g_prefix_error(errp, "(RLIMIT_AS, RLIMIT_NPROC or a cgroup's "
+                           "pids.max?) ");
             return FALSE;
         }
         g_thread_unref(thread);
