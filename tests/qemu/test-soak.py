@@ -16,7 +16,7 @@ from tap import check, run, say, seconds, wait_until
 from world import World, debian_image, memory
 
 ACCEL = sys.argv[1]
-GUESTS = 3
+CPUS = (2, 1, 1)                # of each guest
 MEM_MIB = 384
 TURN_SECONDS = 20               # from one death of the broker to the next
 LONGEST_SECONDS = 1800
@@ -117,7 +117,7 @@ def check_flat(samples):
                         ('broker memory MiB', 8)):
         say(f'{name}: {most(early, name)} early, {most(late, name)} late')
         check(most(late, name) <= most(early, name) + slack, f'{name} grow')
-    limit = GUESTS * MEM_MIB * 256
+    limit = len(CPUS) * MEM_MIB * 256
     check(most(samples, 'store pages') <= limit, 'more slots than pages')
     with open('/proc/sys/vm/max_map_count', encoding='utf-8') as file:
         check(most(samples, 'mappings') < int(file.read()),
@@ -144,8 +144,9 @@ def guests_work_on_and_nothing_leaks():
     length = min(seconds(3, 60), LONGEST_SECONDS)
     accel = f'tcg,tb-size={CODE_MIB}' if ACCEL == 'tcg' else ACCEL
     with World(accel, MEM_MIB, debian_image()) as world:
-        for _ in range(GUESTS):
-            world.add('guest-load', qemu_args=BALLOON, scan_interval=200)
+        for cpus in CPUS:
+            world.add('guest-load', qemu_args=[*BALLOON, '-smp', str(cpus)],
+                      scan_interval=200)
         loads = [Load(guest) for guest in world.guests]
         wait_until(lambda: all(load.poll() > 0 for load in loads),
                    BOOT_SECONDS, 'all guests work')
