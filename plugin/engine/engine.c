@@ -287,8 +287,11 @@ gboolean ksm_engine_start(KsmEngine *engine, GError **errp)
         g_warning("vm.max_map_count is %u: sharing will soon run out of "
                   "mappings; set it to 1048576", ksm_sys_max_map_count());
     }
+    /* It looks at this, to know itself, when it has the lock. */
+    ksm_engine_lock(engine);
     engine->thread = g_thread_try_new("ksm-scanner", ksm_scanner_thread,
                                       engine, &error);
+    ksm_engine_unlock(engine);
     if (!engine->thread) {
         g_propagate_prefixed_error(errp, error, "Could not start the scanner "
                                    "of '%s': ", engine->name);
