@@ -42,9 +42,11 @@ def check_output(program, status, output):
     check(' # SKIP' not in output, f'{program} has skipped some')
 
 
-def run_program(program, *cases, seconds=None):
-    """Runs it to its end."""
+def run_program(program, *cases, seconds=None, require=None):
+    """Runs it to its end; `require` a capability that only the lab has."""
     environment = dict(os.environ)
+    if require:
+        environment['KSM_TEST_REQUIRE'] = require
     if seconds:
         environment['KSM_TEST_SECONDS'] = str(seconds)
     start = time.monotonic()

@@ -32,5 +32,16 @@ def the_broker_confines_itself():
     run_program('broker/test-confine')
 
 
+def shared_pages_lie_on_their_node():
+    """Stores, copies and pages given back, on a host with two nodes."""
+    run_program('kernel/test-nodes')
+
+
+def memory_fails():
+    """By the kernel's injection; last, as it takes memory away."""
+    run_program('kernel/test-memory-failure', require='memory-failure')
+
+
 run([memory_is_whole_while_it_is_shared, windows_isolate,
-     stores_are_handed_over, the_broker_confines_itself])
+     stores_are_handed_over, the_broker_confines_itself,
+     shared_pages_lie_on_their_node, memory_fails])
