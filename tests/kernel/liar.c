@@ -55,20 +55,14 @@ static void prepare_welcome(Liar *liar, const LiarPacket *request,
     reply->packet.welcome.max_pages = 1u << 28;
 }
 
-/* A slot is never written again: what is mapped is beyond any check. */
 static void publish(Liar *liar, guint32 count)
 {
     KsmAnswer *answers = liar_answers(liar);
     guint32 i;
 
     for (i = 0; i < count; i++) {
-        guint32 slot = liar->next_slot;
+        guint32 slot = liar->next_slot++ % LIAR_SLOTS;
 
-        if (slot == LIAR_SLOTS) {
-            answers[i] = (KsmAnswer) { KSM_ANSWER_REFUSED, KSM_SLOT_NONE };
-            continue;
-        }
-        liar->next_slot++;
         memcpy(liar->store + (gsize)slot * 4096,
                liar->bulk + KSM_BULK_CONTENT + (gsize)i * 4096, 4096);
         answers[i] = (KsmAnswer) { KSM_ANSWER_SLOT, slot };
