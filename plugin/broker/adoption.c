@@ -39,9 +39,8 @@
 #include <unistd.h>
 
 #include "broker-error.h"
-#include "failed.h"
-#include "fingerprint.h"
 #include "log.h"
+#include "reading.h"
 #include "watch.h"
 
 #define FILE_STEP_SLOTS 512u    /* some 0.7 ms */
@@ -314,13 +313,14 @@ void ksm_adoption_held(KsmMember *member)
 static guint8 tile_order(const KsmStore *store, guint32 head, guint32 most)
 {
     const guint8 *page = ksm_store_page(store, head);
+    gboolean failed;
     guint8 order = 0;
     guint32 equal = 1;
 
     while (order < KSM_MAX_TILE_ORDER && 2u << order <= most) {
         while (equal < 2u << order &&
-               ksm_failed_compare(page + (gsize)equal * KSM_STORE_PAGE_BYTES,
-                                  page) == KSM_FAILED_EQUAL) {
+               ksm_read_equal(page + (gsize)equal * KSM_STORE_PAGE_BYTES,
+                              page, 1, &failed)) {
             equal++;
         }
         if (equal < 2u << order) {
@@ -351,24 +351,23 @@ static void file_in_tree(KsmGroup *group, const KsmFingerprint *fingerprint,
 static guint32 file_content(KsmAdoption *self)
 {
     KsmGroup *group = self->group;
-    const guint8 *page = ksm_store_page(group->store, self->cursor);
-    KsmFingerprint fingerprint = { 0 };
-    gboolean zero = FALSE;
-    gboolean readable = ksm_failed_look(page, &zero, &fingerprint);
-    KsmStableEntry entry = {
-        .head = self->cursor,
-        .tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint),
-        .order = readable ? tile_order(group->store, self->cursor,
-                                       self->extent_end - self->cursor) : 0,
+    KsmLook look = {
+        .content = ksm_store_page(group->store, self->cursor),
     };
-    KsmSlot slot = {
-        .key = fingerprint.hi, .refs = 1, .order = entry.order,
-        .owner = KSM_SLOT_OWNER_NOBODY,
-    };
-    guint32 copies = 1u << entry.order, i;
+    KsmStableEntry entry = { .head = self->cursor };
+    KsmSlot slot = { .refs = 1, .owner = KSM_SLOT_OWNER_NOBODY };
+    guint32 copies, i;
 
+    ksm_read_looks(&look, 1);
+    entry.tag = ksm_fingerprint_tag(&group->tag_key, &look.fingerprint);
+    entry.order = look.failed ? 0 :
+        tile_order(group->store, self->cursor,
+                   self->extent_end - self->cursor);
+    slot.key = look.fingerprint.hi;
+    slot.order = entry.order;
+    copies = 1u << entry.order;
     /* A hole that a client has read has memory, too, but was never given. */
-    if (readable && zero) {
+    if (!look.failed && look.zero) {
         ksm_store_discard(group->store, self->cursor, copies);
         return copies;
     }
@@ -377,8 +376,8 @@ static guint32 file_content(KsmAdoption *self)
         self->inherited[i / 8] |= (guint8)(1u << i % 8);
     }
     /* Memory that failed is held by those who map it, and found by nobody. */
-    if (readable) {
-        file_in_tree(group, &fingerprint, &entry);
+    if (!look.failed) {
+        file_in_tree(group, &look.fingerprint, &entry);
     }
     return copies;
 }

@@ -11,7 +11,7 @@
  * So is the broker (PR_MCE_KILL_EARLY): SIGBUS with BUS_MCEERR_AO names an
  * address in its mapping of the store.  The handler only writes that into a
  * pipe, which the main loop reads.  Should the broker be quicker and read what
- * failed, the read ends (sys/guard.c), and the slot is retired by who read it.
+ * failed, the read ends (reading.c), and the slot is retired by who read it.
  * The same for memory that a client shares with the broker: that content is
  * refused.  Any other SIGBUS ends the process, as ever.
  */
@@ -20,77 +20,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "broker-error.h"
-#include "fingerprint.h"
 #include "guard.h"
 #include "watch.h"
-
-typedef struct Job {
-    const guint8 *page;
-    const guint8 *known;
-    guint8 *to;
-    gboolean equal;
-    gboolean zero;
-    KsmFingerprint fingerprint;
-} Job;
-
-static void compare(void *opaque)
-{
-    Job *job = opaque;
-
-    job->equal = !memcmp(job->page, job->known, KSM_STORE_PAGE_BYTES);
-}
-
-KsmFailedEqual ksm_failed_compare(const guint8 *page, const guint8 *known)
-{
-    Job job = { .page = page, .known = known };
-
-    if (!ksm_guard_run(compare, &job)) {
-        return KSM_FAILED_UNREADABLE;
-    }
-    return job.equal ? KSM_FAILED_EQUAL : KSM_FAILED_DIFFERS;
-}
-
-static void copy(void *opaque)
-{
-    Job *job = opaque;
-
-    memcpy(job->to, job->page, KSM_STORE_PAGE_BYTES);
-}
-
-gboolean ksm_failed_copy(guint8 *to, const guint8 *from)
-{
-    Job job = { .page = from, .to = to };
-
-    return ksm_guard_run(copy, &job);
-}
-
-static void look(void *opaque)
-{
-    Job *job = opaque;
-
-    job->zero = ksm_fingerprint_is_zero(job->page);
-    job->fingerprint = ksm_fingerprint_page(job->page);
-}
-
-gboolean ksm_failed_look(const guint8 *page, gboolean *zero,
-                         KsmFingerprint *fingerprint)
-{
-    Job job = { .page = page };
-
-    if (!ksm_guard_run(look, &job)) {
-        return FALSE;
-    }
-    *zero = job.zero;
-    *fingerprint = job.fingerprint;
-    return TRUE;
-}
-
-/* ---- being told -------------------------------------------------------------- */
 
 static struct {
     KsmWatch watch;

@@ -21,9 +21,9 @@
 #include "group.h"
 
 #include "broker-error.h"
-#include "failed.h"
 #include "fingerprint.h"
 #include "listing.h"
+#include "reading.h"
 #include "staging.h"
 
 /* What a member may have published beyond one slot for each of its pages. */
@@ -141,17 +141,16 @@ static void file_content(Publisher *self, guint64 key, KsmFpPlace *place,
                           ksm_stable_pack(entry));
 }
 
-/* Whether what stands under a fingerprint is this content. */
-static KsmFailedEqual is_known(const Publisher *self,
-                               const KsmStableEntry *entry,
-                               const guint8 *page)
+/* Whether what stands under a fingerprint is this content, if it can be read. */
+static gboolean is_known(const Publisher *self, const KsmStableEntry *entry,
+                         const guint8 *page, gboolean *failed)
 {
     const guint8 *known = ksm_staging_find(&self->staging, entry->head);
 
     if (known == NULL) {
         known = ksm_store_page(self->group->store, entry->head);
     }
-    return ksm_failed_compare(known, page);
+    return ksm_read_equal(known, page, 1, failed) == 1;
 }
 
 static guint32 publish_item(Publisher *self, const guint8 *content)
@@ -162,11 +161,12 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     KsmStableEntry entry;
     KsmFingerprint fingerprint;
     KsmFpPlace place;
-    KsmFailedEqual known;
+    gboolean known, failed;
     guint64 value;
     guint32 tag;
 
-    if (!ksm_failed_copy(page, content) || ksm_fingerprint_is_zero(page)) {
+    if (!ksm_read_copy(page, content, KSM_STORE_PAGE_BYTES) ||
+        ksm_fingerprint_is_zero(page)) {
         return KSM_SLOT_NONE;
     }
     fingerprint = ksm_fingerprint_page(page);
@@ -174,11 +174,11 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     ksm_fp_tree_seek(group->stable, &fingerprint.hi, 1, &place);
     if (ksm_fp_tree_find_at(group->stable, &place, fingerprint.hi, &value)) {
         entry = ksm_stable_unpack(value);
-        known = is_known(self, &entry, page);
-        if (known == KSM_FAILED_DIFFERS) {
+        known = is_known(self, &entry, page, &failed);
+        if (!known && !failed) {
             return KSM_SLOT_NONE;
         }
-        if (known == KSM_FAILED_UNREADABLE) {
+        if (failed) {
             ksm_group_retire(group, entry.head);
             ksm_fp_tree_seek(group->stable, &fingerprint.hi, 1, &place);
         } else if (entry.order >= item->tile_order) {

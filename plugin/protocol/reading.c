@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * reading.c: what the engine reads of guest memory, under a guard.
+ * reading.c: contents of pages, read under a guard.
  *
  * A page may have failed, and the guest have set it aside and gone on: nobody
  * but the engine would ever read it.  Or it has failed unseen, and the engine is
  * the first to read it.  Either must cost the VM nothing.  So all content of
  * guest memory, staging and slots is read by the functions here (sys/guard.c).
+ * The broker reads its slots, and what clients share with it, by them as well.
  *
  * Thread: any; no lock is needed.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * reading.h: what the engine reads of guest memory, under a guard.
+ * reading.h: contents of pages, which may have failed, read under a guard.
  */
 #ifndef KSM_READING_H
 #define KSM_READING_H
