@@ -113,8 +113,10 @@ ksm_qemu_configure()
     args=(--target-list=x86_64-softmmu --without-default-features
           --enable-system --enable-kvm --enable-tcg --enable-tools
           --enable-linux-aio --enable-linux-io-uring --enable-seccomp
-          --enable-numa --enable-pixman --disable-docs --disable-install-blobs
-          --disable-modules
+          --enable-numa --enable-pixman
+          --enable-vhost-kernel --enable-vhost-net --enable-vhost-vdpa
+          --enable-vhost-user --enable-libvduse --enable-vduse-blk-export
+          --disable-docs --disable-install-blobs --disable-modules
           --firmwarepath="$share/seabios:$share/qemu:/usr/lib/ipxe/qemu"
           --python="$python" --prefix=/usr/local --disable-download)
     if grep -q guest_ksm "$src/meson_options.txt"; then
