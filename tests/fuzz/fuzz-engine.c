@@ -7,6 +7,7 @@
  * request what is done to the proper answer.  When the input is used up, the
  * broker hangs up.  Whatever it said, the guest's memory is as it was.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -70,7 +71,10 @@ static void falsify_items(FuzzInput *input, LiarReply *reply)
     }
 }
 
-/* Descriptors of WELCOME that are no good, or good in the wrong place. */
+/*
+ * Descriptors of WELCOME that are no good, or others than the broker's own.  Not
+ * the store as bulk memory: the engine would write to slots itself.
+ */
 static void falsify_fds(FuzzInput *input, LiarReply *reply)
 {
     guint32 kind = fuzz_byte(input), which = kind / 16 % 2;
@@ -85,7 +89,10 @@ static void falsify_fds(FuzzInput *input, LiarReply *reply)
                                    F_SEAL_SHRINK) :
         kind % 8 == 3 ? liar_memfd(4u << 20, MFD_ALLOW_SEALING | MFD_HUGETLB,
                                    F_SEAL_SHRINK) :
-        kind % 8 == 4 ? dup(2) : dup(liar->store_fd);
+        kind % 8 == 4 ? dup(2) :
+        which == 0 ? liar_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING,
+                                F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) :
+        dup(liar->store_fd);
 }
 
 static void lie(Liar *self, const LiarPacket *request, LiarReply *reply)
@@ -145,6 +152,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
     (void)argc;
     (void)argv;
+    fuzz_keep_input();
     g_log_set_handler(NULL, G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |
                       G_LOG_LEVEL_DEBUG, quiet, NULL);
     liar = liar_new(lie);
@@ -162,6 +170,21 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert(memory != MAP_FAILED);
     return 0;
+}
+
+/*
+ * A lie may name any slot, and a page is shared with it if their contents are
+ * equal.  So slots that are still to be given out must hold nothing: else one
+ * that an earlier input filled would be written to while the guest maps it,
+ * which no broker does and no engine could bear.
+ */
+static void empty_store(void)
+{
+    if (fallocate(liar->store_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  0, LIAR_BYTES) != 0) {
+        g_error("emptying the store: %s", g_strerror(errno));
+    }
+    liar->next_slot = 0;
 }
 
 /* One connection, as long as it goes well; the engine's thread is this one. */
@@ -198,6 +221,7 @@ int LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
                             &error);
     g_assert_no_error(error);
     fill();
+    empty_store();
     liar->opaque = &input;
     for (i = 0; i < CONNECTIONS; i++) {
         meet();

@@ -4,12 +4,29 @@
 #define TEST_FUZZ_INPUT_H
 
 #include <glib.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct FuzzInput {
     const guint8 *data;
     gsize left;
 } FuzzInput;
+
+static inline void fuzz_on_trap(int signal_number)
+{
+    (void)signal_number;
+    abort();
+}
+
+/**
+ * Lets g_error() leave the input behind: it raises SIGTRAP, of which libFuzzer
+ * knows nothing.
+ */
+static inline void fuzz_keep_input(void)
+{
+    signal(SIGTRAP, fuzz_on_trap);
+}
 
 /** All that is left, at most @bytes; the rest of @to is zero. */
 static inline gsize fuzz_take(FuzzInput *input, void *to, gsize bytes)

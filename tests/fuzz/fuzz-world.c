@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "fuzz-input.h"
 #include "process.h"
 #include "stray.h"
 
@@ -55,6 +56,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
+    fuzz_keep_input();
     fuzz_world();
     return 0;
 }
