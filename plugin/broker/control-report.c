@@ -44,6 +44,12 @@ static const Field stats_fields[] = {
     STATS(round_ns),
 };
 
+/* Left out for VMs whose library is older, as they do not tell. */
+static const Field stats_fields_5[] = {
+    STATS(given_back), STATS(refused_held), STATS(collapses),
+    STATS(pages_hwpoison), STATS(pages_kept_huge), STATS(pages_resting),
+};
+
 static const Field totals_fields[] = {
     TOTALS(vms), TOTALS(sessions), TOTALS(pages_total), TOTALS(pages_untouched),
     TOTALS(pages_volatile), TOTALS(pages_unshared), TOTALS(pages_sharing),
@@ -244,6 +250,7 @@ static void add_condition(const KsmSession *session, KsmJson *json)
     ksm_json_uint(json, "max_mappings_set", stats->max_mappings_set);
     ksm_json_uint(json, "interval_ms", stats->interval_ms);
     ksm_json_int(json, "general_profit_bytes", stats->general_profit);
+    ksm_json_uint(json, "protocol", session->version);
 }
 
 static void add_session(const KsmSession *session, KsmJson *json)
@@ -255,6 +262,10 @@ static void add_session(const KsmSession *session, KsmJson *json)
     add_identity(session, json);
     add_condition(session, json);
     add_fields(json, stats_fields, G_N_ELEMENTS(stats_fields), stats);
+    if (session->version >= 5) {
+        ksm_json_uint(json, "keep_huge", stats->keep_huge);
+        add_fields(json, stats_fields_5, G_N_ELEMENTS(stats_fields_5), stats);
+    }
     ksm_json_centi(json, "cpu_percent", session->figures.cpu_centi);
     ksm_json_int(json, "saved_pages",
                  ksm_totals_session_saved_pages(session));

@@ -100,6 +100,10 @@ static gboolean read_order_member(Request *request, const char *name,
         return read_option(node, order, KSM_ORDER_MAX_MAPPINGS,
                            &order->max_mappings);
     }
+    if (strcmp(name, "keep_huge") == 0) {
+        return read_option(node, order, KSM_ORDER_KEEP_HUGE,
+                           &order->keep_huge);
+    }
     return FALSE;
 }
 
@@ -263,12 +267,13 @@ static void do_set(KsmControlClient *client, const Request *request)
     found = find_target(client, request->target);
     for (i = 0; found != NULL && i < found->len; i++) {
         KsmSession *session = g_ptr_array_index(found, i);
+        const char *refusal;
 
         ksm_control_add_item(client, session);
-        if (!ksm_orders_give(session, &request->order, on_order_done,
-                             client)) {
-            ksm_control_answered(client, session, "the VM is not connected "
-                                 "to the broker at present");
+        refusal = ksm_orders_give(session, &request->order, on_order_done,
+                                  client);
+        if (refusal != NULL) {
+            ksm_control_answered(client, session, refusal);
         }
     }
     if (found != NULL) {

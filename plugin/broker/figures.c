@@ -28,7 +28,8 @@ static void bound_pages(KsmMsgStats *stats, guint64 pages)
     guint64 *const counts[] = {
         &stats->pages_total, &stats->pages_untouched, &stats->pages_volatile,
         &stats->pages_unshared, &stats->pages_sharing, &stats->zero_pages,
-        &stats->pages_broken, &stats->pages_excluded,
+        &stats->pages_broken, &stats->pages_excluded, &stats->pages_hwpoison,
+        &stats->pages_kept_huge, &stats->pages_resting,
     };
     guint i;
 

@@ -76,20 +76,27 @@ static void merge(KsmOrder *order, const KsmOrder *more)
     if (more->fields & KSM_ORDER_MAX_MAPPINGS) {
         order->max_mappings = more->max_mappings;
     }
+    if (more->fields & KSM_ORDER_KEEP_HUGE) {
+        order->keep_huge = more->keep_huge;
+    }
 }
 
-gboolean ksm_orders_give(KsmSession *session, const KsmOrder *order,
-                         KsmOrderDone done, gpointer opaque)
+const char *ksm_orders_give(KsmSession *session, const KsmOrder *order,
+                            KsmOrderDone done, gpointer opaque)
 {
     KsmOrders *self = &session->orders;
 
     if (session->connection == NULL) {
-        return FALSE;
+        return "the VM is not connected to the broker at present";
+    }
+    if (order->fields & KSM_ORDER_KEEP_HUGE && session->version < 5) {
+        return "the VM's library is of an earlier version and does not "
+               "know keep-huge";
     }
     merge(&self->order, order);
     self->order.serial = next_serial(session);
     add_wait(self, FALSE, done, opaque);
-    return TRUE;
+    return NULL;
 }
 
 gboolean ksm_orders_want_map(KsmSession *session, KsmOrderDone done,

@@ -34,10 +34,10 @@ typedef struct KsmOrders {
 /**
  * Wants the fields of @order (its serial is not looked at); they are added to
  * those that wait to be taken.  @done is called once, from the main loop.
- * FALSE when the session has no connection.
+ * Returns NULL, or a reason why it cannot be given; nobody is called then.
  */
-gboolean ksm_orders_give(KsmSession *session, const KsmOrder *order,
-                         KsmOrderDone done, gpointer opaque);
+const char *ksm_orders_give(KsmSession *session, const KsmOrder *order,
+                            KsmOrderDone done, gpointer opaque);
 
 /** Wants a map of the session's pages. */
 gboolean ksm_orders_want_map(KsmSession *session, KsmOrderDone done,

@@ -77,7 +77,7 @@ gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
     KsmMember *member = self->session->member;
     KsmMsgWelcome reply = {
         .msg = { .type = KSM_MSG_WELCOME },
-        .version = KSM_PROTO_VERSION,
+        .version = self->session->version,
         .resumed = self->welcome,
         .broker_id = self->broker->broker_id,
         .store_id = group->store_id,
@@ -224,14 +224,15 @@ static gboolean handle_stats(KsmConnection *self, const guint8 *packet)
         .sessions = group->member_count,
         .hints_waiting = member->hints.count,
     };
-    KsmMsgStats stats;
+    guint32 version = self->session->version;
+    KsmMsgStats stats = { .keep_huge = 0 };
 
-    memcpy(&stats, packet, sizeof(stats));
+    memcpy(&stats, packet, ksm_proto_stats_bytes(version));
     ksm_figures_take(&self->session->figures, &stats, member->table.pages);
     ksm_orders_report(self->session);
     reply.order = self->session->orders.order;
     reply.map_serial = self->session->orders.map_serial;
-    ksm_connection_reply(self, &reply, sizeof(reply));
+    ksm_connection_reply(self, &reply, ksm_proto_group_bytes(version));
     return TRUE;
 }
 
@@ -379,7 +380,7 @@ static gboolean handle_hold(KsmConnection *self, const KsmMsg *msg,
 }
 
 /* Sizes of the requests; 0: not a request. */
-static gsize request_bytes(guint32 type)
+static gsize request_bytes(const KsmConnection *self, guint32 type)
 {
     switch (type) {
     case KSM_MSG_HELLO:
@@ -387,7 +388,9 @@ static gsize request_bytes(guint32 type)
     case KSM_MSG_RESIZE:
         return sizeof(KsmMsgResize);
     case KSM_MSG_STATS:
-        return sizeof(KsmMsgStats);
+        return ksm_proto_stats_bytes(self->session != NULL
+                                     ? self->session->version
+                                     : KSM_PROTO_VERSION);
     case KSM_MSG_MAP:
         return sizeof(KsmMsgMap);
     case KSM_MSG_LOOKUP:
@@ -405,10 +408,12 @@ static gsize request_bytes(guint32 type)
 static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
                               gsize bytes, GError **errp)
 {
-    if (request_bytes(msg->type) == 0) {
+    gsize want = request_bytes(self, msg->type);
+
+    if (want == 0) {
         return protocol_error(errp, "unknown message %u", msg->type);
     }
-    if (bytes != request_bytes(msg->type)) {
+    if (bytes != want) {
         return protocol_error(errp, "message %u of %zu bytes", msg->type,
                               bytes);
     }

@@ -48,11 +48,11 @@ gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
         return TRUE;            /* its size is complained of, then */
     }
     memcpy(&hello, packet, MIN(bytes, sizeof(hello)));
-    if (hello.magic != KSM_PROTO_MAGIC || hello.version != KSM_PROTO_VERSION) {
+    if (hello.magic != KSM_PROTO_MAGIC || hello.version < KSM_PROTO_OLDEST) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
-                    "protocol version %u, this broker speaks %u",
+                    "protocol version %u, this broker speaks %u to %u",
                     hello.magic == KSM_PROTO_MAGIC ? hello.version : 0,
-                    KSM_PROTO_VERSION);
+                    KSM_PROTO_OLDEST, KSM_PROTO_VERSION);
         return FALSE;
     }
     return TRUE;
@@ -256,6 +256,7 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
     }
     if (session != NULL) {
         session->connection = connection;
+        session->version = MIN(hello->version, KSM_PROTO_VERSION);
         if (session->member->holding) {
             *welcome = KSM_WELCOME_HANDED;
         }

@@ -15,11 +15,12 @@ struct KsmSession {
     KsmMember *member;
     char *name;
     KsmConnection *connection;  /* NULL: an orphan */
+    guint32 version;            /* of the protocol, that both speak */
     KsmFigures figures;         /* what the client told last */
     KsmOrders orders;           /* what is wanted of it */
 };
 
-/** Whether a HELLO, as far as it goes, is of this broker's version. */
+/** Whether a HELLO, as far as it goes, is of a version spoken here. */
 gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
                                    GError **errp);
 

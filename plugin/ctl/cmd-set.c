@@ -15,6 +15,7 @@ static gboolean add_option(JsonObject *options, const char *text,
         { "scan-cpu-percent", "scan_cpu_percent" },
         { "scan-interval", "scan_interval_ms" },
         { "max-mappings", "max_mappings" },
+        { "keep-huge", "keep_huge" },
     };
     const char *equals = strchr(text, '=');
     g_autofree char *key = NULL;
@@ -50,7 +51,7 @@ static gboolean add_option(JsonObject *options, const char *text,
     }
     return ksm_command_usage(errp, "there is no option '%s': "
                              "scan-cpu-percent, scan-interval, max-mappings, "
-                             "run", key);
+                             "keep-huge, run", key);
 }
 
 static gboolean run_set(KsmCtl *ctl, char **args, GError **errp)
@@ -73,8 +74,9 @@ const KsmCommand ksm_command_set = {
     .arguments = "VM|GROUP KEY=VALUE...",
     .summary = "Change options of running VMs",
     .details = "Keys: scan-cpu-percent (1 to 100), scan-interval (ms), "
-               "max-mappings (0: automatic),\nrun (run, pause, unmerge).  "
-               "All VMs: guest-ksmctl set all KEY=VALUE.",
+               "max-mappings (0: automatic),\nkeep-huge (0 to 512; 0: off), "
+               "run (run, pause, unmerge).  All VMs: guest-ksmctl set all\n"
+               "KEY=VALUE.",
     .least = 2,
     .most = G_MAXUINT,
     .run = run_set,

@@ -20,6 +20,7 @@ static void print_pages(JsonObject *session)
         { "zero_pages", "zeros, given back" },
         { "pages_broken", "shared once, written since" },
         { "pages_excluded", "left alone for now" },
+        { "pages_hwpoison", "of all these: the host's memory has failed" },
         { "saved_pages", "saved" },
     };
     guint i;
@@ -28,6 +29,9 @@ static void print_pages(JsonObject *session)
         gint64 pages = ksm_reply_int(session, rows[i].field);
         g_autofree char *mib = ksm_units_mib_of_pages(pages);
 
+        if (pages == 0 && g_str_equal(rows[i].field, "pages_hwpoison")) {
+            continue;
+        }
         printf("    %-17s %10" G_GINT64_FORMAT "  %9s MiB  %s\n",
                rows[i].field, pages, mib, rows[i].meaning);
     }
@@ -36,10 +40,10 @@ static void print_pages(JsonObject *session)
 static void print_counts(JsonObject *session)
 {
     static const char *const fields[] = {
-        "full_scans", "merges", "zero_merges", "breaks", "rollbacks",
-        "refused_pinned", "refused_budget", "refused_torn", "refused_broker",
-        "refused_error", "fingerprints", "lookups", "publishes", "hints",
-        "broker_requests", "broker_losses",
+        "full_scans", "merges", "zero_merges", "breaks", "given_back",
+        "rollbacks", "refused_pinned", "refused_held", "refused_budget",
+        "refused_torn", "refused_broker", "refused_error", "fingerprints",
+        "lookups", "publishes", "hints", "broker_requests", "broker_losses",
     };
     guint i;
 
@@ -130,6 +134,23 @@ static void print_pace(JsonObject *session)
     printf("    profit    %s MiB (general_profit)\n", profit);
 }
 
+static void print_huge(JsonObject *session)
+{
+    gint64 keep = ksm_reply_int(session, "keep_huge");
+    g_autofree char *resting =
+        ksm_units_mib_of_pages(ksm_reply_int(session, "pages_resting"));
+    g_autofree char *kept =
+        ksm_units_mib_of_pages(ksm_reply_int(session, "pages_kept_huge"));
+
+    if (keep > 0) {
+        printf("    huge      keep-huge %" G_GINT64_FORMAT ": %s MiB of "
+               "duplicates left unshared, %s MiB written all\n"
+               "              the time and left alone, %" G_GINT64_FORMAT
+               " times made huge again\n", keep, kept, resting,
+               ksm_reply_int(session, "collapses"));
+    }
+}
+
 static void print_vm(const KsmVm *vm)
 {
     g_autofree char *group = ksm_vm_group_title(vm);
@@ -144,6 +165,7 @@ static void print_vm(const KsmVm *vm)
         print_state(session);
         print_pace(session);
         print_windows(session);
+        print_huge(session);
         print_pages(session);
         print_counts(session);
     }

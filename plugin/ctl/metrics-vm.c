@@ -47,11 +47,21 @@ static const Field fields[] = {
             "Zero pages that were given back."),
     COUNTER("broken_pages", NULL, "breaks", 1,
             "Shared pages that were written (copy-on-write)."),
+    COUNTER("given_back_pages", NULL, "given_back", 1,
+            "Broken pages that became ordinary memory again."),
     COUNTER("rollbacks", NULL, "rollbacks", 1,
             "Windows that were undone."),
     REFUSED("pinned", "Pages left private, by reason."),
     REFUSED("budget", NULL), REFUSED("torn", NULL), REFUSED("broker", NULL),
-    REFUSED("error", NULL),
+    REFUSED("error", NULL), REFUSED("held", NULL),
+    GAUGE("failed_memory_bytes", "bytes", "pages_hwpoison", PAGE_BYTES,
+          "Guest memory that has failed in the host."),
+    GAUGE("kept_huge_bytes", "bytes", "pages_kept_huge", PAGE_BYTES,
+          "Duplicates left unshared to keep huge pages (keep-huge)."),
+    GAUGE("resting_bytes", "bytes", "pages_resting", PAGE_BYTES,
+          "Huge pages written all the time, left alone (keep-huge)."),
+    COUNTER("collapsed_blocks", NULL, "collapses", 1,
+            "Blocks of 2 MiB made huge pages again (keep-huge)."),
     COUNTER("fingerprinted_pages", NULL, "fingerprints", 1, "Pages read."),
     COUNTER("looked_up_pages", NULL, "lookups", 1,
             "Pages looked up at the broker."),
@@ -176,6 +186,10 @@ static void add_field(KsmMetrics *metrics, const Field *field,
     for (i = 0; i < subjects->len; i++) {
         const Subject *subject = g_ptr_array_index(subjects, i);
 
+        /* Older libraries do not tell all of them. */
+        if (!json_object_has_member(subject->session, field->field)) {
+            continue;
+        }
         add_labelled(metrics, subject, suffix, field->label, field->value,
                      field->scale * (double)ksm_reply_int(subject->session,
                                                           field->field));

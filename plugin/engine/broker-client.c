@@ -381,6 +381,13 @@ static void take_store(KsmBrokerClient *client, guint64 bytes, int fd)
 static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
                              int *fds, KsmWelcome *welcome, GError **errp)
 {
+    if (msg->version < KSM_PROTO_OLDEST || msg->version > KSM_PROTO_VERSION) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "The broker wants to speak protocol version %u, this "
+                    "library speaks %u to %u", msg->version, KSM_PROTO_OLDEST,
+                    KSM_PROTO_VERSION);
+        return FALSE;
+    }
     *welcome = welcome_of(client, msg, fds[1]);
     if ((*welcome == KSM_WELCOME_NEW &&
          (msg->store_bytes % KSM_PAGE_BYTES ||
@@ -395,6 +402,7 @@ static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
         take_store(client, msg->store_bytes, fds[1]);
         fds[1] = -1;
     }
+    client->version = msg->version;
     client->broker_id = msg->broker_id;
     client->store_id = msg->store_id;
     client->max_pages = msg->max_pages;
@@ -530,15 +538,17 @@ gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
                                  KsmMsgGroup *group)
 {
     KsmPacket packet = { .stats = *stats };
+    gsize bytes = ksm_proto_group_bytes(client->version);
     GError *error = NULL;
 
     if (client->sock < 0) {
         return FALSE;
     }
-    if (!exchange(client, &packet, sizeof(packet.stats), KSM_MSG_STATS, 0,
-                  KSM_MSG_GROUP, sizeof(packet.group), NULL, 0, &error)) {
+    if (!exchange(client, &packet, ksm_proto_stats_bytes(client->version),
+                  KSM_MSG_STATS, 0, KSM_MSG_GROUP, bytes, NULL, 0, &error)) {
         return lost(client, error);
     }
-    *group = packet.group;
+    memset(group, 0, sizeof(*group));
+    memcpy(group, &packet.group, bytes);
     return TRUE;
 }

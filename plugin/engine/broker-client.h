@@ -21,6 +21,7 @@ typedef struct KsmBrokerClient {
     guint64 broker_id;
     guint64 store_id;
     guint64 max_pages;
+    guint32 version;            /* of the protocol, that both speak */
     guint refusals;             /* of the store handed in, in a row */
     gboolean refused;           /* the last request: answered by ERROR */
     KsmAnswer reply[KSM_BATCH_LOOKUPS];     /* or KsmHint: a copy */

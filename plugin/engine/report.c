@@ -34,6 +34,9 @@ static void fill_states(KsmMsgStats *msg, const KsmStats *s)
     msg->zero_pages = s->zero_pages;
     msg->pages_broken = s->pages_broken;
     msg->pages_excluded = s->pages_excluded;
+    msg->pages_hwpoison = s->pages_hwpoison;
+    msg->pages_kept_huge = s->pages_kept_huge;
+    msg->pages_resting = s->pages_resting;
 }
 
 static void fill_counters(KsmMsgStats *msg, const KsmStats *s)
@@ -50,6 +53,9 @@ static void fill_counters(KsmMsgStats *msg, const KsmStats *s)
     msg->refused_torn = s->refused_torn;
     msg->refused_broker = s->refused_broker;
     msg->refused_error = s->refused_error;
+    msg->refused_held = s->refused_held;
+    msg->given_back = s->given_back;
+    msg->collapses = s->collapses;
     msg->fingerprints = s->fingerprints;
     msg->lookups = s->lookups;
     msg->publishes = s->publishes;
@@ -81,6 +87,7 @@ static void fill_present(KsmMsgStats *msg, KsmEngine *engine,
     msg->scan_cpu_percent = ksm_engine_get_scan_cpu_percent(engine);
     msg->scan_interval_ms = ksm_engine_get_scan_interval(engine);
     msg->max_mappings_set = ksm_engine_get_max_mappings(engine);
+    msg->keep_huge = ksm_engine_get_keep_huge(engine);
     msg->order_serial = engine->order_serial;
     msg->order_error = engine->order_error;
     g_strlcpy(msg->order_reason, engine->order_reason ?: "",
@@ -137,6 +144,8 @@ static gboolean carry_out(KsmEngine *engine, const KsmOrder *order,
                                          errp)) &&
            (!(order->fields & KSM_ORDER_MAX_MAPPINGS) ||
             ksm_engine_set_max_mappings(engine, order->max_mappings, errp)) &&
+           (!(order->fields & KSM_ORDER_KEEP_HUGE) ||
+            ksm_engine_set_keep_huge(engine, order->keep_huge, errp)) &&
            (!(order->fields & KSM_ORDER_RUN) ||
             set_run(engine, order->run, errp));
 }

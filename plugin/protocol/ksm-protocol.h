@@ -31,15 +31,27 @@
  * HELLO, and others for those who name none: as many groups of one name, between
  * which nothing is shared.
  *
+ * Versions: a VM lives for months, and meets brokers of later releases, or of
+ * earlier ones where a package was upgraded under a broker that runs on.  So
+ *   - HELLO has the newest version that the client speaks, WELCOME the one that
+ *     both speak from then on: the client's, or the broker's own if that is
+ *     older.  None of them speaks what is older than KSM_PROTO_OLDEST;
+ *   - HELLO, WELCOME and ERROR stay as they are;
+ *   - a new version may add fields at the end of STATS and GROUP, which have
+ *     the size of the version that is spoken.  What nobody has told is 0.
+ *     Version 5 did so, from given_back and keep_huge on.
+ *
  * Both ends are on one machine: native byte order, and sizes are asserted.
  */
 #ifndef KSM_PROTOCOL_H
 #define KSM_PROTOCOL_H
 
 #include <glib.h>
+#include <stddef.h>
 
 #define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
-#define KSM_PROTO_VERSION   4u
+#define KSM_PROTO_VERSION   5u
+#define KSM_PROTO_OLDEST    4u              /* that is still spoken */
 
 #define KSM_GROUP_BYTES     64u             /* with its NUL */
 #define KSM_NAME_BYTES      64u             /* with its NUL */
@@ -95,7 +107,7 @@ typedef struct KsmMsg {
 typedef struct KsmMsgHello {
     KsmMsg msg;
     guint32 magic;
-    guint32 version;
+    guint32 version;            /* the newest that the client speaks */
     guint64 pages;              /* guest pages of all regions so far */
     char group[KSM_GROUP_BYTES];
     char name[KSM_NAME_BYTES];
@@ -112,7 +124,7 @@ typedef enum KsmWelcome {
 /* Descriptors with it: the bulk memory, the store (read-only), in this order. */
 typedef struct KsmMsgWelcome {
     KsmMsg msg;
-    guint32 version;
+    guint32 version;            /* spoken from now on */
     guint32 resumed;            /* KsmWelcome */
     guint64 broker_id;          /* random, another one after each start */
     guint64 store_id;           /* of the group's store, unique per broker_id */
@@ -190,6 +202,15 @@ typedef struct KsmMsgStats {
     guint32 order_error;        /* KsmError; 0: all of it is in force */
     char order_reason[KSM_REASON_BYTES];
     char stand_aside[KSM_ASIDE_BYTES];  /* why nothing is done; "": it is */
+    /* since version 5 */
+    guint64 given_back;
+    guint64 refused_held;
+    guint64 collapses;
+    guint64 pages_hwpoison;
+    guint64 pages_kept_huge;
+    guint64 pages_resting;
+    guint32 keep_huge;          /* the option */
+    guint32 reserved2;          /* 0 */
 } KsmMsgStats;
 
 /* Fields of an order. */
@@ -197,7 +218,8 @@ typedef struct KsmMsgStats {
 #define KSM_ORDER_SCAN_CPU_PERCENT  (1u << 1)
 #define KSM_ORDER_SCAN_INTERVAL     (1u << 2)
 #define KSM_ORDER_MAX_MAPPINGS      (1u << 3)
-#define KSM_ORDER_ALL               ((1u << 4) - 1)
+#define KSM_ORDER_KEEP_HUGE         (1u << 4)   /* since version 5 */
+#define KSM_ORDER_ALL               ((1u << 5) - 1)
 
 /* To be carried out once for each serial, and acknowledged in STATS at once. */
 typedef struct KsmOrder {
@@ -207,6 +229,8 @@ typedef struct KsmOrder {
     guint32 scan_cpu_percent;
     guint32 scan_interval_ms;
     guint32 max_mappings;
+    guint32 keep_huge;          /* since version 5, as is the next */
+    guint32 reserved;           /* 0 */
 } KsmOrder;
 
 typedef struct KsmMsgGroup {
@@ -217,8 +241,21 @@ typedef struct KsmMsgGroup {
     guint64 sessions;
     guint32 hints_waiting;      /* for this client */
     guint32 map_serial;         /* a MAP of that serial is wanted; 0: none */
-    KsmOrder order;
+    KsmOrder order;             /* the last: it may grow with a version */
 } KsmMsgGroup;
+
+/** The size of STATS, and of GROUP, in a version. */
+static inline gsize ksm_proto_stats_bytes(guint32 version)
+{
+    return version >= 5 ? sizeof(KsmMsgStats)
+                        : offsetof(KsmMsgStats, given_back);
+}
+
+static inline gsize ksm_proto_group_bytes(guint32 version)
+{
+    return version >= 5 ? sizeof(KsmMsgGroup)
+                        : offsetof(KsmMsgGroup, order.keep_huge);
+}
 
 /*
  * A map's cell stands for pages_per_cell pages in a row (fewer in the last):
@@ -311,9 +348,11 @@ G_STATIC_ASSERT(sizeof(KsmMsgHello) == 168);
 G_STATIC_ASSERT(sizeof(KsmMsgWelcome) == 56);
 G_STATIC_ASSERT(sizeof(KsmMsgResize) == 24);
 G_STATIC_ASSERT(sizeof(KsmMsgError) == 148);
-G_STATIC_ASSERT(sizeof(KsmMsgStats) == 648);
-G_STATIC_ASSERT(sizeof(KsmOrder) == 24);
-G_STATIC_ASSERT(sizeof(KsmMsgGroup) == 80);
+G_STATIC_ASSERT(sizeof(KsmMsgStats) == 704);
+G_STATIC_ASSERT(offsetof(KsmMsgStats, given_back) == 648);
+G_STATIC_ASSERT(sizeof(KsmOrder) == 32);
+G_STATIC_ASSERT(sizeof(KsmMsgGroup) == 88);
+G_STATIC_ASSERT(offsetof(KsmMsgGroup, order.keep_huge) == 80);
 G_STATIC_ASSERT(sizeof(KsmMsgMap) == 32);
 G_STATIC_ASSERT(sizeof(KsmLookup) == 24);
 G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);

@@ -23,6 +23,7 @@ ProtoClient *proto_client_connect(const char *socket_path)
     g_strlcpy(address.sun_path, socket_path, sizeof(address.sun_path));
     client->store_fd = -1;
     client->node = KSM_NODE_ANY;
+    client->version = KSM_PROTO_VERSION;
     client->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     g_assert_cmpint(client->fd, >=, 0);
     if (connect(client->fd, (struct sockaddr *)&address, sizeof(address))
@@ -95,6 +96,7 @@ gsize proto_client_receive(ProtoClient *client, ProtoReply *reply)
         g_assert_cmpint(bytes, ==, sizeof(reply->welcome));
         take_fds(client, &msg);
         client->welcome = reply->welcome;
+        client->version = reply->welcome.version;
     } else {
         g_assert_null(CMSG_FIRSTHDR(&msg));
     }
@@ -134,7 +136,7 @@ gboolean proto_client_send_hello(ProtoClient *client, const char *group,
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO, .serial = ++client->serial },
         .magic = KSM_PROTO_MAGIC,
-        .version = KSM_PROTO_VERSION,
+        .version = client->version,
         .pages = pages,
         .node = client->node,
     };
@@ -188,8 +190,8 @@ ProtoReply proto_client_request(ProtoClient *client, KsmMsgType type,
     } request = {
         .msg = { .type = type, .serial = ++client->serial, .count = count },
     };
-    gsize bytes = type == KSM_MSG_STATS ? sizeof(request.stats)
-                                        : sizeof(request.msg);
+    gsize bytes = type == KSM_MSG_STATS ?
+                  ksm_proto_stats_bytes(client->version) : sizeof(request.msg);
     ProtoReply reply;
 
     g_assert_true(proto_client_send(client, &request, bytes));

@@ -77,7 +77,7 @@ static void spoil_magic(Packet *packet)
 
 static void spoil_version(Packet *packet)
 {
-    packet->hello.version = KSM_PROTO_VERSION - 1;
+    packet->hello.version = KSM_PROTO_OLDEST - 1;
 }
 
 static void spoil_node(Packet *packet)
@@ -180,9 +180,9 @@ static const Row rows[] = {
     { "no-hello-release", "before HELLO", BEFORE, 0, KSM_MSG_RELEASE, M16, 1,
       { 0, 9 }, NULL },
     { "hello-magic", "protocol version 0", BEFORE, 0, HELLO, spoil_magic },
-    { "hello-version", "protocol version 3, this broker speaks 4", BEFORE, 0, HELLO,
-      spoil_version },
-    { "hello-older", "protocol version 3, this broker speaks 4", BEFORE, 0,
+    { "hello-version", "protocol version 3, this broker speaks 4 to 5", BEFORE,
+      0, HELLO, spoil_version },
+    { "hello-older", "protocol version 3, this broker speaks 4 to 5", BEFORE, 0,
       KSM_MSG_HELLO, OLD_HELLO, 0, { 0 }, spoil_version },
     { "hello-long", "message 1 of 169 bytes", BEFORE, 0, KSM_MSG_HELLO,
       sizeof(KsmMsgHello) + 1, 0, { 0 }, NULL },

@@ -9,15 +9,16 @@
 #include <unistd.h>
 
 #include "ctl-scene.h"
+#include "proto-client.h"
 #include "require.h"
 
 #define SHARED CTL_PAIR_SHARED
 
 /* The one result of an order. */
-static void order(CtlPair *scene, const char *request, const char *result,
-                  const char *error_words)
+static void order(KsmTestBroker *broker, const char *request,
+                  const char *result, const char *error_words)
 {
-    g_autoptr(JsonObject) reply = ctl_scene_ask(scene->broker, request);
+    g_autoptr(JsonObject) reply = ctl_scene_ask(broker, request);
     JsonArray *results = json_object_get_array_member(reply, "results");
     JsonObject *one;
 
@@ -50,30 +51,55 @@ static void test_orders(void)
         return;
     }
     ctl_pair_share(&scene);
-    order(&scene, "{\"request\":\"set\",\"target\":\"one\",\"run\":\"run\"}",
-          "done", NULL);
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+          "\"run\":\"run\"}", "done", NULL);
     g_assert_cmpint(stats_of(scene.vms[0]).run, ==, KSM_RUN_RUN);
     g_assert_cmpint(stats_of(scene.vms[1]).run, ==, KSM_RUN_PAUSE);
-    order(&scene, "{\"request\":\"set\",\"target\":\"vm:one\","
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"vm:one\","
           "\"scan_cpu_percent\":3,\"scan_interval_ms\":60000,"
-          "\"max_mappings\":1000,\"run\":\"pause\"}", "done", NULL);
+          "\"max_mappings\":1000,\"keep_huge\":64,\"run\":\"pause\"}", "done",
+          NULL);
     stats = stats_of(scene.vms[0]);
     g_assert_cmpint(stats.run, ==, KSM_RUN_PAUSE);
     g_assert_cmpuint(stats.scan_cpu_percent, ==, 3);
     session = ctl_scene_session(scene.broker, "one/ram0");
     ctl_scene_assert_int(session, "scan_interval_ms", 60000);
     ctl_scene_assert_int(session, "max_mappings_set", 1000);
-    order(&scene, "{\"request\":\"set\",\"target\":\"one\","
+    ctl_scene_assert_int(session, "keep_huge", 64);
+    ctl_scene_assert_int(session, "protocol", KSM_PROTO_VERSION);
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+          "\"keep_huge\":513}", "failed", "at most 512");
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"scan_cpu_percent\":101}", "failed", "between 1 and 100");
-    order(&scene, "{\"request\":\"set\",\"target\":\"one\","
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"scan_interval_ms\":9}", "failed", "between 10 and 3600000");
     g_assert_cmpuint(stats_of(scene.vms[0]).scan_cpu_percent, ==, 3);
-    order(&scene, "{\"request\":\"set\",\"target\":\"one\","
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"run\":\"unmerge\"}", "done", NULL);
     ctl_scene_wait(scene.broker, "one/ram0", "state", "unmerged");
     g_assert_cmpuint(stats_of(scene.vms[0]).pages_sharing, ==, 0);
     g_assert_cmpuint(stats_of(scene.vms[1]).pages_sharing, ==, SHARED);
     ctl_pair_close(&scene);
+}
+
+/* What a VM's library does not know is neither asked of it nor shown. */
+static void test_older_library(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) old = proto_client_connect(broker->socket);
+    g_autoptr(JsonObject) session = NULL;
+
+    old->version = 4;
+    g_assert_cmpint(proto_client_hello(old, "g", "old/ram0", 100).msg.type,
+                    ==, KSM_MSG_WELCOME);
+    proto_client_stats(old);
+    session = ctl_scene_session(broker, "old/ram0");
+    ctl_scene_assert_int(session, "protocol", 4);
+    g_assert_true(json_object_has_member(session, "merges"));
+    g_assert_false(json_object_has_member(session, "keep_huge"));
+    g_assert_false(json_object_has_member(session, "pages_hwpoison"));
+    order(broker, "{\"request\":\"set\",\"target\":\"old\","
+          "\"keep_huge\":64}", "failed", "an earlier version");
 }
 
 /* An engine that sleeps for an hour between rounds obeys all the same. */
@@ -85,11 +111,11 @@ static void test_order_in_sleep(void)
     if (!ctl_pair_open(&scene)) {
         return;
     }
-    order(&scene, "{\"request\":\"set\",\"target\":\"one\","
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"scan_interval_ms\":3600000,\"run\":\"run\"}", "done", NULL);
     ctl_scene_wait(scene.broker, "one/ram0", "state", "running");
     begin = ksm_test_now();
-    order(&scene, "{\"request\":\"set\",\"target\":\"one\","
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"run\":\"pause\"}", "done", NULL);
     g_test_message("paused after %.2f s", ksm_test_now() - begin);
     g_assert_cmpint(stats_of(scene.vms[0]).run, ==, KSM_RUN_PAUSE);
@@ -106,8 +132,8 @@ static void test_order_pending(void)
     }
     ctl_pair_share(&scene);
     kill(ksm_puppet_pid(scene.vms[1]), SIGSTOP);
-    order(&scene, "{\"request\":\"set\",\"target\":\"two\",\"run\":\"run\"}",
-          "pending", NULL);
+    order(scene.broker, "{\"request\":\"set\",\"target\":\"two\","
+          "\"run\":\"run\"}", "pending", NULL);
     kill(ksm_puppet_pid(scene.vms[1]), SIGCONT);
     ctl_scene_wait(scene.broker, "two/ram0", "state", "running");
     ctl_pair_close(&scene);
@@ -263,6 +289,7 @@ int main(int argc, char **argv)
     ksm_puppet_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/control-orders/orders", test_orders);
+    g_test_add_func("/control-orders/older-library", test_older_library);
     g_test_add_func("/control-orders/in-sleep", test_order_in_sleep);
     g_test_add_func("/control-orders/pending", test_order_pending);
     g_test_add_func("/control-orders/lost", test_order_lost);

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "ctl-scene.h"
+#include "proto-client.h"
 #include "require.h"
 
 #define SHARED CTL_PAIR_SHARED
@@ -205,11 +206,44 @@ static void test_history(void)
     ctl_pair_close(&scene);
 }
 
+/* What no engine here gets to count: a client says it. */
+static void test_told(void)
+{
+    static const struct {
+        const char *name;
+        guint64 value;
+    } rows[] = {
+        { "given_back", 11 }, { "refused_held", 12 }, { "collapses", 13 },
+        { "pages_hwpoison", 14 }, { "pages_kept_huge", 15 },
+        { "pages_resting", 16 }, { "keep_huge", 17 },
+    };
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g",
+                                                     "a/ram0", 100);
+    g_autoptr(JsonObject) session = NULL;
+    KsmMsgStats stats = {
+        .msg = { .type = KSM_MSG_STATS, .serial = ++client->serial },
+        .given_back = 11, .refused_held = 12, .collapses = 13,
+        .pages_hwpoison = 14, .pages_kept_huge = 15, .pages_resting = 16,
+        .keep_huge = 17,
+    };
+    ProtoReply reply;
+    guint i;
+
+    g_assert_true(proto_client_send(client, &stats, sizeof(stats)));
+    g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
+    session = ctl_scene_session(broker, "a/ram0");
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        ctl_scene_assert_int(session, rows[i].name, (gint64)rows[i].value);
+    }
+}
+
 int main(int argc, char **argv)
 {
     ksm_puppet_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/control/figures", test_figures);
+    g_test_add_func("/control/told", test_told);
     g_test_add_func("/control/host", test_host);
     g_test_add_func("/control/history", test_history);
     g_test_add_func("/control/map", test_map);

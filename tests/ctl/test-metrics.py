@@ -15,6 +15,7 @@ import socket
 import subprocess
 
 from stage import CTL, PAGE, Stage, run_ctl, tap
+from teller import Teller
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 RULES = os.path.join(ROOT, 'contrib', 'prometheus')
@@ -78,6 +79,59 @@ def test_figures_are_the_engines():
                       vm='web2') == 20, 'breaks')
         check_host(families)
         check_units(families)
+
+
+def figures_of_huge(session):
+    """What no guest here gets to: huge pages kept, memory that failed."""
+    session.update(keep_huge=64, pages_kept_huge=512, pages_resting=1024,
+                   collapses=7, pages_hwpoison=3, refused_held=5,
+                   given_back=9)
+
+
+def figures_of_version_4(session):
+    """Of a library that does not know them."""
+    for field in ('keep_huge', 'pages_kept_huge', 'pages_resting', 'collapses',
+                  'pages_hwpoison', 'refused_held', 'given_back'):
+        del session[field]
+
+
+def told(change):
+    """Metrics of two VMs, and `vm web1`, with its figures changed."""
+    with Stage() as stage:
+        stage.pair()
+        replies = {'status': json.loads(stage.ctl('--json', 'status')[0]),
+                   'sessions': json.loads(stage.ctl('--json', 'vms')[0])}
+    change(replies['sessions']['sessions'][0])
+    with Teller(lambda request: {'ok': True, **replies[request['request']]}
+                ) as teller:
+        return parse(teller.ctl('metrics')[0]), teller.ctl('vm', 'web1')[0]
+
+
+def test_huge_and_failed():
+    """Figures that say more than 0 only where something is amiss or set."""
+    families, text = told(figures_of_huge)
+    for name, value in (('failed_memory_bytes', 3 * PAGE),
+                        ('kept_huge_bytes', 512 * PAGE),
+                        ('resting_bytes', 1024 * PAGE),
+                        ('collapsed_blocks_total', 7),
+                        ('given_back_pages_total', 9)):
+        found = one(families, f'guest_ksm_vm_{name}', vm='web1')
+        tap.check(found == value, f'{name}: {found}')
+    tap.check(one(families, 'guest_ksm_vm_refused_pages_total', vm='web1',
+                  reason='held') == 5, 'held')
+    for words in ('keep-huge 64: 2.0 MiB of', '4.0 MiB written', '7 times',
+                  'memory has failed', 'refused_held'):
+        tap.check(words in text, f'no "{words}" in {text}')
+
+
+def test_older_library():
+    """A VM that does not tell them has no such samples; others have."""
+    families, text = told(figures_of_version_4)
+    for name in ('failed_memory_bytes', 'given_back_pages_total'):
+        for vm, count in (('web1', 0), ('web2', 1)):
+            found = samples(families, f'guest_ksm_vm_{name}', vm=vm)
+            tap.check(len(found) == count, f'{vm} {name}: {found}')
+    tap.check('keep-huge' not in text and 'failed' not in text, text)
 
 
 def check_windows(families, name):
@@ -247,5 +301,6 @@ def test_usage():
     tap.check('status' in err, err)
 
 
-tap.run([test_figures_are_the_engines, test_server, test_alert_rules,
+tap.run([test_figures_are_the_engines, test_huge_and_failed,
+         test_older_library, test_server, test_alert_rules,
          test_rules_and_dashboard_know_the_names, test_usage])

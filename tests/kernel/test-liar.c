@@ -542,11 +542,12 @@ static void orders(Liar *liar, const LiarPacket *request, LiarReply *reply)
         reply->packet.group.pages_sharing = g_random_int() % 2;
         reply->packet.group.map_serial = g_random_int();
         reply->packet.group.order = (KsmOrder) {
-            .serial = g_random_int(), .fields = g_random_int() % 32,
+            .serial = g_random_int(), .fields = g_random_int() % 64,
             .run = g_random_int() % 4,
             .scan_cpu_percent = g_random_int() % 200,
             .scan_interval_ms = g_random_int() % 50,
             .max_mappings = g_random_int() % 100000,
+            .keep_huge = g_random_int() % 1000,
         };
     }
 }
@@ -567,6 +568,37 @@ static void resumes_falsely(Liar *liar, const LiarPacket *request,
         swap_fd(reply, 1, dup(liar->store_fd));
     }
     reply->close = request->msg.type == KSM_MSG_STATS;
+}
+
+/* A broker of an earlier release: fields of later ones are not said. */
+static void speaks_version_4(Liar *liar, const LiarPacket *request,
+                             LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_HELLO) {
+        reply->packet.welcome.version = 4;
+    } else if (request->msg.type == KSM_MSG_STATS) {
+        reply->bytes = ksm_proto_group_bytes(4);
+    }
+}
+
+static void speaks_version_3(Liar *liar, const LiarPacket *request,
+                             LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_HELLO) {
+        reply->packet.welcome.version = 3;
+    }
+}
+
+/* Later than what the client said. */
+static void speaks_version_6(Liar *liar, const LiarPacket *request,
+                             LiarReply *reply)
+{
+    (void)liar;
+    if (request->msg.type == KSM_MSG_HELLO) {
+        reply->packet.welcome.version = 6;
+    }
 }
 
 static void slow(Liar *liar, const LiarPacket *request, LiarReply *reply)
@@ -616,6 +648,9 @@ static const struct {
     { "no-hints-without-end", no_hints_without_end, TRUE },
     { "orders", orders, TRUE },
     { "resumes-falsely", resumes_falsely, TRUE },
+    { "speaks-version-4", speaks_version_4, TRUE },
+    { "speaks-version-3", speaks_version_3, FALSE },
+    { "speaks-version-6", speaks_version_6, FALSE },
     { "slow", slow, TRUE },
 };
 
