@@ -11,8 +11,10 @@
  *   TINY start pages=N shared=N zero=N fill=N unique=N cpus=N
  *   TINY filled pages=N
  *   TINY disk blocks=N
+ *   TINY net cards=N
  *   TINY pass=N pages=N writes=N mismatches=N ticks=N
  *   TINY disk done=N in=N errors=N slowest=N     (ticks of 10 ms)
+ *   TINY net done=N errors=N slowest=N
  *   TINY MISMATCH page=N word=N got=HEX want=HEX kind=N
  *   TINY MISMATCH counter=N word=N got=HEX want=HEX
  *   TINY done ok|fail
@@ -21,8 +23,8 @@
  */
 #include "tiny.h"
 
-/* Pages verified between two looks at the disk. */
-#define DISK_LOOK_PAGES 64u
+/* Pages verified between two looks at the devices. */
+#define LOOK_PAGES 64u
 
 /* One of so many counter pages is added to in a pass, the others rest. */
 #define COUNTER_PAGES 64u
@@ -278,14 +280,24 @@ static void counters_verify(Cpu *cpu, u32 pass)
     }
 }
 
+static void devices_work(Cpu *cpu)
+{
+    if (params.disk) {
+        disk_work(&params, arena.base, &cpu->mismatches);
+    }
+    if (params.net) {
+        net_work(&params, arena.base, arena.pages, &cpu->mismatches);
+    }
+}
+
 static void arena_verify(Cpu *cpu)
 {
     u32 page;
 
     for (page = page_first(cpu); page < arena.pages; page += cpu_count) {
         page_verify(cpu, page);
-        if (params.disk && page % DISK_LOOK_PAGES == 0) {
-            disk_work(&params, arena.base, &cpu->mismatches);
+        if (page % LOOK_PAGES == 0) {
+            devices_work(cpu);
         }
     }
 }
@@ -323,6 +335,13 @@ static void arena_report(u32 pass)
         out_field("in", disk_figures.in);
         out_field("errors", disk_figures.errors);
         out_field("slowest", disk_figures.slowest_ticks);
+        out_char('\n');
+    }
+    if (params.net) {
+        out_text("TINY net");
+        out_field("done", net_figures.done);
+        out_field("errors", net_figures.errors);
+        out_field("slowest", net_figures.slowest_ticks);
         out_char('\n');
     }
     smp_unlock();
@@ -373,7 +392,7 @@ void tiny_main(const void *start_info)
     Extent ram = platform_init(start_info, &params);
 
     params.run_len = params.run_len ? params.run_len : 1;
-    if (params.disk) {
+    if (params.disk || params.net) {
         params.cpus = 1;
     }
     cpu_count = smp_start(params.cpus, cpu_run);
@@ -381,6 +400,11 @@ void tiny_main(const void *start_info)
     arena_fill();
     if (params.disk) {
         arena_start_disk();
+    }
+    if (params.net) {
+        out_text("TINY net");
+        out_field("cards", (u32)net_start(params.net));
+        out_char('\n');
     }
     cpu_run(0);
     out_text(all_mismatches() ? "TINY done fail\n" : "TINY done ok\n");

@@ -243,6 +243,7 @@ static void params_parse(const char *text, Params *params)
         { "exit", &params->exit },
         { "corrupt", &params->corrupt },
         { "disk", &params->disk },
+        { "net", &params->net },
         { "cpus", &params->cpus },
     };
     u32 i;

@@ -29,6 +29,7 @@ typedef struct Params {
     u32 exit;
     u32 corrupt;
     u32 disk;
+    u32 net;
     u32 cpus;
 } Params;
 
@@ -79,7 +80,7 @@ typedef struct PageState {
     u32 kind : 2;
     u32 word_version : 21;      /* 0: no word written over the base */
     u32 word_index : 10;
-    u32 spare : 1;              /* a transfer is under way: see disk.c */
+    u32 spare : 1;              /* a device has it: see disk.c, net.c */
 } PageState;
 
 extern PageState *content_states;
@@ -106,5 +107,20 @@ u32 disk_start(PageState *states, u32 pages);
 
 /* Ends what is done, verifies it, and begins new transfers. */
 void disk_work(const Params *p, u8 *base, u32 *mismatches);
+
+/* net.c: pages to a virtio network card and back */
+typedef struct NetFigures {
+    u32 done;
+    u32 errors;                 /* frames out of order, or lost */
+    u32 slowest_ticks;
+} NetFigures;
+
+extern NetFigures net_figures;
+
+/* Finds the card; `most` frames will be under way.  Returns 0 without one. */
+int net_start(u32 most);
+
+/* Ends what has come back, verifies it, and sends more. */
+void net_work(const Params *p, u8 *base, u32 pages, u32 *mismatches);
 
 #endif /* TINY_H */

@@ -8,6 +8,7 @@
 
 #include "io.h"
 
+#define VIRTIO_NET 0x10001af4u
 #define VIRTIO_BLK 0x10011af4u
 #define VIRTIO_CONFIG 0x14      /* of the device, behind its port */
 

@@ -11,11 +11,11 @@ back meanwhile; what devices may be writing to must be left alone, and counted.
 """
 
 import os
-import re
 import sys
 import tempfile
 import time
 
+from device_watch import DeviceWatch
 from tap import Skip, check, run, say, seconds, wait_until
 from world import BUILD, MIB, World
 
@@ -70,33 +70,6 @@ class Disks:
                 '-device', device + 'slow']
 
 
-class Watch:
-    """What a guest says of its disk."""
-
-    def __init__(self, guest):
-        self.guest = guest
-        self.figures = {}
-        self.reports = 0
-
-    def poll(self):
-        """The newest figures; reads the console's file for itself."""
-        with open(self.guest.console_log, encoding='utf-8') as log:
-            found = re.findall(r'^TINY disk (done=.*)$', log.read(), re.M)
-        self.reports = len(found)
-        if found:
-            self.figures = {name: int(value) for name, value in
-                            re.findall(r'(\w+)=(\d+)', found[-1])}
-        return self.figures
-
-    def fresh(self):
-        """Figures of after now."""
-        self.poll()
-        goal = self.reports + 2     # the next may have been made before
-        wait_until(lambda: self.poll() and self.reports >= goal, 60,
-                   f'{self.guest.name} reports')
-        return self.figures
-
-
 def tell(watch):
     """Says what happened to a guest; returns its query-ksm."""
     stats = watch.guest.ksm_stats()
@@ -110,7 +83,8 @@ def tell(watch):
 
 def start(world, guests):
     """Guests with disks; each is waited for until it transfers."""
-    watches = [Watch(world.add(LOAD + f'disk={disk}', qemu_args=arguments))
+    watches = [DeviceWatch(world.add(LOAD + f'disk={disk}',
+                                    qemu_args=arguments), 'disk')
                for disk, arguments in guests]
     world.wait_filled()
     for watch in watches:
