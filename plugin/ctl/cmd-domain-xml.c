@@ -279,7 +279,8 @@ const KsmCommand ksm_command_domain_xml = {
                "domain's next start,\nafter showing how and asking; disable "
                "gives back what was there before.\nProperties for --set: "
                "required, run, scan-cpu-percent, scan-interval, "
-               "max-mappings.",
+               "max-mappings,\nmerge-across-nodes (off: bound to one node by "
+               "<numatune>), keep-huge.",
     .least = 2,
     .most = 2,
     .entries = entries,

@@ -77,3 +77,12 @@ void ksm_opts_set(KsmOpts *opts, const char *key, const char *value)
         g_ptr_array_add(opts, part);
     }
 }
+
+void ksm_opts_remove(KsmOpts *opts, const char *key)
+{
+    guint i = find(opts, key);
+
+    if (i < opts->len) {
+        g_ptr_array_remove_index(opts, i);
+    }
+}

@@ -19,4 +19,7 @@ const char *ksm_opts_get(const KsmOpts *opts, const char *key);
 /** Changes it in its place, or adds it as the last. */
 void ksm_opts_set(KsmOpts *opts, const char *key, const char *value);
 
+/** Takes it out, if it is there. */
+void ksm_opts_remove(KsmOpts *opts, const char *key);
+
 #endif /* KSM_CTL_DOMAIN_OPTS_H */

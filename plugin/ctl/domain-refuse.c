@@ -5,8 +5,8 @@
  * <qemu:commandline> can replace the memory of the machine and nothing else,
  * and libvirt goes on to do with its own, idle memory object what the domain
  * asks for.  So whatever says how memory is to be is refused, rather than
- * being ignored.  `domain-xml enable` calls this with its own elements taken
- * out.
+ * being ignored; of NUMA nodes see domain-node.c.  `domain-xml enable` calls
+ * this with its own elements taken out.
  */
 #include "domain-refuse.h"
 
@@ -42,10 +42,6 @@ static const Refusal refusals[] = {
     { "/domain/cpu/numa/cell",
       "it has NUMA cells (<numa>): their memory cannot be replaced on the "
       "command line" },
-    { "/domain/numatune/memory[@mode != 'restrictive'] | "
-      "/domain/numatune/memnode",
-      "its memory is bound to NUMA nodes (<numatune>), and shared pages lie "
-      "where they were first found" },
     { BACKING "hugepages",
       "it uses huge pages (<hugepages>), which cannot be shared" },
     { BACKING "locked",

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "domain-node.h"
 #include "error.h"
 
 #define RAM_ID "pc.ram"         /* of all PC machine types */
@@ -56,7 +57,7 @@ static gboolean set_properties(KsmOpts *opts, char **properties,
 {
     static const char *const known[] = {
         "required", "run", "scan-cpu-percent", "scan-interval",
-        "max-mappings", NULL,
+        "max-mappings", "merge-across-nodes", "keep-huge", NULL,
     };
     guint i;
 
@@ -68,7 +69,8 @@ static gboolean set_properties(KsmOpts *opts, char **properties,
         if (key == NULL || !g_strv_contains(known, key)) {
             g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_USAGE,
                         "--set %s: use required=, run=, scan-cpu-percent=, "
-                        "scan-interval= or max-mappings=", properties[i]);
+                        "scan-interval=, max-mappings=, "
+                        "merge-across-nodes= or keep-huge=", properties[i]);
             return FALSE;
         }
         ksm_opts_set(opts, key, equals + 1);
@@ -102,5 +104,6 @@ gboolean ksm_domain_apply(const KsmDomainSettings *settings, xmlDoc *doc,
         ksm_opts_set(opts, "broker", broker);
     }
     ksm_opts_set(opts, "ram-id", RAM_ID);
-    return set_properties(opts, settings->properties, errp);
+    return set_properties(opts, settings->properties, errp) &&
+        ksm_domain_apply_node(doc, opts, errp);
 }

@@ -234,6 +234,97 @@ static void test_not_refused(void)
     }
 }
 
+#define BOUND(mode, nodes) \
+    "  <numatune>\n    <memory mode='" mode "' nodeset='" nodes "'/>\n" \
+    "  </numatune>\n"
+
+/* The node is <numatune>'s, and goes with merge-across-nodes=off only. */
+static void test_node(void)
+{
+    static const struct {
+        const char *above, *across;
+        const char *ends;       /* of the object; NULL: it is refused */
+        KsmCtlStatus code;
+        const char *reason;
+    } rows[] = {
+        { "", "on", "ram-id=pc.ram,merge-across-nodes=on'/>", 0, NULL },
+        { BOUND("strict", "1"), "off", "ram-id=pc.ram,merge-across-nodes=off,"
+          "host-nodes=1,policy=bind'/>", 0, NULL },
+        { BOUND("preferred", "12"), "off", "ram-id=pc.ram,"
+          "merge-across-nodes=off,host-nodes=12,policy=preferred'/>", 0,
+          NULL },
+        { BOUND("strict", "0"), "on", NULL, KSM_CTL_FAILED,
+          "--set merge-across-nodes=off" },
+        { "", "off", NULL, KSM_CTL_FAILED, "not bound to one" },
+        { BOUND("strict", "0-1"), "off", NULL, KSM_CTL_FAILED,
+          "not bound to one" },
+        { BOUND("strict", "0,2"), "off", NULL, KSM_CTL_FAILED,
+          "not bound to one" },
+        { BOUND("strict", ""), "off", NULL, KSM_CTL_FAILED,
+          "not bound to one" },
+        { BOUND("interleave", "0"), "off", NULL, KSM_CTL_FAILED,
+          "not bound to one" },
+        { BOUND("restrictive", "0"), "off", NULL, KSM_CTL_FAILED,
+          "not bound to one" },
+        { "  <numatune><memory mode='strict' placement='auto'/></numatune>\n",
+          "off", NULL, KSM_CTL_FAILED, "not bound to one" },
+        { BOUND("strict", "0"), "no", NULL, KSM_CTL_USAGE, "use on or off" },
+    };
+    guint i;
+
+    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
+        g_autofree char *xml = domain("", "pc", rows[i].above, "", "");
+        g_autofree char *set = g_strdup_printf("merge-across-nodes=%s",
+                                               rows[i].across);
+        char *properties[] = { set, NULL };
+        const KsmDomainSettings settings = {
+            .group = "web", .properties = properties,
+            .libvirt_version = NEW_LIBVIRT,
+        };
+        g_autoptr(GError) error = NULL;
+        g_autofree char *text = ksm_domain_enable(xml, &settings, &error);
+
+        if (rows[i].ends != NULL) {
+            g_assert_no_error(error);
+            g_assert_nonnull(strstr(text, rows[i].ends));
+            assert_disabled(text, xml);
+        } else {
+            g_assert_null(text);
+            g_assert_error(error, KSM_CTL_ERROR, (int)rows[i].code);
+            g_test_message("%s", error->message);
+            g_assert_nonnull(strstr(error->message, rows[i].reason));
+        }
+    }
+}
+
+/* Enabling again takes over another node, and that there is none any more. */
+static void test_node_again(void)
+{
+    char *off[] = { (char *)"merge-across-nodes=off",
+                    (char *)"keep-huge=64", NULL };
+    char *on[] = { (char *)"merge-across-nodes=on", NULL };
+    const KsmDomainSettings first = { .group = "web", .properties = off };
+    const KsmDomainSettings as_it_is = { .group = NULL };
+    const KsmDomainSettings last = { .properties = on };
+    g_autofree char *xml = domain("", "pc", BOUND("strict", "0"), "", "");
+    g_autofree char *one = enable(xml, &first);
+    g_auto(GStrv) parts = g_strsplit(one, "mode='strict' nodeset='0'", 2);
+    g_autofree char *moved = g_strjoinv("mode='preferred' nodeset='1'",
+                                        parts);
+    g_autofree char *two = enable(moved, &as_it_is);
+    g_auto(GStrv) moved_parts = g_strsplit(two, BOUND("preferred", "1"), 2);
+    g_autofree char *freed = g_strjoinv("", moved_parts);
+    g_autofree char *three = enable(freed, &last);
+
+    g_assert_nonnull(strstr(one, ",merge-across-nodes=off,keep-huge=64,"
+                            "host-nodes=0,policy=bind'/>"));
+    g_assert_nonnull(strstr(two, ",merge-across-nodes=off,keep-huge=64,"
+                            "host-nodes=1,policy=preferred'/>"));
+    g_assert_null(ksm_domain_enable(freed, &as_it_is, NULL));
+    g_assert_nonnull(strstr(three,
+                            ",merge-across-nodes=on,keep-huge=64'/>"));
+}
+
 static void test_no_domain(void)
 {
     static const char *const rows[] = { "", "<", "<network/>", "domain" };
@@ -277,6 +368,8 @@ int main(int argc, char **argv)
     g_test_add_func("/domain/emulator", test_emulator_chosen_since);
     g_test_add_func("/domain/refusals", test_refusals);
     g_test_add_func("/domain/not-refused", test_not_refused);
+    g_test_add_func("/domain/node", test_node);
+    g_test_add_func("/domain/node-again", test_node_again);
     g_test_add_func("/domain/no-domain", test_no_domain);
     g_test_add_func("/domain/diff", test_diff);
     return g_test_run();

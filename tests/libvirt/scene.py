@@ -144,6 +144,6 @@ def wait_sharing(domain, least=500, limit=60):
                f'{domain.name} shares {least} pages')
 
 
-__all__ = ['BROKER', 'Broker', 'CTL', 'QEMU', 'RUNNER', 'Scene', 'TOP',
-           'check', 'ctl', 'define', 'dump', 'libvirt_version', 'run', 'say',
-           'virsh', 'wait_passes', 'wait_sharing', 'wait_until']
+__all__ = ['BROKER', 'Broker', 'CTL', 'QEMU', 'RUNNER', 'Scene', 'Skip',
+           'TOP', 'check', 'ctl', 'define', 'dump', 'libvirt_version', 'run',
+           'say', 'virsh', 'wait_passes', 'wait_sharing', 'wait_until']

@@ -121,6 +121,16 @@ def test_settings():
     ctl('domain-xml', 'enable', 'odd-size', '--group', 'web', '--yes')
     check(f'size={69 << 20},' in dump('odd-size'), dump('odd-size'))
     virsh('undefine', 'odd-size')
+    define(plain('bound', head="<numatune><memory mode='strict' nodeset='0'/>"
+                 '</numatune>'))
+    before = dump('bound')
+    ctl('domain-xml', 'enable', 'bound', '--group', 'web', '--yes', '--set',
+        'merge-across-nodes=off', '--set', 'keep-huge=64')
+    check(',merge-across-nodes=off,keep-huge=64,host-nodes=0,policy=bind\'/>'
+          in dump('bound'), dump('bound'))
+    ctl('domain-xml', 'disable', 'bound', '--yes')
+    check(dump('bound') == before, f'{dump("bound")}, was {before}')
+    virsh('undefine', 'bound')
 
 
 def test_it_asks_and_shows():

@@ -9,8 +9,8 @@ import json
 import os
 import subprocess
 
-from scene import BROKER, Broker, RUNNER, Scene, TOP, check, ctl, define, \
-    dump, run, say, virsh, wait_passes, wait_sharing, wait_until
+from scene import BROKER, Broker, RUNNER, Scene, Skip, TOP, check, ctl, \
+    define, dump, run, say, virsh, wait_passes, wait_sharing, wait_until
 
 LOAD = 'share=60 zero=15 fill=5 write_pct=2 pause_ms=50 '
 
@@ -66,6 +66,37 @@ def test_options_that_qemu_has_no_more():
         domain.enable()
         domain.start_defined()
         wait_passes(scene.wait_filled(domain))
+
+
+def test_kept_to_a_node():
+    """The node is libvirt's; what is there shares with what is there."""
+    if not os.path.isdir('/sys/devices/system/node/node0'):
+        raise Skip('numa', 'this kernel has no NUMA nodes')
+    bound = ("<numatune><memory mode='strict' nodeset='0'/></numatune>"
+             '\n  <vcpu')
+    with Scene() as scene:
+        for name, across, head in (('here1', 'off', bound),
+                                   ('here2', 'off', bound),
+                                   ('any', 'on', '<vcpu')):
+            domain = scene.domain(name, LOAD + 'fill=0', keep_huge=64,
+                                  merge_across_nodes=across)
+            define(dump(name).replace('<vcpu', head, 1))
+            domain.enable()
+            domain.start_defined()
+        watches = [scene.wait_filled(domain) for domain in scene.domains]
+        here, also, other = scene.domains
+        for domain in (here, also):
+            wait_sharing(domain)
+            row = domain.qmp.command('query-ksm')[0]
+            check(row.get('node') == 0 and row['keep-huge'] == 64, f'{row}')
+        row = other.qmp.command('query-ksm')[0]
+        check('node' not in row and row['merge-across-nodes'], f'{row}')
+        wait_until(lambda: other.ksm_stats()['full-scans'] >= 3, 60,
+                   'three rounds of a domain that shares anywhere')
+        check(other.ksm_stats()['pages-sharing'] < 500,
+              'it shares with a node')
+        for watch in watches:
+            wait_passes(watch)
 
 
 def test_one_domain_is_asked_for():
@@ -198,6 +229,6 @@ def test_live_migration():
 
 
 run([test_a_plain_domain_starts_and_shares,
-     test_options_that_qemu_has_no_more, test_one_domain_is_asked_for,
-     test_save_and_restore, test_restore_without_what_was_saved_with,
-     test_live_migration])
+     test_options_that_qemu_has_no_more, test_kept_to_a_node,
+     test_one_domain_is_asked_for, test_save_and_restore,
+     test_restore_without_what_was_saved_with, test_live_migration])
