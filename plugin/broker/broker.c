@@ -15,8 +15,10 @@
 
 #include "adoption.h"
 #include "broker-error.h"
+#include "cgroup.h"
 #include "connection.h"
 #include "grace.h"
+#include "headroom.h"
 #include "process.h"
 #include "session.h"
 
@@ -27,13 +29,15 @@ void ksm_broker_default_limits(KsmBrokerLimits *limits)
 {
     guint64 host_pages = (guint64)sysconf(_SC_PHYS_PAGES) *
         (guint64)sysconf(_SC_PAGESIZE) / PAGE_BYTES;
+    guint64 allowed_pages = ksm_cgroup_limit_bytes(ksm_cgroup_own()) /
+        PAGE_BYTES;
 
     *limits = (KsmBrokerLimits) {
         .max_sessions = 1024,
         .max_process_sessions = 64,
         .max_pages = 1ull << 28,
         .max_total_pages = 8 * host_pages,
-        .max_store_slots = host_pages / 2,
+        .max_store_slots = MAX(MIN(host_pages, allowed_pages) / 2, 1),
     };
 }
 
@@ -293,17 +297,29 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     return broker;
 }
 
-void ksm_broker_note_full(KsmBroker *broker)
+void ksm_broker_note_refused(KsmBroker *broker)
 {
     gint64 now = g_get_monotonic_time();
+    const KsmStoreBudget *budget = &broker->budget;
+    const char *limit;
 
-    if (broker->full_noted_us == 0 ||
-        now - broker->full_noted_us > 60 * G_USEC_PER_SEC) {
-        broker->full_noted_us = now;
+    if (broker->full_noted_us != 0 &&
+        now - broker->full_noted_us <= 60 * G_USEC_PER_SEC) {
+        return;
+    }
+    if (budget->used >= budget->limit) {
         ksm_log(KSM_LOG_WARNING, "the stores are full (%" G_GUINT64_FORMAT
                 " pages): content is refused; see --max-store-mib",
-                broker->budget.limit);
+                budget->limit);
+    } else {
+        limit = ksm_headroom_lack(KSM_STORE_PAGE_BYTES << KSM_MAX_TILE_ORDER);
+        if (limit == NULL) {
+            return;
+        }
+        ksm_log(KSM_LOG_WARNING, "%s is nearly reached: content is refused",
+                limit);
     }
+    broker->full_noted_us = now;
 }
 
 guint64 ksm_broker_memory_bytes(const KsmBroker *broker)

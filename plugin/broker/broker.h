@@ -105,8 +105,8 @@ void ksm_broker_memory_failed(KsmBroker *broker, const guint8 *addr);
 /** Starts or stops the timer of idle-exit, as the broker is idle or not. */
 void ksm_broker_check_idle(KsmBroker *broker);
 
-/** The stores are full: logs it, at most once a minute. */
-void ksm_broker_note_full(KsmBroker *broker);
+/** Content was refused: if a limit did it, logs it, at most once a minute. */
+void ksm_broker_note_refused(KsmBroker *broker);
 
 /** Memory for trees, tables and metadata, without stores and bulk memory. */
 guint64 ksm_broker_memory_bytes(const KsmBroker *broker);

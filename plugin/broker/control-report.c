@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cgroup.h"
 #include "control-target.h"
 #include "guest-ksm.h"
 #include "ksm-protocol.h"
@@ -106,6 +107,18 @@ static guint64 own_cpu_ns(void)
     return (guint64)now.tv_sec * 1000000000u + (guint64)now.tv_nsec;
 }
 
+/* The least limit of its control groups, and the least room in one of them. */
+static void add_cgroup(KsmJson *json)
+{
+    const KsmCgroup *cgroup = ksm_cgroup_own();
+    guint64 limit = ksm_cgroup_limit_bytes(cgroup);
+    gboolean limited = limit != G_MAXUINT64;
+
+    ksm_json_uint(json, "cgroup_limit_bytes", limited ? limit : 0);
+    ksm_json_uint(json, "cgroup_room_bytes",
+                  limited ? ksm_cgroup_room_bytes(cgroup) : 0);
+}
+
 static void add_broker(KsmBroker *broker, KsmJson *json)
 {
     gint64 now_us = g_get_monotonic_time();
@@ -121,6 +134,7 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
     ksm_json_uint(json, "memory_bytes", ksm_broker_memory_bytes(broker));
     ksm_json_uint(json, "store_pages", broker->budget.used);
     ksm_json_uint(json, "store_pages_max", broker->budget.limit);
+    add_cgroup(json);
     ksm_json_uint(json, "sessions_max", broker->limits.max_sessions);
     ksm_json_uint(json, "processes", g_hash_table_size(broker->processes));
     ksm_json_close(json, '}');

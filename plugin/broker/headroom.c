@@ -5,36 +5,52 @@
  * GLib ends the process when it gets no memory, and what is small is taken from
  * it in many places.  So nothing large, and nothing that sessions have one of
  * each, is begun with less than this left; what is small lives on the rest.
- * A limit (RLIMIT_AS, RLIMIT_DATA) then costs newcomers and savings, not the
- * broker.  Memory that the host itself lacks is not seen here.
+ * A limit (RLIMIT_AS, RLIMIT_DATA, that of a control group) then costs newcomers
+ * and savings, not the broker.  Memory that the host itself lacks is not seen
+ * here.
  */
 #include "headroom.h"
 
 #include <sys/mman.h>
 
 #include "broker-error.h"
+#include "cgroup.h"
 
 #define HEADROOM_BYTES (8u * 1024 * 1024)
 
-gboolean ksm_headroom_left(void)
+const char *ksm_headroom_lack(guint64 file_bytes)
 {
     gpointer place = mmap(NULL, HEADROOM_BYTES, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
     if (place == MAP_FAILED) {
-        return FALSE;
+        return "RLIMIT_AS or RLIMIT_DATA of the broker";
     }
     munmap(place, HEADROOM_BYTES);
-    return TRUE;
+    return ksm_cgroup_room_bytes(ksm_cgroup_own()) < HEADROOM_BYTES + file_bytes
+        ? "the memory limit of the broker's control group" : NULL;
+}
+
+gboolean ksm_headroom_left(void)
+{
+    return ksm_headroom_lack(0) == NULL;
+}
+
+guint64 ksm_headroom_file_bytes(void)
+{
+    guint64 room = ksm_cgroup_room_bytes(ksm_cgroup_own());
+
+    return room == G_MAXUINT64 ? room : room - MIN(room, HEADROOM_BYTES);
 }
 
 gboolean ksm_headroom_check(const char *what, GError **errp)
 {
-    if (ksm_headroom_left()) {
+    const char *limit = ksm_headroom_lack(0);
+
+    if (limit == NULL) {
         return TRUE;
     }
     g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
-                "no memory for %s: RLIMIT_AS or RLIMIT_DATA of the broker is "
-                "nearly reached", what);
+                "no memory for %s: %s is nearly reached", what, limit);
     return FALSE;
 }

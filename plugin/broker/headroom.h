@@ -6,11 +6,18 @@
 #include <glib.h>
 
 /**
- * Whether enough is left below RLIMIT_AS and RLIMIT_DATA that whatever is small
- * and cannot fail goes on to be had.  Asked before each thing that is not, or
- * that a client can have more of.  2 us.
+ * Whether enough is left below RLIMIT_AS, RLIMIT_DATA and the limit of the control
+ * group that whatever is small and cannot fail goes on to be had.  Asked before
+ * each thing that is not, or that a client can have more of.  2 us, and what
+ * ksm_cgroup_room_bytes() takes.
  */
 gboolean ksm_headroom_left(void);
+
+/** Which limit leaves less than that and so much for files; NULL: none. */
+const char *ksm_headroom_lack(guint64 file_bytes);
+
+/** What files in memory, which only the last of these is for, may take more. */
+guint64 ksm_headroom_file_bytes(void);
 
 /** The same as an error, KSM_ERROR_LIMIT, that says what there is none for. */
 gboolean ksm_headroom_check(const char *what, GError **errp);

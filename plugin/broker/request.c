@@ -151,13 +151,11 @@ static gboolean handle_resize(KsmConnection *self, const guint8 *packet,
 static void note_refusals(KsmConnection *self, const KsmAnswer *answers,
                           guint count)
 {
-    const KsmStoreBudget *budget = &self->broker->budget;
     guint i;
 
     for (i = 0; i < count; i++) {
-        if (answers[i].kind == KSM_ANSWER_REFUSED &&
-            budget->used >= budget->limit) {
-            ksm_broker_note_full(self->broker);
+        if (answers[i].kind == KSM_ANSWER_REFUSED) {
+            ksm_broker_note_refused(self->broker);
             return;
         }
     }

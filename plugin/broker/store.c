@@ -240,18 +240,26 @@ guint32 ksm_store_head(const KsmStore *store, guint32 slot)
     return info->order == KSM_SLOT_FOLLOWER ? slot - info->refs : slot;
 }
 
+static guint64 slots_left(const KsmStoreBudget *budget)
+{
+    return MIN(budget->limit - MIN(budget->limit, budget->used),
+               ksm_headroom_file_bytes() / KSM_STORE_PAGE_BYTES);
+}
+
 gboolean ksm_store_reserve(KsmStore *store, guint32 need, guint32 want,
                            KsmStoreExtent *extent)
 {
     KsmStoreBudget *budget = store->budget;
+    guint64 left = slots_left(budget);
 
-    if (budget->used + want > budget->limit) {
+    if (want > left) {
         ksm_store_flush(store, FLUSH_SORT);
+        left = slots_left(budget);
     }
     for (; want >= need; want = want == need ? 0 : MAX(want / 2, need)) {
         guint32 first = KSM_SLOT_MAP_NONE;
 
-        if (budget->used + want <= budget->limit) {
+        if (want <= left) {
             first = ksm_slot_map_take(store->map, want);
         }
         if (first != KSM_SLOT_MAP_NONE) {

@@ -27,6 +27,14 @@ static void print_broker(JsonObject *reply)
            ksm_reply_string(broker, "version"), ksm_reply_int(broker, "pid"),
            age, cpu, own);
     printf("stores      %s of at most %s MiB\n", used, most);
+    if (ksm_reply_int(broker, "cgroup_limit_bytes") > 0) {
+        g_autofree char *limit = ksm_units_mib_of_bytes(
+            ksm_reply_int(broker, "cgroup_limit_bytes"));
+        g_autofree char *room = ksm_units_mib_of_bytes(
+            ksm_reply_int(broker, "cgroup_room_bytes"));
+
+        printf("cgroup      %s of %s MiB left to the broker\n", room, limit);
+    }
 }
 
 static void print_saved(JsonObject *total)

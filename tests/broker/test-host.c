@@ -14,12 +14,16 @@
 #include <glib/gstdio.h>
 
 #include "broker-proc.h"
+#include "cgroup.h"
 #include "proc-info.h"
 #include "proto-client.h"
 #include "require.h"
 
 #define MIB (1024u * 1024u)
 #define SPARE_BYTES (16u * MIB)         /* left below a limit that comes */
+#define CGROUP_BYTES (64u * MIB)
+#define TILE_ORDER 6u
+#define TILE_BYTES (4096u << TILE_ORDER)
 #define MANY_PAGES (8u * MIB)           /* of the session that lists too much */
 
 static gboolean ended(gpointer opaque)
@@ -193,6 +197,85 @@ static void test_at_work(gconstpointer opaque)
     g_assert_true(ksm_test_broker_stop(broker));
 }
 
+/* Contents that nobody has had, from @number on, until one is refused. */
+static guint32 publish_to_the_limit(ProtoClient *client, guint32 number)
+{
+    while (proto_client_publish(client, number, number, TILE_ORDER).kind ==
+           KSM_ANSWER_SLOT) {
+        number++;
+        g_assert_cmpuint(number, <, MANY_PAGES);
+    }
+    return number;
+}
+
+/* Half of the limit, not of the host. */
+static void test_cgroup_default(void)
+{
+    g_autoptr(KsmTestCgroup) cgroup = ksm_test_cgroup_new(CGROUP_BYTES);
+    g_autoptr(KsmTestBroker) broker = NULL;
+    g_autoptr(ProtoClient) client = NULL;
+    g_autofree char *log = NULL;
+    guint32 tiles;
+
+    if (cgroup == NULL) {
+        return;
+    }
+    ksm_test_cgroup_enter(cgroup);
+    broker = ksm_test_broker_new(NULL);
+    ksm_test_cgroup_leave(cgroup);
+    client = proto_client_new(broker->socket, "g", "a", MANY_PAGES);
+    tiles = publish_to_the_limit(client, 1) - 1;
+    g_assert_cmpuint(tiles, ==, CGROUP_BYTES / 2 / TILE_BYTES);
+    log = ksm_test_broker_read_log(broker);
+    g_assert_nonnull(strstr(log, "--max-store-mib"));
+    g_assert_true(ksm_test_broker_stop(broker));
+}
+
+/*
+ * A store that may be larger than the control group allows: the broker refuses
+ * contents and sessions before the kernel would kill it, says why, and goes on
+ * when the limit is raised.
+ */
+static void test_cgroup(void)
+{
+    g_autoptr(KsmTestCgroup) cgroup = ksm_test_cgroup_new(CGROUP_BYTES);
+    g_autoptr(KsmTestBroker) broker = NULL;
+    g_autoptr(ProtoClient) client = NULL, newcomer = NULL;
+    g_autofree char *log = NULL;
+    ProtoReply reply;
+    guint32 next;
+
+    if (cgroup == NULL) {
+        return;
+    }
+    ksm_test_cgroup_enter(cgroup);
+    broker = ksm_test_broker_new("--max-store-mib=1024");
+    ksm_test_cgroup_leave(cgroup);
+    client = proto_client_new(broker->socket, "g", "a", MANY_PAGES);
+    next = publish_to_the_limit(client, 1);
+    g_test_message("%u MiB stored, %" G_GUINT64_FORMAT " MiB charged",
+                   (next - 1) * TILE_BYTES / MIB,
+                   ksm_test_cgroup_usage(cgroup) / MIB);
+    g_assert_cmpuint(next - 1, >, CGROUP_BYTES / 2 / TILE_BYTES);
+    g_assert_cmpuint(ksm_test_cgroup_usage(cgroup), >,
+                     (guint64)(next - 1) * TILE_BYTES);
+    log = ksm_test_broker_read_log(broker);
+    g_assert_nonnull(strstr(log, "control group"));
+
+    ksm_test_cgroup_set_limit(cgroup, ksm_test_cgroup_usage(cgroup) + 4 * MIB);
+    newcomer = proto_client_connect(broker->socket);
+    reply = proto_client_hello(newcomer, "g", "b", 64);
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
+    g_assert_nonnull(strstr(reply.error.reason, "control group"));
+    g_assert_cmpint(proto_client_lookup(client, next, 1).kind, ==,
+                    KSM_ANSWER_SLOT);
+
+    ksm_test_cgroup_set_limit(cgroup, 2 * CGROUP_BYTES);
+    g_assert_cmpint(proto_client_publish(client, next + 1, next, 0).kind, ==,
+                    KSM_ANSWER_SLOT);
+    g_assert_true(ksm_test_broker_stop(broker));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -203,5 +286,7 @@ int main(int argc, char **argv)
     g_test_add_func("/host/start", test_start);
     g_test_add_data_func("/host/address-space", NULL, test_at_work);
     g_test_add_data_func("/host/data", "data", test_at_work);
+    g_test_add_func("/host/cgroup-default", test_cgroup_default);
+    g_test_add_func("/host/cgroup", test_cgroup);
     return g_test_run();
 }
