@@ -21,7 +21,7 @@ FRAME_BYTES = HEADER.size + 4096
 FRAME_TYPE = 0x88b5             # for local experiments
 BUFFER_BYTES = 4 << 20
 UNDER_WAY = 32
-LOAD = ('share=60 zero=10 fill=10 write_pct=1 pause_ms=20 report_every=4 '
+LOAD = ('share=60 zero=10 fill=10 write_pct=1 pause_ms=20 '
         f'net={UNDER_WAY}')
 
 
