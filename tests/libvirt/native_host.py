@@ -31,7 +31,7 @@ VIRSH_SECONDS = 120
 
 KSM = """  <memoryBacking>
     <source type='ksm'/>
-    <ksm group='{group}' required='yes'>
+    <ksm group='{group}' required='yes'{options}>
       <scan cpuPercent='100' interval='20'/>
     </ksm>
   </memoryBacking>
@@ -39,7 +39,7 @@ KSM = """  <memoryBacking>
 XML = """<domain type='{kind}'>
   <name>{name}</name>
 {maximum}  <memory unit='MiB'>64</memory>
-{backing}  <vcpu>{vcpus}</vcpu>
+{backing}  <vcpu>{vcpus}</vcpu>{tune}
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>
     <kernel>{image}</kernel>
@@ -59,6 +59,10 @@ CELLS = """  <cpu><numa>
     <cell id='1' cpus='1' memory='32' unit='MiB'/>
   </numa></cpu>
 """
+# Kept to the host's first node.
+BOUND = """
+  <numatune><memory mode='strict' nodeset='0'/></numatune>"""
+KEPT = " mergeAcrossNodes='no' keepHuge='64'"
 ROOM = "  <maxMemory slots='2' unit='MiB'>512</maxMemory>\n"
 DIMM = """    <memory model='dimm'>
       <target><size unit='MiB'>32</size><node>0</node></target>
@@ -121,7 +125,7 @@ class Domain:
     """A tiny guest that checks its memory all the time."""
 
     def __init__(self, host, name, seed, group='web', numa=False,
-                 emulator=QEMU, kind='qemu'):
+                 kept=False, emulator=QEMU, kind='qemu'):
         self.host = host
         self.name = name
         self.log = os.path.join(host.top, f'{name}.log')
@@ -129,7 +133,8 @@ class Domain:
         self.xml = XML.format(
             name=name, image=os.path.join(host.top, 'tiny.elf'), log=self.log,
             args=f'seed={seed} share=60 write_pct=1 pause_ms=50',
-            backing=KSM.format(group=group), qemu=emulator, kind=kind,
+            backing=KSM.format(group=group, options=KEPT if kept else ''),
+            tune=BOUND if kept else '', qemu=emulator, kind=kind,
             vcpus=2 if numa else 1, cpu=CELLS if numa else '',
             maximum=ROOM if numa else '',
             memory=DIMM + VIRTIO_MEM if numa else '')

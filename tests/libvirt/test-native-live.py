@@ -218,6 +218,23 @@ def numa_cells_and_memory_devices_share():
         domain.destroy()
 
 
+def domains_kept_to_a_node_share_on_it():
+    """mergeAcrossNodes and keepHuge arrive, with libvirt's own node."""
+    if not os.path.isdir('/sys/devices/system/node/node0'):
+        raise Skip('numa', 'this kernel has no NUMA nodes')
+    domains = pair(HOSTS['a'], 'kept', kept=True)
+    for domain in domains:
+        row = domain.rows()['pc.ram']
+        check(row.get('node') == 0 and not row['merge-across-nodes'] and
+              row['keep-huge'] == 64, row)
+        took = domain.shares(ENOUGH)
+        say(f'{domain.name}: {domain.sharing()} pages shared on node '
+            f'{row["node"]} after {took:.1f} s')
+        domain.verified()
+    for domain in domains:
+        domain.destroy()
+
+
 def statistics_of_kvm_are_still_there():
     """Group vm is KVM's, though there is a second provider of figures."""
     if not os.access('/dev/kvm', os.R_OK | os.W_OK):
@@ -268,6 +285,7 @@ TESTS = [domcapabilities_list_the_source,
          live_migration_keeps_content_and_sharing,
          a_domain_moves_to_plain_memory_and_back,
          numa_cells_and_memory_devices_share,
+         domains_kept_to_a_node_share_on_it,
          statistics_of_kvm_are_still_there,
          a_qemu_without_the_object_is_refused,
          without_a_required_broker_no_domain_starts]

@@ -73,6 +73,11 @@ def qemuxmlconftest_parses_formats_and_builds():
     backends = re.findall(r'"memory-backend-ksm","id":"(\w[\w-]*)"', args)
     check(backends == ['ram-node0', 'ram-node1', 'memdimm0', 'memvirtiomem0'],
           f'{backends}')
+    args = native.read(
+        f'{CONF}/memory-source-ksm-nodes.x86_64-latest+ksm.args')
+    nodes = re.findall(r'"merge-across-nodes":false.*"host-nodes":\[(\d)\]',
+                       args)
+    check(nodes == ['0', '1', '0', '3'], f'{nodes}')
 
 
 def each_refused_combination_has_its_own_error():
