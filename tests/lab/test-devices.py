@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-devices.py: devices of the host in the hands of a guest.
 
-A VFIO device reads and writes guest memory by itself, at addresses that must
-not change: while a guest has one, nothing of it is moved.
+A VFIO or vDPA device reads and writes guest memory by itself, at addresses
+that must not change: while a guest has one, nothing of it is moved.
 """
 
 import os
 import subprocess
+import tempfile
 
 from inside import write
 from tap import check, run, say, wait_until
-from world import World, memory
+from world import BUILD, MIB, World, memory
 
 LOAD = 'share=60 zero=15 fill=5 write_pct=1 pause_ms=100'
 MEM_MIB = 16
@@ -37,19 +38,55 @@ def device_for_guests():
     return address
 
 
+class Vdpa:
+    """A vDPA device: a disk that a process serves (VDUSE)."""
+
+    DAEMON = os.path.join(BUILD, 'qemu', 'storage-daemon',
+                          'qemu-storage-daemon')
+    NAME = 'ksm0'
+    PATH = '/dev/vhost-vdpa-0'
+
+    def __init__(self):
+        self.dir = tempfile.TemporaryDirectory(prefix='ksm-vdpa-')
+        self.daemon = None
+
+    def __enter__(self):
+        subprocess.run(['modprobe', '-a', 'vduse', 'vhost_vdpa'], check=True)
+        disk = os.path.join(self.dir.name, 'disk')
+        with open(disk, 'wb') as file:
+            file.truncate(MIB)
+        self.daemon = subprocess.Popen(
+            [self.DAEMON, '--blockdev',
+             f'driver=file,node-name=disk,filename={disk}', '--export',
+             f'vduse-blk,id=disk,node-name=disk,name={self.NAME}'])
+        wait_until(lambda: os.path.exists(f'/dev/vduse/{self.NAME}'), 30,
+                   'the disk is exported')
+        subprocess.run(['vdpa', 'dev', 'add', 'name', self.NAME,
+                        'mgmtdev', 'vduse'], check=True)
+        wait_until(lambda: os.path.exists(self.PATH), 30, 'a vDPA device')
+        return self
+
+    def __exit__(self, kind, value, trace):
+        subprocess.run(['vdpa', 'dev', 'del', self.NAME], check=False)
+        self.daemon.kill()
+        self.daemon.wait()
+        self.dir.cleanup()
+
+
 def moves(guest):
     """What it has moved so far, there or back."""
     stats = guest.ksm_stats()
     return stats['merges'] + stats['zero-merges'] + stats['windows']
 
 
-def pinned_kb(guest):
-    """Memory that devices of the host may use by its physical address."""
+def check_pinned(guest):
+    """Devices of the host may use all memory by its physical address."""
+    pinned_kb = 0
     with open(f'/proc/{guest.pid}/status', encoding='utf-8') as file:
         for line in file:
             if line.startswith('VmLck:'):
-                return int(line.split()[1])
-    return 0
+                pinned_kb = int(line.split()[1])
+    check(pinned_kb >= MEM_MIB * 1024, 'memory is not pinned')
 
 
 def check_stands_aside(world, guest, other):
@@ -57,7 +94,6 @@ def check_stands_aside(world, guest, other):
     wait_until(lambda: guest.ksm_stats()['state'] == 'stood-aside', 20,
                'the guest with the device stands aside')
     say(f"it stands aside: {guest.ksm_stats()['stand-aside']}")
-    check(pinned_kb(guest) >= MEM_MIB * 1024, 'memory is not pinned')
     before, others = moves(guest), moves(other)
     for _ in range(2):
         world.wait_pass(guest)
@@ -81,6 +117,19 @@ def eject(guest):
                'the device is gone')
 
 
+def eject_and_share(world, guest, other):
+    """The guest goes on moving pages, and all is whole."""
+    before = moves(guest)
+    eject(guest)
+    took = wait_until(lambda: moves(guest) > before, 90,
+                      f'{guest.name} goes on')
+    say(f'it moves pages {took:.1f} s after the device went, and shares '
+        f'{wait_sharing(guest):.1f} s later')
+    for member in (guest, other):
+        world.wait_pass(member)
+    world.check_intact()
+
+
 def a_vfio_device_is_there_from_the_start():
     """Nothing is shared until it is unplugged."""
     address = device_for_guests()
@@ -90,12 +139,9 @@ def a_vfio_device_is_there_from_the_start():
             '-device', f'vfio-pci,host={address},id=host0,addr={SLOT:#x}'])
         world.wait_filled()
         check_stands_aside(world, guest, other)
+        check_pinned(guest)
         check(guest.ksm_stats()['pages-sharing'] == 0, 'it shares')
-        eject(guest)
-        say(f'shares {wait_sharing(guest):.1f} s after the device went')
-        for member in (guest, other):
-            world.wait_pass(member)
-        world.check_intact()
+        eject_and_share(world, guest, other)
 
 
 def a_vfio_device_is_plugged_into_a_guest_that_shares():
@@ -109,15 +155,27 @@ def a_vfio_device_is_plugged_into_a_guest_that_shares():
         guest.qmp.command('device_add', driver='vfio-pci', host=address,
                           id='host0', addr=f'{SLOT:#x}')
         check_stands_aside(world, guest, other)
+        check_pinned(guest)
         private = guest.page_kinds().count(memory.PRIVATE)
         say(f'{private} pages of {guest.ram_pages()} are its own')
         check(private == guest.ram_pages(), 'the device could write to slots')
-        eject(guest)
-        say(f'shares {wait_sharing(guest):.1f} s after the device went')
-        for member in (guest, other):
-            world.wait_pass(member)
-        world.check_intact()
+        eject_and_share(world, guest, other)
+
+
+def a_vdpa_device_is_plugged_into_a_guest_that_shares():
+    """This one pins nothing, and the guest does not use it: with private
+    memory it could not."""
+    with Vdpa() as device, World('tcg', MEM_MIB) as world:
+        other, guest = world.add(LOAD), world.add(LOAD)
+        world.wait_filled()
+        wait_sharing(guest)
+        guest.qmp.command('device_add', driver='vhost-vdpa-device-pci',
+                          vhostdev=device.PATH, id='host0',
+                          addr=f'{SLOT:#x}')
+        check_stands_aside(world, guest, other)
+        eject_and_share(world, guest, other)
 
 
 run([a_vfio_device_is_there_from_the_start,
-     a_vfio_device_is_plugged_into_a_guest_that_shares])
+     a_vfio_device_is_plugged_into_a_guest_that_shares,
+     a_vdpa_device_is_plugged_into_a_guest_that_shares])

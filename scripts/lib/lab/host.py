@@ -26,7 +26,8 @@ QEMU = os.path.join(BUILD, 'qemu', 'qemu-system-x86_64')
 IMAGE = os.path.join(BUILD, 'guests', 'host')
 BOOT_SECONDS = 240
 TREES = ('contrib', 'guest-images', 'scripts', 'tests')
-BUILT = ('qemu/qemu-system-x86_64', 'qemu/qemu-img', 'guests/tiny.elf')
+BUILT = ('qemu/qemu-system-x86_64', 'qemu/qemu-img',
+         'qemu/storage-daemon/qemu-storage-daemon', 'guests/tiny.elf')
 MACHINE = 'q35,kernel-irqchip=split'
 # One of the devices is for a guest in the lab; all behind the IOMMU.
 DEVICES = ('-device', 'intel-iommu,intremap=on',
