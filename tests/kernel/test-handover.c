@@ -296,6 +296,29 @@ static void test_too_late(void)
     scene_close(&scene);
 }
 
+/* A guest that stands still meanwhile: what it maps is kept for it, and found
+ * by newcomers, once. */
+static void test_one_is_slow(void)
+{
+    Scene scene = { 0 };
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    kill(ksm_puppet_pid(scene.guests[0]), SIGSTOP);
+    g_assert_true(ksm_test_broker_stop(scene.broker));
+    ksm_test_broker_start(scene.broker);
+    add_guest(&scene);
+    g_assert_cmpuint(ksm_puppets_settle(scene.guests + 1, GUESTS,
+                                        GUESTS * PAGES, SECONDS), ==,
+                     GUESTS * PAGES);
+    ksm_puppet_fill(scene.guests[1], 0, PAGES, KSM_TEST_ZERO, 0, FALSE);
+    ksm_puppet_fill(scene.guests[1], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    kill(ksm_puppet_pid(scene.guests[0]), SIGCONT);
+    check_scene(&scene);
+    scene_close(&scene);
+}
+
 /* A broker of another version, on the socket of ours: refuses everybody. */
 static void refuse_versions(const char *path, guint count)
 {
@@ -444,6 +467,7 @@ int main(int argc, char **argv)
     g_test_add_func("/handover/replaced", test_replaced);
     g_test_add_func("/handover/meanwhile", test_meanwhile);
     g_test_add_func("/handover/too-late", test_too_late);
+    g_test_add_func("/handover/one-is-slow", test_one_is_slow);
     g_test_add_func("/handover/other-version", test_other_version);
     g_test_add_func("/handover/hung", test_hung);
     return g_test_run();
