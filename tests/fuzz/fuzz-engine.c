@@ -7,7 +7,6 @@
  * request what is done to the proper answer.  When the input is used up, the
  * broker hangs up.  Whatever it said, the guest's memory is as it was.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -172,21 +171,6 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     return 0;
 }
 
-/*
- * A lie may name any slot, and a page is shared with it if their contents are
- * equal.  So slots that are still to be given out must hold nothing: else one
- * that an earlier input filled would be written to while the guest maps it,
- * which no broker does and no engine could bear.
- */
-static void empty_store(void)
-{
-    if (fallocate(liar->store_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-                  0, LIAR_BYTES) != 0) {
-        g_error("emptying the store: %s", g_strerror(errno));
-    }
-    liar->next_slot = 0;
-}
-
 /* One connection, as long as it goes well; the engine's thread is this one. */
 static void meet(void)
 {
@@ -221,7 +205,13 @@ int LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
                             &error);
     g_assert_no_error(error);
     fill();
-    empty_store();
+    /*
+     * A lie may name any slot, and a page is shared with it if their contents
+     * are equal.  So slots that are still to be given out must hold nothing:
+     * else one that an earlier input filled would be written to while the guest
+     * maps it, which no broker does and no engine could bear.
+     */
+    liar_empty(liar);
     liar->opaque = &input;
     for (i = 0; i < CONNECTIONS; i++) {
         meet();

@@ -61,8 +61,11 @@ static void publish(Liar *liar, guint32 count)
     guint32 i;
 
     for (i = 0; i < count; i++) {
-        guint32 slot = liar->next_slot++ % LIAR_SLOTS;
+        guint32 slot = liar->next_slot++;
 
+        if (slot >= LIAR_SLOTS) {
+            g_error("the lying broker has no slot left that nobody maps");
+        }
         memcpy(liar->store + (gsize)slot * 4096,
                liar->bulk + KSM_BULK_CONTENT + (gsize)i * 4096, 4096);
         answers[i] = (KsmAnswer) { KSM_ANSWER_SLOT, slot };
@@ -210,6 +213,14 @@ Liar *liar_new(LiarLie *lie)
     g_assert_cmpint(listen(liar->listen_fd, 8), ==, 0);
     liar->thread = g_thread_new("liar", liar_thread, liar);
     return liar;
+}
+
+void liar_empty(Liar *liar)
+{
+    g_assert_cmpint(fallocate(liar->store_fd,
+                              FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                              LIAR_BYTES), ==, 0);
+    liar->next_slot = 0;
 }
 
 void liar_free(Liar *liar)

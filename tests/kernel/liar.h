@@ -14,7 +14,8 @@
 
 #include "ksm-protocol.h"
 
-#define LIAR_SLOTS 4096u
+/* More than any test uses: a slot given out is never given out again. */
+#define LIAR_SLOTS 65536u
 #define LIAR_BYTES ((gsize)LIAR_SLOTS * 4096)
 
 typedef union LiarPacket {
@@ -61,6 +62,9 @@ struct Liar {
 /** Listens when it returns. */
 Liar *liar_new(LiarLie *lie);
 void liar_free(Liar *liar);
+
+/** Its store is as new; nobody may map it, nor be connected. */
+void liar_empty(Liar *liar);
 
 /** The memory file of @bytes with @flags of memfd_create() and @seals. */
 int liar_memfd(gsize bytes, guint flags, guint seals);

@@ -239,6 +239,7 @@ void story_tell(Story *story)
     guint64 fds = ksm_test_count_fds();
     gint ended = g_atomic_int_get(&liar->ended);
 
+    liar_empty(liar);
     story->memory = mmap(NULL, STORY_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(story->memory != MAP_FAILED);

@@ -29,6 +29,8 @@
 #define MOST_SECONDS 20.0
 /* What the program waits for at most; a call that hurries takes 0.3 s. */
 #define PATIENCE 1.5
+/* Lies name these: most of what a broker that publishes has filled. */
+#define FIRST_SLOTS 4096u
 
 typedef struct Guest {
     Liar *liar;
@@ -340,7 +342,7 @@ static void slots_at_random(Liar *liar, const LiarPacket *request,
     for (i = 0; request->msg.type == KSM_MSG_LOOKUP &&
          i < reply->packet.msg.count; i++) {
         liar_answers(liar)[i] = (KsmAnswer) {
-            KSM_ANSWER_SLOT, (guint32)g_random_int_range(0, LIAR_SLOTS),
+            KSM_ANSWER_SLOT, (guint32)g_random_int_range(0, FIRST_SLOTS),
         };
     }
 }
@@ -401,7 +403,8 @@ static void kinds_at_random(Liar *liar, const LiarPacket *request,
     for (i = 0; reply->packet.msg.type == KSM_MSG_ANSWERS &&
          i < reply->packet.msg.count; i++) {
         liar_answers(liar)[i].kind = g_random_int() % 7 * 0x12345678u;
-        liar_answers(liar)[i].slot = g_random_int() % (2 * LIAR_SLOTS);
+        liar_answers(liar)[i].slot = g_random_int() %
+            (i % 2 ? FIRST_SLOTS : 2 * LIAR_SLOTS);
     }
 }
 
@@ -500,7 +503,7 @@ static void hints_at_random(Liar *liar, const LiarPacket *request,
         for (i = 0; i < 500; i++) {
             liar_hints(liar)[i] = (KsmHint) {
                 .page = g_random_int() % (i % 3 ? PAGES : G_MAXUINT32),
-                .slot = i % 5 ? g_random_int() % LIAR_SLOTS : KSM_SLOT_NONE,
+                .slot = i % 5 ? g_random_int() % FIRST_SLOTS : KSM_SLOT_NONE,
             };
         }
     }
@@ -515,7 +518,7 @@ static void hints_without_end(Liar *liar, const LiarPacket *request,
     if (request->msg.type == KSM_MSG_HINTS) {
         reply->packet.msg.count = KSM_BATCH_HINTS;
         for (i = 0; i < KSM_BATCH_HINTS; i++) {
-            liar_hints(liar)[i] = (KsmHint) { i % PAGES, i % LIAR_SLOTS };
+            liar_hints(liar)[i] = (KsmHint) { i % PAGES, i % FIRST_SLOTS };
         }
     }
 }
