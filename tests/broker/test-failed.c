@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "adoption.h"
 #include "failed.h"
 #include "group-fixture.h"
 #include "guard.h"
@@ -112,12 +113,71 @@ static void test_content(Fixture *self, gconstpointer unused)
     munmap(contents, 2 * PAGE);
 }
 
+/* What a broker leaves behind that gave contents 1 to @count to this process. */
+static int make_store_of_before(Fixture *self, guint32 count)
+{
+    g_autoptr(KsmStore) store = ksm_store_new("test", 4096, &self->budget,
+                                              NULL);
+    KsmStoreExtent extent;
+    guint32 i;
+
+    g_assert_true(ksm_store_reserve(store, count, count, &extent));
+    g_assert_cmpuint(extent.next, ==, 0);
+    for (i = 0; i < count; i++) {
+        guint8 content[PAGE];
+        struct iovec page = { content, PAGE };
+
+        proto_content(content, 1 + i);
+        g_assert_cmpuint(ksm_store_write(store, i, &page, 1), ==, 1);
+    }
+    ksm_store_unreserve(store, &(KsmStoreExtent) { count, extent.end });
+    g_assert_cmpuint(ksm_roster_enter(ksm_store_roster(store),
+                                      ksm_identity_self()), !=,
+                     KSM_ROSTER_NONE);
+    return ksm_store_open(store, NULL);
+}
+
+/* A store taken up has a slot that nobody can read: kept for who maps it. */
+static void test_taken_up(Fixture *self, gconstpointer unused)
+{
+    g_autoptr(GError) error = NULL;
+    int fd;
+
+    (void)unused;
+    if (!can_poison()) {
+        return;
+    }
+    fd = make_store_of_before(self, 3);
+    g_assert_true(ksm_adoption_begin(self->group, fd, ksm_identity_self(),
+                                     &self->budget, &error));
+    g_assert_no_error(error);
+    close(fd);
+    ksm_test_poison(uffd, page_of(self, 1));
+    while (ksm_adoption_is_filing(self->group)) {
+        ksm_group_work(self->group);
+    }
+    g_assert_cmpuint(ksm_store_used(self->group->store), ==, 3);
+    g_assert_cmpuint(ksm_fp_tree_count(self->group->stable), ==, 2);
+    g_assert_cmpuint(group_lookup(self->b, 1, 1).slot, ==, 0);
+    g_assert_cmpint(group_lookup(self->b, 2, 2).kind, ==, KSM_ANSWER_LISTED);
+    g_assert_cmpuint(group_lookup(self->b, 3, 3).slot, ==, 2);
+    g_assert_true(ksm_adoption_claim(self->a, ksm_identity_self()));
+    g_assert_true(ksm_adoption_hold(self->a, 10, 0, 3, &error));
+    ksm_adoption_held(self->a);
+    while (ksm_group_work(self->group)) {
+    }
+    g_assert_cmpuint(ksm_store_used(self->group->store), ==, 3);
+    ksm_member_release(self->a, 10, 3);
+    g_assert_cmpuint(ksm_store_used(self->group->store), ==, 2);
+}
+
 int main(int argc, char **argv)
 {
     static const GroupTest tests[] = {
         { "/failed/slot", test_slot },
         { "/failed/told", test_told },
         { "/failed/content", test_content },
+        { "/failed/taken-up", test_taken_up },
     };
 
     return group_run_tests(argc, argv, tests, G_N_ELEMENTS(tests));

@@ -153,6 +153,44 @@ static void test_again(void)
     tear_down(&s);
 }
 
+/*
+ * Mapped anew behind the engine's back, which is then told: shared pages, and
+ * one that was written.  What is written there later is tracked and shared, and
+ * all is one mapping in between.
+ */
+static void test_remapped(void)
+{
+    KsmPuppetState state;
+    Scene s;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&s);
+    ksm_puppet_fill(s.puppets[0], 10, 1, KSM_TEST_BYTE, 0xaa, FALSE);
+    ksm_puppet_remap(s.puppets[0], 10, 1);
+    ksm_puppet_remap(s.puppets[0], 100, 300);
+    check_empty(s.puppets[0], 10, 1);
+    check_empty(s.puppets[0], 100, 300);
+    wait_group(&s, PAGES, PUPPETS * PAGES - 301);
+    ksm_puppet_state(s.puppets[0], &state);
+    g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES - 301);
+    g_assert_cmpuint(state.stats.mappings, ==, state.maps.mappings);
+
+    ksm_puppet_remap(s.puppets[0], 0, PAGES);
+    check_empty(s.puppets[0], 0, PAGES);
+    wait_group(&s, PAGES, PAGES);
+    ksm_puppet_state(s.puppets[0], &state);
+    g_assert_cmpuint(state.maps.mappings, ==, 1);
+    ksm_puppet_fill(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    g_assert_cmpuint(ksm_puppets_settle(s.puppets, PUPPETS, PUPPETS * PAGES,
+                                        SETTLE_SECONDS), ==, PUPPETS * PAGES);
+    wait_group(&s, PAGES, PUPPETS * PAGES);
+    g_assert_cmpuint(ksm_puppet_check(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED,
+                                      SEED, TRUE), ==, 0);
+    tear_down(&s);
+}
+
 int main(int argc, char **argv)
 {
     ksm_puppet_main(argc, argv);
@@ -160,5 +198,6 @@ int main(int argc, char **argv)
     g_test_add_func("/discard/slots-go", test_slots_go);
     g_test_add_func("/discard/between-others", test_between_others);
     g_test_add_func("/discard/again", test_again);
+    g_test_add_func("/discard/remapped", test_remapped);
     return g_test_run();
 }

@@ -21,7 +21,7 @@
 
 typedef enum OrderKind {
     ORDER_SETUP, ORDER_FILL, ORDER_CHECK, ORDER_RUN, ORDER_ROUND,
-    ORDER_STATE, ORDER_DISCARD, ORDER_KEEP_HUGE,
+    ORDER_STATE, ORDER_DISCARD, ORDER_REMAP, ORDER_KEEP_HUGE,
     ORDER_PAGE_OUT, ORDER_QUIT,
 } OrderKind;
 
@@ -135,6 +135,16 @@ static guint64 actor_pages(Actor *actor, const Order *order)
     return wrong;
 }
 
+static void actor_remap(Actor *actor, gsize offset, gsize bytes)
+{
+    void *where = actor->memory + offset;
+
+    g_assert_true(mmap(where, bytes, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+                  where);
+    ksm_region_remapped(actor->region, offset, bytes);
+}
+
 static void actor_obey(Actor *actor, const Order *order,
                        KsmPuppetState *state)
 {
@@ -150,6 +160,10 @@ static void actor_obey(Actor *actor, const Order *order,
     case ORDER_DISCARD:
         ksm_region_discard(actor->region, order->first * KSM_PAGE_BYTES,
                            order->count * KSM_PAGE_BYTES);
+        break;
+    case ORDER_REMAP:
+        actor_remap(actor, order->first * KSM_PAGE_BYTES,
+                    order->count * KSM_PAGE_BYTES);
         break;
     case ORDER_RUN:
         ksm_engine_set_run(actor->engine, (KsmRunMode)order->run);
@@ -311,6 +325,11 @@ guint64 ksm_puppet_check(KsmPuppet *puppet, guint64 first, guint64 count,
 void ksm_puppet_discard(KsmPuppet *puppet, guint64 first, guint64 count)
 {
     pages_order(puppet, ORDER_DISCARD, first, count, KSM_TEST_ZERO, 0, FALSE);
+}
+
+void ksm_puppet_remap(KsmPuppet *puppet, guint64 first, guint64 count)
+{
+    pages_order(puppet, ORDER_REMAP, first, count, KSM_TEST_ZERO, 0, FALSE);
 }
 
 void ksm_puppet_page_out(KsmPuppet *puppet, guint64 first, guint64 count)

@@ -64,6 +64,9 @@ guint64 ksm_puppet_check(KsmPuppet *puppet, guint64 first, guint64 count,
 /** Gives the content of pages up. */
 void ksm_puppet_discard(KsmPuppet *puppet, guint64 first, guint64 count);
 
+/** Maps pages anew, as a VMM does whose memory failed there. */
+void ksm_puppet_remap(KsmPuppet *puppet, guint64 first, guint64 count);
+
 /** Sends pages to swap, if there is any. */
 void ksm_puppet_page_out(KsmPuppet *puppet, guint64 first, guint64 count);
 
