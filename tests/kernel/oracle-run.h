@@ -32,7 +32,9 @@ typedef struct OracleRun {
     KsmStats past;              /* of clients that have ended */
     guint client_kills, broker_kills;
     double resume_max;
-    guint64 merges_then[ORACLE_CLIENTS]; /* when the broker was killed */
+    guint64 resume_rounds_max;
+    KsmStats then[ORACLE_CLIENTS]; /* when the broker was killed */
+    guint64 resume_rounds[ORACLE_CLIENTS]; /* until it shared; 0: not yet */
 } OracleRun;
 
 /** Starts the broker, and makes what clients need. */

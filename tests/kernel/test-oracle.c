@@ -222,8 +222,10 @@ static void print_result(OracleRun *run, const KsmStats *sum, double seconds)
                    sum->window_ns_max / 1000);
     if (run->client_kills || run->broker_kills) {
         g_test_message("%u client kills, %u broker kills, sharing resumed "
-                       "within %.2f s, %" PRIu64 " losses seen",
+                       "within %.2f s and %" PRIu64 " rounds, %" PRIu64
+                       " losses seen",
                        run->client_kills, run->broker_kills, run->resume_max,
+                       run->resume_rounds_max,
                        sum->broker_losses);
     }
     print_latency(run);
