@@ -19,7 +19,9 @@ ROOT = os.path.realpath(os.path.join(HERE, '..', '..', '..'))
 BUILD = os.path.realpath(os.environ.get('KSM_BUILD',
                                         os.path.join(ROOT, 'build')))
 sys.path.insert(0, os.path.join(ROOT, 'scripts', 'lib', 'guests'))
+sys.path.insert(0, HERE)
 
+import tsc                                          # noqa: E402
 from vm import Config, Guest, GuestError            # noqa: E402
 
 QEMU = os.path.join(BUILD, 'qemu', 'qemu-system-x86_64')
@@ -154,7 +156,7 @@ class Host(Guest):
                 '-serial', f'file:{self.console_log}',
                 '-kernel', f'{config.image}/vmlinuz',
                 '-initrd', f'{config.image}/initrd.img',
-                '-append', KERNEL,
+                '-append', f'{KERNEL} tsc_early_khz={tsc.khz()}',
                 '-drive', f'file={config.image}/disk.img,format=raw,'
                 'if=virtio,snapshot=on',
                 '-drive', f'file={self.disk},format=raw,if=virtio',
