@@ -12,6 +12,15 @@ ksm_test_packages()
         apparmor systemd spin
 }
 
+# ksm_own_tmpdir: one directory for all that tests make, as killed ones leave it
+# behind; with a short name, as sockets lie below it, and for all users.
+ksm_own_tmpdir()
+{
+    TMPDIR=$(mktemp -d "${TMPDIR:-/tmp}/ksm-XXXXXX")
+    export TMPDIR
+    chmod 1777 "$TMPDIR"
+}
+
 # ksm_timeouts: a multiplier for meson's, from the seconds tests may take.
 ksm_timeouts()
 {
