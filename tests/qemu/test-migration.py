@@ -11,11 +11,11 @@ which the guest runs while its memory is read or filled.
 """
 
 import os
-import subprocess
 import sys
 
-from tap import Skip, check, run, say, wait_until
-from world import BUILD, QmpError, World
+from migration import MIGRATION_SECONDS, set_up, status, wait_status
+from tap import check, run, say, wait_until
+from world import QmpError, World
 
 ACCEL = sys.argv[1]
 MEM_MIB = 32
@@ -24,7 +24,6 @@ LOAD = 'share=60 zero=15 fill=5 write_pct=1 pause_ms=100'
 INTERVAL_MS = 500               # seldom enough to see each single round
 SHARED_AGAIN = 0.75             # of what was shared; the rest is being written
 ROUNDS = 2
-MIGRATION_SECONDS = 120
 
 
 class Move:
@@ -65,29 +64,6 @@ class Move:
         shares_within_two_rounds(self.target, sharing)
         self.world.wait_pass(self.target)
         self.world.check_intact([self.target, self.stays])
-
-
-def set_up(guest, *capabilities, **parameters):
-    """Migration capabilities, all on, and parameters."""
-    guest.qmp.command('migrate-set-capabilities', capabilities=[
-        {'capability': name, 'state': True} for name in capabilities])
-    if parameters:
-        guest.qmp.command('migrate-set-parameters', **parameters)
-
-
-def status(guest):
-    """The migration's state as this side sees it."""
-    return guest.qmp.command('query-migrate').get('status', 'none')
-
-
-def wait_status(guest, *wanted):
-    """Waits for one of these states; any failure is an error."""
-    def there():
-        info = guest.qmp.command('query-migrate')
-        check(info.get('status') not in ('failed', 'cancelled'),
-              f'{guest.name}: {info}')
-        return info.get('status') in wanted
-    wait_until(there, MIGRATION_SECONDS, f'{guest.name} is {wanted}')
 
 
 def wait_stand_aside(guest, reason):
@@ -252,13 +228,8 @@ def job(guest, command, **arguments):
 
 def savevm_and_loadvm():
     """Into a disk image and back over shared memory, in one process."""
-    image_tool = os.path.join(BUILD, 'qemu', 'qemu-img')
-    if not os.access(image_tool, os.X_OK):
-        raise Skip('qemu', f'{image_tool} is not there')
     with World(ACCEL, MEM_MIB) as world:
-        path = os.path.join(world.run_dir, 'disk.qcow2')
-        subprocess.run([image_tool, 'create', '-q', '-f', 'qcow2', path,
-                        '64M'], check=True)
+        path = world.disk('disk.qcow2', '64M')
         move = Move(world, qemu_args=[
             '-blockdev', 'driver=qcow2,node-name=disk,file.driver=file,'
             f'file.filename={path}'])

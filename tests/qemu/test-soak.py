@@ -4,7 +4,8 @@
 Three guests read, write, run programs and verify all of it (guest-load in
 guest-images/debian), report free pages and have a balloon that goes up and
 down, with merging at full speed, and the broker killed every 20 seconds.  Nothing may be wrong in the guests, and nothing may be left over:
-descriptors, mappings, memory and slots stay as many as they were.
+descriptors, mappings, memory and slots stay as many as they were.  At last one of
+them moves to another QEMU, and hints which of its pages are free and need not.
 """
 
 import os
@@ -12,6 +13,7 @@ import re
 import sys
 import time
 
+from migration import set_up, wait_status
 from tap import check, run, say, seconds, wait_until
 from world import World, debian_image, memory
 
@@ -21,11 +23,15 @@ MEM_MIB = 384
 TURN_SECONDS = 20               # from one death of the broker to the next
 LONGEST_SECONDS = 1800
 BOOT_SECONDS = 600
-BALLOON = '-device', 'virtio-balloon-pci,free-page-reporting=on'
+BALLOON = ('-object', 'iothread,id=hints', '-device',
+           'virtio-balloon-pci,free-page-reporting=on,free-page-hint=on,'
+           'iothread=hints')
 BALLOON_MIB = 64                # taken away every other turn
 # TCG keeps code that it has translated: bounded, so that growth would show.
 CODE_MIB = 32
+SLOW_BYTES = 32 << 20           # a second: free pages are told of in time
 SLACK_MIB = 24
+HINTED_PAGES = 1024             # at least: Linux tells of blocks of 4 MiB
 WRONG = re.compile(r'LOAD MISMATCH|Oops|BUG:|segfault|general protection|'
                    r'EXT4-fs error|I/O error|Kernel panic')
 
@@ -124,6 +130,52 @@ def check_flat(samples):
               'all mappings are used')
 
 
+def start(world, cpus, *qemu_args, disk=''):
+    """A guest that works."""
+    return world.add('guest-load', disk=disk, scan_interval=200,
+                     qemu_args=[*BALLOON, '-smp', str(cpus), *qemu_args])
+
+
+def pages_not_to_be_sent(guest):
+    """Neither sent nor left, in the first look over memory; None later."""
+    ram = guest.qmp.command('query-migrate')['ram']
+    if ram['dirty-sync-count'] > 1:
+        return None
+    return (ram['total'] - ram['remaining']) // memory.PAGE - \
+        ram['normal'] - ram['duplicate']
+
+
+def move(world, load, disk):
+    """To another QEMU, without free pages; it works and shares on there."""
+    source = load.guest
+    target = start(world, CPUS[0], '-incoming', 'defer', disk=disk)
+    uri = 'unix:' + os.path.join(world.run_dir, 'migration')
+    target.qmp.command('migrate-incoming', uri=uri)
+    set_up(source, max_bandwidth=SLOW_BYTES)
+    sharing = source.ksm_stats()['pages-sharing']
+    source.qmp.command('migrate', uri=uri)
+    wait_status(source, 'active')
+    seen = []
+
+    def hinted():
+        seen.append(pages_not_to_be_sent(source))
+        return seen[-1] is None or seen[-1] >= HINTED_PAGES
+    wait_until(hinted, 60, 'pages are hinted, or all were looked at')
+    say(f'{source.name}: {seen[-1]} pages need not be sent')
+    check(seen[-1] is not None, f'at most {seen[-2:-1]} pages were hinted')
+    set_up(source, max_bandwidth=1 << 40)
+    wait_status(source, 'completed')
+    load.poll()
+    source.kill()
+    world.guests.remove(source)
+    there = Load(target)
+    wait_until(lambda: there.poll() > load.turns + 1, 300, 'it works on')
+    wait_until(lambda: target.ksm_stats()['pages-sharing'] >= sharing / 2,
+               60, 'it shares again')
+    say(f'{target.name}: {target.ksm_stats()["pages-sharing"]} pages shared, '
+        f'{sharing} before')
+
+
 def check_undone(world):
     """Unmerged, guest RAM is a few mappings, and no slot is left."""
     for guest in world.guests:
@@ -144,9 +196,10 @@ def guests_work_on_and_nothing_leaks():
     length = min(seconds(3, 60), LONGEST_SECONDS)
     accel = f'tcg,tb-size={CODE_MIB}' if ACCEL == 'tcg' else ACCEL
     with World(accel, MEM_MIB, debian_image()) as world:
+        disk = world.disk('disk.qcow2', '-F', 'raw', '-b',
+                          os.path.join(world.image, 'disk.img'))
         for cpus in CPUS:
-            world.add('guest-load', qemu_args=[*BALLOON, '-smp', str(cpus)],
-                      scan_interval=200)
+            start(world, cpus, disk='' if world.guests else disk)
         loads = [Load(guest) for guest in world.guests]
         wait_until(lambda: all(load.poll() > 0 for load in loads),
                    BOOT_SECONDS, 'all guests work')
@@ -161,6 +214,7 @@ def guests_work_on_and_nothing_leaks():
         wait_until(lambda: all(load.poll() > turns for load, turns in
                                zip(loads, before)), 300, 'one more turn each')
         check_flat(samples)
+        move(world, loads[0], disk)
         check_undone(world)
 
 

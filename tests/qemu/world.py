@@ -97,7 +97,17 @@ class World:
                 say(f'--- {name}')
                 say('\n'.join(lines[-12:]))
 
-    def add(self, args='', trace='', qemu_args=(), **props):
+    def disk(self, name, *arguments):
+        """A new disk (qcow2), made by qemu-img with these arguments."""
+        tool = os.path.join(BUILD, 'qemu', 'qemu-img')
+        if not os.access(tool, os.X_OK):
+            raise Skip('qemu', f'{tool} is not there')
+        path = os.path.join(self.run_dir, name)
+        subprocess.run([tool, 'create', '-q', '-f', 'qcow2', path,
+                        *arguments], check=True)
+        return path
+
+    def add(self, args='', trace='', qemu_args=(), disk='', **props):
         """Starts a guest; `args` for the guest, `props` for its backend."""
         settings = {'group': 'test', 'run': 'run', 'scan-interval': 20,
                     'scan-cpu-percent': 100}
@@ -107,7 +117,7 @@ class World:
             qemu=QEMU, accel=self.accel, image=self.image,
             mem_bytes=self.mem_bytes, run_dir=self.run_dir,
             broker=self.broker.path, props=settings, args=args,
-            trace=trace, qemu_args=tuple(qemu_args)),
+            trace=trace, qemu_args=tuple(qemu_args), disk=disk),
             len(self.guests))
         self.guests.append(guest)
         guest.start()

@@ -33,6 +33,7 @@ class Config:
     args: str = ''              # more for the guest's command line
     trace: str = ''             # QEMU's trace events, into its log
     qemu_args: tuple = ()       # more of QEMU's own arguments
+    disk: str = ''              # qcow2 over the Debian guest's, to be kept
 
 
 class Guest:
@@ -73,14 +74,15 @@ class Guest:
         if not os.path.isdir(config.image):
             return ['-kernel', config.image, '-append',
                     f'seed={self.index + 1} {config.args}']
+        drive = f'file={config.disk},cache=unsafe' if config.disk else \
+            f'file={config.image}/disk.img,format=raw,snapshot=on'
         identity = hashlib.md5(self.name.encode()).hexdigest()
         return ['-kernel', f'{config.image}/vmlinuz',
                 '-initrd', f'{config.image}/initrd.img',
                 '-append', 'root=/dev/vda console=ttyS0 quiet no_timer_check '
                 f'systemd.hostname={self.name} '
                 f'systemd.machine_id={identity} {config.args}',
-                '-drive', f'file={config.image}/disk.img,format=raw,'
-                'if=virtio,snapshot=on',
+                '-drive', f'if=virtio,{drive}',
                 '-device', 'virtio-rng-pci']
 
     def command(self):
