@@ -10,6 +10,7 @@ machines alike, do not touch each other's.
 import grp
 import os
 import pwd
+import re
 import stat
 import subprocess
 
@@ -17,14 +18,17 @@ import subprocess
 DIRECTORIES = {'run': '/run/libvirt', 'etc': '/etc/libvirt',
                'lib': '/var/lib/libvirt', 'cache': '/var/cache/libvirt',
                'log': '/var/log/libvirt', 'broker': '/run/guest-ksm'}
-# With the group that may use them, as contrib/libvirt's udev rule has it.
-DEVICES = {'kvm': 'kvm', 'userfaultfd': 'guest-ksm'}
+# As udev's own rules have it; of another device contrib/libvirt's rule tells.
+KVM = ('kvm', 0o660)
+DEVICES = ('kvm', 'userfaultfd')
 ACCOUNTS = {'libvirt-qemu': 64055, 'guest-ksm': 64056}
 # What QEMU's user is to be a member of.
 ADMITTED = ('kvm', 'guest-ksm')
 CGROUPS = '/sys/fs/cgroup'
-QEMU_CONF = os.path.join(os.path.dirname(os.path.abspath(__file__)),
-                         '../../../contrib/libvirt/qemu.conf')
+CONTRIB = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                       '../../../contrib/libvirt')
+QEMU_CONF = os.path.join(CONTRIB, 'qemu.conf')
+UDEV_RULES = os.path.join(CONTRIB, '70-guest-ksm.rules')
 
 
 def mount(*arguments):
@@ -121,20 +125,30 @@ def own_broker_directory():
     os.chown(DIRECTORIES['broker'], user.pw_uid, user.pw_gid)
 
 
+def _ruled(name):
+    """(group, mode) that the shipped udev rule gives a device."""
+    with open(UDEV_RULES, encoding='utf-8') as file:
+        lines = [line for line in file if not line.startswith('#')]
+    for line in lines:
+        keys = dict(re.findall(r'(\w+)==?"([^"]*)"', line))
+        if keys.get('KERNEL') == name:
+            return keys.get('GROUP', 'root'), int(keys.get('MODE', '600'), 8)
+    return 'root', 0o600
+
+
 def bind_devices(top, without):
     """Nodes for QEMU's user, whoever may use the host's."""
     path = os.path.join(top, 'dev')
     os.makedirs(path, exist_ok=True)
     mount('-t', 'tmpfs', '-o', 'mode=755', 'ksm-libvirt', path)
-    for name, group in DEVICES.items():
+    for name in DEVICES:
+        group, mode = KVM if name == 'kvm' else _ruled(name)
         host, node = f'/dev/{name}', os.path.join(path, name)
         if not os.path.exists(host):
             continue
-        os.mknod(node, stat.S_IFCHR | 0o660, os.stat(host).st_rdev)
-        if name in without:
-            os.chmod(node, 0o600)
-        else:
-            os.chmod(node, 0o660)
+        os.mknod(node, stat.S_IFCHR | 0o600, os.stat(host).st_rdev)
+        if name not in without:
+            os.chmod(node, mode)
             os.chown(node, 0, grp.getgrnam(group).gr_gid)
         mount('--bind', node, host)
 
