@@ -64,6 +64,7 @@ struct KsmBroker {
     guint idle_exit_seconds;    /* 0: never */
     guint idle_timer;
     int mark_fd;                /* grace.c; -1: none */
+    gboolean marked;            /* what stands there */
     guint grace_timer;          /* while clients of old are waited for */
     void (*idle)(gpointer opaque);
     gpointer opaque;

@@ -41,7 +41,9 @@ void ksm_grace_begin(KsmBroker *broker, int mark_fd)
     struct stat status;
 
     broker->mark_fd = mark_fd;
-    if (mark_fd >= 0 && fstat(mark_fd, &status) == 0 && status.st_size > 0) {
+    broker->marked = mark_fd >= 0 && fstat(mark_fd, &status) == 0 &&
+        status.st_size > 0;
+    if (broker->marked) {
         broker->grace_timer = g_timeout_add(KSM_GRACE_MS, grace_on_over,
                                             broker);
     }
@@ -55,11 +57,18 @@ gboolean ksm_grace_holds(const KsmSession *session)
 
 void ksm_grace_note_sessions(KsmBroker *broker)
 {
+    gboolean any = broker->sessions > 0;
+
     /* The mark of the broker before stands until its clients had their time. */
-    if (broker->mark_fd >= 0 && broker->grace_timer == 0 &&
-        ftruncate(broker->mark_fd, broker->sessions > 0) != 0) {
+    if (broker->mark_fd < 0 || broker->grace_timer != 0 ||
+        broker->marked == any) {
+        return;
+    }
+    if (ftruncate(broker->mark_fd, any) != 0) {
         ksm_log_limited(&broker->log_limits, KSM_LOG_WARNING,
                         "marking that there are sessions: %s",
                         g_strerror(errno));
+        return;
     }
+    broker->marked = any;
 }

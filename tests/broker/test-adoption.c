@@ -405,6 +405,24 @@ static void test_nobody_to_wait_for(void)
                     KSM_RETRY_MOST_MS * 1000);
 }
 
+/* The mark is written for the first session and the last, not between. */
+static void test_marked_once(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree char *lock = g_strconcat(broker->socket, ".lock", NULL);
+    const struct timespec past[2] = { { .tv_sec = 1 }, { .tv_sec = 1 } };
+    struct stat status;
+
+    g_assert_cmpint(utimensat(AT_FDCWD, lock, past, 0), ==, 0);
+    proto_client_free(proto_client_new(broker->socket, "g", "b", PAGES));
+    proto_client_free(proto_client_new(broker->socket, "g", "c", PAGES));
+    g_assert_cmpint(stat(lock, &status), ==, 0);
+    g_assert_cmpint(status.st_mtime, ==, 1);
+    g_assert_cmpint(status.st_size, ==, 1);
+}
+
 /* A store that is in use stays; one that is not makes room. */
 static void test_newcomer(void)
 {
@@ -518,6 +536,7 @@ int main(int argc, char **argv)
     g_test_add_func("/adoption/killed-at-it", test_killed_at_it);
     g_test_add_func("/adoption/waits", test_waits);
     g_test_add_func("/adoption/nobody-to-wait-for", test_nobody_to_wait_for);
+    g_test_add_func("/adoption/marked-once", test_marked_once);
     g_test_add_func("/adoption/newcomer", test_newcomer);
     g_test_add_func("/adoption/two-brokers", test_two_brokers);
     g_test_add_func("/adoption/stranger", test_stranger);
