@@ -5,6 +5,7 @@ Hours forward, and years back, as happens to hosts that were started with a
 wrong time.  Nothing may depend on it but what is shown as a time of day.
 """
 
+import itertools
 import json
 import os
 import subprocess
@@ -111,21 +112,34 @@ def sharing_goes_on():
             count = len(times)
 
 
+def run_under_jumps(program, case, seconds, jumps, pause):
+    """Runs a case of a test program; meanwhile the clock jumps by what
+    `jumps` gives next."""
+    made = 0
+    with subprocess.Popen(
+            command(program, case),
+            env=dict(os.environ, KSM_TEST_SECONDS=str(seconds)),
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
+        while process.poll() is None:
+            jump(next(jumps))
+            made += 1
+            time.sleep(pause)
+        check_output(program, process.returncode,
+                     process.stdout.read().decode(errors='replace'))
+    say(f'{made} jumps')
+    check(made >= len(JUMPS), f'only {made} jumps')
+
+
 def memory_is_whole():
     """The oracle, with a clock that jumps to and fro all the while."""
-    with subprocess.Popen(
-            command('kernel/test-oracle', '/oracle/read'),
-            env=dict(os.environ, KSM_TEST_SECONDS='20'),
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as oracle:
-        jumps = 0
-        while oracle.poll() is None:
-            jump(JUMPS[jumps % len(JUMPS)][1])
-            jumps += 1
-            time.sleep(0.3)
-        check_output('the oracle', oracle.returncode,
-                     oracle.stdout.read().decode(errors='replace'))
-        say(f'{jumps} jumps')
-        check(jumps >= len(JUMPS), f'only {jumps} jumps')
+    run_under_jumps('kernel/test-oracle', '/oracle/read', 20,
+                    itertools.cycle(seconds for _, seconds in JUMPS), 0.3)
 
 
-run([sharing_goes_on, memory_is_whole])
+def engines_find_the_next_broker():
+    """Though the clock goes back while they wait until they try again."""
+    run_under_jumps('kernel/test-handover', '/handover/killed', 5,
+                    itertools.repeat(-HOUR), 0.05)
+
+
+run([sharing_goes_on, memory_is_whole, engines_find_the_next_broker])
