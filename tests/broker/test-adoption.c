@@ -421,6 +421,7 @@ static void test_marked_once(void)
     g_assert_cmpint(stat(lock, &status), ==, 0);
     g_assert_cmpint(status.st_mtime, ==, 1);
     g_assert_cmpint(status.st_size, ==, 1);
+    g_assert_cmpuint(proto_client_stats(client).sessions, >=, 1);
 }
 
 /* A store that is in use stays; one that is not makes room. */
