@@ -42,12 +42,7 @@ static const Field stats_fields[] = {
     STATS(broker_losses), STATS(cpu_ns),
     STATS(windows), STATS(window_ns_total), STATS(window_ns_max),
     STATS(runs), STATS(mappings), STATS(max_mappings), STATS(metadata_bytes),
-    STATS(round_ns),
-};
-
-/* Left out for VMs whose library is older, as they do not tell. */
-static const Field stats_fields_5[] = {
-    STATS(given_back), STATS(refused_held), STATS(collapses),
+    STATS(round_ns), STATS(given_back), STATS(refused_held), STATS(collapses),
     STATS(pages_hwpoison), STATS(pages_kept_huge), STATS(pages_resting),
 };
 
@@ -58,20 +53,24 @@ static const Field totals_fields[] = {
     TOTALS(pages_shared), TOTALS(metadata_bytes), TOTALS(cpu_ns),
 };
 
+/* Those that lie in the first @bytes of it. */
 static void add_fields(KsmJson *json, const Field *fields, gsize count,
-                       gconstpointer base)
+                       gconstpointer base, gsize bytes)
 {
     gsize i;
 
     for (i = 0; i < count; i++) {
-        ksm_json_uint(json, fields[i].name,
-                      G_STRUCT_MEMBER(guint64, base, fields[i].offset));
+        if (fields[i].offset < bytes) {
+            ksm_json_uint(json, fields[i].name,
+                          G_STRUCT_MEMBER(guint64, base, fields[i].offset));
+        }
     }
 }
 
 static void add_totals(KsmJson *json, const KsmTotals *totals)
 {
-    add_fields(json, totals_fields, G_N_ELEMENTS(totals_fields), totals);
+    add_fields(json, totals_fields, G_N_ELEMENTS(totals_fields), totals,
+               sizeof(*totals));
     ksm_json_centi(json, "cpu_percent", totals->cpu_centi);
     ksm_json_int(json, "saved_pages", ksm_totals_saved_pages(totals));
     ksm_json_uint(json, "worst_case_pages",
@@ -270,15 +269,16 @@ static void add_condition(const KsmSession *session, KsmJson *json)
 static void add_session(const KsmSession *session, KsmJson *json)
 {
     const KsmMsgStats *stats = &session->figures.stats;
+    /* A VM whose library is older does not tell the rest. */
+    gsize told = ksm_proto_stats_bytes(session->version);
     guint i;
 
     ksm_json_open(json, NULL, '{');
     add_identity(session, json);
     add_condition(session, json);
-    add_fields(json, stats_fields, G_N_ELEMENTS(stats_fields), stats);
-    if (session->version >= 5) {
+    add_fields(json, stats_fields, G_N_ELEMENTS(stats_fields), stats, told);
+    if (offsetof(KsmMsgStats, keep_huge) < told) {
         ksm_json_uint(json, "keep_huge", stats->keep_huge);
-        add_fields(json, stats_fields_5, G_N_ELEMENTS(stats_fields_5), stats);
     }
     ksm_json_centi(json, "cpu_percent", session->figures.cpu_centi);
     ksm_json_int(json, "saved_pages",

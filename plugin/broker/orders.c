@@ -89,7 +89,9 @@ const char *ksm_orders_give(KsmSession *session, const KsmOrder *order,
     if (session->connection == NULL) {
         return "the VM is not connected to the broker at present";
     }
-    if (order->fields & KSM_ORDER_KEEP_HUGE && session->version < 5) {
+    if (order->fields & KSM_ORDER_KEEP_HUGE &&
+        ksm_proto_group_bytes(session->version) <=
+            offsetof(KsmMsgGroup, order.keep_huge)) {
         return "the VM's library is of an earlier version and does not "
                "know keep-huge";
     }

@@ -223,7 +223,7 @@ static gboolean handle_stats(KsmConnection *self, const guint8 *packet)
         .hints_waiting = member->hints.count,
     };
     guint32 version = self->session->version;
-    KsmMsgStats stats = { .keep_huge = 0 };
+    KsmMsgStats stats = { .msg = { 0 } };
 
     memcpy(&stats, packet, ksm_proto_stats_bytes(version));
     ksm_figures_take(&self->session->figures, &stats, member->table.pages);
