@@ -573,25 +573,29 @@ static void resumes_falsely(Liar *liar, const LiarPacket *request,
     reply->close = request->msg.type == KSM_MSG_STATS;
 }
 
+static void speak(const LiarPacket *request, LiarReply *reply,
+                  guint32 version)
+{
+    if (request->msg.type == KSM_MSG_HELLO) {
+        reply->packet.welcome.version = version;
+    } else if (request->msg.type == KSM_MSG_STATS) {
+        reply->bytes = ksm_proto_group_bytes(version);
+    }
+}
+
 /* A broker of an earlier release: fields of later ones are not said. */
 static void speaks_version_4(Liar *liar, const LiarPacket *request,
                              LiarReply *reply)
 {
     (void)liar;
-    if (request->msg.type == KSM_MSG_HELLO) {
-        reply->packet.welcome.version = 4;
-    } else if (request->msg.type == KSM_MSG_STATS) {
-        reply->bytes = ksm_proto_group_bytes(4);
-    }
+    speak(request, reply, 4);
 }
 
 static void speaks_version_3(Liar *liar, const LiarPacket *request,
                              LiarReply *reply)
 {
     (void)liar;
-    if (request->msg.type == KSM_MSG_HELLO) {
-        reply->packet.welcome.version = 3;
-    }
+    speak(request, reply, 3);
 }
 
 /* Later than what the client said. */
@@ -599,9 +603,7 @@ static void speaks_version_6(Liar *liar, const LiarPacket *request,
                              LiarReply *reply)
 {
     (void)liar;
-    if (request->msg.type == KSM_MSG_HELLO) {
-        reply->packet.welcome.version = 6;
-    }
+    speak(request, reply, 6);
 }
 
 static void slow(Liar *liar, const LiarPacket *request, LiarReply *reply)

@@ -125,9 +125,7 @@ class Confined(World):
                                guest.ksm_stats()['broker'] == 'connected'
                                for guest in self.guests), 60,
                    'the guests know the next broker')
-        merges = self.total('merges')
-        wait_until(lambda: self.total('merges') > merges, 60,
-                   'the guests share anew')
+        self.wait_merges(60, 'the guests share anew')
         self.wait_sharing('after that')
         check(self.broker.store_bytes() > 0, 'the store was not taken up')
         self.check_intact()
@@ -135,10 +133,8 @@ class Confined(World):
 
     def wait_sharing(self, when):
         """Until both share."""
-        took = wait_until(
-            lambda: all(guest.ksm_stats()['pages-sharing'] > SHARED
-                        for guest in self.guests), 60,
-            f'the guests share {when}')
+        took = wait_until(lambda: min(self.sharing()) > SHARED, 60,
+                          f'the guests share {when}')
         say(f'shared {when} after {took:.1f} s')
 
     def check_no_denial(self):

@@ -98,14 +98,6 @@ class Limited(World):
             self.add(LOAD)
         self.wait_filled()
 
-    def sharing(self):
-        """Pages of each."""
-        return [guest.ksm_stats()['pages-sharing'] for guest in self.guests]
-
-    def all_say(self, name, value):
-        """Whether all guests have that figure."""
-        return all(guest.ksm_stats()[name] == value for guest in self.guests)
-
     def wait_shared(self, when):
         """Until all share what they can."""
         took = wait_until(lambda: min(self.sharing()) > SHARED, 60,
@@ -119,11 +111,6 @@ class Limited(World):
         for guest in self.guests:
             self.wait_pass(guest)
         self.check_intact()
-
-    def log(self):
-        """What the brokers have said."""
-        with open(self.broker.log, encoding='utf-8') as file:
-            return file.read()
 
     def left(self):
         """Bytes that the broker may take, as it says itself."""
@@ -143,7 +130,8 @@ def the_broker_comes_near_its_limit():
         say(f'{world.sharing()} pages are shared, peak '
             f'{group.used("peak") / MIB:.1f} of {LIMIT / MIB:.1f} MiB, left '
             f'{world.left() / MIB:.1f}')
-        check('control group' in world.log(), 'the log does not say why')
+        check('control group' in world.broker.read_log(),
+              'the log does not say why')
         check(0 < world.left() < 10 * MIB, 'the status does not say why')
         check(min(world.sharing()) < SHARED, 'there was no want of memory')
         check(group.kills() == 0, 'somebody was killed')
@@ -169,15 +157,14 @@ def the_kernel_kills_the_broker():
             world.start_broker()        # it may have been seen to listen
         wait_until(lambda: world.broker.process.poll() is not None, 20,
                    'it does not start without room')
-        check('no memory for the start' in world.log(), world.log())
+        log = world.broker.read_log()
+        check('no memory for the start' in log, log)
         first.remove()
         with Group('second', LIMIT) as world.group:
             world.start_broker()
             wait_until(lambda: world.all_say('broker', 'connected'), 60,
                        'the guests know the next broker')
-            merges = world.total('merges')
-            wait_until(lambda: world.total('merges') > merges, 60,
-                       'the guests share anew')
+            world.wait_merges(60, 'the guests share anew')
             world.wait_shared('after that')
             world.check_intact()
             world.broker.kill()

@@ -47,12 +47,6 @@ def add_guest(world):
     return guest, path
 
 
-def said(broker):
-    """What is in its log."""
-    with open(broker.log, encoding='utf-8') as log:
-        return log.read()
-
-
 def fail(frame):
     """Takes that page of the host's memory away."""
     write(OFFLINE, hex(frame * memory.PAGE))
@@ -105,8 +99,7 @@ def qemus_live_with_memory_that_fails():
     with World('tcg', MEM_MIB) as world:
         guests, paths = zip(*(add_guest(world) for _ in range(2)))
         world.wait_filled()
-        wait_until(lambda: min(figures(guest)[1] for guest in guests) > SHARED,
-                   90, 'both share')
+        wait_until(lambda: min(world.sharing()) > SHARED, 90, 'both share')
         for guest in guests:
             guest.qmp.command('stop')
         own = guests[0].ram_pages() - 100
@@ -115,8 +108,8 @@ def qemus_live_with_memory_that_fails():
         bad = [{own, pages[0]}, {pages[1]}]
         before = [content(guest, but) for guest, but in zip(guests, bad)]
         fail(frame)
-        wait_until(lambda: 'the memory of slot' in said(world.broker), 60,
-                   'the broker has retired the slot')
+        wait_until(lambda: 'the memory of slot' in world.broker.read_log(),
+                   60, 'the broker has retired the slot')
         for guest in guests:
             guest.set_property('run', 'unmerge')
         wait_until(lambda: [figures(guest) for guest in guests] ==
@@ -125,8 +118,8 @@ def qemus_live_with_memory_that_fails():
             check(guest.alive(), 'QEMU has ended')
             check(content(guest, but) == was, f'{guest.name} has changed')
             guest.set_property('run', 'run')
-        wait_until(lambda: min(figures(guest)[1] for guest in guests) > SHARED,
-                   90, 'both share again')
+        wait_until(lambda: min(world.sharing()) > SHARED, 90,
+                   'both share again')
         for guest, but, was in zip(guests, bad, before):
             check(content(guest, but) == was, f'{guest.name} has changed')
             say(f'{guest.name}: {figures(guest)}')

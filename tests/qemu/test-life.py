@@ -94,10 +94,8 @@ def guests_live_on_without_the_broker():
                 check(guest.ksm_stats()['broker'] == 'lost',
                       'does not say that the broker is lost')
             world.broker.start()
-            took = wait_until(
-                lambda: all(guest.ksm_stats()['broker'] == 'connected'
-                            for guest in world.guests),
-                SHARING_RESUMES_SECONDS, 'connected again')
+            took = wait_until(lambda: world.all_say('broker', 'connected'),
+                              SHARING_RESUMES_SECONDS, 'connected again')
             # New content for all, so that there is something to share.
             for guest in (world.add(load), world.add(load)):
                 world.wait_filled()
@@ -153,8 +151,8 @@ def a_killed_guest_leaves_nothing():
         for shared_seed in (7, 7, 9, 9):
             pairs.append(world.add(LOAD + f'shared_seed={shared_seed}'))
         world.wait_filled()
-        wait_until(lambda: all(guest.ksm_stats()['pages-sharing'] > 5000
-                               for guest in pairs), 60, 'all guests share')
+        wait_until(lambda: min(world.sharing()) > 5000, 60,
+                   'all guests share')
         witness = pairs[3]
         wait_settled(witness)
         refs = witness.ksm_stats()['group-pages-sharing']

@@ -95,8 +95,8 @@ def one_turn(world, loads, length):
         for load in loads:
             load.poll()
         time.sleep(0.5)
-    wait_until(lambda: all(guest.ksm_stats()['broker'] == 'connected'
-                           for guest in world.guests), 60, 'all connected')
+    wait_until(lambda: world.all_say('broker', 'connected'), 60,
+               'all connected')
     return sample(world)
 
 

@@ -152,6 +152,19 @@ class World:
         return {name: sum(stats[name] for stats in all_stats)
                 for name in names}
 
+    def all_say(self, name, value):
+        """Whether all guests have that figure."""
+        return all(guest.ksm_stats()[name] == value for guest in self.guests)
+
+    def sharing(self):
+        """Shared pages of each guest."""
+        return [guest.ksm_stats()['pages-sharing'] for guest in self.guests]
+
+    def wait_merges(self, limit, what):
+        """Until more was merged than now."""
+        before = self.total('merges')
+        wait_until(lambda: self.total('merges') > before, limit, what)
+
     def passes(self):
         """Verified passes of all guests so far."""
         for watch in self.watches.values():

@@ -3,8 +3,9 @@
  * require.h: what a test needs, what happens without it, and waiting.
  *
  * A test always registers.  Without what it needs it skips with the reason;
- * when KSM_TEST_REQUIRE (a comma list: uffd,kvm,qemu,uring,direct,numa,cgroup) names that
- * capability, it fails instead, so that CI cannot lose a test silently.
+ * when KSM_TEST_REQUIRE (a comma list: uffd,kvm,qemu,uring,direct,numa,cgroup)
+ * names that capability, it fails instead, so that CI cannot lose a test
+ * silently.
  */
 #ifndef TEST_REQUIRE_H
 #define TEST_REQUIRE_H

@@ -58,6 +58,11 @@ class Broker:
                 return False
             return True
 
+    def read_log(self):
+        """What it has said, in all of its lives."""
+        with open(self.log, encoding='utf-8', errors='replace') as log:
+            return log.read()
+
     def kill(self):
         """Ends it at once."""
         if self.process is not None:
