@@ -8,11 +8,7 @@ set -euo pipefail
 
 KSM_ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 KSM_BUILD=${KSM_BUILD:-$KSM_ROOT/build}
-# Things that are slow to make and may outlive the tree (QEMU's source,
-# ccache, guest images): kept outside when there is a home for them.
-KSM_CACHE=${KSM_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/guest-ksm}
 KSM_JOBS=${KSM_JOBS:-$(nproc)}
-cd "$KSM_ROOT"
 
 # ksm_step WORDS...: a line of progress, with the time since the start.
 ksm_step()
@@ -30,6 +26,45 @@ ksm_die()
 {
     printf 'error: %s\n' "$*" >&2
     exit 1
+}
+
+# ksm_dry WORDS...: in a dry run (KSM_DRY_RUN=yes) says what would be done now,
+# and succeeds; otherwise fails without a word.
+ksm_dry()
+{
+    [ "${KSM_DRY_RUN:-no}" = yes ] && ksm_step "dry run: would $*"
+}
+
+# ksm_cache_usable DIR: makes it, if need be; fails when it cannot be written.
+ksm_cache_usable()
+{
+    mkdir -p "$1" 2>/dev/null && [ -w "$1" ]
+}
+
+# ksm_find_cache: sets KSM_CACHE, the directory of what is slow to make and may
+# outlive the tree (sources, ccache, guest images).  The directory exists and
+# can be written afterwards, so that no step relies on what an earlier one left.
+# It is outside of the tree where there is a home for it, and else in build/.
+ksm_find_cache()
+{
+    local home
+    if [ -n "${KSM_CACHE:-}" ]; then
+        ksm_cache_usable "$KSM_CACHE" || ksm_die "cannot write to" \
+            "KSM_CACHE=$KSM_CACHE: name a directory that can be made and" \
+            "written, or unset it"
+        KSM_CACHE=$(cd "$KSM_CACHE" && pwd)
+    else
+        home=~                  # of the user database where HOME is not set
+        KSM_CACHE=${XDG_CACHE_HOME:-${home%/}/.cache}/guest-ksm
+        if ! ksm_cache_usable "$KSM_CACHE"; then
+            ksm_step "cannot write to $KSM_CACHE: using $KSM_BUILD/cache"
+            KSM_CACHE=$KSM_BUILD/cache
+            ksm_cache_usable "$KSM_CACHE" || ksm_die "cannot write to" \
+                "$KSM_CACHE: set KSM_CACHE to a directory that can be written"
+        fi
+    fi
+    # What the scripts start must find the same one.
+    export KSM_CACHE
 }
 
 # ksm_sudo CMD...: as root, by sudo when needed.
@@ -79,3 +114,6 @@ ksm_apt_install()
     ksm_sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -q \
         --no-install-recommends "$@"
 }
+
+ksm_find_cache
+cd "$KSM_ROOT"

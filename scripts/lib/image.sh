@@ -53,6 +53,7 @@ ksm_image()
     flock 9
     if [ ! -f "$cache/disk.img" ]; then
         ksm_packages debootstrap e2fsprogs
+        ! ksm_dry "make build/guests/$1" || return 0
         ksm_step "making build/guests/$1 from Debian's packages: some minutes"
         ksm_image_make "$cache" "$4" "$KSM_BUILD/logs/$1-guest.log"
     fi

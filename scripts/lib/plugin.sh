@@ -16,6 +16,7 @@ ksm_build_plugin()
 {
     local dir=$KSM_BUILD/plugin log=$KSM_BUILD/logs/plugin.log
     ksm_packages "${KSM_PLUGIN_PACKAGES[@]}"
+    ! ksm_dry "build the plugin in build/plugin" || return 0
     mkdir -p "$KSM_BUILD/logs"
     ksm_step "building the plugin in build/plugin"
     if [ ! -f "$dir/build.ninja" ]; then

@@ -32,8 +32,15 @@ ksm_qemu_fetch()
 
 ksm_meson_fetch()
 {
+    ksm_cache_locked meson_fetch "$1"
+}
+
+meson_fetch()
+{
     local apt=$KSM_CACHE/apt-backports
+    [ ! -d "$1/usr" ] || return 0
     ksm_apt_setup "$apt" "deb bookworm-backports main"
+    ! ksm_dry "fetch meson from bookworm-backports" || return 0
     ksm_step "fetching meson from bookworm-backports, for QEMU alone"
     rm -rf "$1" "$1.part"
     mkdir -p "$1.part"

@@ -62,6 +62,16 @@ ksm_debian_mirror()
     printf '%s\n' "${mirror%/}"
 }
 
+# ksm_cache_locked CMD...: alone among all that read package lists into the
+# cache, or unpack there, from whatever tree.
+ksm_cache_locked()
+{
+    (
+        flock 8
+        "$@"
+    ) 8>"$KSM_CACHE/lock"
+}
+
 # ksm_apt DIR CMD...: an apt with sources, lists and cache of its own; the
 # system's are neither read nor changed.
 ksm_apt()
@@ -137,25 +147,26 @@ ksm_source_download()
 # .part, the Debian part last.
 ksm_source_fetch()
 {
-    local dir part apt=$KSM_CACHE/apt-$2
-    if [ "$3" != yes ] && [ -n "$(ksm_source_cached "$1" "$2")" ]; then
-        return 0
+    if [ "$3" = yes ] || [ -z "$(ksm_source_cached "$1" "$2")" ]; then
+        ksm_cache_locked source_fetch "$1" "$2"
     fi
+}
+
+source_fetch()
+{
+    local dir part apt=$KSM_CACHE/apt-$2
     dir=$(ksm_source_dir "$1" "$2")
     part=$dir/.part
-    (
-        mkdir -p "$KSM_CACHE"
-        flock 8
-        ksm_apt_setup "$apt" "deb-src $2 main"
-        ksm_step "fetching the source package $1 from $2"
-        rm -rf "$part"
-        mkdir -p "$part"
-        cd "$part" || exit
-        ksm_source_download "$apt" "$1"
-        mv ./*.orig*.tar.* ..
-        mv ./*.debian.tar.* ..
-        rm -rf "$part"
-    ) 8>"$KSM_CACHE/apt.lock"
+    ksm_apt_setup "$apt" "deb-src $2 main"
+    ! ksm_dry "fetch the source package $1 from $2" || return 0
+    ksm_step "fetching the source package $1 from $2"
+    rm -rf "$part"
+    mkdir -p "$part"
+    cd "$part" || exit
+    ksm_source_download "$apt" "$1"
+    mv ./*.orig*.tar.* ..
+    mv ./*.debian.tar.* ..
+    rm -rf "$part"
 }
 
 # ksm_source_unpack STEM TO: the upstream's archive, Debian's patches applied.
@@ -171,6 +182,11 @@ ksm_source_unpack()
 
 # ksm_source_pristine PACKAGE SUITE: unpacks what is cached once; prints where.
 ksm_source_pristine()
+{
+    ksm_cache_locked source_pristine "$@"
+}
+
+source_pristine()
 {
     local name dir
     name=$(ksm_source_cached "$1" "$2")

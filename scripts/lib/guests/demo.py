@@ -63,6 +63,9 @@ def parse_arguments():
                         help='as domains of a libvirtd of its own, confined '
                         'as libvirt does it (root)')
     parser.add_argument('--json', metavar='FILE', help='write the figures')
+    # scripts/demo sees to it, and does not hand it on.
+    parser.add_argument('--dry-run', action='store_true',
+                        help='install what is needed; say what would be done')
     parser.add_argument('--keep', action='store_true',
                         help='leave the guests running')
     parser.add_argument('--from-start', action='store_true',
