@@ -11,6 +11,7 @@
 #include <linux/userfaultfd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #ifndef UFFD_FEATURE_WP_UNPOPULATED         /* 6.4 */
 #define UFFD_FEATURE_WP_UNPOPULATED         (1 << 13)
@@ -79,8 +80,37 @@ struct pm_scan_arg {
 #define MADV_POPULATE_WRITE     23
 #endif
 
+#ifndef MADV_DONTNEED_LOCKED                /* 5.18 */
+#define MADV_DONTNEED_LOCKED    24
+#endif
 #ifndef MADV_COLLAPSE                       /* 6.1 */
 #define MADV_COLLAPSE           25
+#endif
+
+#ifndef PROCMAP_QUERY                       /* 6.11 */
+struct procmap_query {
+    __u64 size;
+    __u64 query_flags;
+    __u64 query_addr;
+    __u64 vma_start;
+    __u64 vma_end;
+    __u64 vma_flags;
+    __u64 vma_page_size;
+    __u64 vma_offset;
+    __u64 inode;
+    __u32 dev_major;
+    __u32 dev_minor;
+    __u32 vma_name_size;
+    __u32 build_id_size;
+    __u64 vma_name_addr;
+    __u64 build_id_addr;
+};
+#define PROCMAP_QUERY           _IOWR('f', 17, struct procmap_query)
+#endif
+
+#ifndef PR_GET_MEMORY_MERGE                 /* 6.4 */
+#define PR_SET_MEMORY_MERGE     67
+#define PR_GET_MEMORY_MERGE     68
 #endif
 
 #ifndef MREMAP_DONTUNMAP                    /* 5.7 */

@@ -7,8 +7,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -91,8 +94,30 @@ static int sys_uffd_wake(int fd, void *addr, size_t bytes)
     return ioctl(fd, UFFDIO_WAKE, &range) ? -errno : 0;
 }
 
+/*
+ * This process's /proc/self/maps, opened once (QEMU may leave /proc behind by
+ * -chroot later), and again in a child, where the descriptor is the parent's.
+ */
+static int own_maps(void)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static int fd = -1;
+    static pid_t owner;
+    int now;
+
+    pthread_mutex_lock(&lock);
+    if (owner != getpid()) {
+        owner = getpid();
+        fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    }
+    now = fd;
+    pthread_mutex_unlock(&lock);
+    return now;
+}
+
 static int sys_pagemap_open(int *fd)
 {
+    own_maps();
     *fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     return *fd < 0 ? -errno : 0;
 }
@@ -149,10 +174,45 @@ static int sys_unmap(void *addr, size_t bytes)
     return munmap(addr, bytes) ? -errno : 0;
 }
 
+/*
+ * Whether src is part of one mapping.  Kernels that cannot tell (before 6.11)
+ * refuse to move more than one.  Called in windows: a call or two, nothing that
+ * blocks.
+ */
+static bool in_one_mapping(void *src, size_t bytes)
+{
+    struct procmap_query query = {
+        .size = sizeof(query),
+        .query_addr = (uintptr_t)src,
+    };
+    int fd = own_maps();
+
+    if (fd < 0) {
+        return bytes <= 4096;
+    }
+    if (ioctl(fd, PROCMAP_QUERY, &query)) {
+        return errno == ENOTTY;
+    }
+    return query.vma_start <= (uintptr_t)src &&
+           query.vma_end >= (uintptr_t)src + bytes;
+}
+
+/*
+ * Linux 6.17 and later move several mappings, one after the other, and stop at
+ * one that they will not move (tried on 7.3: EFAULT at a registered one).  Part
+ * of src is empty then, and trying again would put that emptiness in the place
+ * of what has just been moved.  So a source of several mappings is refused as
+ * earlier kernels refuse it.  Nobody but the caller changes these mappings.
+ */
 static int sys_remap_onto(void *src, size_t bytes, void *dst)
 {
-    void *p = mremap(src, bytes, bytes,
-                     MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, dst);
+    void *p;
+
+    if (!in_one_mapping(src, bytes)) {
+        return -EFAULT;
+    }
+    p = mremap(src, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED |
+               MREMAP_DONTUNMAP, dst);
 
     return p == MAP_FAILED ? -errno : 0;
 }
@@ -252,6 +312,25 @@ unsigned ksm_sys_count_mappings(void)
     }
     close(fd);
     return lines;
+}
+
+bool ksm_sys_merges_any(void)
+{
+    return prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) == 1;
+}
+
+bool ksm_sys_huge_always(void)
+{
+    char line[64] = "";
+    FILE *f = fopen("/sys/kernel/mm/transparent_hugepage/enabled", "re");
+
+    if (f) {
+        if (!fgets(line, sizeof(line), f)) {
+            line[0] = '\0';
+        }
+        fclose(f);
+    }
+    return strstr(line, "[always]") != NULL;
 }
 
 bool ksm_sys_is_private_anonymous(const void *addr, size_t bytes)

@@ -39,7 +39,10 @@ typedef struct KsmSys {
     int (*map)(void *addr, size_t bytes, int prot, int flags, int fd,
                uint64_t offset, void **mapped);
     int (*unmap)(void *addr, size_t bytes);
-    /* Moves the page tables of src onto dst; src stays mapped, empty. */
+    /*
+     * Moves the page tables of src onto dst; src stays mapped, empty.  A source
+     * of several mappings is refused (-EFAULT): see sys_remap_onto().
+     */
     int (*remap_onto)(void *src, size_t bytes, void *dst);
     int (*advise)(void *addr, size_t bytes, int advice);
     /* Gives a range the NUMA policy of the mapping at `from`, if it has one. */
@@ -63,6 +66,12 @@ unsigned ksm_sys_max_map_count(void);
 
 /* Mappings of this process now, or 0 when they cannot be counted. */
 unsigned ksm_sys_count_mappings(void);
+
+/* Whether new mappings are mergeable by ksmd unasked (PR_SET_MEMORY_MERGE). */
+bool ksm_sys_merges_any(void);
+
+/* Whether anonymous memory gets huge pages unasked (THP `always`). */
+bool ksm_sys_huge_always(void);
 
 /* Whether all of the range is mapped, private and of no file. */
 bool ksm_sys_is_private_anonymous(const void *addr, size_t bytes);
