@@ -64,11 +64,17 @@ static gboolean put_empty(KsmRegion *region, guint32 first, guint8 *addr,
     if (region->shadow &&
         !ksm_sys->advise(region->shadow + offset, bytes, MADV_DONTNEED) &&
         !ksm_sys->remap_onto(region->shadow + offset, bytes, addr)) {
+        ksm_ram_advise_anonymous(region, first,
+                                 (guint32)(bytes / KSM_PAGE_BYTES));
         return TRUE;
     }
-    return !ksm_sys->map(addr, bytes, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-                         MAP_NORESERVE, -1, 0, NULL);
+    if (ksm_sys->map(addr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+                     -1, 0, NULL)) {
+        return FALSE;
+    }
+    ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
+    return TRUE;
 }
 
 /*

@@ -84,6 +84,8 @@ struct KsmEngine {
     /* scanner thread, under work_lock */
     KsmTracker tracker;
     KsmQuarantine quarantine;
+    int sync_uffd;              /* giveback.c; -1: not open */
+    gboolean merges_any;        /* unmergeable.c: as seen last */
     KsmBrokerClient broker;
     gboolean lost;              /* there may be shared pages that are LOST */
     gboolean was_connected;     /* ever */

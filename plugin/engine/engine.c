@@ -12,6 +12,7 @@
 #include "connection.h"
 #include "error.h"
 #include "fork-guard.h"
+#include "giveback.h"
 #include "pace.h"
 #include "round.h"
 #include "scanner.h"
@@ -152,6 +153,7 @@ static char *short_name(const char *name)
 static void free_parts(KsmEngine *engine)
 {
     ksm_broker_client_close(&engine->broker);
+    ksm_giveback_close(engine);
     ksm_quarantine_close(&engine->quarantine);
     ksm_tracker_close(&engine->tracker);
     if (engine->wake_fd >= 0) {
@@ -207,6 +209,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     g_mutex_init(&engine->stats_lock);
     g_cond_init(&engine->sleep_cond);
     engine->tracker.uffd = engine->tracker.pagemap = -1;
+    engine->sync_uffd = -1;
     engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ksm_broker_client_init(&engine->broker, engine->wake_fd, options->node);
     return engine;
@@ -226,8 +229,13 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
         free_parts(engine);
         return NULL;
     }
-    engine->quarantine.held = options->held;
-    engine->quarantine.opaque = options->opaque;
+    engine->quarantine.writers = (KsmWriters) {
+        .held = options->held,
+        .stand_aside = options->stand_aside,
+        .opaque = options->opaque,
+    };
+    ksm_giveback_open(engine);
+    engine->merges_any = ksm_sys_merges_any();
     ksm_fork_guard_install();
     ksm_stats_publish(engine);
     return engine;
@@ -474,6 +482,8 @@ void ksm_region_remove(KsmRegion *region)
 
     ksm_engine_lock(engine);
     g_ptr_array_remove(engine->regions, region);
+    /* First what waits to be sent: no message names a page twice. */
+    ksm_round_send_released(engine);
     if (ksm_ram_free(region)) {
         g_array_append_val(engine->withdrawn, range);
         g_array_append_val(engine->released, range);

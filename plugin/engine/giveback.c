@@ -15,18 +15,20 @@
  *   3. shared: ask pagemap whether every page still is the store's own.  If so
  *      nobody has ever written it, and the copy of step 1 is its content,
  *      because a slot never changes while it is bound.
- *      broken: ask the program whether a device may be writing (KsmOptions.held).
- *      If not, nobody is, and nobody will before step 5: copy once more.
- *      Otherwise leave the piece alone;
+ *      broken: ask who else may write (writers.c).  If nobody, nobody will before
+ *      step 5: copy once more.  Otherwise leave the piece alone;
  *   4. move the shadow's page tables onto the pages: one step under the mmap
  *      lock, which readers see as the same content before and after;
  *   5. wake the writers; they fault into anonymous memory.
  * Why no write is lost: it comes before 2, and is in the copy of step 3 (or
- * makes the page broken, which step 3 finds), or it waits until 5.  A transfer
- * by a device is entered as held before it gets the address.  If it was entered
- * before step 3 looks, the piece is left alone; if after, the pages are
- * protected already, and the kernel's taking them for the transfer waits.
+ * makes the page broken, which step 3 finds), or it waits until 5.  For devices
+ * writers.c has the argument.
  * A DMA that only reads holds the old page, whose content is the same.
+ *
+ * The second userfaultfd stays open, with nothing registered between pieces:
+ * closing it walks all mappings (2 ms for 60,000).  Should a piece not come off
+ * it again, the protection is taken off, so that nobody waits, and closing does
+ * the rest: end_protection().
  *
  * Nothing is discarded meanwhile (discard.h), as that takes from the shadow, too.
  *
@@ -62,17 +64,40 @@
 #define KSM_GIVEBACK_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |              \
                                UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
 
-static int open_sync_uffd(int *fd)
+gboolean ksm_giveback_open(KsmEngine *engine)
 {
-    int ret = ksm_sys->uffd_open(fd);
+    int fd = -1;
 
-    if (!ret) {
-        ret = ksm_sys->uffd_api(*fd, KSM_GIVEBACK_FEATURES);
-        if (ret) {
-            close(*fd);
-        }
+    if (engine->sync_uffd >= 0) {
+        return TRUE;
     }
-    return ret;
+    if (ksm_sys->uffd_open(&fd)) {
+        return FALSE;
+    }
+    if (ksm_sys->uffd_api(fd, KSM_GIVEBACK_FEATURES)) {
+        close(fd);
+        return FALSE;
+    }
+    engine->sync_uffd = fd;
+    return TRUE;
+}
+
+void ksm_giveback_close(KsmEngine *engine)
+{
+    if (engine->sync_uffd >= 0) {
+        close(engine->sync_uffd);
+        engine->sync_uffd = -1;
+    }
+}
+
+/* For this pass; FALSE, and counted, when it cannot be had. */
+static gboolean can_protect(KsmEngine *engine)
+{
+    if (ksm_giveback_open(engine)) {
+        return TRUE;
+    }
+    engine->counters.refused_error++;
+    return FALSE;
 }
 
 static gboolean copy_to_shadow(KsmRegion *region, guint32 first,
@@ -93,7 +118,8 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
     if (ksm_page_state(region->state[first]) == KSM_PAGE_SHARED) {
         return ksm_tracker_all_file(&engine->tracker, region, first, count);
     }
-    if (ksm_quarantine_held(&engine->quarantine, addr, count)) {
+    if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_COPY,
+                           addr, count)) {
         engine->counters.refused_held += count;
         return FALSE;
     }
@@ -128,9 +154,29 @@ static gboolean move_shadow(KsmRegion *region, guint32 first, guint8 *addr,
             bytes, (void *)addr, g_strerror(-ret));
 }
 
+/*
+ * What was protected can be written again, and those who waited go on.  Taking
+ * part of a mapping off fails where that would have to be split and there may
+ * be no more of them; lifting the protection splits nothing, nor does closing
+ * the descriptor, which takes all that is left off.
+ */
+static void end_protection(KsmEngine *engine, guint8 *addr, gsize bytes)
+{
+    gboolean off = !ksm_sys->uffd_unregister(engine->sync_uffd, addr, bytes);
+
+    if (!off) {
+        ksm_sys->uffd_protect(engine->sync_uffd, addr, bytes, false);
+    }
+    /* Unregistering wakes only those who wait for a missing page. */
+    ksm_sys->uffd_wake(engine->sync_uffd, addr, bytes);
+    if (!off) {
+        ksm_giveback_close(engine);
+    }
+}
+
 /* Steps 2 to 5; TRUE when the pages are anonymous now. */
-static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
-                         guint32 first, guint32 count, gboolean *read)
+static gboolean exchange(KsmEngine *engine, KsmRegion *region, guint32 first,
+                         guint32 count, gboolean *read)
 {
     guint8 *addr = ksm_ram_address(region, first);
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
@@ -140,17 +186,19 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, int sync_uffd,
     if (ksm_sys->uffd_unregister(engine->tracker.uffd, addr, bytes)) {
         return FALSE;
     }
-    if (!ksm_sys->uffd_register(sync_uffd, addr, bytes,
+    if (!ksm_sys->uffd_register(engine->sync_uffd, addr, bytes,
                                 UFFDIO_REGISTER_MODE_WP) &&
-        !ksm_sys->uffd_protect(sync_uffd, addr, bytes, true) &&
+        !ksm_sys->uffd_protect(engine->sync_uffd, addr, bytes, true) &&
         shadow_is_true(engine, region, first, count, read)) {
         done = move_shadow(region, first, addr, bytes);
     }
-    if (!done) {
-        ksm_sys->uffd_unregister(sync_uffd, addr, bytes);
+    if (done) {
+        /* The new mapping is not registered: only waiters are left. */
+        ksm_sys->uffd_wake(engine->sync_uffd, addr, bytes);
+        ksm_ram_advise_anonymous(region, first, count);
+    } else {
+        end_protection(engine, addr, bytes);
     }
-    /* Unregistering wakes only those who wait for a missing page. */
-    ksm_sys->uffd_wake(sync_uffd, addr, bytes);
     return done;
 }
 
@@ -172,8 +220,8 @@ static void enter_private(KsmEngine *engine, KsmRegion *region, guint32 first,
     region->store_mappings += (guint64)stores_after - stores_before;
 }
 
-static gboolean give_back(KsmEngine *engine, KsmRegion *region, int sync_uffd,
-                          guint32 first, guint32 count)
+static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,
+                          guint32 count)
 {
     KsmPageState state = ksm_page_state(region->state[first]);
     gsize offset = (gsize)first * KSM_PAGE_BYTES;
@@ -184,10 +232,9 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, int sync_uffd,
     ksm_fork_guard_lock();
     ksm_discard_lock(engine);
     if (ksm_discard_still(region, first, count, state) &&
-        ksm_discard_leaves(engine, 2)) {
+        ksm_discard_leaves(engine, 2) && can_protect(engine)) {
         read = copy_to_shadow(region, first, count);
-        done = read && exchange(engine, region, sync_uffd, first, count,
-                                &read);
+        done = read && exchange(engine, region, first, count, &read);
         if (done) {
             enter_private(engine, region, first, count);
         } else {
@@ -240,7 +287,7 @@ static guint32 stretch(const KsmRegion *region, guint32 first, guint8 marks)
 
 /* A piece; where it fails as a whole, page by page (one may be broken). */
 static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
-                                int sync_uffd, guint32 first, guint32 count)
+                                guint32 first, guint32 count)
 {
     gboolean all = TRUE;
     guint32 i;
@@ -250,30 +297,19 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
                            2)) {
         return break_pages(engine, region, first, count);
     }
-    if (give_back(engine, region, sync_uffd, first, count)) {
+    if (give_back(engine, region, first, count)) {
         return TRUE;
     }
     for (i = 0; i < count; i++) {
-        all = give_back(engine, region, sync_uffd, first + i, 1) && all;
+        all = give_back(engine, region, first + i, 1) && all;
     }
     return all;
-}
-
-/* Opened when it is first needed; -1: it could not be. */
-static int sync_uffd_of(KsmEngine *engine, int *fd)
-{
-    if (*fd < 0 && open_sync_uffd(fd)) {
-        engine->counters.refused_error++;
-        *fd = -1;
-    }
-    return *fd;
 }
 
 static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
 {
     gboolean all = TRUE;
     guint32 page = 0;
-    int sync_uffd = -1;
 
     while (page < region->pages && all) {
         guint32 count = stretch(region, page, 0);
@@ -283,15 +319,9 @@ static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
             continue;
         }
         all = !ksm_pace_interrupted(engine) &&
-              sync_uffd_of(engine, &sync_uffd) >= 0;
-        if (all) {
-            all = give_back_piece(engine, region, sync_uffd, page, count);
-            page += count;
-            ksm_pace_rest(engine);
-        }
-    }
-    if (sync_uffd >= 0) {
-        close(sync_uffd);
+              give_back_piece(engine, region, page, count);
+        page += count;
+        ksm_pace_rest(engine);
     }
     return all;
 }
@@ -300,21 +330,17 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
                         guint32 count)
 {
     guint32 page = first;
-    int sync_uffd = -1;
 
     while (region->shadow && page < first + count &&
            !ksm_pace_interrupted(engine)) {
         guint32 n = MIN(stretch(region, page, 0),
                         first + count - page);
 
-        if (n && sync_uffd_of(engine, &sync_uffd) >= 0 &&
-            ksm_budget_allows(ksm_budget_used(engine), engine->budget, n, 2)) {
-            give_back_piece(engine, region, sync_uffd, page, n);
+        if (n && ksm_budget_allows(ksm_budget_used(engine), engine->budget, n,
+                                   2)) {
+            give_back_piece(engine, region, page, n);
         }
         page += MAX(n, 1);
-    }
-    if (sync_uffd >= 0) {
-        close(sync_uffd);
     }
     ksm_merge_settle(engine);
 }
@@ -335,13 +361,12 @@ static gboolean is_rested(KsmRegion *region, guint32 page)
 
 /* Some broken pages in a row; held back by a device, they rest again. */
 static void give_back_broken(KsmEngine *engine, KsmRegion *region,
-                             int sync_uffd, guint32 first, guint32 count)
+                             guint32 first, guint32 count)
 {
     guint32 i;
 
-    if (sync_uffd >= 0 &&
-        ksm_budget_allows(ksm_budget_used(engine), engine->budget, count, 2) &&
-        give_back(engine, region, sync_uffd, first, count)) {
+    if (ksm_budget_allows(ksm_budget_used(engine), engine->budget, count, 2) &&
+        give_back(engine, region, first, count)) {
         engine->counters.given_back += count;
         return;
     }
@@ -350,12 +375,15 @@ static void give_back_broken(KsmEngine *engine, KsmRegion *region,
     }
 }
 
+/*
+ * Looked at before each piece, not only for the writers' sake: a thread of the
+ * program that suspends the engine may hold QEMU's big lock, and waits.
+ */
 void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
 {
     guint32 page, count = 0;
-    int sync_uffd = -1;
 
-    if (!engine->quarantine.held || !region->shadow ||
+    if (!ksm_writers_known(&engine->quarantine.writers) || !region->shadow ||
         !region->counts[KSM_PAGE_BROKEN]) {
         return;
     }
@@ -364,25 +392,20 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
             is_rested(region, page)) {
             count++;
         } else if (count) {
-            give_back_broken(engine, region,
-                             sync_uffd_of(engine, &sync_uffd), page - count,
-                             count);
+            if (ksm_pace_interrupted(engine)) {
+                break;
+            }
+            give_back_broken(engine, region, page - count, count);
             count = 0;
             ksm_pace_rest(engine);
         }
-        if (page % 4096 == 0 && !count && ksm_pace_interrupted(engine)) {
-            break;
-        }
-    }
-    if (sync_uffd >= 0) {
-        close(sync_uffd);
     }
     ksm_merge_settle(engine);
 }
 
 /* Those of a region, at most `most` pages; returns how many it tried. */
 static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
-                              guint32 most, int *sync_uffd)
+                              guint32 most)
 {
     guint32 page = 0, tried = 0;
 
@@ -390,14 +413,13 @@ static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
         guint32 count = stretch(region, page, KSM_PAGE_LOST);
 
         if (count) {
-            if (!region->shadow || ksm_pace_interrupted(engine) ||
-                sync_uffd_of(engine, sync_uffd) < 0) {
+            if (!region->shadow || ksm_pace_interrupted(engine)) {
                 return MAX(tried, 1);
             }
             /* else they stay: breaking them would take memory for nothing */
             if (ksm_budget_allows(ksm_budget_used(engine), engine->budget,
                                   count, 2)) {
-                give_back_piece(engine, region, *sync_uffd, page, count);
+                give_back_piece(engine, region, page, count);
             }
             tried += count;
             ksm_pace_rest(engine);
@@ -410,15 +432,11 @@ static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
 void ksm_giveback_lost(KsmEngine *engine)
 {
     guint32 tried = 0;
-    int sync_uffd = -1;
     guint i;
 
     for (i = 0; i < engine->regions->len && tried < KSM_LOST_PAGES; i++) {
         tried += give_back_lost(engine, g_ptr_array_index(engine->regions, i),
-                                KSM_LOST_PAGES - tried, &sync_uffd);
-    }
-    if (sync_uffd >= 0) {
-        close(sync_uffd);
+                                KSM_LOST_PAGES - tried);
     }
     engine->lost = tried > 0;
     ksm_merge_settle(engine);

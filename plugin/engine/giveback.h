@@ -8,6 +8,14 @@
 #include "engine-private.h"
 
 /*
+ * Opens the second userfaultfd, which protects the pages while they are
+ * exchanged; FALSE: not now, and it is tried again when it is needed.  Early, as
+ * a program may go where /dev/userfaultfd is out of sight (-chroot).
+ */
+gboolean ksm_giveback_open(KsmEngine *engine);
+void ksm_giveback_close(KsmEngine *engine);
+
+/*
  * Makes every shared page of the region private (run mode `unmerge`), and broken
  * ones as below.  Bindings that are mapped no more go to engine->released.
  * TRUE when no shared page is left; FALSE when it ended early (interrupted, or

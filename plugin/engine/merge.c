@@ -227,8 +227,8 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     KsmVerdict verdict = KSM_VERDICT_CHANGED, doubt;
     guint32 worth, merged = 0;
 
-    if (ksm_quarantine_held(&engine->quarantine,
-                            ksm_ram_address(region, first), count)) {
+    if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_SHARE,
+                           ksm_ram_address(region, first), count)) {
         for (; merged < count; merged++) {
             refuse_by(engine, region, first + merged, KSM_VERDICT_HELD);
         }

@@ -83,6 +83,9 @@ void ksm_pace_rest(KsmEngine *engine)
     guint percent = g_atomic_int_get(&engine->scan_cpu_percent);
     guint64 wall, owed;
 
+    if (ksm_staging_is_old(&engine->quarantine.staging)) {
+        ksm_quarantine_drop(&engine->quarantine);
+    }
     ksm_stats_refresh(engine);
     if (engine->pace.unlimited || percent >= 100) {
         return;
@@ -90,6 +93,7 @@ void ksm_pace_rest(KsmEngine *engine)
     wall = ksm_sys_now_ns() - engine->pace.wall_ns;
     owed = (ksm_sys_thread_cpu_ns() - engine->pace.cpu_ns) * 100 / percent;
     if (owed > wall + KSM_PACE_SLACK_NS) {
+        ksm_quarantine_drop(&engine->quarantine);
         sleep_ns(engine, owed - wall, TRUE);
     } else if (wall > owed + KSM_PACE_CREDIT_NS) {
         engine->pace.wall_ns = ksm_sys_now_ns() - KSM_PACE_CREDIT_NS;

@@ -44,8 +44,6 @@
 #include "error.h"
 #include "sys.h"
 
-#define KSM_STAGING_PAGES   1024u
-#define KSM_STAGING_BYTES   ((gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES)
 #define KSM_MOVE_TRIES      8u
 #define KSM_RESTORE_TRIES   1000u
 
@@ -57,13 +55,9 @@ gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
     memset(q, 0, sizeof(*q));
     q->uffd = uffd;
     q->pagemap = pagemap;
-    ret = ksm_verify_map_own(KSM_STAGING_BYTES, &q->staging);
+    ret = ksm_staging_init(&q->staging, uffd);
     if (!ret) {
         ret = ksm_verify_open(&q->verify);
-    }
-    if (!ret) {
-        ret = ksm_sys->uffd_register(uffd, q->staging, KSM_STAGING_BYTES,
-                                     UFFDIO_REGISTER_MODE_MISSING);
     }
     if (ret) {
         ksm_quarantine_close(q);
@@ -76,41 +70,32 @@ gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
 
 void ksm_quarantine_close(KsmQuarantine *q)
 {
-    if (q->staging) {
-        ksm_sys->unmap(q->staging, KSM_STAGING_BYTES);
-        q->staging = NULL;
-    }
+    ksm_staging_free(&q->staging);
     ksm_verify_close(&q->verify);
 }
 
 void ksm_quarantine_drop(KsmQuarantine *q)
 {
-    gsize bytes = (gsize)q->staging_used * KSM_PAGE_BYTES;
+    ksm_staging_shut(&q->staging);
+}
 
-    /* What could not be freed stays used: see take_staging(). */
-    if (bytes && !ksm_sys->advise(q->staging, bytes, MADV_DONTNEED)) {
-        q->staging_used = 0;
-    }
+void ksm_quarantine_rest(KsmQuarantine *q)
+{
+    ksm_quarantine_drop(q);
+    ksm_verify_rest(&q->verify);
 }
 
 /*
- * Room for a window.  It must be empty: a page left there by another window
- * would be taken for one that has arrived (seen with MADV_DONTNEED failing).
- * NULL when there is none.
+ * Room for a window, or NULL; opens a batch of windows, for which it is found
+ * out whether the process makes all its memory mergeable (as a service manager
+ * may have asked for it, before the program was started).
  */
 static guint8 *take_staging(KsmQuarantine *q, guint32 count)
 {
-    guint8 *staging;
-
-    if (q->staging_used + count > KSM_STAGING_PAGES) {
-        ksm_quarantine_drop(q);
+    if (!q->staging.is_open) {
+        q->merge_any = ksm_sys_merges_any();
     }
-    if (q->staging_used + count > KSM_STAGING_PAGES) {
-        return NULL;
-    }
-    staging = q->staging + (gsize)q->staging_used * KSM_PAGE_BYTES;
-    q->staging_used += count;
-    return staging;
+    return ksm_staging_take(&q->staging, count);
 }
 
 /*
@@ -323,18 +308,6 @@ static gboolean isolate(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
     return TRUE;
 }
 
-/*
- * Not every reference that the kernel takes for a transfer is a pin that
- * UFFDIO_MOVE sees.  A transfer that began before the move goes on into the
- * page where it is now; one that begins later waits for the page.
- */
-gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
-                             guint32 count)
-{
-    return q->held && count &&
-           q->held(addr, (gsize)count * KSM_PAGE_BYTES, q->opaque);
-}
-
 /* Why an isolated page goes back. */
 static KsmVerdict why_kept(gboolean held, gboolean failed)
 {
@@ -368,7 +341,7 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
         return 0;
     }
-    held = ksm_quarantine_held(q, addr, moved);
+    held = !ksm_writers_allow(&q->writers, KSM_EXCHANGE_SHARE, addr, moved);
     equal = held ? 0 : ksm_verify_isolated(&q->verify, staging, content,
                                            moved, &failed);
     if (equal < moved) {
@@ -380,6 +353,11 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
                               store_fd, offset, NULL)) {
         equal = 0;
         *verdict = KSM_VERDICT_ERROR;
+    }
+    if (equal && q->merge_any) {
+        /* Before a write makes a copy there that ksmd could take. */
+        ksm_sys->advise(addr, (gsize)equal * KSM_PAGE_BYTES,
+                        MADV_UNMERGEABLE);
     }
     restore_from(q, addr, staging, equal, moved);
     if (equal < count) {
@@ -407,7 +385,7 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
     if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
         return 0;
     }
-    held = ksm_quarantine_held(q, addr, moved);
+    held = !ksm_writers_allow(&q->writers, KSM_EXCHANGE_ZERO, addr, moved);
     zero = held ? 0 : ksm_verify_isolated(&q->verify, staging, NULL, moved,
                                           &failed);
     if (zero < moved) {

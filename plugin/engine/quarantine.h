@@ -7,7 +7,9 @@
 #define KSM_QUARANTINE_H
 
 #include "ram.h"
+#include "staging.h"
 #include "verify.h"
+#include "writers.h"
 
 /* Why a window ended before its last page. */
 typedef enum KsmVerdict {
@@ -22,10 +24,9 @@ typedef enum KsmVerdict {
 typedef struct KsmQuarantine {
     int uffd;                   /* the tracker's */
     int pagemap;                /* the tracker's */
-    gboolean (*held)(const void *addr, gsize bytes, void *opaque); /* or NULL */
-    void *opaque;
-    guint8 *staging;
-    guint32 staging_used;       /* pages handed out since the last drop */
+    KsmWriters writers;
+    KsmStaging staging;
+    gboolean merge_any;         /* new mappings would be mergeable by ksmd */
     KsmVerify verify;
     /* figures */
     guint64 windows;
@@ -55,11 +56,13 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
                             guint32 first, guint32 count,
                             KsmVerdict *verdict);
 
-/* Whether a device may be writing to any of these pages, as far as known. */
-gboolean ksm_quarantine_held(KsmQuarantine *q, const guint8 *addr,
-                             guint32 count);
-
-/* Frees what is left in the staging area; outside of windows. */
+/*
+ * A batch of windows ends: frees what is left in the staging area and puts that
+ * out of reach.  Outside of windows, and before the scanner sleeps.
+ */
 void ksm_quarantine_drop(KsmQuarantine *q);
+
+/* The same and more, where there will be no window for a while. */
+void ksm_quarantine_rest(KsmQuarantine *q);
 
 #endif /* KSM_QUARANTINE_H */

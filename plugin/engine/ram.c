@@ -9,6 +9,16 @@
  * mapping again (giveback.c).  One page more than is moved stays behind,
  * because moving a whole mapping unlinks its anon_vma.
  *
+ * A page of the shadow is filled to be moved away, so it must be a small page
+ * whatever the RAM is made of: of a huge page all but the moved part would stay
+ * behind, for ever and uncounted.  The shadow is MADV_NOHUGEPAGE, and a piece
+ * gets the RAM's advice once it is there (ksm_ram_advise_anonymous()).
+ *
+ * No mapping of guest memory or of ours is ever mergeable by ksmd, which knows no
+ * trust groups.  Where the process makes all of its memory mergeable
+ * (PR_SET_MEMORY_MERGE, also by an earlier exec), each new mapping is taken out
+ * again (unmergeable.c).
+ *
  * A NUMA policy (mbind) belongs to a mapping, and those of different policies do
  * not merge.  The program sets it for the RAM alone, once it has been told that
  * the RAM is ready; so it is copied to the shadow as long as all of the RAM
@@ -35,6 +45,9 @@ static void *map_table(gsize bytes)
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
                            -1, 0, &p);
 
+    if (!ret) {
+        ksm_sys->advise(p, MAX(bytes, 1), MADV_UNMERGEABLE);
+    }
     return ret ? NULL : p;
 }
 
@@ -54,7 +67,24 @@ int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end)
     if (!ret && (region->flags & KSM_REGION_DONTDUMP)) {
         ret = ksm_sys->advise(addr, bytes, MADV_DONTDUMP);
     }
+    if (!ret && ksm_sys_merges_any()) {
+        ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
+    }
     return ret;
+}
+
+/* Of anonymous memory at the RAM's place.  A hint: it may fail. */
+static void advise_huge(KsmRegion *region, guint8 *addr, gsize bytes)
+{
+    if (region->huge) {
+        ksm_sys->advise(addr, bytes, MADV_HUGEPAGE);
+    }
+}
+
+void ksm_ram_advise_anonymous(KsmRegion *region, guint32 first, guint32 count)
+{
+    advise_huge(region, ksm_ram_address(region, first),
+                (gsize)count * KSM_PAGE_BYTES);
 }
 
 gboolean ksm_ram_is_mapped(guint8 *addr, gsize bytes)
@@ -63,7 +93,7 @@ gboolean ksm_ram_is_mapped(guint8 *addr, gsize bytes)
     return !ksm_sys->advise(addr, bytes, MADV_NORMAL);
 }
 
-/* All advice of one range of fresh memory; hints may fail, DONTFORK not. */
+/* All advice of one range of memory but for huge pages. */
 static int advise_range(KsmRegion *region, guint8 *addr, gsize bytes)
 {
     int ret = ksm_sys->advise(addr, bytes, MADV_DONTFORK);
@@ -71,11 +101,8 @@ static int advise_range(KsmRegion *region, guint8 *addr, gsize bytes)
     if (ret) {
         return ret;
     }
-    /* EINVAL where the kernel was built without KSM or huge pages. */
+    /* EINVAL where the kernel was built without KSM. */
     ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
-    if (region->flags & KSM_REGION_HUGEPAGE) {
-        ksm_sys->advise(addr, bytes, MADV_HUGEPAGE);
-    }
     if (region->flags & KSM_REGION_DONTDUMP) {
         ret = ksm_sys->advise(addr, bytes, MADV_DONTDUMP);
     }
@@ -111,6 +138,8 @@ static int make_shadow(KsmRegion *region)
                        (gsize)(area + KSM_HUGE_BYTES - shadow));
     }
     ret = advise_range(region, shadow, all);
+    /* Fails where the kernel was built without huge pages. */
+    ksm_sys->advise(shadow, all, MADV_NOHUGEPAGE);
     if (!ret) {
         *(volatile guint8 *)(shadow + bytes) = 1;   /* makes the anon_vma */
         ret = ksm_sys->remap_onto(shadow, bytes, region->addr);
@@ -120,6 +149,7 @@ static int make_shadow(KsmRegion *region)
         return ret;
     }
     region->shadow = shadow;
+    advise_huge(region, region->addr, bytes);
     return 0;
 }
 
@@ -132,6 +162,14 @@ static void free_tables(KsmRegion *region)
     g_array_free(region->discarded, TRUE);
     g_free(region->name);
     g_free(region);
+}
+
+void ksm_ram_tables_unmergeable(KsmRegion *region)
+{
+    ksm_sys->advise(region->state, region->pages, MADV_UNMERGEABLE);
+    ksm_sys->advise(region->wait, region->pages, MADV_UNMERGEABLE);
+    ksm_sys->advise(region->slot, (gsize)region->pages * sizeof(guint32),
+                    MADV_UNMERGEABLE);
 }
 
 /* The blocks that lie wholly in the region; no page of them is there yet. */
@@ -162,6 +200,7 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
     region->addr = addr;
     region->pages = (guint32)(bytes / KSM_PAGE_BYTES);
     region->flags = flags;
+    region->huge = (flags & KSM_REGION_HUGEPAGE) != 0;
     region->mappings = 1;
     region->counts[KSM_PAGE_UNTOUCHED] = region->pages;
     region->discarded = g_array_new(FALSE, FALSE, sizeof(KsmRange));
@@ -172,9 +211,12 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
     if (!region->state || !region->wait || !region->slot) {
         ret = -ENOMEM;
     } else if (flags & KSM_REGION_FRESH) {
+        /* What it is made from is not; so say what it would have been. */
+        region->huge = region->huge || ksm_sys_huge_always();
         ret = make_shadow(region);
     } else {
         ret = advise_range(region, addr, bytes);
+        advise_huge(region, addr, bytes);
     }
     if (ret) {
         ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,

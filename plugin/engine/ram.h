@@ -21,6 +21,7 @@ struct KsmRegion {
     guint32 pages;
     guint32 base;               /* session-wide number of its first page */
     KsmRegionFlags flags;
+    gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
     gboolean unsettled;         /* parts lack registration or advice */
     guint32 unsettled_first;    /* the pages concerned */
     guint32 unsettled_end;
@@ -106,11 +107,20 @@ void ksm_ram_follow_policy(KsmRegion *region);
 /* Notes that [first, end) wants registration and advice again. */
 void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end);
 
+/* Advises the bookkeeping once more: ksmd is to leave it alone. */
+void ksm_ram_tables_unmergeable(KsmRegion *region);
+
 /* Bytes of bookkeeping. */
 guint64 ksm_ram_metadata_bytes(const KsmRegion *region);
 
 /* The advice that every mapping of the region must have; 0 or -errno. */
 int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end);
+
+/*
+ * Advice for what has been moved from the shadow onto the RAM, so that it can
+ * merge with its neighbours.
+ */
+void ksm_ram_advise_anonymous(KsmRegion *region, guint32 first, guint32 count);
 
 /* To put memory where the kernel has left none, tries so often, so far apart. */
 #define KSM_FILL_TRIES   1000u

@@ -30,6 +30,7 @@
 #include "sweep.h"
 #include "report.h"
 #include "sys.h"
+#include "unmergeable.h"
 
 /* Hinted pages merged together, so that runs are found whole. */
 #define KSM_HINTED_PAGES    32768u
@@ -248,6 +249,7 @@ void ksm_round_run(KsmEngine *engine)
 
     engine->round = (guint8)engine->counters.full_scans;
     engine->budget = ksm_budget_compute(engine);
+    ksm_unmergeable_check(engine);
     ok = ksm_round_track(engine);
     if (ok && engine->lost) {
         ksm_giveback_lost(engine);
@@ -258,7 +260,7 @@ void ksm_round_run(KsmEngine *engine)
     }
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);
     engine->was_useful = engine->was_useful || ok;
-    ksm_verify_rest(&engine->quarantine.verify);
+    ksm_quarantine_rest(&engine->quarantine);
     engine->counters.full_scans++;
     engine->round_end_ns = ksm_sys_now_ns();
     engine->counters.round_ns = engine->round_end_ns - start_ns;
@@ -273,7 +275,7 @@ void ksm_round_hints(KsmEngine *engine)
 
         if (region->counts[KSM_PAGE_CANDIDATE]) {
             take_hints(engine);
-            ksm_verify_rest(&engine->quarantine.verify);
+            ksm_quarantine_rest(&engine->quarantine);
             break;
         }
     }

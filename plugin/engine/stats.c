@@ -111,6 +111,8 @@ void ksm_stats_publish(KsmEngine *engine)
 void ksm_stats_refresh(KsmEngine *engine)
 {
     if (ksm_sys_now_ns() - engine->published_ns > KSM_REFRESH_NS) {
+        /* The program's own code runs here, and may lock all memory. */
+        ksm_quarantine_drop(&engine->quarantine);
         ksm_notice_look(engine);
         ksm_stats_publish(engine);
         ksm_notice_tell(engine);

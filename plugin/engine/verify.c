@@ -32,7 +32,8 @@
 #define KSM_TRIAL_WINDOWS   16u
 #define KSM_TRUST_WINDOWS   2048u
 
-int ksm_verify_map_own(gsize bytes, guint8 **own)
+/* Memory of this thread: small pages, for no child, no dump and no ksmd. */
+static int map_own(gsize bytes, guint8 **own)
 {
     void *p = NULL;
     int ret = ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -46,19 +47,25 @@ int ksm_verify_map_own(gsize bytes, guint8 **own)
     if (!ret) {
         ksm_sys->advise(p, bytes, MADV_DONTDUMP);
         ksm_sys->advise(p, bytes, MADV_NOHUGEPAGE);
+        ksm_sys->advise(p, bytes, MADV_UNMERGEABLE);
     }
     return ret;
 }
 
 int ksm_verify_open(KsmVerify *verify)
 {
-    int ret = ksm_verify_map_own(2 * KSM_ROOM_BYTES, &verify->memory);
+    int ret = map_own(2 * KSM_ROOM_BYTES, &verify->memory);
 
     if (!ret) {
         verify->content = verify->memory;
         verify->copy = verify->memory + KSM_ROOM_BYTES;
     }
     return ret;
+}
+
+void ksm_verify_unmergeable(KsmVerify *verify)
+{
+    ksm_sys->advise(verify->memory, 2 * KSM_ROOM_BYTES, MADV_UNMERGEABLE);
 }
 
 void ksm_verify_close(KsmVerify *verify)

@@ -31,6 +31,9 @@ typedef struct KsmVerify {
 int ksm_verify_open(KsmVerify *verify);
 void ksm_verify_close(KsmVerify *verify);
 
+/* Advises the rooms once more: ksmd is to leave them alone. */
+void ksm_verify_unmergeable(KsmVerify *verify);
+
 /* Frees what the rooms hold; outside of windows, between rounds. */
 void ksm_verify_rest(KsmVerify *verify);
 
@@ -48,8 +51,5 @@ int ksm_verify_load(KsmVerify *verify, int store_fd, guint64 offset,
 guint32 ksm_verify_isolated(KsmVerify *verify, const guint8 *isolated,
                             const guint8 *content, guint32 count,
                             gboolean *failed);
-
-/* Memory of the caller's thread: small pages, for no child and no dump. */
-int ksm_verify_map_own(gsize bytes, guint8 **own);
 
 #endif /* KSM_VERIFY_H */

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -359,39 +360,185 @@ static int bad_advise(void *addr, size_t bytes, int advice)
     return fails() ? inject.error : ksm_sys_linux.advise(addr, bytes, advice);
 }
 
+/* Fails the first call of a kind, in what `action` does. */
+static void arm(const KsmSys *table, guint calls)
+{
+    memset(&inject, 0, sizeof(inject));
+    inject.fail_to = calls;
+    inject.error = -ENOMEM;
+    ksm_sys = table;
+    inject.armed = TRUE;
+}
+
+static void disarm(void)
+{
+    inject.armed = FALSE;
+    ksm_sys = &ksm_sys_linux;
+}
+
+/* A window with the first half's slots: nothing equals them but that half. */
+static guint32 share_wrong(Fixture *f, KsmVerdict *verdict)
+{
+    return ksm_quarantine_share(&f->quarantine, f->region, PAGES / 2,
+                                PAGES / 2, f->store, f->store_fd, 0, verdict);
+}
+
 /* Pages that stayed in staging are not taken for those of the next window. */
 static void test_not_dropped(void)
 {
-    KsmSys table = ksm_sys_linux;
+    KsmSys no_map = ksm_sys_linux, no_advice = ksm_sys_linux;
     KsmVerdict verdict;
     Fixture f;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
+    no_map.map = bad_map;
+    no_advice.advise = bad_advise;
     set_up(&f);
     g_assert_cmpuint(share(&f, 0, PAGES / 2, &verdict), ==, PAGES / 2);
-    table.advise = bad_advise;
-    memset(&inject, 0, sizeof(inject));
-    inject.fail_to = 1;
-    inject.error = -EINVAL;
-    ksm_sys = &table;
-    inject.armed = TRUE;
+    arm(&no_map, 1);
     ksm_quarantine_drop(&f.quarantine);
-    inject.armed = FALSE;
     g_assert_cmpuint(inject.calls, ==, 1);
-    /* To be replaced by what lies in staging, which they do not equal. */
-    g_assert_cmpuint(ksm_quarantine_share(&f.quarantine, f.region, PAGES / 2,
-                                          PAGES / 2, f.store, f.store_fd, 0,
-                                          &verdict), ==, 0);
+    disarm();
+    g_assert_cmpuint(share_wrong(&f, &verdict), ==, 0);
     g_assert_cmpint(verdict, ==, KSM_VERDICT_CHANGED);
-    g_assert_cmpuint(wrong_words(f.ram), ==, 0);
     ksm_quarantine_drop(&f.quarantine);
+    /* Staging that cannot be emptied is none. */
+    arm(&no_advice, G_MAXUINT);
+    g_assert_cmpuint(share_wrong(&f, &verdict), ==, 0);
+    g_assert_cmpint(verdict, ==, KSM_VERDICT_ERROR);
+    disarm();
+    g_assert_cmpuint(wrong_words(f.ram), ==, 0);
     g_assert_cmpuint(share(&f, PAGES / 2, PAGES / 2, &verdict), ==,
                      PAGES / 2);
-    ksm_sys = &ksm_sys_linux;
     g_assert_cmpuint(wrong_words(f.ram), ==, 0);
     tear_down(&f);
+}
+
+/* Somebody who has the kernel fill and read this process's memory. */
+typedef struct Walker {
+    GMutex lock;
+    pid_t tid;                  /* under lock: 0 until it walks */
+    guint8 *addr;
+    guint8 byte;
+} Walker;
+
+static gpointer walk(gpointer data)
+{
+    Walker *walker = data;
+    struct iovec local = { .iov_base = &walker->byte, .iov_len = 1 };
+    struct iovec remote = { .iov_base = walker->addr, .iov_len = 1 };
+
+    g_mutex_lock(&walker->lock);
+    walker->tid = gettid();
+    g_mutex_unlock(&walker->lock);
+    return GINT_TO_POINTER(process_vm_readv(getpid(), &local, 1, &remote, 1,
+                                            0) == 1);
+}
+
+/* As a debugger does, which may read where nobody else can. */
+static void peek(guint8 *addr)
+{
+    int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    guint8 byte = 1;
+
+    g_assert_cmpint(pread(fd, &byte, 1, (off_t)(guintptr)addr), ==, 1);
+    g_assert_cmpuint(byte, ==, 0);
+    close(fd);
+}
+
+/* Until it waits for a page that is missing. */
+static void wait_for_walker(Walker *walker)
+{
+    gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+    gboolean waits = FALSE;
+
+    while (!waits) {
+        g_autofree char *path = NULL;
+        g_autofree char *where = NULL;
+
+        g_mutex_lock(&walker->lock);
+        path = g_strdup_printf("/proc/self/task/%d/wchan", walker->tid);
+        g_mutex_unlock(&walker->lock);
+        waits = g_file_get_contents(path, &where, NULL, NULL) &&
+                strstr(where, "userfault");
+        g_assert_cmpint(g_get_monotonic_time(), <, end);
+        g_usleep(1000);
+    }
+}
+
+/*
+ * Staging may meet a walk through all memory with a wait for the end of a batch,
+ * never for ever; and what a walk has filled is not taken for a guest's page.
+ */
+static void test_walk(void)
+{
+    Walker walker = { .byte = 1 };
+    gboolean got;
+    KsmVerdict verdict;
+    GThread *thread;
+    Fixture f;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&f);
+    g_mutex_init(&walker.lock);
+    /* Between batches: passed over. */
+    g_assert_false(f.quarantine.staging.is_open);
+    g_assert_cmpint(mlockall(MCL_CURRENT), ==, 0);
+    munlockall();
+    /* In a batch: a page that no window has used yet. */
+    g_assert_cmpuint(share(&f, 0, 1, &verdict), ==, 1);
+    g_assert_true(f.quarantine.staging.is_open);
+    walker.addr = f.quarantine.staging.area + 8 * KSM_PAGE_BYTES;
+    thread = g_thread_new("walker", walk, &walker);
+    wait_for_walker(&walker);
+    g_assert_cmpuint(share(&f, 1, 1, &verdict), ==, 1);
+    ksm_quarantine_drop(&f.quarantine);
+    got = GPOINTER_TO_INT(g_thread_join(thread));
+    g_assert_cmpint(walker.byte, ==, got ? 0 : 1);
+    /* Filled between batches, in a place that the next window needs. */
+    peek(f.quarantine.staging.area);
+    g_assert_cmpuint(share(&f, 2, PAGES - 2, &verdict), ==, PAGES - 2);
+    g_assert_cmpuint(wrong_words(f.ram), ==, 0);
+    tear_down(&f);
+}
+
+/* Earlier kernels refuse too, but only once the destination is gone. */
+static gboolean procmap_is_there(void)
+{
+    struct procmap_query query = { .size = sizeof(query),
+                                   .query_addr = (guintptr)&query };
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+    gboolean there = !ioctl(fd, PROCMAP_QUERY, &query);
+
+    close(fd);
+    return there;
+}
+
+/* A source of two mappings is not moved: not at all, whatever the kernel does. */
+static void test_several_mappings(void)
+{
+    guint8 *src = map_anonymous(BYTES), *dst = map_anonymous(BYTES);
+    guint page;
+
+    fill(src);
+    memset(dst, 0xdd, BYTES);
+    g_assert_cmpint(madvise(src, BYTES / 2, MADV_DONTDUMP), ==, 0);
+    g_assert_cmpint(ksm_sys->remap_onto(src, BYTES, dst), ==, -EFAULT);
+    g_assert_cmpuint(wrong_words(src), ==, 0);
+    if (procmap_is_there()) {
+        for (page = 0; page < PAGES; page++) {
+            g_assert_cmpuint(dst[page * KSM_PAGE_BYTES], ==, 0xdd);
+        }
+    }
+    g_assert_cmpint(madvise(src, BYTES, MADV_DODUMP), ==, 0);
+    g_assert_cmpint(ksm_sys->remap_onto(src, BYTES, dst), ==, 0);
+    g_assert_cmpuint(wrong_words(dst), ==, 0);
+    munmap(src, BYTES);
+    munmap(dst, BYTES);
 }
 
 static void test_failures(void)
@@ -427,6 +574,8 @@ int main(int argc, char **argv)
     g_test_add_func("/quarantine/zero", test_zero);
     g_test_add_func("/quarantine/hole", test_hole);
     g_test_add_func("/quarantine/not-dropped", test_not_dropped);
+    g_test_add_func("/quarantine/walk", test_walk);
+    g_test_add_func("/quarantine/several-mappings", test_several_mappings);
     g_test_add_func("/quarantine/failing-calls", test_failures);
     return g_test_run();
 }

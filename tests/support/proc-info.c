@@ -23,6 +23,8 @@ static void add_value(const char *line, KsmTestMaps *maps)
         maps->huge_kib += kib;
     } else if (strncmp(line, "VmFlags:", 8) == 0) {
         maps->uffd |= strstr(line, " um") || strstr(line, " uw");
+        maps->huge_advised |= strstr(line, " hg") != NULL;
+        maps->mergeable |= strstr(line, " mg") != NULL;
     }
 }
 
@@ -51,6 +53,15 @@ void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps)
         }
     }
     fclose(file);
+}
+
+gboolean ksm_test_is_mergeable(const void *addr, guint64 bytes)
+{
+    KsmTestMaps maps;
+
+    ksm_test_maps_read(addr, bytes, &maps);
+    g_assert_cmpuint(maps.mappings, >, 0);
+    return maps.mergeable;
 }
 
 static guint64 entry_at(int fd, guint64 index)

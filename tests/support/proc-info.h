@@ -17,6 +17,8 @@ typedef struct KsmTestMaps {
     guint64 anonymous_kib;
     guint64 huge_kib;           /* AnonHugePages */
     gboolean uffd;              /* some mapping is registered (um or uw) */
+    gboolean mergeable;         /* some mapping is (mg) */
+    gboolean huge_advised;      /* some mapping is MADV_HUGEPAGE (hg) */
 } KsmTestMaps;
 
 void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps);
@@ -26,6 +28,9 @@ void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps);
  * belong to a file, or to the kernel's KSM.  Reads each.  Needs root.
  */
 guint64 ksm_test_count_foreign(const void *addr, guint64 pages);
+
+/** Whether ksmd may merge any mapping that overlaps the range. */
+gboolean ksm_test_is_mergeable(const void *addr, guint64 bytes);
 
 /** All mappings, open descriptors and threads of this process. */
 guint64 ksm_test_count_mappings(void);
