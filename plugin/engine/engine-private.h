@@ -140,6 +140,9 @@ void ksm_ranges_add(GArray *ranges, guint32 page);
 /* stats.c: the figures now, by the scanner or under the work lock. */
 void ksm_stats_collect(KsmEngine *engine, KsmStats *stats);
 
+/* Finds out what memory the bookkeeping has taken.  The scanner's. */
+void ksm_stats_measure(KsmEngine *engine);
+
 /* Copies them for ksm_engine_get_stats(). */
 void ksm_stats_publish(KsmEngine *engine);
 

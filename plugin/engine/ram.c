@@ -225,6 +225,7 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
         free_tables(region);
         return NULL;
     }
+    region->metadata_bytes = ksm_ram_fixed_bytes(region);
     ksm_ram_unsettle(region, 0, region->pages);
     return region;
 }
@@ -408,8 +409,7 @@ void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end)
     region->unsettled_end = MAX(region->unsettled_end, end);
 }
 
-guint64 ksm_ram_metadata_bytes(const KsmRegion *region)
+guint64 ksm_ram_fixed_bytes(const KsmRegion *region)
 {
-    return sizeof(*region) + (guint64)region->pages * (2 + sizeof(guint32)) +
-           (guint64)region->block_count * sizeof(KsmBlock);
+    return sizeof(*region) + (guint64)region->block_count * sizeof(KsmBlock);
 }

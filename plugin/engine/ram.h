@@ -32,6 +32,7 @@ struct KsmRegion {
     guint32 *slot;              /* where shared and broken */
     guint64 counts[KSM_PAGE_STATES];
     guint64 hwpoison;           /* pages so marked */
+    guint64 metadata_bytes;     /* as measured last: stats.c */
     KsmBlock *blocks;           /* block.h; block_count of them */
     guint32 block_count;
     guint32 block_first;        /* first page of the first one */
@@ -110,8 +111,8 @@ void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end);
 /* Advises the bookkeeping once more: ksmd is to leave it alone. */
 void ksm_ram_tables_unmergeable(KsmRegion *region);
 
-/* Bytes of bookkeeping. */
-guint64 ksm_ram_metadata_bytes(const KsmRegion *region);
+/* Bytes of bookkeeping that do not depend on what has been touched. */
+guint64 ksm_ram_fixed_bytes(const KsmRegion *region);
 
 /* The advice that every mapping of the region must have; 0 or -errno. */
 int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end);

@@ -261,6 +261,7 @@ void ksm_round_run(KsmEngine *engine)
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);
     engine->was_useful = engine->was_useful || ok;
     ksm_quarantine_rest(&engine->quarantine);
+    ksm_stats_measure(engine);
     engine->counters.full_scans++;
     engine->round_end_ns = ksm_sys_now_ns();
     engine->counters.round_ns = engine->round_end_ns - start_ns;

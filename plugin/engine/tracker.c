@@ -269,3 +269,35 @@ gboolean ksm_tracker_all_file(KsmTracker *tracker, KsmRegion *region,
     return ksm_sys->pagemap_scan(tracker->pagemap, &arg) == 1 &&
            range.start == start && range.end == end;
 }
+
+guint64 ksm_tracker_present_pages(KsmTracker *tracker, const void *addr,
+                                  gsize bytes)
+{
+    struct page_region ranges[KSM_COPY_RANGES];
+    guint64 start = (guintptr)addr / KSM_PAGE_BYTES * KSM_PAGE_BYTES;
+    guint64 pages = 0;
+    struct pm_scan_arg arg = {
+        .size = sizeof(arg),
+        .start = start,
+        .end = ((guintptr)addr + bytes + KSM_PAGE_BYTES - 1) /
+               KSM_PAGE_BYTES * KSM_PAGE_BYTES,
+        .vec = (guintptr)ranges,
+        .vec_len = KSM_COPY_RANGES,
+        .category_inverted = PAGE_IS_PFNZERO,
+        .category_mask = PAGE_IS_PRESENT | PAGE_IS_PFNZERO,
+        .return_mask = PAGE_IS_PRESENT,
+    };
+
+    while (arg.start < arg.end) {
+        int i, n = ksm_sys->pagemap_scan(tracker->pagemap, &arg);
+
+        if (n < 0 || arg.walk_end <= arg.start) {
+            break;
+        }
+        for (i = 0; i < n; i++) {
+            pages += (ranges[i].end - ranges[i].start) / KSM_PAGE_BYTES;
+        }
+        arg.start = arg.walk_end;
+    }
+    return pages;
+}

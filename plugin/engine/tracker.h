@@ -61,4 +61,8 @@ gboolean ksm_tracker_is_huge(KsmTracker *tracker, KsmRegion *region,
 gboolean ksm_tracker_all_file(KsmTracker *tracker, KsmRegion *region,
                               guint32 first, guint32 count);
 
+/* Pages of memory that any part of the range, of whatever memory, has taken. */
+guint64 ksm_tracker_present_pages(KsmTracker *tracker, const void *addr,
+                                  gsize bytes);
+
 #endif /* KSM_TRACKER_H */

@@ -138,10 +138,13 @@ typedef struct KsmOptions {
      */
     int node;
     /*
-     * Asked by the engine's thread before each round and each batch of
-     * merges: a reason why memory must not be moved now (static string), or
-     * NULL.  While there is one, write tracking is off and nothing is merged;
-     * shared pages stay shared.  Must not block.
+     * Asked by the engine's thread before each round, between pieces of its
+     * work, and while pages are write-protected to be given back: a reason why
+     * memory must not be moved now (static string), or NULL.  While there is
+     * one, write tracking is off and nothing is merged; shared pages stay
+     * shared.  It must be there before anything pins memory for long (VFIO,
+     * vDPA, RDMA), as the kernel does not tell of a pin of a broken page.  Must
+     * not block, nor touch guest memory.
      */
     const char *(*stand_aside)(void *opaque);
     /*

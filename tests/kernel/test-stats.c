@@ -112,6 +112,89 @@ static void test_savings(void)
     ksm_puppet_free(puppets[1]);
 }
 
+/* So much may be elsewhere: stacks and arrays of the engine's, of this program. */
+#define ELSEWHERE_KIB 512
+
+/*
+ * What it says to save its host is what /proc says to be gone, after pages have
+ * come back, too, one in each 2 MiB: also beside the memory that it shares.
+ */
+static void test_profit(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    KsmPuppetSpec spec = { .pages = 4 * PAGES, .tells_held = TRUE,
+                           .flags = KSM_REGION_HUGEPAGE };
+    guint64 before_kib, now_kib, pages = spec.pages, page;
+    KsmPuppetState state;
+    KsmPuppet *puppets[2];
+    gint64 saved_kib;
+    guint i;
+    int pid;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    broker = ksm_test_broker_new(NULL);
+    spec.socket = broker->socket;
+    ksm_puppets_new(puppets, 2, &spec);
+    for (i = 0; i < 2; i++) {
+        ksm_puppet_fill(puppets[i], 0, pages / 2, KSM_TEST_SEEDED, 1, TRUE);
+        ksm_puppet_fill(puppets[i], pages / 2, pages / 2, KSM_TEST_ZERO, 0,
+                        FALSE);
+    }
+    pid = ksm_puppet_pid(puppets[0]);
+    before_kib = ksm_test_status_kib(pid, "RssAnon");
+    ksm_puppets_settle(puppets, 2, 2 * pages, SETTLE_SECONDS);
+    for (page = 7; page < pages / 2; page += 512) {
+        ksm_puppet_fill(puppets[0], page, 1, KSM_TEST_SEEDED, 1000 + page,
+                        TRUE);
+    }
+    do {
+        ksm_puppet_round(puppets[0]);
+        ksm_puppet_state(puppets[0], &state);
+    } while (state.stats.given_back < pages / 2 / 512);
+    ksm_puppet_round(puppets[0]);
+    ksm_puppet_state(puppets[0], &state);
+    now_kib = ksm_test_status_kib(pid, "RssAnon");
+    /* general-profit bears a share of the slots, which are elsewhere. */
+    saved_kib = (state.stats.general_profit + (gint64)
+                 (state.stats.pages_sharing * KSM_PAGE_BYTES *
+                  state.stats.group_pages_shared /
+                  state.stats.group_pages_sharing)) / 1024;
+    g_test_message("%" PRId64 " KiB by general-profit, %" PRIu64 " - %" PRIu64
+                   " KiB by /proc", saved_kib, before_kib, now_kib);
+    g_assert_cmpfloat(ABS((double)saved_kib - (double)before_kib +
+                          (double)now_kib), <=,
+                      (double)saved_kib / 100 + ELSEWHERE_KIB);
+    g_assert_cmpuint(ksm_puppet_check(puppets[1], 0, pages / 2,
+                                      KSM_TEST_SEEDED, 1, TRUE), ==, 0);
+    ksm_puppet_free(puppets[0]);
+    ksm_puppet_free(puppets[1]);
+}
+
+/* Metadata follows what is touched, not how much there is. */
+static void test_sparse(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    KsmPuppetSpec spec = { .pages = 64u << 18 };        /* 64 GiB */
+    KsmPuppetState state;
+    KsmPuppet *puppet;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    broker = ksm_test_broker_new(NULL);
+    spec.socket = broker->socket;
+    ksm_puppets_new(&puppet, 1, &spec);
+    ksm_puppet_fill(puppet, 0, PAGES, KSM_TEST_BYTE, 0xcc, FALSE);
+    ksm_puppets_settle(&puppet, 1, PAGES, SETTLE_SECONDS);
+    ksm_puppet_state(puppet, &state);
+    g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
+    g_assert_cmpuint(state.stats.metadata_bytes, <, 4 << 20);
+    g_assert_cmpuint(state.stats.metadata_bytes, >, PAGES);
+    ksm_puppet_free(puppet);
+}
+
 /* Whatever is under way: each page is in exactly one state. */
 static void test_states(void)
 {
@@ -218,6 +301,8 @@ int main(int argc, char **argv)
     ksm_puppet_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/stats/savings", test_savings);
+    g_test_add_func("/stats/profit", test_profit);
+    g_test_add_func("/stats/sparse", test_sparse);
     g_test_add_func("/stats/states", test_states);
     g_test_add_func("/stats/metadata", test_metadata);
     return g_test_run();

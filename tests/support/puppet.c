@@ -66,8 +66,8 @@ static void actor_map(Actor *actor, const KsmPuppetSpec *spec)
 
     actor->bytes = spec->pages * KSM_PAGE_BYTES;
     actor->memory = mmap(NULL, actor->bytes + HUGE_BYTES,
-                         PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                         -1, 0);
+                         PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     g_assert_true(actor->memory != MAP_FAILED);
     behind = (gsize)actor->memory % HUGE_BYTES;
     munmap(actor->memory + HUGE_BYTES - behind + actor->bytes, behind);
