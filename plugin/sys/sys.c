@@ -14,8 +14,20 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
+
+static int sys_kernel_release(char *to, size_t bytes)
+{
+    struct utsname host;
+
+    if (uname(&host)) {
+        return -errno;
+    }
+    snprintf(to, bytes, "%s", host.release);
+    return 0;
+}
 
 static int sys_uffd_open(int *fd)
 {
@@ -242,6 +254,8 @@ static int sys_copy_policy(void *to, size_t bytes, const void *from)
 }
 
 const KsmSys ksm_sys_linux = {
+    .kernel_release = sys_kernel_release,
+    .kernel_look = ksm_kernel_look,
     .uffd_open = sys_uffd_open,
     .uffd_api = sys_uffd_api,
     .uffd_register = sys_uffd_register,

@@ -13,9 +13,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "kernel.h"
 #include "linux-abi.h"
 
 typedef struct KsmSys {
+    /* "6.12.37", as uname tells it. */
+    int (*kernel_release)(char *to, size_t bytes);
+    void (*kernel_look)(const char *root, KsmKernelHost *host);
+
     /* A full userfaultfd: /dev/userfaultfd first, then the system call. */
     int (*uffd_open)(int *fd);
     /* The handshake; fails with -EINVAL when a feature is missing. */
