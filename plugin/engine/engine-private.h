@@ -18,6 +18,7 @@
 #define KSM_ENGINE_PRIVATE_H
 
 #include "broker-client.h"
+#include "kernel-guard.h"
 #include "quarantine.h"
 #include "ram.h"
 #include "tracker.h"
@@ -57,6 +58,8 @@ struct KsmEngine {
     const char *(*stand_aside)(void *opaque);
     void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
     void *opaque;
+
+    KsmKernelGuard kernel;      /* of the scanner thread */
 
     GThread *thread;
     GMutex work_lock;

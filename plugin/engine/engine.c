@@ -208,6 +208,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     g_mutex_init(&engine->sleep_lock);
     g_mutex_init(&engine->stats_lock);
     g_cond_init(&engine->sleep_cond);
+    ksm_kernel_guard_init(&engine->kernel);
     engine->tracker.uffd = engine->tracker.pagemap = -1;
     engine->sync_uffd = -1;
     engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -295,6 +296,7 @@ gboolean ksm_engine_start(KsmEngine *engine, GError **errp)
         g_warning("vm.max_map_count is %u: sharing will soon run out of "
                   "mappings; set it to 1048576", ksm_sys_max_map_count());
     }
+    ksm_kernel_guard_warn(&engine->kernel, engine->name);
     /* It looks at this, to know itself, when it has the lock. */
     ksm_engine_lock(engine);
     engine->thread = g_thread_try_new("ksm-scanner", ksm_scanner_thread,

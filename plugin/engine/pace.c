@@ -41,8 +41,9 @@ gboolean ksm_pace_waited_for(KsmEngine *engine)
 /* A reason to stand aside that this turn did not begin with. */
 static gboolean must_stand_aside(KsmEngine *engine)
 {
-    return engine->stand_aside && !engine->standing_aside &&
-           engine->stand_aside(engine->opaque);
+    return !engine->standing_aside &&
+           ((engine->stand_aside && engine->stand_aside(engine->opaque)) ||
+            ksm_kernel_guard_reason(&engine->kernel));
 }
 
 gboolean ksm_pace_interrupted(KsmEngine *engine)

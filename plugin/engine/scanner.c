@@ -57,7 +57,7 @@ static const char *reason_to_stand_aside(KsmEngine *engine)
     } else if (engine->stand_aside) {
         reason = engine->stand_aside(engine->opaque);
     }
-    return reason;
+    return reason ? reason : ksm_kernel_guard_reason(&engine->kernel);
 }
 
 static void unmerge(KsmEngine *engine)

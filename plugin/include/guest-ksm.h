@@ -11,7 +11,8 @@
  *
  * Needs Linux 6.8 or later (PAGEMAP_SCAN 6.7, UFFDIO_MOVE 6.8) and either
  * access to /dev/userfaultfd or the right to call userfaultfd(2) with kernel
- * faults (CAP_SYS_PTRACE, or vm.unprivileged_userfaultfd = 1).
+ * faults (CAP_SYS_PTRACE, or vm.unprivileged_userfaultfd = 1).  Before 6.12.37,
+ * 6.15.5 and 6.16 the engine stands aside while the host has swap.
  *
  * Units: a page is 4096 bytes everywhere in this interface.
  *
