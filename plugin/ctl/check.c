@@ -2,15 +2,8 @@
 /* check.c: the lines of a check, and what a host has or lacks. */
 #include "check.h"
 
-#include <stdio.h>
-#include <sys/utsname.h>
-#include <unistd.h>
-
-#define LEAST_MAJOR 6
-#define LEAST_MINOR 8
 #define GOOD_MAP_COUNT 262144
 #define BEST_MAP_COUNT "1048576"
-#define KSM_RUN "/sys/kernel/mm/ksm/run"
 
 void ksm_check_add(KsmCheck *check, KsmCheckState state, const char *what,
                    const char *format, ...)
@@ -42,30 +35,6 @@ const char *ksm_check_word(KsmCheckState state)
     return words[state];
 }
 
-static void check_kernel(KsmCheck *check)
-{
-    g_autofree char *release = ksm_check_read(check,
-                                              "/proc/sys/kernel/osrelease");
-    guint major = 0, minor = 0;
-    struct utsname host;
-
-    uname(&host);
-    if (release == NULL || sscanf(release, "%u.%u", &major, &minor) != 2) {
-        ksm_check_add(check, KSM_CHECK_ADVICE, "kernel",
-                      "its release cannot be read");
-    } else if (major < LEAST_MAJOR ||
-               (major == LEAST_MAJOR && minor < LEAST_MINOR)) {
-        ksm_check_add(check, KSM_CHECK_WRONG, "kernel",
-                      "Linux %s is too old: run 6.8 or later", release);
-    } else if (g_strcmp0(host.machine, "x86_64") != 0 ||
-               sysconf(_SC_PAGESIZE) != 4096) {
-        ksm_check_add(check, KSM_CHECK_WRONG, "kernel",
-                      "only x86_64 with pages of 4 KiB is supported");
-    } else {
-        ksm_check_add(check, KSM_CHECK_OK, "kernel", "Linux %s", release);
-    }
-}
-
 static void check_map_count(KsmCheck *check)
 {
     g_autofree char *text = ksm_check_read(check,
@@ -83,26 +52,10 @@ static void check_map_count(KsmCheck *check)
     }
 }
 
-static void check_kernel_ksm(KsmCheck *check)
-{
-    g_autofree char *run = ksm_check_read(check, KSM_RUN);
-
-    if (g_strcmp0(run, "1") == 0) {
-        ksm_check_add(check, KSM_CHECK_ADVICE, "kernel KSM",
-                      "it runs, too; memory-backend-ksm's memory is kept from "
-                      "it, and only other memory gains: if there is none, "
-                      "echo 2 > " KSM_RUN);
-    } else {
-        ksm_check_add(check, KSM_CHECK_OK, "kernel KSM", "%s",
-                      run != NULL ? "it does not run" : "there is none");
-    }
-}
-
 void ksm_check_host(KsmCheck *check)
 {
-    check_kernel(check);
+    ksm_check_kernel(check);
     check_map_count(check);
-    check_kernel_ksm(check);
 }
 
 void ksm_check_broker(KsmCheck *check, KsmClient *client)

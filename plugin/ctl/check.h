@@ -8,7 +8,7 @@
 typedef enum KsmCheckState {
     KSM_CHECK_OK,
     KSM_CHECK_ADVICE,           /* it works; this would be better */
-    KSM_CHECK_WRONG,            /* nothing is shared like that */
+    KSM_CHECK_WRONG,            /* nothing is shared like that, or not safely */
 } KsmCheckState;
 
 typedef struct KsmCheckLine {
@@ -38,6 +38,9 @@ const char *ksm_check_word(KsmCheckState state);
 
 /* The parts, each of which adds lines. */
 void ksm_check_host(KsmCheck *check);
+void ksm_check_kernel(KsmCheck *check);
+/** The kernel's KSM, and what it does to the broker's VMs. */
+void ksm_check_kernel_ksm(KsmCheck *check, KsmClient *client);
 void ksm_check_broker(KsmCheck *check, KsmClient *client);
 /** As QEMU's user has it, in a process of that user. */
 void ksm_check_user(KsmCheck *check);

@@ -103,6 +103,7 @@ static gboolean run_all(KsmCtl *ctl, GError **errp)
     guint wrong;
 
     ksm_check_host(&check);
+    ksm_check_kernel_ksm(&check, ctl->client);
     ksm_check_broker(&check, ctl->client);
 #ifdef KSM_CTL_LIBVIRT
     ksm_check_libvirt(&check);
@@ -117,8 +118,8 @@ static gboolean run_all(KsmCtl *ctl, GError **errp)
     wrong = count_wrong(&check);
     if (wrong > 0) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
-                    "%u of %u checks failed: nothing is shared before that "
-                    "is put right", wrong, lines->len);
+                    "%u of %u checks failed: put that right first", wrong,
+                    lines->len);
     }
     return wrong == 0;
 }
@@ -141,8 +142,8 @@ const KsmCommand ksm_command_check = {
     .arguments = "",
     .summary = "What is right on this host, and what to do about the rest",
     .details = "A line for each thing looked at: ok, advice (it works, but "
-               "could be better) or WRONG\n(nothing is shared like that).  "
-               "As root it sees what QEMU's user may do.",
+               "could be better) or WRONG\n(nothing is shared like that, or "
+               "not safely).  As root it sees what QEMU's user may do.",
     .entries = entries,
     .run = run_check,
 };
