@@ -117,20 +117,29 @@ static int following_remap(void *src, size_t bytes, void *dst)
     return ret;
 }
 
+/* Whether the page lies there, and not in its place. */
+static gboolean lies_in(const guint8 *from, size_t bytes)
+{
+    return fail.where && fail.where >= from && fail.where < from + bytes;
+}
+
 /* What was isolated and not put back has been replaced. */
 static int following_advise(void *addr, size_t bytes, int advice)
 {
     guint8 *from = addr;
 
     point("advise");
-    if (advice == MADV_DONTNEED && fail.where && fail.where >= from &&
-        fail.where < from + bytes) {
+    if ((advice == MADV_DONTNEED || advice == MADV_DONTNEED_LOCKED) &&
+        lies_in(from, bytes)) {
         fail.where = NULL;
     }
     return ksm_sys_linux.advise(addr, bytes, advice);
 }
 
-/* A mapping in the page's place: what is in staging is not wanted any more. */
+/*
+ * A mapping in the page's place: what is in staging is not wanted any more; or
+ * in the place of staging, where what was not put back ends.
+ */
 static int following_map(void *addr, size_t bytes, int prot, int flags, int fd,
                          uint64_t offset, void **mapped)
 {
@@ -142,7 +151,7 @@ static int following_map(void *addr, size_t bytes, int prot, int flags, int fd,
     if (!ret && fail.story && fail.story->region) {
         guint8 *own = fail.story->memory + (gsize)fail.page * KSM_PAGE_BYTES;
 
-        if (own >= from && own < from + bytes) {
+        if ((own >= from && own < from + bytes) || lies_in(from, bytes)) {
             fail.where = NULL;
         }
     }
