@@ -61,6 +61,73 @@ def test_every_option_is_in_the_page():
               f'{described(page("guest-ksmd.8")) ^ known}')
 
 
+def pairs_of(text):
+    """Long options of --help that have a short form, with that."""
+    return {(short, '-' + long) for short, long in
+            re.findall(r'^  -(\w), --([a-z-]+)', text, re.M)}
+
+
+def described_pairs(source):
+    """The same of a page's items."""
+    return {tuple(match) for match in re.findall(
+        r'^\.It Fl (\w)\b.* , Fl (-[a-z][a-z-]*)', source, re.M)}
+
+
+def forms(source):
+    """The forms of a synopsis, each with its options and its text."""
+    synopsis = source.split('.Sh SYNOPSIS\n')[1].split('.Sh ')[0]
+    return [(set(re.findall(r'\bFl (-?[a-z][a-z-]*)', form)) |
+             set(re.findall(r'\bFl \w \| (\w)$', form, re.M)), form)
+            for form in synopsis.split('.Nm\n')[1:]]
+
+
+def both(options, pairs):
+    """Each option in its short form and its long one."""
+    return options | {other for pair in pairs for other in pair
+                      if options & set(pair)}
+
+
+def test_options_have_their_short_forms_in_the_page():
+    """-s is --socket here and there, and so on."""
+    if 'domain-xml' not in commands():
+        raise tap.Skip('libvirt', 'guest-ksmctl was built without libvirt')
+    known = pairs_of(helped())
+    for command in commands():
+        known |= pairs_of(helped(command))
+    tap.check(len(known) > 10, f'{known}')
+    tap.check(described_pairs(page('guest-ksmctl.1')) == known,
+              f'{described_pairs(page("guest-ksmctl.1")) ^ known}')
+    known = pairs_of(helped(program=os.environ['GUEST_KSMD']))
+    tap.check(described_pairs(page('guest-ksmd.8')) == known,
+              f'{described_pairs(page("guest-ksmd.8")) ^ known}')
+
+
+def test_every_option_is_in_the_synopsis():
+    """Of a command in its own form; no form is there twice.
+
+    What all commands have is told of all together.
+    """
+    for name in ('guest-ksmctl.1', 'guest-ksmd.8'):
+        texts = [form for _, form in forms(page(name))]
+        tap.check(len(set(texts)) == len(texts), f'{name}: a form twice')
+    text = helped(program=os.environ['GUEST_KSMD'])
+    shown = set().union(*(found for found, _ in forms(page('guest-ksmd.8'))))
+    known = options_of(text)
+    tap.check(both(shown, pairs_of(text)) == known - {'h', '-help'},
+              f'{both(shown, pairs_of(text)) ^ known}')
+    source = page('guest-ksmctl.1')
+    for command in commands():
+        text = helped(command)
+        found = set()
+        for options, form in forms(source):
+            if re.search(rf'^\.Cm .*\b{command}\b', form, re.M):
+                found |= options
+        common = options_of(helped())
+        found = both(found, pairs_of(text)) - common
+        known = options_of(text) - common
+        tap.check(found == known, f'{command}: {sorted(found ^ known)}')
+
+
 def test_every_command_is_in_the_page():
     """In the synopsis and as an item; so are the exit statuses."""
     source = page('guest-ksmctl.1')
@@ -154,6 +221,8 @@ def test_completion():
               'no broker: nothing')
 
 
-tap.run([test_every_option_is_in_the_page, test_every_command_is_in_the_page,
-         test_every_help_is_whole,
+tap.run([test_every_option_is_in_the_page,
+         test_options_have_their_short_forms_in_the_page,
+         test_every_option_is_in_the_synopsis,
+         test_every_command_is_in_the_page, test_every_help_is_whole,
          test_every_command_is_in_the_operations_page, test_completion])
