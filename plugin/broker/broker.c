@@ -33,11 +33,13 @@ void ksm_broker_default_limits(KsmBrokerLimits *limits)
         PAGE_BYTES;
 
     *limits = (KsmBrokerLimits) {
-        .max_sessions = 1024,
+        .max_sessions = 2048,
         .max_process_sessions = 64,
         .max_pages = 1ull << 28,
-        .max_total_pages = 8 * host_pages,
+        .max_process_pages = 2 * host_pages,
+        .max_total_pages = 16 * host_pages,
         .max_store_slots = MAX(MIN(host_pages, allowed_pages) / 2, 1),
+        .max_user_percent = 50,
     };
 }
 
@@ -45,6 +47,7 @@ static void home_free(KsmGroupHome *home)
 {
     ksm_history_clear(&home->history);
     ksm_group_free(home->group);
+    ksm_user_unref(home->user);
     g_free(home->key);
     g_free(home->family);
     g_free(home);
@@ -180,18 +183,23 @@ KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *family,
     g_autofree char *key = home_key(family, node);
     KsmGroupHome *home = g_hash_table_lookup(broker->groups, key);
     g_autoptr(KsmGroup) group = NULL;
+    KsmUser *user;
 
     if (home != NULL) {
         return home;
     }
+    user = ksm_user_ref(broker, (uid_t)g_ascii_strtoull(family, NULL, 10));
     group = ksm_group_new(key, broker->limits.max_store_slots *
                           STORE_SPACE_FACTOR, ++broker->store_ids,
-                          &broker->budget, errp);
+                          &user->budgets[KSM_QUOTA_SLOTS], errp);
     if (group == NULL || !ksm_store_bind(group->store, node, errp)) {
+        g_clear_pointer(&group, ksm_group_free);
+        ksm_user_unref(user);
         return NULL;
     }
     home = g_new0(KsmGroupHome, 1);
     home->broker = broker;
+    home->user = user;
     home->key = g_steal_pointer(&key);
     home->family = g_strdup(family);
     home->node = node;
@@ -275,7 +283,12 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     KsmBroker *broker = g_new0(KsmBroker, 1);
 
     broker->limits = *limits;
-    broker->budget.limit = limits->max_store_slots;
+    broker->budgets[KSM_QUOTA_SESSIONS].limit = limits->max_sessions;
+    broker->budgets[KSM_QUOTA_CONNECTIONS].limit = 2 * limits->max_sessions;
+    broker->budgets[KSM_QUOTA_PROCESSES].limit = 4 * limits->max_sessions;
+    broker->budgets[KSM_QUOTA_PAGES].limit = limits->max_total_pages;
+    broker->budgets[KSM_QUOTA_SLOTS].limit = limits->max_store_slots;
+    broker->users = g_hash_table_new(NULL, NULL);
     broker->groups = g_hash_table_new(g_str_hash, g_str_equal);
     broker->processes = g_hash_table_new(NULL, NULL);
     g_queue_init(&broker->connections);
@@ -297,29 +310,48 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     return broker;
 }
 
-void ksm_broker_note_refused(KsmBroker *broker)
+/* Once a minute. */
+static gboolean note_is_due(gint64 *noted_us)
 {
     gint64 now = g_get_monotonic_time();
-    const KsmStoreBudget *budget = &broker->budget;
+
+    if (*noted_us != 0 && now - *noted_us <= 60 * G_USEC_PER_SEC) {
+        return FALSE;
+    }
+    *noted_us = now;
+    return TRUE;
+}
+
+void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user)
+{
+    const KsmBudget *all = &broker->budgets[KSM_QUOTA_SLOTS];
+    const KsmBudget *own = &user->budgets[KSM_QUOTA_SLOTS];
+    gint64 now = g_get_monotonic_time();
     const char *limit;
 
-    if (broker->full_noted_us != 0 &&
-        now - broker->full_noted_us <= 60 * G_USEC_PER_SEC) {
-        return;
-    }
-    if (budget->used >= budget->limit) {
-        ksm_log(KSM_LOG_WARNING, "the stores are full (%" G_GUINT64_FORMAT
-                " pages): content is refused; see --max-store-mib",
-                budget->limit);
-    } else {
-        limit = ksm_headroom_lack(KSM_STORE_PAGE_BYTES << KSM_MAX_TILE_ORDER);
-        if (limit == NULL) {
-            return;
+    if (all->used >= all->limit) {
+        if (note_is_due(&broker->full_noted_us)) {
+            ksm_log(KSM_LOG_WARNING, "the stores are full (%" G_GUINT64_FORMAT
+                    " pages, %" G_GUINT64_FORMAT " of user %u): content is "
+                    "refused; see --max-store-mib", all->limit, own->used,
+                    user->uid);
         }
-        ksm_log(KSM_LOG_WARNING, "%s is nearly reached: content is refused",
-                limit);
+    } else if (own->used >= ksm_budget_share(own)) {
+        if (note_is_due(&user->full_noted_us)) {
+            ksm_log(KSM_LOG_WARNING, "the stores of user %u have their share, %"
+                    G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " pages: content "
+                    "is refused; see --max-user-percent and --max-store-mib",
+                    user->uid, own->used, all->limit);
+        }
+    } else if (broker->room_noted_us == 0 ||
+               now - broker->room_noted_us > 60 * G_USEC_PER_SEC) {
+        limit = ksm_headroom_lack(KSM_STORE_PAGE_BYTES << KSM_MAX_TILE_ORDER);
+        if (limit != NULL) {
+            ksm_log(KSM_LOG_WARNING, "%s is nearly reached: content is refused",
+                    limit);
+            broker->room_noted_us = now;
+        }
     }
-    broker->full_noted_us = now;
 }
 
 guint64 ksm_broker_memory_bytes(const KsmBroker *broker)
@@ -375,8 +407,9 @@ void ksm_broker_log_status(const KsmBroker *broker)
             G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT,
             broker->sessions, broker->connections.length,
             g_hash_table_size(broker->processes),
-            g_hash_table_size(broker->groups), broker->total_pages,
-            broker->budget.used, ksm_broker_memory_bytes(broker));
+            g_hash_table_size(broker->groups),
+            broker->budgets[KSM_QUOTA_PAGES].used,
+            broker->budgets[KSM_QUOTA_SLOTS].used, ksm_broker_memory_bytes(broker));
     g_hash_table_iter_init(&iter, broker->groups);
     while (g_hash_table_iter_next(&iter, NULL, &home)) {
         log_group(home);

@@ -18,8 +18,8 @@
 #include "log.h"
 #include "store.h"
 #include "totals.h"
+#include "user.h"
 
-typedef struct KsmBroker KsmBroker;
 typedef struct KsmProcess KsmProcess;
 typedef struct KsmSession KsmSession;
 typedef struct KsmConnection KsmConnection;
@@ -28,13 +28,16 @@ typedef struct KsmBrokerLimits {
     guint max_sessions;
     guint max_process_sessions; /* of one process, connections included */
     guint64 max_pages;          /* of a session */
+    guint64 max_process_pages;  /* of the sessions of a process */
     guint64 max_total_pages;    /* of all sessions */
     guint64 max_store_slots;    /* of all stores */
+    guint max_user_percent;     /* user.c, of what other users leave of each */
 } KsmBrokerLimits;
 
 /** A group and its place in the broker's queues of background work. */
 typedef struct KsmGroupHome {
     KsmBroker *broker;
+    KsmUser *user;
     KsmGroup *group;
     char *key;                  /* "UID:NAME", of a NUMA node "UID:NAME@NODE" */
     char *family;               /* "UID:NAME": the same for all nodes */
@@ -47,7 +50,9 @@ typedef struct KsmGroupHome {
 
 struct KsmBroker {
     KsmBrokerLimits limits;
-    KsmStoreBudget budget;
+    KsmBudget budgets[KSM_QUOTAS];      /* of all users together */
+    GHashTable *users;          /* uid -> KsmUser */
+    KsmUser *refused_user;      /* whose share the error under way is of */
     GHashTable *groups;         /* key -> KsmGroupHome */
     GHashTable *processes;      /* pid -> KsmProcess */
     GQueue connections;
@@ -56,7 +61,6 @@ struct KsmBroker {
     GSource *work_source;       /* while there is something in the queue */
     GSource *sweep_source;
     guint sessions;             /* those whose connection has gone too */
-    guint64 total_pages;
     guint64 broker_id;
     guint64 store_ids;
     KsmAcceptor acceptor;
@@ -69,7 +73,7 @@ struct KsmBroker {
     void (*idle)(gpointer opaque);
     gpointer opaque;
     KsmLogBucket log_limits;
-    gint64 full_noted_us;
+    gint64 full_noted_us, room_noted_us;
     gint64 started_us;          /* monotonic */
     guint32 report_serials;     /* given to orders and maps */
     KsmTotals totals;           /* by ksm_totals_update() */
@@ -106,8 +110,11 @@ void ksm_broker_memory_failed(KsmBroker *broker, const guint8 *addr);
 /** Starts or stops the timer of idle-exit, as the broker is idle or not. */
 void ksm_broker_check_idle(KsmBroker *broker);
 
-/** Content was refused: if a limit did it, logs it, at most once a minute. */
-void ksm_broker_note_refused(KsmBroker *broker);
+/**
+ * Content of the user was refused: if a limit did it, logs it, at most once a
+ * minute.
+ */
+void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user);
 
 /** Memory for trees, tables and metadata, without stores and bulk memory. */
 guint64 ksm_broker_memory_bytes(const KsmBroker *broker);

@@ -80,6 +80,7 @@ void ksm_connection_close(KsmConnection *self)
     }
     if (process != NULL) {
         process->connections--;
+        ksm_budget_give(&process->user->budgets[KSM_QUOTA_CONNECTIONS], 1);
         ksm_process_check(process);
     }
     ksm_broker_check_idle(broker);
@@ -108,15 +109,24 @@ void ksm_connection_fail(KsmConnection *self, const GError *error)
     KsmLogBucket *bucket = self->process != NULL ? &self->process->log_bucket
                                                  : &self->broker->log_limits;
     KsmSession *session = self->session;
+    g_autofree char *more = NULL;
+    guint left_out;
 
     g_strlcpy(reply.reason, error->message, sizeof(reply.reason));
-    ksm_log_limited(bucket, KSM_LOG_WARNING,
-                    "session %s of process %d, user %d, group %s: %s; closed",
-                    session != NULL ? session->name : "(none)",
-                    self->process != NULL ? (int)self->process->pid : 0,
-                    self->process != NULL ? (int)self->process->uid : -1,
-                    session != NULL ? session->home->key : "(none)",
-                    error->message);
+    if (ksm_user_note_refusal(self->broker, &left_out)) {
+        if (left_out > 0) {
+            more = g_strdup_printf("; as %u others that were not logged",
+                                   left_out);
+        }
+        ksm_log_limited(bucket, KSM_LOG_WARNING,
+                        "session %s of process %d, user %d, group %s: %s; "
+                        "closed%s",
+                        session != NULL ? session->name : "(none)",
+                        self->process != NULL ? (int)self->process->pid : 0,
+                        self->process != NULL ? (int)self->process->uid : -1,
+                        session != NULL ? session->home->key : "(none)",
+                        error->message, more != NULL ? more : "");
+    }
     if (send(self->fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL)
         < 0) {
         /* a client that does not read learns it from the end of file */
@@ -334,17 +344,18 @@ static gboolean connection_admit(KsmConnection *self, GError **errp)
     if (process == NULL) {
         return FALSE;
     }
-    self->process = process;
-    process->connections++;
-    if (process->connections > limits->max_process_sessions) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
-                    "a process may have %u connections",
-                    limits->max_process_sessions);
+    if (!ksm_user_check(process->user, KSM_QUOTA_CONNECTIONS, 1, errp)) {
+        ksm_process_check(process);
         return FALSE;
     }
-    if (self->broker->connections.length > 2 * limits->max_sessions) {
+    self->process = process;
+    process->connections++;
+    ksm_budget_take(&process->user->budgets[KSM_QUOTA_CONNECTIONS], 1);
+    if (process->connections > limits->max_process_sessions) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
-                    "too many connections");
+                    "process %d has %u connections, its maximum: see "
+                    "guest-ksmd --max-process-sessions", process->pid,
+                    limits->max_process_sessions);
         return FALSE;
     }
     if (!connection_watch(self, G_IO_IN)) {

@@ -286,12 +286,13 @@ static gboolean client_on_event(gint fd, GIOCondition condition,
     return G_SOURCE_CONTINUE;
 }
 
-void ksm_control_client_new(KsmControl *control, int fd)
+void ksm_control_client_new(KsmControl *control, int fd, uid_t uid)
 {
     KsmControlClient *self = g_new0(KsmControlClient, 1);
 
     self->control = control;
     self->fd = fd;
+    self->uid = uid;
     self->link.data = self;
     g_queue_push_tail_link(&control->clients, &self->link);
     client_read_on(self);

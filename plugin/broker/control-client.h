@@ -21,6 +21,7 @@ struct KsmControlClient {
     KsmControl *control;
     GList link;                 /* in control->clients */
     int fd;
+    uid_t uid;
     KsmWatch watch;
     guint timer;                /* of the present state */
     char in[KSM_CONTROL_LINE];
@@ -34,8 +35,8 @@ struct KsmControlClient {
     void (*finish)(KsmControlClient *client);
 };
 
-/** Takes @fd over and waits for requests on it. */
-void ksm_control_client_new(KsmControl *control, int fd);
+/** Takes @fd over and waits for requests of user @uid on it. */
+void ksm_control_client_new(KsmControl *control, int fd, uid_t uid);
 
 /** Tells why and closes @fd. */
 void ksm_control_refuse(int fd, const char *code, const char *message);

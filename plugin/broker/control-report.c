@@ -131,10 +131,17 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
                   (guint64)(now_us - broker->started_us) / 1000);
     ksm_json_uint(json, "cpu_ns", own_cpu_ns());
     ksm_json_uint(json, "memory_bytes", ksm_broker_memory_bytes(broker));
-    ksm_json_uint(json, "store_pages", broker->budget.used);
-    ksm_json_uint(json, "store_pages_max", broker->budget.limit);
+    ksm_json_uint(json, "store_pages",
+                  broker->budgets[KSM_QUOTA_SLOTS].used);
+    ksm_json_uint(json, "store_pages_max", broker->limits.max_store_slots);
     add_cgroup(json);
     ksm_json_uint(json, "sessions_max", broker->limits.max_sessions);
+    ksm_json_uint(json, "guest_pages",
+                  broker->budgets[KSM_QUOTA_PAGES].used);
+    ksm_json_uint(json, "guest_pages_max", broker->limits.max_total_pages);
+    ksm_json_uint(json, "process_pages_max",
+                  broker->limits.max_process_pages);
+    ksm_json_uint(json, "user_percent_max", broker->limits.max_user_percent);
     ksm_json_uint(json, "processes", g_hash_table_size(broker->processes));
     ksm_json_close(json, '}');
 }
@@ -162,10 +169,37 @@ static void add_group(const KsmGroupHome *home, KsmJson *json)
     ksm_json_close(json, '}');
 }
 
+/* What a user has, and what it may have as long as the others stay. */
+static void add_user(const KsmUser *user, KsmJson *json)
+{
+    static const struct {
+        KsmQuota quota;
+        const char *used, *max;
+    } fields[] = {
+        { KSM_QUOTA_SESSIONS, "sessions", "sessions_max" },
+        { KSM_QUOTA_CONNECTIONS, "connections", "connections_max" },
+        { KSM_QUOTA_PROCESSES, "processes", "processes_max" },
+        { KSM_QUOTA_PAGES, "guest_pages", "guest_pages_max" },
+        { KSM_QUOTA_SLOTS, "store_pages", "store_pages_max" },
+    };
+    guint i;
+
+    ksm_json_open(json, NULL, '{');
+    ksm_json_uint(json, "uid", user->uid);
+    for (i = 0; i < G_N_ELEMENTS(fields); i++) {
+        const KsmBudget *budget = &user->budgets[fields[i].quota];
+
+        ksm_json_uint(json, fields[i].used, budget->used);
+        ksm_json_uint(json, fields[i].max, MIN(ksm_budget_share(budget),
+                                               budget->all->limit));
+    }
+    ksm_json_close(json, '}');
+}
+
 void ksm_control_report_status(KsmBroker *broker, KsmJson *json)
 {
     GHashTableIter iter;
-    gpointer home;
+    gpointer home, user;
 
     ksm_json_uint(json, "page_bytes", PAGE_BYTES);
     add_broker(broker, json);
@@ -177,6 +211,12 @@ void ksm_control_report_status(KsmBroker *broker, KsmJson *json)
     g_hash_table_iter_init(&iter, broker->groups);
     while (g_hash_table_iter_next(&iter, NULL, &home)) {
         add_group(home, json);
+    }
+    ksm_json_close(json, ']');
+    ksm_json_open(json, "users", '[');
+    g_hash_table_iter_init(&iter, broker->users);
+    while (g_hash_table_iter_next(&iter, NULL, &user)) {
+        add_user(user, json);
     }
     ksm_json_close(json, ']');
 }

@@ -47,6 +47,20 @@ static gboolean peer_may(const KsmControl *self, int fd, struct ucred *cred)
         peer_in_group(fd, cred, self->group);
 }
 
+/* Members of the group leave room for root. */
+static gboolean has_room(const KsmControl *self, uid_t uid)
+{
+    guint bound = 0;
+    GList *link;
+
+    for (link = self->clients.head; link != NULL; link = link->next) {
+        bound += ksm_user_is_bound(((KsmControlClient *)link->data)->uid) &&
+            ((KsmControlClient *)link->data)->uid == uid;
+    }
+    return self->clients.length < KSM_CONTROL_CLIENTS &&
+        bound < KSM_CONTROL_USER_CLIENTS;
+}
+
 static void control_on_connect(int fd, gpointer opaque)
 {
     KsmControl *self = opaque;
@@ -61,11 +75,11 @@ static void control_on_connect(int fd, gpointer opaque)
                            "group only");
         return;
     }
-    if (self->clients.length >= KSM_CONTROL_CLIENTS) {
+    if (!has_room(self, cred.uid)) {
         ksm_control_refuse(fd, "busy", "too many control connections");
         return;
     }
-    ksm_control_client_new(self, fd);
+    ksm_control_client_new(self, fd, cred.uid);
 }
 
 void ksm_control_start(KsmBroker *broker, int listen_fd, gid_t group)

@@ -14,6 +14,8 @@
 #define KSM_CONTROL_LINE 4096u
 /** Most clients at the same time. */
 #define KSM_CONTROL_CLIENTS 32u
+/** Most of one user that is neither root nor the broker's own. */
+#define KSM_CONTROL_USER_CLIENTS (KSM_CONTROL_CLIENTS / 2)
 
 typedef struct KsmControlClient KsmControlClient;
 

@@ -14,8 +14,8 @@
 /* As GOption wants them; 0 or NULL: not given. */
 typedef struct Given {
     char *log_level, *socket_mode, *socket_group, *control_group, *user;
-    gint idle_exit, max_sessions, max_process_sessions;
-    gint64 max_pages, max_total_pages, max_store_mib;
+    gint idle_exit, max_sessions, max_process_sessions, max_user_percent;
+    gint64 max_pages, max_process_pages, max_total_pages, max_store_mib;
 } Given;
 
 static gboolean invalid(GError **errp, const char *option, const char *why)
@@ -38,6 +38,12 @@ static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
     if (given->max_pages < 0 || given->max_pages > PAGES_MAX) {
         return invalid(errp, "max-pages", "1 to 4294967295");
     }
+    if (given->max_process_pages < 0) {
+        return invalid(errp, "max-process-pages", "at least 1");
+    }
+    if (given->max_user_percent < 0 || given->max_user_percent > 100) {
+        return invalid(errp, "max-user-percent", "1 to 100");
+    }
     if (given->max_total_pages < 0) {
         return invalid(errp, "max-total-pages", "at least 1");
     }
@@ -52,6 +58,12 @@ static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
     }
     if (given->max_pages > 0) {
         limits->max_pages = (guint64)given->max_pages;
+    }
+    if (given->max_process_pages > 0) {
+        limits->max_process_pages = (guint64)given->max_process_pages;
+    }
+    if (given->max_user_percent > 0) {
+        limits->max_user_percent = (guint)given->max_user_percent;
     }
     if (given->max_total_pages > 0) {
         limits->max_total_pages = (guint64)given->max_total_pages;
@@ -150,14 +162,20 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
         { "user", 0, 0, G_OPTION_ARG_STRING, &given.user,
           "Become this user before serving, when started by root", "NAME" },
         { "max-sessions", 0, 0, G_OPTION_ARG_INT, &given.max_sessions,
-          "Most sessions (1024)", "N" },
+          "Most sessions (2048)", "N" },
         { "max-process-sessions", 0, 0, G_OPTION_ARG_INT,
           &given.max_process_sessions,
           "Most sessions of one process (64)", "N" },
         { "max-pages", 0, 0, G_OPTION_ARG_INT64, &given.max_pages,
           "Most guest pages of a session (2^28: 1 TiB)", "N" },
         { "max-total-pages", 0, 0, G_OPTION_ARG_INT64, &given.max_total_pages,
-          "Most guest pages of all sessions (8 x the host's)", "N" },
+          "Most guest pages of all sessions (16 x the host's)", "N" },
+        { "max-process-pages", 0, 0, G_OPTION_ARG_INT64,
+          &given.max_process_pages,
+          "Most guest pages of one process (2 x the host's)", "N" },
+        { "max-user-percent", 0, 0, G_OPTION_ARG_INT, &given.max_user_percent,
+          "Most that a user may have, of what the others leave of each limit "
+          "of all (50)", "PERCENT" },
         { "max-store-mib", 0, 0, G_OPTION_ARG_INT64, &given.max_store_mib,
           "Most shared memory kept (half the host's, or its control group's)",
           "MIB" },

@@ -54,16 +54,31 @@ static gboolean process_on_end(gint fd, GIOCondition condition, gpointer data)
 static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
                                int pidfd, GError **errp)
 {
-    KsmProcess *process = g_new0(KsmProcess, 1);
+    KsmUser *user = ksm_user_ref(broker, cred->uid);
+    KsmProcess *process;
 
+    if (!ksm_user_check(user, KSM_QUOTA_PROCESSES, 1, errp)) {
+        ksm_user_unref(user);
+        close(pidfd);
+        return NULL;
+    }
+    process = g_new0(KsmProcess, 1);
     if (!ksm_watch_set(&process->watch, pidfd, G_IO_IN, process_on_end,
                        process)) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
                     "watching process %d: %s", cred->pid, g_strerror(errno));
         close(pidfd);
         g_free(process);
+        ksm_user_unref(user);
         return NULL;
     }
+    ksm_budget_take(&user->budgets[KSM_QUOTA_PROCESSES], 1);
+    process->user = user;
+    process->pages = (KsmBudget) {
+        .limit = ksm_user_is_bound(cred->uid)
+            ? broker->limits.max_process_pages : G_MAXUINT64,
+        .all = &user->budgets[KSM_QUOTA_PAGES],
+    };
     process->broker = broker;
     process->pid = cred->pid;
     process->uid = cred->uid;
@@ -113,18 +128,13 @@ KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
         close(pidfd);
         return NULL;
     }
-    if (g_hash_table_size(broker->processes) >=
-        4 * broker->limits.max_sessions) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
-                    "too many client processes");
-        close(pidfd);
-        return NULL;
-    }
     return process_new(broker, &cred, pidfd, errp);
 }
 
 static void process_free(KsmProcess *process)
 {
+    ksm_budget_give(&process->user->budgets[KSM_QUOTA_PROCESSES], 1);
+    ksm_user_unref(process->user);
     close(process->pidfd);
     g_free(process->group_key);
     g_free(process);

@@ -13,6 +13,8 @@ struct KsmProcess {
     KsmBroker *broker;
     pid_t pid;
     uid_t uid;
+    KsmUser *user;
+    KsmBudget pages;            /* of its sessions, a part of the user's */
     int pidfd;
     KsmIdentity identity;
     KsmWatch watch;             /* of the pidfd, while it is known */

@@ -155,7 +155,7 @@ static void note_refusals(KsmConnection *self, const KsmAnswer *answers,
 
     for (i = 0; i < count; i++) {
         if (answers[i].kind == KSM_ANSWER_REFUSED) {
-            ksm_broker_note_refused(self->broker);
+            ksm_broker_note_refused(self->broker, self->process->user);
             return;
         }
     }
@@ -174,6 +174,7 @@ static gboolean handle_lookup(KsmConnection *self, guint count, GError **errp)
                           errp)) {
         return FALSE;
     }
+    note_refusals(self, answers, count);
     memcpy(self->bulk + KSM_BULK_REPLY, answers, count * sizeof(*answers));
     reply_simple(self, KSM_MSG_ANSWERS, count);
     return TRUE;

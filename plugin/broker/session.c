@@ -79,11 +79,12 @@ static gboolean hello_check(const KsmMsgHello *hello, GError **errp)
     return TRUE;
 }
 
-/* Whether @broker may keep @pages more, @total of them in one session. */
-static gboolean pages_check(const KsmBroker *broker, guint64 total,
+/* Whether @process may have @more pages, @total of them in one session. */
+static gboolean pages_check(const KsmProcess *process, guint64 total,
                             guint64 more, GError **errp)
 {
-    const KsmBrokerLimits *limits = &broker->limits;
+    const KsmBrokerLimits *limits = &process->broker->limits;
+    const KsmBudget *own = &process->pages;
 
     if (total > limits->max_pages) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
@@ -91,13 +92,15 @@ static gboolean pages_check(const KsmBroker *broker, guint64 total,
                     G_GUINT64_FORMAT, total, limits->max_pages);
         return FALSE;
     }
-    if (broker->total_pages + more > limits->max_total_pages) {
+    if (more > own->limit - MIN(own->limit, own->used)) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
-                    "all sessions together may have %" G_GUINT64_FORMAT
-                    " pages", limits->max_total_pages);
+                    "process %d has %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                    " guest pages, this needs %" G_GUINT64_FORMAT " more: see "
+                    "guest-ksmd --max-process-pages", process->pid, own->used,
+                    own->limit, more);
         return FALSE;
     }
-    return TRUE;
+    return ksm_user_check(process->user, KSM_QUOTA_PAGES, more, errp);
 }
 
 static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
@@ -107,13 +110,16 @@ static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
     KsmSession *session;
     KsmMember *member;
 
-    if (broker->sessions >= broker->limits.max_sessions) {
+    /* Those whose connection has gone are not among the connections. */
+    if (process->sessions.length >= broker->limits.max_process_sessions) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
-                    "this broker has %u sessions, the most it may",
-                    broker->sessions);
+                    "process %d has %u sessions, its maximum: see guest-ksmd "
+                    "--max-process-sessions", process->pid,
+                    process->sessions.length);
         return NULL;
     }
-    if (!pages_check(broker, hello->pages, hello->pages, errp)) {
+    if (!ksm_user_check(process->user, KSM_QUOTA_SESSIONS, 1, errp) ||
+        !pages_check(process, hello->pages, hello->pages, errp)) {
         return NULL;
     }
     member = ksm_member_new(home->group, hello->pages, errp);
@@ -129,7 +135,8 @@ static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
     g_queue_push_tail(&process->sessions, session);
     broker->sessions++;
     ksm_grace_note_sessions(broker);
-    broker->total_pages += hello->pages;
+    ksm_budget_take(&process->user->budgets[KSM_QUOTA_SESSIONS], 1);
+    ksm_budget_take(&process->pages, hello->pages);
     return session;
 }
 
@@ -142,7 +149,8 @@ static void session_free(KsmSession *session)
     g_assert(session->connection == NULL);
     broker->sessions--;
     ksm_grace_note_sessions(broker);
-    broker->total_pages -= session->member->table.pages;
+    ksm_budget_give(&process->user->budgets[KSM_QUOTA_SESSIONS], 1);
+    ksm_budget_give(&process->pages, session->member->table.pages);
     g_queue_remove(&process->sessions, session);
     ksm_member_free(session->member);
     ksm_broker_check_group(broker, group);
@@ -184,8 +192,8 @@ static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
     if (fd < 0 || ksm_store_is_file(group->store, fd)) {
         return TRUE;
     }
-    if (!ksm_adoption_begin(group, fd, process->identity, &broker->budget,
-                            errp)) {
+    if (!ksm_adoption_begin(group, fd, process->identity,
+                            &home->user->budgets[KSM_QUOTA_SLOTS], errp)) {
         return FALSE;
     }
     group->store_id = ++broker->store_ids;
@@ -273,7 +281,7 @@ gboolean ksm_session_is_ready(const KsmSession *session)
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
 {
-    KsmBroker *broker = session->broker;
+    KsmProcess *process = session->process;
     guint64 before = session->member->table.pages;
 
     if (pages < before) {
@@ -282,11 +290,11 @@ gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
                     " pages", before, pages);
         return FALSE;
     }
-    if (!pages_check(broker, pages, pages - before, errp) ||
+    if (!pages_check(process, pages, pages - before, errp) ||
         !ksm_member_resize(session->member, pages, errp)) {
         return FALSE;
     }
-    broker->total_pages += pages - before;
+    ksm_budget_take(&process->pages, pages - before);
     return TRUE;
 }
 

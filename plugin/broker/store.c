@@ -144,7 +144,7 @@ KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
 void ksm_store_free(KsmStore *store)
 {
     if (store->map != NULL) {
-        store->budget->used -= ksm_slot_map_taken(store->map);
+        ksm_budget_give(store->budget, ksm_slot_map_taken(store->map));
         ksm_slot_map_free(store->map);
     }
     g_clear_pointer(&store->roster, ksm_roster_free);
@@ -242,7 +242,7 @@ guint32 ksm_store_head(const KsmStore *store, guint32 slot)
 
 static guint64 slots_left(const KsmStoreBudget *budget)
 {
-    return MIN(budget->limit - MIN(budget->limit, budget->used),
+    return MIN(ksm_budget_left(budget),
                ksm_headroom_file_bytes() / KSM_STORE_PAGE_BYTES);
 }
 
@@ -263,7 +263,7 @@ gboolean ksm_store_reserve(KsmStore *store, guint32 need, guint32 want,
             first = ksm_slot_map_take(store->map, want);
         }
         if (first != KSM_SLOT_MAP_NONE) {
-            budget->used += want;
+            ksm_budget_take(budget, want);
             *extent = (KsmStoreExtent) { first, first + want };
             return TRUE;
         }
@@ -278,7 +278,7 @@ void ksm_store_unreserve(KsmStore *store, KsmStoreExtent *extent)
 
     if (count > 0) {
         ksm_slot_map_give(store->map, extent->next, count);
-        store->budget->used -= count;
+        ksm_budget_give(store->budget, count);
     }
     *extent = (KsmStoreExtent) { 0, 0 };
 }
@@ -387,7 +387,7 @@ void ksm_store_inherit(KsmStore *store, guint32 head, const KsmSlot *slot)
     guint32 copies = 1u << slot->order;
 
     ksm_slot_map_claim(store->map, head, copies);
-    store->budget->used += copies;
+    ksm_budget_take(store->budget, copies);
     ksm_store_fill(store, head, slot);
 }
 
@@ -425,7 +425,7 @@ static void punch(KsmStore *store, guint32 first, guint32 count)
     ksm_store_discard(store, first, count);
     memset(store->slots + first, 0, count * sizeof(KsmSlot));
     ksm_slot_map_give(store->map, first, count);
-    store->budget->used -= count;
+    ksm_budget_give(store->budget, count);
     drop_leaves(store, first, count);
 }
 

@@ -6,6 +6,7 @@
 #include <glib.h>
 #include <sys/uio.h>
 
+#include "budget.h"
 #include "roster.h"
 
 #define KSM_STORE_PAGE_BYTES 4096u
@@ -13,11 +14,8 @@
 
 typedef struct KsmStore KsmStore;
 
-/** Slots that all stores of a broker may use together. */
-typedef struct KsmStoreBudget {
-    guint64 limit;
-    guint64 used;               /* freed but not yet given back included */
-} KsmStoreBudget;
+/** Slots that the stores of a user may use together, and all stores. */
+typedef KsmBudget KsmStoreBudget;   /* freed, not yet given back included */
 
 /** What is known of the content whose first copy lies in a slot. */
 typedef struct KsmSlot {

@@ -148,7 +148,7 @@ int main(int argc, char **argv)
 {
     static const char *const defaults[] = { "1000", "10000", "100000" };
     g_autoptr(GArray) steps = g_array_new(FALSE, FALSE, sizeof(guint64));
-    World world = { .budget = { 1024, 0 } };
+    World world = { .budget = { .limit = 1024 } };
     guint i;
 
     if (!parse_steps(argc > 1 ? (const char *const *)argv + 1 : defaults,

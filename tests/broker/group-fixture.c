@@ -23,7 +23,7 @@ void group_member_end(KsmMember *member)
 void group_set_up(Fixture *self, gconstpointer unused)
 {
     (void)unused;
-    self->budget = (KsmStoreBudget) { 4096, 0 };
+    self->budget = (KsmStoreBudget) { .limit = 4096 };
     self->group = ksm_group_new("test", 4 * 4096, 1, &self->budget, NULL);
     self->a = ksm_member_new(self->group, 10000, NULL);
     self->b = ksm_member_new(self->group, 10000, NULL);

@@ -131,7 +131,7 @@ static guint32 store_put(KsmStore *store, guint8 order, guint8 byte)
 /* Freed slots leave the file, tiles as a whole, neighbours untouched. */
 static void test_store_gives_back(void)
 {
-    KsmStoreBudget budget = { 1000, 0 };
+    KsmStoreBudget budget = { .limit = 1000 };
     g_autoptr(GError) error = NULL;
     KsmStore *store = ksm_store_new("test", 4096, &budget, &error);
     guint32 one, tile, other;
@@ -165,7 +165,7 @@ static void test_store_gives_back(void)
 static void test_store_wanders(void)
 {
     enum { KEPT = 100, TIMES = 20000 };
-    KsmStoreBudget budget = { KEPT + 8, 0 };
+    KsmStoreBudget budget = { .limit = KEPT + 8 };
     g_autoptr(KsmStore) store = ksm_store_new("test", 16384, &budget, NULL);
     guint32 heads[KEPT];
     guint64 early = 0, seen = 0;
@@ -191,7 +191,7 @@ static void test_store_wanders(void)
 
 static void test_store_flush_in_steps(void)
 {
-    KsmStoreBudget budget = { 4096, 0 };
+    KsmStoreBudget budget = { .limit = 4096 };
     g_autoptr(KsmStore) store = ksm_store_new("test", 4096, &budget, NULL);
     guint steps = 1;
     guint32 slot;
@@ -213,7 +213,7 @@ static void test_store_flush_in_steps(void)
 /* The budget is kept over all stores, and freed slots count until given. */
 static void test_store_budget(void)
 {
-    KsmStoreBudget budget = { 100, 0 };
+    KsmStoreBudget budget = { .limit = 100 };
     g_autoptr(KsmStore) a = ksm_store_new("test", 4096, &budget, NULL);
     g_autoptr(KsmStore) b = ksm_store_new("test", 4096, &budget, NULL);
     KsmStoreExtent extent;
@@ -234,7 +234,7 @@ static void test_store_budget(void)
 /* The host has room for a part: whole pages count, and those are right. */
 static void test_store_write_fails(void)
 {
-    KsmStoreBudget budget = { 100, 0 };
+    KsmStoreBudget budget = { .limit = 100 };
     g_autoptr(KsmStore) store = ksm_store_new("test", 4096, &budget, NULL);
     struct rlimit before, limit;
     KsmStoreExtent extent;
@@ -260,7 +260,7 @@ static void test_store_write_fails(void)
 /* What a client gets cannot be changed, resized or mapped for writing. */
 static void test_store_descriptor(void)
 {
-    KsmStoreBudget budget = { 100, 0 };
+    KsmStoreBudget budget = { .limit = 100 };
     g_autoptr(KsmStore) store = ksm_store_new("test", 4096, &budget, NULL);
     guint32 slot = store_put(store, 0, 5);
     int fd = ksm_store_open(store, NULL);

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * user.c: what the processes of one user id have of the broker together.
+ *
+ * Limits that only hold for all users together let one user take all: then
+ * the others' VMs do not start, or do not share.  So each user has a share of
+ * what the others leave (budget.c has the rule, and why there is always some
+ * left).  A user is known by the id that the kernel tells of a process, and
+ * kept as long as a process or a group of its own is.
+ *
+ * The shares do not bind root, nor the user that the broker runs as: who can
+ * end the broker needs no flood to keep others from it.  That also leaves a
+ * broker that serves one user only, its own, as it would be without shares.
+ * They have the limits of all, like everybody.
+ */
+#include "user.h"
+
+#include <unistd.h>
+
+#include "broker.h"
+#include "broker-error.h"
+
+#define NOTE_US (60 * G_USEC_PER_SEC)
+
+typedef struct Words {
+    const char *what;
+    const char *option;         /* of the limit of all */
+} Words;
+
+static const Words words[KSM_QUOTAS] = {
+    [KSM_QUOTA_SESSIONS] = { "sessions", "--max-sessions" },
+    [KSM_QUOTA_CONNECTIONS] = { "connections", "--max-sessions" },
+    [KSM_QUOTA_PROCESSES] = { "client processes", "--max-sessions" },
+    [KSM_QUOTA_PAGES] = { "guest pages", "--max-total-pages" },
+    [KSM_QUOTA_SLOTS] = { "store pages", "--max-store-mib" },
+};
+
+gboolean ksm_user_is_bound(uid_t uid)
+{
+    return uid != 0 && uid != geteuid();
+}
+
+KsmUser *ksm_user_ref(KsmBroker *broker, uid_t uid)
+{
+    KsmUser *user = g_hash_table_lookup(broker->users, GUINT_TO_POINTER(uid));
+    guint i;
+
+    if (user == NULL) {
+        user = g_new0(KsmUser, 1);
+        user->broker = broker;
+        user->uid = uid;
+        for (i = 0; i < KSM_QUOTAS; i++) {
+            user->budgets[i] = (KsmBudget) {
+                .limit = G_MAXUINT64, .all = &broker->budgets[i],
+                .percent = ksm_user_is_bound(uid)
+                    ? broker->limits.max_user_percent : 0,
+            };
+        }
+        g_hash_table_insert(broker->users, GUINT_TO_POINTER(uid), user);
+    }
+    user->refs++;
+    return user;
+}
+
+void ksm_user_unref(KsmUser *user)
+{
+    guint i;
+
+    if (--user->refs > 0) {
+        return;
+    }
+    for (i = 0; i < KSM_QUOTAS; i++) {
+        g_assert(user->budgets[i].used == 0);
+    }
+    if (user->broker->refused_user == user) {
+        user->broker->refused_user = NULL;
+    }
+    g_hash_table_remove(user->broker->users, GUINT_TO_POINTER(user->uid));
+    g_free(user);
+}
+
+gboolean ksm_user_check(KsmUser *user, KsmQuota quota, guint64 count,
+                        GError **errp)
+{
+    const KsmBudget *own = &user->budgets[quota], *all = own->all;
+
+    if (count <= ksm_budget_left(own)) {
+        return TRUE;
+    }
+    user->broker->refused_user = user;
+    if (count > all->limit - MIN(all->limit, all->used)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "all users have %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                    " %s, this needs %" G_GUINT64_FORMAT " more: see "
+                    "guest-ksmd %s", all->used, all->limit,
+                    words[quota].what, count, words[quota].option);
+    } else {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "user %u has %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                    " %s, this needs %" G_GUINT64_FORMAT " more: end some, or "
+                    "see guest-ksmd --max-user-percent", user->uid, own->used,
+                    ksm_budget_share(own), words[quota].what, count);
+    }
+    return FALSE;
+}
+
+gboolean ksm_user_note_refusal(KsmBroker *broker, guint *left_out)
+{
+    gint64 now = g_get_monotonic_time();
+    KsmUser *user = broker->refused_user;
+
+    *left_out = 0;
+    broker->refused_user = NULL;
+    if (user == NULL) {
+        return TRUE;
+    }
+    if (user->refused_noted_us != 0 && now - user->refused_noted_us < NOTE_US) {
+        user->refused++;
+        return FALSE;
+    }
+    user->refused_noted_us = now;
+    *left_out = user->refused;
+    user->refused = 0;
+    return TRUE;
+}
