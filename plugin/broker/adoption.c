@@ -262,9 +262,15 @@ static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
                           GError **errp)
 {
     KsmGroup *group = member->group;
-    guint32 word = member->table.words[page];
+    guint32 word;
     KsmSlot *head;
 
+    if (!ksm_page_table_touch(&member->table, page)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "no memory for what page %u holds", page);
+        return FALSE;
+    }
+    word = member->table.words[page];
     if (word == ksm_page_word(KSM_PAGE_BOUND, slot)) {
         return TRUE;
     }

@@ -17,6 +17,8 @@
 #include "cgroup.h"
 
 #define HEADROOM_BYTES (8u * 1024 * 1024)
+#define ASK_BYTES (1024u * 1024)
+#define NONE_US 1000
 
 const char *ksm_headroom_lack(guint64 file_bytes)
 {
@@ -34,6 +36,29 @@ const char *ksm_headroom_lack(guint64 file_bytes)
 gboolean ksm_headroom_left(void)
 {
     return ksm_headroom_lack(0) == NULL;
+}
+
+gboolean ksm_headroom_take(guint64 bytes)
+{
+    static guint64 left;        /* of the last MiB; the rest covers it */
+    static gint64 none_us;      /* when there was none */
+
+    g_assert(bytes <= ASK_BYTES);
+    if (left < bytes) {
+        gint64 now = g_get_monotonic_time();
+
+        if (none_us != 0 && now - none_us < NONE_US) {
+            return FALSE;
+        }
+        if (!ksm_headroom_left()) {
+            none_us = now;
+            return FALSE;
+        }
+        none_us = 0;
+        left = ASK_BYTES;
+    }
+    left -= bytes;
+    return TRUE;
 }
 
 guint64 ksm_headroom_file_bytes(void)

@@ -13,6 +13,12 @@
  */
 gboolean ksm_headroom_left(void);
 
+/**
+ * The same for much that is small: @bytes, which are not more than 1 MiB.  It
+ * asks once for each MiB, and when there was none a thousand times a second.
+ */
+gboolean ksm_headroom_take(guint64 bytes);
+
 /** Which limit leaves less than that and so much for files; NULL: none. */
 const char *ksm_headroom_lack(guint64 file_bytes);
 

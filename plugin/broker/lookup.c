@@ -141,6 +141,10 @@ static gboolean look_up_group(KsmMember *member, const KsmLookup *items,
         guint32 tag = ksm_fingerprint_tag(&group->tag_key,
                                           &items[i].fingerprint);
 
+        if (!ksm_page_table_touch(&member->table, page)) {
+            answers[i] = (KsmAnswer) { KSM_ANSWER_REFUSED, KSM_SLOT_NONE };
+            continue;
+        }
         if (ksm_page_state(member->table.words[page]) == KSM_PAGE_BOUND) {
             g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
                         "LOOKUP of page %u, which is bound", page);

@@ -161,18 +161,22 @@ void ksm_member_unbind(KsmMember *member, guint32 page)
 
 void ksm_member_withdraw(KsmMember *member, guint64 first, guint64 count)
 {
-    guint64 page;
+    guint64 end = first + count, page;
 
-    for (page = first; page < first + count && lists_any(member); page++) {
+    for (page = ksm_page_table_skip(&member->table, first, end);
+         page < end && lists_any(member);
+         page = ksm_page_table_skip(&member->table, page + 1, end)) {
         ksm_member_unlist(member, (guint32)page);
     }
 }
 
 void ksm_member_release(KsmMember *member, guint64 first, guint64 count)
 {
-    guint64 page;
+    guint64 end = first + count, page;
 
-    for (page = first; page < first + count && member->bound > 0; page++) {
+    for (page = ksm_page_table_skip(&member->table, first, end);
+         page < end && member->bound > 0;
+         page = ksm_page_table_skip(&member->table, page + 1, end)) {
         ksm_member_unbind(member, (guint32)page);
     }
 }
@@ -207,9 +211,15 @@ gboolean ksm_member_clean_step(KsmMember *member)
     guint64 stop_bound = member->bound > CLEAN_STEP_UNBINDS
         ? member->bound - CLEAN_STEP_UNBINDS : 0;
 
-    while (member->clean_cursor < end) {
-        guint32 page = (guint32)member->clean_cursor++;
+    for (;;) {
+        guint32 page;
 
+        member->clean_cursor = ksm_page_table_skip(&member->table,
+                                                   member->clean_cursor, end);
+        if (member->clean_cursor >= end) {
+            break;
+        }
+        page = (guint32)member->clean_cursor++;
         ksm_member_unlist(member, page);
         if (member->cleaning == KSM_CLEANING_ALL) {
             ksm_member_unbind(member, page);
@@ -229,6 +239,6 @@ gboolean ksm_member_clean_step(KsmMember *member)
 
 guint64 ksm_member_bytes(const KsmMember *member)
 {
-    return sizeof(KsmMember) + member->table.pages * sizeof(guint32) +
+    return sizeof(KsmMember) + ksm_page_table_bytes(&member->table) +
         member->hints.size * sizeof(KsmWaitingHint);
 }

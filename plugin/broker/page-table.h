@@ -20,15 +20,49 @@ typedef enum KsmPageState {
 
 #define KSM_PAGE_VALUE_MASK 0x3fffffffu
 
+/* Words of a page of the table's own memory. */
+#define KSM_PAGE_TABLE_LEAF 1024u
+
+/*
+ * A word may be read and written when ksm_page_table_touch() has returned TRUE
+ * for its page once.  Others say nothing.
+ */
 typedef struct KsmPageTable {
     guint32 *words;
     guint64 pages;
+    guint8 *touched;            /* a bit for each leaf that has memory */
+    gsize touched_bytes;
+    guint64 leaves;             /* bits set */
 } KsmPageTable;
 
 /** Makes the table @pages long, all new pages nothing; never shorter. */
 gboolean ksm_page_table_resize(KsmPageTable *table, guint64 pages,
                                GError **errp);
 void ksm_page_table_clear(KsmPageTable *table);
+
+/** Gives the leaf of @page memory.  FALSE at a limit of the host's. */
+gboolean ksm_page_table_touch_leaf(KsmPageTable *table, guint64 page);
+
+/** The first page from @page on whose word may say something, below @end. */
+guint64 ksm_page_table_skip(const KsmPageTable *table, guint64 page,
+                            guint64 end);
+
+static inline gboolean ksm_page_table_is_touched(const KsmPageTable *table,
+                                                 guint64 page)
+{
+    guint64 leaf = page / KSM_PAGE_TABLE_LEAF;
+
+    return table->touched[leaf / 8] >> leaf % 8 & 1;
+}
+
+static inline gboolean ksm_page_table_touch(KsmPageTable *table, guint64 page)
+{
+    return ksm_page_table_is_touched(table, page) ||
+        ksm_page_table_touch_leaf(table, page);
+}
+
+/** Memory of the table. */
+guint64 ksm_page_table_bytes(const KsmPageTable *table);
 
 static inline KsmPageState ksm_page_state(guint32 word)
 {

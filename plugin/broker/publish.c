@@ -204,6 +204,11 @@ static gboolean publish_items(Publisher *self, guint count,
         const KsmPublish *item = &self->items[self->at];
         guint32 slot = KSM_SLOT_NONE;
 
+        if (!ksm_page_table_touch(&member->table, item->page)) {
+            answer(&self->answers[self->at], KSM_SLOT_NONE);
+            self->to_come -= 1u << item->tile_order;
+            continue;
+        }
         if (ksm_page_state(member->table.words[item->page]) ==
             KSM_PAGE_BOUND) {
             g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
