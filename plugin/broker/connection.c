@@ -73,7 +73,7 @@ void ksm_connection_close(KsmConnection *self)
     close_out_fds(self);
     drop_store_fd(self);
     close(self->fd);
-    g_free(self->job.ranges);
+    ksm_request_drop_job(self);
     g_free(self);
     if (session != NULL) {
         ksm_session_detach(session);
@@ -303,7 +303,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
         return G_SOURCE_CONTINUE;
     }
     drop_store_fd(self);
-    if (self->job.ranges != NULL) {
+    if (ksm_request_has_job(self)) {
         connection_start_job(self);
     } else if (self->bulk == NULL) {
         connection_watch(self, (GIOCondition)0);    /* HELLO waits */

@@ -19,6 +19,14 @@ typedef struct KsmRangeJob {
     guint32 type;
 } KsmRangeJob;
 
+/** Items of a PUBLISH that is carried out in steps. */
+typedef struct KsmPublishJob {
+    KsmPublish *items;          /* NULL: no job */
+    KsmAnswer *answers;
+    guint count;
+    guint at;
+} KsmPublishJob;
+
 struct KsmConnection {
     KsmBroker *broker;
     KsmProcess *process;
@@ -29,6 +37,7 @@ struct KsmConnection {
     guint hello_timer;
     GSource *job_source;
     KsmRangeJob job;
+    KsmPublishJob publish;
     guint8 *bulk;               /* KSM_BULK_BYTES, shared with the client */
     guint8 out[KSM_CONNECTION_PACKET];  /* a reply that is not sent yet */
     gsize out_bytes;
@@ -65,9 +74,15 @@ KsmProcess *ksm_connection_process(const KsmConnection *connection);
 gboolean ksm_request_handle(KsmConnection *connection, const guint8 *packet,
                             gsize bytes, GError **errp);
 
-/** One step of connection->job; TRUE while there is more.  When @errp gets
- * set it is over, and the client must go. */
+/** Whether the request at work is one that goes on in steps. */
+gboolean ksm_request_has_job(const KsmConnection *connection);
+
+/** One step of it; TRUE while there is more.  When @errp gets set it is over,
+ * and the client must go. */
 gboolean ksm_request_job_step(KsmConnection *connection, GError **errp);
+
+/** Forgets it; what was done stands. */
+void ksm_request_drop_job(KsmConnection *connection);
 
 /** Sends WELCOME. */
 gboolean ksm_request_welcome(KsmConnection *connection, GError **errp);

@@ -7,9 +7,11 @@
  * Anything the protocol does not allow ends the connection; what was done by
  * then stands, and belongs to the process as ever.
  *
- * Work of a request is bounded by its arrays, except for WITHDRAW, RELEASE and
- * HOLD of long ranges, which go on in steps; the sum of their ranges may not
- * be more than the session has pages.
+ * Work of a request is bounded by its arrays, except for what goes on in
+ * steps, between which others have their turns: WITHDRAW, RELEASE and HOLD of
+ * long ranges, the sum of which may not be more than the session has pages,
+ * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
+ * client is answered, and its next request read, when the last step is done.
  */
 #include "connection.h"
 
@@ -25,6 +27,8 @@
 #include "session.h"
 
 #define JOB_STEP_PAGES 16384u
+#define PUBLISH_STEP_SLOTS 512u /* some 0.5 ms of writing, and all that can be
+                                   without tiles */
 
 static gboolean protocol_error(GError **errp, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
@@ -180,23 +184,86 @@ static gboolean handle_lookup(KsmConnection *self, guint count, GError **errp)
     return TRUE;
 }
 
+void ksm_request_drop_job(KsmConnection *self)
+{
+    g_clear_pointer(&self->job.ranges, g_free);
+    g_clear_pointer(&self->publish.items, g_free);
+    g_clear_pointer(&self->publish.answers, g_free);
+}
+
+gboolean ksm_request_has_job(const KsmConnection *self)
+{
+    return self->job.ranges != NULL || self->publish.items != NULL;
+}
+
+/* How many of the items left are a step: at least one. */
+static guint publish_step_items(const KsmPublishJob *job)
+{
+    guint count = 0;
+    guint64 slots = 0;
+
+    while (job->at + count < job->count) {
+        guint32 order = job->items[job->at + count].tile_order;
+
+        /* One that is not allowed ends the request in ksm_group_publish(). */
+        slots += (guint64)1 << MIN(order, KSM_MAX_TILE_ORDER);
+        if (count > 0 && slots > PUBLISH_STEP_SLOTS) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
+/*
+ * The items of a step are a PUBLISH of their own: their contents are copied,
+ * filed and written within it, so whatever others do between two steps, they
+ * find nothing half done.
+ */
+static gboolean publish_step(KsmConnection *self, GError **errp)
+{
+    KsmPublishJob *job = &self->publish;
+    guint count = publish_step_items(job);
+
+    if (!ksm_group_publish(self->session->member, job->items + job->at, count,
+                           self->bulk + KSM_BULK_CONTENT +
+                           (gsize)job->at * KSM_STORE_PAGE_BYTES,
+                           job->answers + job->at, errp)) {
+        ksm_request_drop_job(self);
+        return FALSE;
+    }
+    job->at += count;
+    if (job->at < job->count) {
+        return TRUE;
+    }
+    note_refusals(self, job->answers, job->count);
+    memcpy(self->bulk + KSM_BULK_REPLY, job->answers,
+           job->count * sizeof(*job->answers));
+    ksm_request_drop_job(self);
+    reply_simple(self, KSM_MSG_ANSWERS, job->count);
+    return FALSE;
+}
+
 static gboolean handle_publish(KsmConnection *self, guint count,
                                GError **errp)
 {
-    KsmPublish items[KSM_BATCH_PUBLISH];
-    KsmAnswer answers[KSM_BATCH_PUBLISH];
+    GError *error = NULL;
 
     if (count > KSM_BATCH_PUBLISH) {
         return protocol_error(errp, "PUBLISH of %u items", count);
     }
-    memcpy(items, self->bulk + KSM_BULK_REQUEST, count * sizeof(*items));
-    if (!ksm_group_publish(self->session->member, items, count,
-                           self->bulk + KSM_BULK_CONTENT, answers, errp)) {
+    /* One more, so that it is not NULL. */
+    self->publish = (KsmPublishJob) {
+        .items = g_new0(KsmPublish, count + 1),
+        .answers = g_new0(KsmAnswer, count + 1), .count = count,
+    };
+    memcpy(self->publish.items, self->bulk + KSM_BULK_REQUEST,
+           count * sizeof(KsmPublish));
+    publish_step(self, &error);
+    if (error != NULL) {
+        g_propagate_error(errp, error);
         return FALSE;
     }
-    note_refusals(self, answers, count);
-    memcpy(self->bulk + KSM_BULK_REPLY, answers, count * sizeof(*answers));
-    reply_simple(self, KSM_MSG_ANSWERS, count);
     return TRUE;
 }
 
@@ -282,6 +349,9 @@ gboolean ksm_request_job_step(KsmConnection *self, GError **errp)
     KsmMember *member = self->session->member;
     guint64 budget = JOB_STEP_PAGES;
 
+    if (self->publish.items != NULL) {
+        return publish_step(self, errp);
+    }
     while (job->at < job->count && budget > 0) {
         const KsmHold *range = &job->ranges[job->at];
         guint64 part = MIN(range->count - job->done, budget);

@@ -43,6 +43,7 @@
 
 #define LEAF_SLOTS (4096u / sizeof(KsmSlot))
 #define FLUSH_SORT 8192u        /* most extents looked at by one flush */
+#define FLUSH_SLOTS 8192u       /* most slots, about, that it gives back */
 
 typedef struct Freed {
     guint32 first;
@@ -429,9 +430,23 @@ static void punch(KsmStore *store, guint32 first, guint32 count)
     drop_leaves(store, first, count);
 }
 
+/* How many of the extents freed last are a flush: tiles are many slots. */
+static guint flush_extents(const KsmStore *store, guint max)
+{
+    guint most = MIN(store->freed->len, MIN(max, FLUSH_SORT)), count = 0;
+    guint32 slots = 0;
+
+    while (count < most && slots < FLUSH_SLOTS) {
+        count++;
+        slots += g_array_index(store->freed, Freed,
+                               store->freed->len - count).count;
+    }
+    return count;
+}
+
 gboolean ksm_store_flush(KsmStore *store, guint max)
 {
-    guint count = MIN(store->freed->len, MIN(max, FLUSH_SORT));
+    guint count = flush_extents(store, max);
     guint start = store->freed->len - count;
     guint i = 0;
     Freed *freed;
