@@ -26,7 +26,8 @@
 #include "process.h"
 #include "session.h"
 
-#define JOB_STEP_PAGES 16384u
+#define JOB_STEP_PAGES 16384u   /* that say nothing, or are listed */
+#define JOB_STEP_BOUND 4096u    /* that are, or become, bound: some 1 ms */
 #define PUBLISH_STEP_SLOTS 512u /* some 0.5 ms of writing, and all that can be
                                    without tiles */
 
@@ -347,7 +348,8 @@ gboolean ksm_request_job_step(KsmConnection *self, GError **errp)
 {
     KsmRangeJob *job = &self->job;
     KsmMember *member = self->session->member;
-    guint64 budget = JOB_STEP_PAGES;
+    guint64 budget = job->type == KSM_MSG_WITHDRAW ? JOB_STEP_PAGES
+                                                   : JOB_STEP_BOUND;
 
     if (self->publish.items != NULL) {
         return publish_step(self, errp);

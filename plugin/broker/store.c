@@ -43,7 +43,7 @@
 
 #define LEAF_SLOTS (4096u / sizeof(KsmSlot))
 #define FLUSH_SORT 8192u        /* most extents looked at by one flush */
-#define FLUSH_SLOTS 8192u       /* most slots, about, that it gives back */
+#define FLUSH_SLOTS 2048u       /* most slots, about, that it gives back: 1 ms */
 
 typedef struct Freed {
     guint32 first;

@@ -126,7 +126,7 @@ void ksm_store_release(KsmStore *store, guint32 head);
 
 /**
  * Gives freed slots back to the host, at most about @max of them as they were
- * released, and 32 MiB; TRUE when there are more.
+ * released, and 8 MiB; TRUE when there are more.
  */
 gboolean ksm_store_flush(KsmStore *store, guint max);
 

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-quota.c: one user takes all it can get of the broker, and a long
+ * request all that it may be; the VMs of others start and share nevertheless.
+ */
+#include <glib.h>
+#include <grp.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "broker-proc.h"
+#include "proto-child.h"
+#include "proto-client.h"
+#include "require.h"
+
+#define ANSWER_SECONDS 1.0
+
+/* ---- a flood of one user --------------------------------------------------- */
+
+#define FLOOD_UID 1001u
+#define VICTIM_UID 1002u
+#define FLOOD_PROCESSES 20u
+#define FLOOD_ATTEMPTS 500u     /* of each: 10,000 in all */
+#define FLOOD_PAGES (1u << 18)  /* of a session, in the first place */
+#define FLOOD_CONTENTS 1024u    /* pages of the others, and what is published */
+#define OPTIONS "--socket-mode 0666 --max-sessions 64 --max-store-mib 16 " \
+    "--max-total-pages 16777216 --log-level info"
+
+typedef struct Flood {
+    KsmTestBroker *broker;
+    ProtoChild *children[FLOOD_PROCESSES];
+} Flood;
+
+static void become(uid_t uid)
+{
+    g_assert_cmpint(setgroups(0, NULL), ==, 0);
+    g_assert_cmpint(setresgid(uid, uid, uid), ==, 0);
+    g_assert_cmpint(setresuid(uid, uid, uid), ==, 0);
+}
+
+/* All of a limit: asks for less each time until there is no more. */
+static ProtoClient *take_pages(const char *socket, const char *name,
+                               guint64 pages, guint *attempts)
+{
+    for (; pages > 0 && *attempts > 0; pages /= 2) {
+        ProtoClient *client = proto_client_connect(socket);
+        ProtoReply reply;
+
+        (*attempts)--;
+        /* Refused at once, it may be closed by now. */
+        proto_client_send_hello(client, "flood", name, pages, -1);
+        if (proto_client_receive(client, &reply) > 0 &&
+            reply.msg.type == KSM_MSG_WELCOME) {
+            return client;
+        }
+        proto_client_free(client);
+    }
+    return NULL;
+}
+
+/* Rubbish until it is refused. */
+static void publish_all(ProtoClient *client, guint32 first)
+{
+    guint32 page;
+
+    for (page = 0; page < FLOOD_CONTENTS; page++) {
+        if (proto_client_publish(client, page, first + page, 0).kind !=
+            KSM_ANSWER_SLOT) {
+            return;
+        }
+    }
+}
+
+/*
+ * Sessions, pages and store as far as they go, and connections that say
+ * nothing; all of it stays.  Then it tries on until its attempts are used up.
+ */
+static void flood_run(gpointer opaque)
+{
+    const Flood *flood = opaque;
+    const char *socket = flood->broker->socket;
+    guint attempts = FLOOD_ATTEMPTS, i;
+    ProtoClient *client;
+
+    become(FLOOD_UID);
+    for (i = 0; i < 8; i++) {
+        g_autofree char *name = g_strdup_printf("s%u", i);
+
+        client = take_pages(socket, name, i == 0 ? FLOOD_PAGES :
+                            FLOOD_CONTENTS, &attempts);
+        if (client != NULL && i == 1) {
+            publish_all(client, (guint32)getpid() * FLOOD_CONTENTS + 1);
+        }
+    }
+    for (i = 0; i < 32; i++) {
+        proto_client_connect(socket);
+    }
+    proto_child_report(1);
+    while (attempts > 0) {
+        client = take_pages(socket, "again", FLOOD_PAGES, &attempts);
+    }
+    proto_child_report(2);
+    proto_child_await();
+}
+
+static void flood_start(Flood *flood)
+{
+    guint i;
+
+    for (i = 0; i < FLOOD_PROCESSES; i++) {
+        flood->children[i] = proto_child_new(flood_run, flood);
+    }
+    for (i = 0; i < FLOOD_PROCESSES; i++) {
+        g_assert_cmpuint(proto_child_wait(flood->children[i]), ==, 1);
+    }
+}
+
+static ProtoClient *victim_new(const char *socket, const char *name,
+                               guint64 pages)
+{
+    double start = ksm_test_now();
+    ProtoClient *client = proto_client_connect(socket);
+    ProtoReply reply = proto_client_hello(client, "victim", name, pages);
+
+    if (reply.msg.type != KSM_MSG_WELCOME) {
+        g_error("%s: %s", name, reply.error.reason);
+    }
+    g_test_message("HELLO of %s: %.1f ms", name,
+                   (ksm_test_now() - start) * 1e3);
+    g_assert_cmpfloat(ksm_test_now() - start, <, ANSWER_SECONDS);
+    return client;
+}
+
+/* Two VMs, each with an eighth of all pages: they share a part of the store. */
+static void victim_run(gpointer opaque)
+{
+    const char *socket = ((const Flood *)opaque)->broker->socket;
+    ProtoClient *a, *b;
+    guint32 page;
+
+    become(VICTIM_UID);
+    a = victim_new(socket, "a", 1u << 19);
+    b = victim_new(socket, "b", 1u << 18);
+    for (page = 1; page <= 256; page++) {
+        double start = ksm_test_now();
+
+        g_assert_cmpint(proto_client_publish(a, page, page, 0).kind, ==,
+                        KSM_ANSWER_SLOT);
+        g_assert_cmpint(proto_client_lookup(b, page, page).kind, ==,
+                        KSM_ANSWER_SLOT);
+        g_assert_cmpfloat(ksm_test_now() - start, <, ANSWER_SECONDS);
+    }
+    proto_child_report(1);
+    proto_child_await();
+}
+
+static guint count_of(const char *text, const char *words)
+{
+    guint n = 0;
+
+    while ((text = strstr(text, words)) != NULL) {
+        text++;
+        n++;
+    }
+    return n;
+}
+
+static void test_flood(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    g_autofree char *log = NULL;
+    ProtoChild *victim;
+    Flood flood;
+    guint i;
+
+    if (geteuid() != 0) {
+        g_test_skip("only root can become other users");
+        return;
+    }
+    broker = ksm_test_broker_new(OPTIONS);
+    g_assert_cmpint(chmod(broker->dir, 0711), ==, 0);
+    flood.broker = broker;
+    flood_start(&flood);
+    victim = proto_child_new(victim_run, &flood);
+    g_assert_cmpuint(proto_child_wait(victim), ==, 1);
+    proto_child_free(victim);
+    for (i = 0; i < FLOOD_PROCESSES; i++) {
+        g_assert_cmpuint(proto_child_wait(flood.children[i]), ==, 2);
+        proto_child_kill(flood.children[i]);
+    }
+    log = ksm_test_broker_read_log(broker);
+    /* One line for all sessions that were refused, one for the store. */
+    g_assert_cmpuint(count_of(log, "user 1001 has "), >, 0);
+    g_assert_cmpuint(count_of(log, "user 1001 has "), <, 5);
+    g_assert_cmpuint(count_of(log, "the stores of user 1001"), ==, 1);
+    g_assert_cmpuint(count_of(log, "user 1002 has "), ==, 0);
+    g_assert_true(ksm_test_broker_stop(broker));
+}
+
+/* ---- long requests --------------------------------------------------------- */
+
+#define TILES KSM_BATCH_PUBLISH
+#define TILE_SLOTS (1u << KSM_MAX_TILE_ORDER)
+#define LONG_PAGES (1u << 20)
+
+static void put_tiles(ProtoClient *client, guint32 first)
+{
+    guint32 i;
+
+    for (i = 0; i < TILES; i++) {
+        const KsmPublish item = { i * TILE_SLOTS, KSM_MAX_TILE_ORDER };
+
+        memcpy(client->bulk + KSM_BULK_REQUEST + i * sizeof(item), &item,
+               sizeof(item));
+        proto_content(client->bulk + KSM_BULK_CONTENT + (gsize)i * 4096,
+                      first + i);
+    }
+}
+
+static void send_plain(ProtoClient *client, KsmMsgType type, guint32 count)
+{
+    const KsmMsgStats request = {
+        .msg = { .type = type, .serial = ++client->serial, .count = count },
+    };
+
+    g_assert_true(proto_client_send(client, &request, type == KSM_MSG_STATS
+                                    ? sizeof(request) : sizeof(request.msg)));
+}
+
+/*
+ * While tiles are published, 64 MiB by one request, another client's requests
+ * are answered.  All are there before the broker goes on, so nothing hangs on
+ * how long anything takes: at each turn of its main loop it answers one
+ * request of the witness and carries out one step of the long one.
+ */
+static void test_tiles(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) hog = proto_client_new(broker->socket, "g", "hog",
+                                                  LONG_PAGES);
+    g_autoptr(ProtoClient) witness = proto_client_new(broker->socket, "g",
+                                                      "witness", 64);
+    ProtoReply reply;
+    guint i;
+
+    put_tiles(hog, 1);
+    kill(broker->pid, SIGSTOP);
+    send_plain(hog, KSM_MSG_PUBLISH, TILES);
+    for (i = 0; i < 4; i++) {
+        send_plain(witness, KSM_MSG_STATS, 0);
+    }
+    kill(broker->pid, SIGCONT);
+    for (i = 0; i < 4; i++) {
+        g_assert_cmpuint(proto_client_receive(witness, &reply), ==,
+                         sizeof(KsmMsgGroup));
+        g_test_message("answer %u: %" G_GUINT64_FORMAT " of %u slots", i,
+                       reply.group.pages_shared, TILES * TILE_SLOTS);
+    }
+    g_assert_cmpuint(reply.group.pages_shared, >, 0);
+    g_assert_cmpuint(reply.group.pages_shared, <, TILES * TILE_SLOTS / 2);
+    g_assert_cmpuint(proto_client_receive(hog, &reply), ==, sizeof(KsmMsg));
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ANSWERS);
+    g_assert_cmpuint(reply.msg.count, ==, TILES);
+    for (i = 0; i < TILES; i++) {
+        KsmAnswer answer;
+
+        memcpy(&answer, hog->bulk + KSM_BULK_REPLY + i * sizeof(answer),
+               sizeof(answer));
+        g_assert_cmpuint(answer.kind, ==, KSM_ANSWER_SLOT);
+        proto_client_assert_slot(hog, answer.slot, 1 + i);
+    }
+    g_assert_cmpuint(proto_client_stats(witness).pages_shared, ==,
+                     TILES * TILE_SLOTS);
+}
+
+/* A client that ends in the middle of it leaves nothing behind. */
+static gboolean nothing_is_left(gpointer witness)
+{
+    KsmMsgGroup group = proto_client_stats(witness);
+
+    return group.pages_shared == 0 && group.sessions == 1;
+}
+
+static void tiles_run(gpointer opaque)
+{
+    const KsmTestBroker *broker = opaque;
+    ProtoClient *hog = proto_client_new(broker->socket, "g", "hog",
+                                        LONG_PAGES);
+
+    put_tiles(hog, 1);
+    proto_child_report(1);
+    proto_child_await();
+    send_plain(hog, KSM_MSG_PUBLISH, TILES);
+    proto_child_report(2);
+    proto_child_await();
+}
+
+static void test_tiles_cut_off(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) witness = proto_client_new(broker->socket, "g",
+                                                      "witness", 64);
+    ProtoChild *child = proto_child_new(tiles_run, broker);
+
+    g_assert_cmpuint(proto_child_wait(child), ==, 1);
+    kill(broker->pid, SIGSTOP);
+    proto_child_go_on(child);
+    g_assert_cmpuint(proto_child_wait(child), ==, 2);
+    kill(broker->pid, SIGCONT);
+    proto_child_kill(child);
+    g_assert_cmpfloat(ksm_test_wait(nothing_is_left, witness, 10), >=, 0);
+    g_assert_true(ksm_test_broker_stop(broker));
+}
+
+/* The same again and again: what it costs another client. */
+static void hog_run(gpointer opaque)
+{
+    const KsmTestBroker *broker = opaque;
+    ProtoClient *hog = proto_client_new(broker->socket, "g", "hog",
+                                        LONG_PAGES);
+
+    put_tiles(hog, 1);
+    proto_child_report(1);
+    for (;;) {
+        const KsmRange range = { 0, TILES * TILE_SLOTS };
+
+        proto_client_request(hog, KSM_MSG_PUBLISH, TILES);
+        memcpy(hog->bulk, &range, sizeof(range));
+        proto_client_request(hog, KSM_MSG_RELEASE, 1);
+        put_tiles(hog, 1);
+    }
+}
+
+static gint compare_doubles(gconstpointer a, gconstpointer b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+
+    return x < y ? -1 : x > y;
+}
+
+static void test_repeated(void)
+{
+    enum { ASKED = 400 };
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) witness = proto_client_new(broker->socket, "g",
+                                                      "witness", 64);
+    ProtoChild *child = proto_child_new(hog_run, broker);
+    double took[ASKED];
+    guint i;
+
+    g_assert_cmpuint(proto_child_wait(child), ==, 1);
+    for (i = 0; i < ASKED; i++) {
+        double start = ksm_test_now();
+
+        proto_client_stats(witness);
+        took[i] = ksm_test_now() - start;
+    }
+    qsort(took, ASKED, sizeof(*took), (int (*)(const void *, const void *))
+          compare_doubles);
+    g_test_message("beside tiles without end: %.2f ms median, %.2f ms 99 %%, "
+                   "%.2f ms the longest", took[ASKED / 2] * 1e3,
+                   took[ASKED * 99 / 100] * 1e3, took[ASKED - 1] * 1e3);
+    g_assert_cmpfloat(took[ASKED - 1], <, ANSWER_SECONDS);
+    proto_child_kill(child);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/quota/flood", test_flood);
+    g_test_add_func("/quota/tiles", test_tiles);
+    g_test_add_func("/quota/tiles-cut-off", test_tiles_cut_off);
+    g_test_add_func("/quota/repeated", test_repeated);
+    return g_test_run();
+}
