@@ -24,6 +24,7 @@
 #define CGROUP_BYTES (64u * MIB)
 #define TILE_ORDER 6u
 #define TILE_BYTES (4096u << TILE_ORDER)
+#define HUGE_PAGES (1u << 28)           /* with a table of 1 GiB */
 #define MANY_PAGES (8u * MIB)           /* of the session that lists too much */
 
 static gboolean ended(gpointer opaque)
@@ -114,8 +115,8 @@ static void set_limit(pid_t pid, int resource, rlim_t bytes)
     g_assert_cmpint(prlimit(pid, resource, &limit, NULL), ==, 0);
 }
 
-/* Pages from @first on, each with a content that nobody has had. */
-static guint list_batch(ProtoClient *client, guint32 first)
+/* Pages from @first on, @stride apart, each with a content that nobody has had. */
+static guint list_pages(ProtoClient *client, guint32 first, guint32 stride)
 {
     KsmLookup *items = (KsmLookup *)(client->bulk + KSM_BULK_REQUEST);
     const KsmAnswer *answers =
@@ -126,7 +127,7 @@ static guint list_batch(ProtoClient *client, guint32 first)
         guint64 number = (guint64)first + i + 1;
 
         items[i] = (KsmLookup) {
-            { number * 0x9e3779b97f4a7c15u, number }, first + i, 0,
+            { number * 0x9e3779b97f4a7c15u, number }, first + i * stride, 0,
         };
     }
     g_assert_cmpuint(proto_client_request(client, KSM_MSG_LOOKUP,
@@ -138,6 +139,11 @@ static guint list_batch(ProtoClient *client, guint32 first)
         listed += answers[i].kind == KSM_ANSWER_LISTED;
     }
     return listed;
+}
+
+static guint list_batch(ProtoClient *client, guint32 first)
+{
+    return list_pages(client, first, 1);
 }
 
 /* Lists until the broker refuses; returns where. */
@@ -159,7 +165,9 @@ static void assert_costs_savings_only(KsmTestBroker *broker, int resource,
     guint32 refused_at = list_to_the_limit(hog);
     ProtoClient *newcomer = proto_client_connect(broker->socket);
     ProtoReply reply = proto_client_hello(newcomer, "g", "b", 64);
+    g_autofree char *log = ksm_test_broker_read_log(broker);
 
+    g_assert_nonnull(strstr(log, "content is refused"));
     g_test_message("refused after %u pages; a session: %s", refused_at,
                    reply.error.reason);
     g_assert_cmpuint(refused_at, >, 0);
@@ -276,6 +284,47 @@ static void test_cgroup(void)
     g_assert_true(ksm_test_broker_stop(broker));
 }
 
+/*
+ * A page spoken of in each page of a session's table: the table would take
+ * 1 GiB.  It is refused, said, and the broker lives; other sessions go on with
+ * what they have.
+ */
+static void test_cgroup_table(void)
+{
+    enum { LEAF = 1024 };
+    g_autoptr(KsmTestCgroup) cgroup = ksm_test_cgroup_new(CGROUP_BYTES);
+    g_autoptr(KsmTestBroker) broker = NULL;
+    g_autoptr(ProtoClient) client = NULL, witness = NULL;
+    g_autofree char *log = NULL;
+    guint32 first = 0;
+
+    if (cgroup == NULL) {
+        return;
+    }
+    ksm_test_cgroup_enter(cgroup);
+    broker = ksm_test_broker_new("--max-total-pages=1073741824");
+    ksm_test_cgroup_leave(cgroup);
+    witness = proto_client_new(broker->socket, "g", "witness", 64);
+    client = proto_client_new(broker->socket, "g", "a", HUGE_PAGES);
+    g_assert_cmpint(proto_client_publish(witness, 1, 1, 0).kind, ==,
+                    KSM_ANSWER_SLOT);
+    while (list_pages(client, first, LEAF) == KSM_BATCH_LOOKUPS) {
+        first += KSM_BATCH_LOOKUPS * LEAF;
+        g_assert_cmpuint(first, <, HUGE_PAGES / 2);
+    }
+    g_test_message("refused after %u leaves, %" G_GUINT64_FORMAT
+                   " MiB charged", first / LEAF,
+                   ksm_test_cgroup_usage(cgroup) / MIB);
+    g_assert_cmpuint(first, >, 0);
+    g_assert_cmpuint(ksm_test_cgroup_usage(cgroup), <, CGROUP_BYTES);
+    g_assert_cmpint(proto_client_lookup(witness, 2, 1).kind, ==,
+                    KSM_ANSWER_SLOT);
+    log = ksm_test_broker_read_log(broker);
+    g_assert_nonnull(strstr(log, "control group is nearly reached: content"));
+    proto_client_range(client, KSM_MSG_WITHDRAW, 0, HUGE_PAGES);
+    g_assert_true(ksm_test_broker_stop(broker));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -288,5 +337,6 @@ int main(int argc, char **argv)
     g_test_add_data_func("/host/data", "data", test_at_work);
     g_test_add_func("/host/cgroup-default", test_cgroup_default);
     g_test_add_func("/host/cgroup", test_cgroup);
+    g_test_add_func("/host/cgroup-table", test_cgroup_table);
     return g_test_run();
 }
