@@ -16,7 +16,7 @@ typedef struct KsmAdoption KsmAdoption;
 gboolean ksm_adoption_begin(KsmGroup *group, int fd, KsmIdentity identity,
                             KsmStoreBudget *budget, GError **errp);
 
-/** Whether contents are still being filed: nobody may look up meanwhile. */
+/** Whether contents are still being filed, and not all can be found yet. */
 gboolean ksm_adoption_is_filing(const KsmGroup *group);
 
 /**

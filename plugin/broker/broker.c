@@ -161,15 +161,6 @@ void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home)
     }
 }
 
-/* HELLOs waited for that. */
-static void home_filed(KsmGroup *group, gpointer opaque)
-{
-    KsmGroupHome *home = opaque;
-
-    (void)group;
-    ksm_broker_welcome(home->broker, home);
-}
-
 /* A store is called by that, too: it is taken up for the same node only. */
 static char *home_key(const char *family, int node)
 {
@@ -206,7 +197,6 @@ KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *family,
     home->work_link.data = home;
     home->sweep_link.data = home;
     group->wake = home_wake;
-    group->filed = home_filed;
     group->opaque = home;
     home->group = g_steal_pointer(&group);
     g_hash_table_insert(broker->groups, home->key, home);

@@ -44,9 +44,7 @@ struct KsmGroup {
     gint64 (*clock_us)(void);   /* g_get_monotonic_time, or a test's */
     gint64 now_us;              /* when the request at work began */
     void (*wake)(KsmGroup *group, gpointer opaque);
-    void (*filed)(KsmGroup *group, gpointer opaque);
-    gpointer opaque;            /* of wake: there is background work; of filed:
-                                   ksm_adoption_is_filing() no more */
+    gpointer opaque;            /* of wake: there is background work */
 };
 
 /** @slots: address space of the store. */

@@ -206,6 +206,7 @@ static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
             ksm_connection_close(other);
         }
     }
+    ksm_broker_welcome(broker, home);   /* who waited for that, grace.c */
     return TRUE;
 }
 
@@ -275,7 +276,6 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
 gboolean ksm_session_is_ready(const KsmSession *session)
 {
     return session->member->cleaning == KSM_CLEANING_NONE &&
-        !ksm_adoption_is_filing(session->home->group) &&
         !ksm_grace_holds(session);
 }
 

@@ -33,9 +33,9 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
                              const KsmMsgHello *hello, int store_fd,
                              KsmWelcome *welcome, GError **errp);
 
-/** FALSE while listings of its former connection are being withdrawn, or its
- * group's store is being taken up; ksm_connection_ready() is called after
- * that. */
+/** FALSE while listings of its former connection are being withdrawn, or while
+ * it waits for clients of old (grace.c); ksm_connection_ready() is called
+ * after that. */
 gboolean ksm_session_is_ready(const KsmSession *session);
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages,

@@ -24,6 +24,7 @@ struct KsmSlotMap {
     guint32 taken;
     guint32 next;               /* where to look first */
     guint32 high;               /* no slot from here on was ever taken */
+    guint32 end;                /* slots from here on are only claimed */
 };
 
 KsmSlotMap *ksm_slot_map_new(guint32 slots)
@@ -32,6 +33,7 @@ KsmSlotMap *ksm_slot_map_new(guint32 slots)
 
     g_assert(slots > 0 && slots % BLOCK_SLOTS == 0);
     map->slots = slots;
+    map->end = slots;
     map->words = mmap(NULL, slots / 8, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (map->words == MAP_FAILED) {
@@ -116,11 +118,11 @@ guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count)
     if (count == 0 || count > map->slots - map->taken) {
         return KSM_SLOT_MAP_NONE;
     }
-    first = map_find(map, map->next, map->slots, count);
+    first = map_find(map, map->next, map->end, count);
     if (first == KSM_SLOT_MAP_NONE) {
         guint64 end = (guint64)map->next + count;
 
-        first = map_find(map, 0, (guint32)MIN(end, map->slots), count);
+        first = map_find(map, 0, (guint32)MIN(end, map->end), count);
     }
     if (first == KSM_SLOT_MAP_NONE) {
         return first;
@@ -130,6 +132,12 @@ guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count)
     map->next = first + count == map->slots ? 0 : first + count;
     map->high = MAX(map->high, first + count);
     return first;
+}
+
+void ksm_slot_map_set_end(KsmSlotMap *map, guint32 end)
+{
+    g_assert(end <= map->slots && map->next <= end);
+    map->end = end;
 }
 
 void ksm_slot_map_claim(KsmSlotMap *map, guint32 first, guint32 count)

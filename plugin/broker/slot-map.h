@@ -16,6 +16,12 @@ void ksm_slot_map_free(KsmSlotMap *map);
 /** Takes @count slots in a row; the first, or KSM_SLOT_MAP_NONE. */
 guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count);
 
+/**
+ * From now on ksm_slot_map_take() takes none from @end on; never less than it
+ * took from already.  At first it is the number of slots.
+ */
+void ksm_slot_map_set_end(KsmSlotMap *map, guint32 end);
+
 /** Takes these, none of which may be taken. */
 void ksm_slot_map_claim(KsmSlotMap *map, guint32 first, guint32 count);
 

@@ -138,6 +138,7 @@ KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
     if (store == NULL) {
         return NULL;
     }
+    ksm_slot_map_set_end(store->map, 0);
     store->roster = ksm_roster_take(store->fd, slots, errp);
     return store->roster != NULL ? g_steal_pointer(&store) : NULL;
 }
@@ -353,7 +354,7 @@ static void drop_leaves(KsmStore *store, guint32 first, guint32 count)
     }
 }
 
-void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
+void ksm_store_describe(KsmStore *store, guint32 head, const KsmSlot *slot)
 {
     guint32 copies = 1u << slot->order;
     guint32 i;
@@ -364,32 +365,37 @@ void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
             .refs = i, .order = KSM_SLOT_FOLLOWER,
         };
     }
-    store->used += copies;
-    touch_leaves(store, head, copies);
 }
 
-guint32 ksm_store_find_data(const KsmStore *store, guint32 from,
-                            guint32 *first)
+void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
 {
-    const off_t page = KSM_STORE_PAGE_BYTES, end = (off_t)store->count * page;
-    off_t data = lseek(store->fd, (off_t)from * page, SEEK_DATA);
-    off_t hole = data >= 0 && data < end
-        ? lseek(store->fd, data, SEEK_HOLE) : -1;
-
-    if (hole < 0) {
-        return 0;
-    }
-    *first = (guint32)(data / page);
-    return (guint32)((MIN(hole, end) - data) / page);
+    ksm_store_describe(store, head, slot);
+    store->used += 1u << slot->order;
+    touch_leaves(store, head, 1u << slot->order);
 }
 
-void ksm_store_inherit(KsmStore *store, guint32 head, const KsmSlot *slot)
+/* One at a time: SEEK_HOLE walks all of what is in a row, 8 ms for a GiB. */
+guint32 ksm_store_next_data(const KsmStore *store, guint32 from)
 {
-    guint32 copies = 1u << slot->order;
+    off_t data = lseek(store->fd, (off_t)from * KSM_STORE_PAGE_BYTES,
+                       SEEK_DATA);
 
-    ksm_slot_map_claim(store->map, head, copies);
-    ksm_budget_take(store->budget, copies);
-    ksm_store_fill(store, head, slot);
+    return data < 0 ? store->count :
+        (guint32)MIN(data / KSM_STORE_PAGE_BYTES, (off_t)store->count);
+}
+
+void ksm_store_inherit(KsmStore *store, guint32 slot)
+{
+    const KsmSlot unknown = { .refs = 1, .owner = KSM_SLOT_OWNER_NOBODY };
+
+    ksm_slot_map_claim(store->map, slot, 1);
+    ksm_budget_take(store->budget, 1);
+    ksm_store_fill(store, slot, &unknown);
+}
+
+void ksm_store_open_to(KsmStore *store, guint32 end)
+{
+    ksm_slot_map_set_end(store->map, end);
 }
 
 void ksm_store_release(KsmStore *store, guint32 head)
@@ -411,7 +417,7 @@ static gint compare_freed(gconstpointer a, gconstpointer b)
 
 /* Should the kernel ever refuse, the memory stays until the slots' next life,
  * which overwrites it. */
-void ksm_store_discard(KsmStore *store, guint32 first, guint32 count)
+static void discard(KsmStore *store, guint32 first, guint32 count)
 {
     while (fallocate(store->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                      (off_t)first * KSM_STORE_PAGE_BYTES,
@@ -423,7 +429,7 @@ void ksm_store_discard(KsmStore *store, guint32 first, guint32 count)
 /* Gives a range back, with its memory. */
 static void punch(KsmStore *store, guint32 first, guint32 count)
 {
-    ksm_store_discard(store, first, count);
+    discard(store, first, count);
     memset(store->slots + first, 0, count * sizeof(KsmSlot));
     ksm_slot_map_give(store->map, first, count);
     ksm_budget_give(store->budget, count);

@@ -49,7 +49,8 @@ KsmStore *ksm_store_new(const char *label, guint64 slots,
 /**
  * The store of that group which a broker that has gone left, and of which a
  * client sent the descriptor @fd (which stays the caller's).  No slot counts
- * as taken before ksm_store_inherit().
+ * as taken before ksm_store_inherit(), and none is given to anybody before
+ * ksm_store_open_to() says up to where all that are in use were inherited.
  */
 KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
                             GError **errp);
@@ -71,14 +72,19 @@ gboolean ksm_store_is_unused(const KsmStore *store);
 KsmRoster *ksm_store_roster(const KsmStore *store);
 
 /**
- * The next slots in a row, from @from on, that have memory in the file; their
- * number, 0 where there are none.
+ * The next slot from @from on that has memory in the file; ksm_store_slots()
+ * when there is none.  230 ns.
  */
-guint32 ksm_store_find_data(const KsmStore *store, guint32 from,
-                            guint32 *first);
+guint32 ksm_store_next_data(const KsmStore *store, guint32 from);
 
-/** Enters content that was found so, as ksm_store_fill() does. */
-void ksm_store_inherit(KsmStore *store, guint32 head, const KsmSlot *slot);
+/** Takes a slot that was found so, with one reference, of unknown content. */
+void ksm_store_inherit(KsmStore *store, guint32 slot);
+
+/** Slots below @end that are not taken may be given out. */
+void ksm_store_open_to(KsmStore *store, guint32 end);
+
+/** Says what inherited slots are: one content in a row of them. */
+void ksm_store_describe(KsmStore *store, guint32 head, const KsmSlot *slot);
 
 /** Frees it; clients that have it mapped keep what they see. */
 void ksm_store_free(KsmStore *store);
@@ -117,9 +123,6 @@ guint32 ksm_store_write(KsmStore *store, guint32 first,
 
 /** Notes that the slot holds content, with no reference yet. */
 void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot);
-
-/** Gives the memory of slots back that nobody has, and are not taken. */
-void ksm_store_discard(KsmStore *store, guint32 first, guint32 count);
 
 /** No page refers to the content at @head any more. */
 void ksm_store_release(KsmStore *store, guint32 head);

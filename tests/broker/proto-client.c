@@ -225,6 +225,18 @@ KsmAnswer proto_client_lookup(ProtoClient *client, guint32 page,
     return one_answer(client, KSM_MSG_LOOKUP);
 }
 
+guint32 proto_client_find(ProtoClient *client, guint32 page, guint32 number)
+{
+    gint64 end = g_get_monotonic_time() + 10 * G_USEC_PER_SEC;
+    KsmAnswer answer;
+
+    while ((answer = proto_client_lookup(client, page, number)).kind !=
+           KSM_ANSWER_SLOT && g_get_monotonic_time() < end) {
+        g_usleep(1000);
+    }
+    return answer.slot;
+}
+
 KsmAnswer proto_client_publish(ProtoClient *client, guint32 page,
                                guint32 number, guint32 order)
 {

@@ -69,6 +69,11 @@ ProtoReply proto_client_request(ProtoClient *client, KsmMsgType type,
 /** The same for one item; content as proto_content() makes it. */
 KsmAnswer proto_client_lookup(ProtoClient *client, guint32 page,
                               guint32 number);
+/**
+ * Looks up until there is a slot (10 s at most): a broker may still be filing
+ * the store that it takes up.
+ */
+guint32 proto_client_find(ProtoClient *client, guint32 page, guint32 number);
 KsmAnswer proto_client_publish(ProtoClient *client, guint32 page,
                                guint32 number, guint32 order);
 void proto_client_range(ProtoClient *client, KsmMsgType type, guint32 first,

@@ -135,11 +135,11 @@ static void take_up(const char *options)
     g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, 52);
     wait_shared(client, 50 + 16);
     for (i = 0; i < 50; i++) {
-        g_assert_cmpuint(proto_client_lookup(client, 1000 + i, 100 + i).slot,
+        g_assert_cmpuint(proto_client_find(client, 1000 + i, 100 + i),
                          ==, slots[i]);
         proto_client_assert_slot(client, slots[i], 100 + i);
     }
-    g_assert_cmpuint(proto_client_lookup(client, 2005, 7).slot, ==,
+    g_assert_cmpuint(proto_client_find(client, 2005, 7), ==,
                      tile + 2005 % 16);
     proto_client_range(client, KSM_MSG_RELEASE, 0, 1000);
     wait_shared(client, 66);
@@ -212,7 +212,7 @@ static void test_nothing_is_freed_early(void)
     proto_child_go_on(children[0]);
     proto_child_wait(children[0]);
     /* known again, and newly published ones come and go as ever */
-    g_assert_cmpuint(proto_client_lookup(client, 1, 102).slot, ==, slots[2]);
+    g_assert_cmpuint(proto_client_find(client, 1, 102), ==, slots[2]);
     proto_client_publish(client, 2, 5000, 0);
     wait_shared(client, 36);
     proto_client_range(client, KSM_MSG_RELEASE, 1, 2);
@@ -345,7 +345,7 @@ static void test_killed_at_it(void)
     hold(client, 0, 0, 0);
     wait_shared(client, COUNT);
     g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, COUNT);
-    g_assert_cmpuint(proto_client_lookup(client, 50000, 777).slot, ==,
+    g_assert_cmpuint(proto_client_find(client, 50000, 777), ==,
                      base + 776);
     proto_client_range(client, KSM_MSG_RELEASE, 0, PAGES);
     wait_shared(client, 0);
@@ -377,7 +377,7 @@ static void test_waits(void)
     g_assert_cmpuint(proto_client_welcomed(newcomer).resumed, ==,
                      KSM_WELCOME_NEW);
     g_assert_cmpint(store_inode(newcomer), ==, store_inode(client));
-    g_assert_cmpuint(proto_client_lookup(newcomer, 1, 105).slot, ==, slots[5]);
+    g_assert_cmpuint(proto_client_find(newcomer, 1, 105), ==, slots[5]);
 }
 
 static gboolean is_empty(gpointer path)
@@ -445,7 +445,7 @@ static void test_newcomer(void)
     g_clear_pointer(&newcomer, proto_client_free);
     newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
     g_assert_cmpuint(store_inode(newcomer), ==, inode);
-    g_assert_cmpuint(proto_client_lookup(newcomer, 1, 105).slot, ==, slots[5]);
+    g_assert_cmpuint(proto_client_find(newcomer, 1, 105), ==, slots[5]);
 
     kill_and_restart(broker);
     g_clear_pointer(&newcomer, proto_client_free);
@@ -524,6 +524,99 @@ static void test_stranger(void)
     wait_shared(client, 10);
 }
 
+/* Runs a twentieth of the time: a host on which all takes twenty times as long. */
+typedef struct Slow {
+    pid_t pid;
+    gint stop;
+} Slow;
+
+static gpointer slow_down(gpointer opaque)
+{
+    Slow *slow = opaque;
+
+    while (!g_atomic_int_get(&slow->stop)) {
+        kill(slow->pid, SIGSTOP);
+        g_usleep(19000);
+        kill(slow->pid, SIGCONT);
+        g_usleep(1000);
+    }
+    return NULL;
+}
+
+static void publish_batch(ProtoClient *client, guint32 first)
+{
+    guint32 i;
+
+    for (i = 0; i < KSM_BATCH_PUBLISH; i++) {
+        const KsmPublish item = { first + i, 0 };
+
+        memcpy(client->bulk + KSM_BULK_REQUEST + i * sizeof(item), &item,
+               sizeof(item));
+        proto_content(client->bulk + KSM_BULK_CONTENT + (gsize)i * 4096,
+                      first + i + 1);
+    }
+    g_assert_cmpuint(proto_client_request(client, KSM_MSG_PUBLISH,
+                                          KSM_BATCH_PUBLISH).msg.type, ==,
+                     KSM_MSG_ANSWERS);
+}
+
+static gboolean is_filed(gpointer broker)
+{
+    g_autofree char *log = ksm_test_broker_read_log(broker);
+
+    return strstr(log, "took up") != NULL;
+}
+
+/*
+ * 256 MiB are filed in some 0.1 s, and 64 GiB in 22 s: so that this takes
+ * longer than a client may wait, the broker gets a twentieth of the time.
+ * Whoever comes back, holds, and is new is answered long before the end.
+ */
+static void test_answered_meanwhile(void)
+{
+    enum { COUNT = 65536, ANSWER_MS = 1000 };
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autoptr(ProtoClient) newcomer = NULL;
+    Slow slow = { 0, 0 };
+    GThread *thread;
+    double start, answered, all = 0;
+    guint32 page;
+
+    for (page = 0; page < COUNT; page += KSM_BATCH_PUBLISH) {
+        publish_batch(client, page);
+    }
+    g_assert_cmpuint(proto_client_stats(client).pages_shared, ==, COUNT);
+    kill_and_restart(broker);
+    slow.pid = broker->pid;
+    thread = g_thread_new("slow", slow_down, &slow);
+    start = ksm_test_now();
+    client = come_back(broker, client, "a");
+    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
+    answered = ksm_test_now() - start;
+    hold(client, 0, 0, 1);              /* the first and the last of them */
+    hold(client, COUNT - 1, COUNT - 1, 1);
+    g_assert_cmpint(proto_client_lookup(newcomer, 1, COUNT + 7).kind, ==,
+                    KSM_ANSWER_LISTED);
+    all = ksm_test_now() - start;
+    g_assert_false(is_filed(broker));
+    g_test_message("two HELLOs answered after %.0f ms, all after %.0f ms",
+                   answered * 1e3, all * 1e3);
+    g_assert_cmpfloat(answered * 1e3, <, ANSWER_MS);
+    hold(client, 1, 1, COUNT - 2);
+    hold(client, 0, 0, 0);
+    g_assert_cmpfloat(ksm_test_wait(is_filed, broker, 60), >=, 0);
+    g_test_message("filed after %.1f s", ksm_test_now() - start);
+    g_atomic_int_set(&slow.stop, 1);
+    g_thread_join(thread);
+    g_assert_cmpuint(proto_client_find(newcomer, 2, COUNT), ==, COUNT - 1);
+    proto_client_range(newcomer, KSM_MSG_RELEASE, 2, 1);
+    proto_client_range(client, KSM_MSG_RELEASE, 0, COUNT);
+    wait_shared(client, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -541,5 +634,6 @@ int main(int argc, char **argv)
     g_test_add_func("/adoption/newcomer", test_newcomer);
     g_test_add_func("/adoption/two-brokers", test_two_brokers);
     g_test_add_func("/adoption/stranger", test_stranger);
+    g_test_add_func("/adoption/answered-meanwhile", test_answered_meanwhile);
     return g_test_run();
 }

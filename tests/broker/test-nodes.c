@@ -231,8 +231,8 @@ static void test_adopted(void)
     assert_policy(broker, "@0", " bind:0 ");
     any = come_back(broker, any, "any", KSM_NODE_ANY, any_slot);
     assert_policy(broker, "", " default ");
-    g_assert_cmpuint(proto_client_lookup(one, 2, 20).slot, ==, one_slot);
-    g_assert_cmpuint(proto_client_lookup(any, 2, 10).slot, ==, any_slot);
+    g_assert_cmpuint(proto_client_find(one, 2, 20), ==, one_slot);
+    g_assert_cmpuint(proto_client_find(any, 2, 10), ==, any_slot);
     g_assert_cmpint(proto_client_lookup(one, 3, 10).kind, ==,
                     KSM_ANSWER_LISTED);
     g_assert_cmpint(proto_client_lookup(any, 3, 20).kind, ==,

@@ -110,7 +110,7 @@ static void test_upgrade(void)
         g_autoptr(ProtoClient) now = join(broker, "now", KSM_PROTO_VERSION,
                                           -1);
 
-        g_assert_cmpuint(proto_client_lookup(now, 2, 1).slot, ==, slot);
+        g_assert_cmpuint(proto_client_find(now, 2, 1), ==, slot);
         g_assert_cmpuint(proto_client_stats(now).pages_sharing, ==, 2);
     }
 }
