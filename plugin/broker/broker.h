@@ -52,6 +52,7 @@ struct KsmBroker {
     KsmBrokerLimits limits;
     KsmBudget budgets[KSM_QUOTAS];      /* of all users together */
     GHashTable *users;          /* uid -> KsmUser */
+    guint64 turn;               /* of the main loop */
     KsmUser *refused_user;      /* whose share the error under way is of */
     GHashTable *groups;         /* key -> KsmGroupHome */
     GHashTable *processes;      /* pid -> KsmProcess */

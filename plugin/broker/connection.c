@@ -6,7 +6,8 @@
  * waited for, one request at a time is at work, and while its reply is not
  * sent, or the work is not done, nothing more is read.  So the broker never
  * queues more than one packet for a client.  The main loop gives every
- * connection that has something to read one turn before any gets a second.
+ * connection that has something to read one turn before any gets a second, and
+ * every user (user.c) some milliseconds.
  *
  * One descriptor may come with HELLO (session.c says what becomes of it).  Any
  * others are dropped by the kernel, because there is no room for control data;
@@ -188,8 +189,15 @@ static gboolean connection_on_job(gpointer data)
 {
     g_autoptr(GError) error = NULL;
     KsmConnection *self = data;
+    gint64 start_us = g_get_monotonic_time();
+    gboolean more;
 
-    if (ksm_request_job_step(self, &error)) {
+    if (!ksm_user_has_turn(self->process->user)) {
+        return G_SOURCE_CONTINUE;
+    }
+    more = ksm_request_job_step(self, &error);
+    ksm_user_spend(self->process->user, start_us);
+    if (more) {
         return G_SOURCE_CONTINUE;
     }
     g_source_unref(self->job_source);
@@ -280,6 +288,8 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
     gboolean at_end = (condition & (G_IO_HUP | G_IO_ERR)) != 0;
     guint8 packet[KSM_CONNECTION_PACKET]
         __attribute__((aligned(8)));
+    gint64 start_us = g_get_monotonic_time();
+    gboolean ok;
     gssize bytes;
 
     (void)fd;
@@ -289,6 +299,9 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
         }
         return G_SOURCE_CONTINUE;
     }
+    if (!ksm_user_has_turn(self->process->user)) {
+        return G_SOURCE_CONTINUE;       /* it is still there to be read */
+    }
     bytes = connection_read(self, packet, at_end, &error);
     if (bytes == 0) {
         ksm_connection_close(self);
@@ -297,8 +310,10 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
     if (error == NULL && bytes < 0) {
         return G_SOURCE_CONTINUE;
     }
-    if (error != NULL ||
-        !ksm_request_handle(self, packet, (gsize)bytes, &error)) {
+    ok = error == NULL &&
+        ksm_request_handle(self, packet, (gsize)bytes, &error);
+    ksm_user_spend(self->process->user, start_us);
+    if (!ok) {
         ksm_connection_fail(self, error);
         return G_SOURCE_CONTINUE;
     }

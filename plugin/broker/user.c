@@ -8,6 +8,14 @@
  * left).  A user is known by the id that the kernel tells of a process, and
  * kept as long as a process or a group of its own is.
  *
+ * The same goes for time: a step of a request takes a millisecond or two, but a
+ * user may have hundreds of connections.  So all that is done for one user in a
+ * turn of the main loop ends after some 5 ms; what is left waits for the next
+ * turn, which is at once when nobody else has anything.  Among the connections
+ * of a user, those that waited come first: epoll gives the ready ones in turns
+ * (watch.c), and steps are made in the order in which their requests began.
+ * This binds everybody.
+ *
  * The shares do not bind root, nor the user that the broker runs as: who can
  * end the broker needs no flood to keep others from it.  That also leaves a
  * broker that serves one user only, its own, as it would be without shares.
@@ -21,6 +29,7 @@
 #include "broker-error.h"
 
 #define NOTE_US (60 * G_USEC_PER_SEC)
+#define TURN_US 5000            /* and what was begun is brought to its end */
 
 typedef struct Words {
     const char *what;
@@ -102,6 +111,20 @@ gboolean ksm_user_check(KsmUser *user, KsmQuota quota, guint64 count,
                     ksm_budget_share(own), words[quota].what, count);
     }
     return FALSE;
+}
+
+gboolean ksm_user_has_turn(KsmUser *user)
+{
+    if (user->turn != user->broker->turn) {
+        user->turn = user->broker->turn;
+        user->turn_us = 0;
+    }
+    return user->turn_us < TURN_US;
+}
+
+void ksm_user_spend(KsmUser *user, gint64 start_us)
+{
+    user->turn_us += g_get_monotonic_time() - start_us;
 }
 
 gboolean ksm_user_note_refusal(KsmBroker *broker, guint *left_out)

@@ -24,6 +24,8 @@ typedef struct KsmUser {
     uid_t uid;
     guint refs;                 /* of processes and groups */
     KsmBudget budgets[KSM_QUOTAS];      /* parts of the broker's */
+    guint64 turn;               /* of the main loop, in which */
+    gint64 turn_us;             /* so much was done for its requests */
     gint64 full_noted_us;       /* when the log was told of a full share */
     gint64 refused_noted_us;    /* when it was told of a refusal */
     guint refused;              /* that it was not told of since */
@@ -42,6 +44,15 @@ void ksm_user_unref(KsmUser *user);
  */
 gboolean ksm_user_check(KsmUser *user, KsmQuota quota, guint64 count,
                         GError **errp);
+
+/**
+ * Whether the user's requests may have more of this turn of the main loop; if
+ * not, they wait for the next one.
+ */
+gboolean ksm_user_has_turn(KsmUser *user);
+
+/** Something was done for it since @start_us, of the monotonic clock. */
+void ksm_user_spend(KsmUser *user, gint64 start_us);
 
 /**
  * Whether the error that ends a connection is to be logged: of those that

@@ -7,6 +7,7 @@
 #include <grp.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,6 +200,132 @@ static void test_flood(void)
     g_assert_true(ksm_test_broker_stop(broker));
 }
 
+/* ---- many requests of one user ---------------------------------------------- */
+
+#define BUSY_CLIENTS 60u
+#define BUSY_REQUESTS 10u       /* of each */
+
+typedef struct Busy {
+    KsmTestBroker *broker;
+} Busy;
+
+static void send_plain(ProtoClient *client, KsmMsgType type, guint32 count)
+{
+    const KsmMsgStats request = {
+        .msg = { .type = type, .serial = ++client->serial, .count = count },
+    };
+
+    g_assert_true(proto_client_send(client, &request, type == KSM_MSG_STATS
+                                    ? sizeof(request) : sizeof(request.msg)));
+}
+
+/* As many answers as have come by now. */
+static guint count_answers(ProtoClient *client)
+{
+    KsmMsg reply;
+    guint n = 0;
+
+    while (recv(client->fd, &reply, sizeof(reply), MSG_DONTWAIT) > 0) {
+        n++;
+    }
+    return n;
+}
+
+/* Many connections, each with some long look-ups to be done at once. */
+static void busy_run(gpointer opaque)
+{
+    const Busy *busy = opaque;
+    ProtoClient *clients[BUSY_CLIENTS];
+    guint i, item, n = 0;
+
+    become(FLOOD_UID);
+    for (i = 0; i < BUSY_CLIENTS; i++) {
+        g_autofree char *name = g_strdup_printf("s%u", i);
+
+        clients[i] = proto_client_new(busy->broker->socket, "busy", name,
+                                      KSM_BATCH_LOOKUPS);
+        for (item = 0; item < KSM_BATCH_LOOKUPS; item++) {
+            const KsmLookup lookup = {
+                { (guint64)(i * KSM_BATCH_LOOKUPS + item + 1) *
+                  0x9e3779b97f4a7c15u, item }, item, 0,
+            };
+
+            memcpy(clients[i]->bulk + item * sizeof(lookup), &lookup,
+                   sizeof(lookup));
+        }
+    }
+    proto_child_report(1);
+    proto_child_await();        /* the broker stands still */
+    for (i = 0; i < BUSY_CLIENTS; i++) {
+        for (item = 0; item < BUSY_REQUESTS; item++) {
+            send_plain(clients[i], KSM_MSG_LOOKUP, KSM_BATCH_LOOKUPS);
+        }
+    }
+    proto_child_report(2);
+    proto_child_await();        /* it does so again */
+    for (i = 0; i < BUSY_CLIENTS; i++) {
+        n += count_answers(clients[i]);
+    }
+    proto_child_report(n);
+    proto_child_await();
+}
+
+/* How many requests of one user were answered before one of another, which
+ * came after all of them. */
+static guint answered_before(KsmTestBroker *broker)
+{
+    Busy busy = { broker };
+    ProtoChild *child = proto_child_new(busy_run, &busy);
+    g_autoptr(ProtoClient) witness = NULL, last = NULL;
+    guint before;
+
+    g_assert_cmpuint(proto_child_wait(child), ==, 1);
+    witness = proto_client_new(broker->socket, "g", "witness", 64);
+    /* Whoever was heard last might be at the head of the next turn. */
+    last = proto_client_new(broker->socket, "g", "last", 64);
+    proto_client_stats(last);
+    kill(broker->pid, SIGSTOP);
+    proto_child_go_on(child);
+    g_assert_cmpuint(proto_child_wait(child), ==, 2);
+    send_plain(witness, KSM_MSG_STATS, 0);
+    kill(broker->pid, SIGCONT);
+    {
+        ProtoReply reply;
+
+        g_assert_cmpuint(proto_client_receive(witness, &reply), >, 0);
+    }
+    kill(broker->pid, SIGSTOP);
+    proto_child_go_on(child);
+    before = proto_child_wait(child);
+    kill(broker->pid, SIGCONT);
+    proto_child_kill(child);
+    return before;
+}
+
+/*
+ * One of each connection would be fair among connections, not among users.
+ * The broker goes on until it is stopped, so that a test that is not run at
+ * that moment counts too many: it is tried again.  Too few it never counts.
+ */
+static void test_turns(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    guint before = BUSY_CLIENTS, tries;
+
+    if (geteuid() != 0) {
+        g_test_skip("only root can become another user");
+        return;
+    }
+    broker = ksm_test_broker_new("--socket-mode 0666");
+    g_assert_cmpint(chmod(broker->dir, 0711), ==, 0);
+    for (tries = 0; before >= BUSY_CLIENTS && tries < 10; tries++) {
+        before = answered_before(broker);
+        g_test_message("%u of %u requests were answered before it", before,
+                       BUSY_CLIENTS * BUSY_REQUESTS);
+    }
+    g_assert_cmpuint(before, <, BUSY_CLIENTS);
+}
+
 /* ---- long requests --------------------------------------------------------- */
 
 #define TILES KSM_BATCH_PUBLISH
@@ -217,16 +344,6 @@ static void put_tiles(ProtoClient *client, guint32 first)
         proto_content(client->bulk + KSM_BULK_CONTENT + (gsize)i * 4096,
                       first + i);
     }
-}
-
-static void send_plain(ProtoClient *client, KsmMsgType type, guint32 count)
-{
-    const KsmMsgStats request = {
-        .msg = { .type = type, .serial = ++client->serial, .count = count },
-    };
-
-    g_assert_true(proto_client_send(client, &request, type == KSM_MSG_STATS
-                                    ? sizeof(request) : sizeof(request.msg)));
 }
 
 /*
@@ -370,6 +487,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/quota/flood", test_flood);
+    g_test_add_func("/quota/turns", test_turns);
     g_test_add_func("/quota/tiles", test_tiles);
     g_test_add_func("/quota/tiles-cut-off", test_tiles_cut_off);
     g_test_add_func("/quota/repeated", test_repeated);
