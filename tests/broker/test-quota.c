@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "broker-proc.h"
@@ -198,6 +199,194 @@ static void test_flood(void)
     g_assert_cmpuint(count_of(log, "the stores of user 1001"), ==, 1);
     g_assert_cmpuint(count_of(log, "user 1002 has "), ==, 0);
     g_assert_true(ksm_test_broker_stop(broker));
+}
+
+/* ---- each limit, and what is said of it ------------------------------------- */
+
+#define CONTROL_MAX 16u         /* connections of one user, of 32 */
+
+static void expect_refused(const char *socket, const char *name, guint64 pages,
+                           const char *reason)
+{
+    g_autoptr(ProtoClient) client = proto_client_connect(socket);
+    ProtoReply reply = proto_client_hello(client, "g", name, pages);
+
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
+    g_test_message("%s", reply.error.reason);
+    g_assert_cmpuint(reply.error.code, ==, 5);
+    g_assert_nonnull(strstr(reply.error.reason, reason));
+}
+
+/* Half of 1000 pages, and of 12 sessions; of a process 400 and 3. */
+static void limits_run(gpointer opaque)
+{
+    const char *socket = ((const KsmTestBroker *)opaque)->socket;
+    g_autofree char *pages = g_strdup_printf("process %d has 300 of 400 guest "
+                                             "pages", getpid());
+    g_autofree char *sessions = g_strdup_printf("process %d has 3 sessions",
+                                                getpid());
+    guint i;
+
+    become(FLOOD_UID);
+    for (i = 0; i < 3; i++) {
+        g_autofree char *name = g_strdup_printf("s%u", i);
+        ProtoClient *client = proto_client_new(socket, "g", name, 100);
+
+        g_assert_cmpint(proto_client_publish(client, 1, 1 + i, 0).kind, ==,
+                        KSM_ANSWER_SLOT);
+        proto_client_free(client);      /* what it holds stays a session */
+    }
+    expect_refused(socket, "fourth", 1, sessions);
+    {
+        ProtoClient *client = proto_client_connect(socket);
+        KsmMsgResize resize = {
+            .msg = { .type = KSM_MSG_RESIZE }, .pages = 201,
+        };
+        ProtoReply reply = proto_client_hello(client, "g", "s0", 100);
+
+        g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
+        g_assert_cmpuint(reply.welcome.resumed, ==, KSM_WELCOME_RESUMED);
+        g_assert_true(proto_client_send(client, &resize, sizeof(resize)));
+        g_assert_cmpuint(proto_client_receive(client, &reply), ==,
+                         sizeof(KsmMsgError));
+        g_assert_nonnull(strstr(reply.error.reason, pages));
+        proto_client_free(client);
+    }
+    proto_child_report(1);
+    proto_child_await();
+}
+
+/* A second process of that user, which has 300 pages and 3 sessions. */
+static void limits_more_run(gpointer opaque)
+{
+    const char *socket = ((const KsmTestBroker *)opaque)->socket;
+    guint i;
+
+    become(FLOOD_UID);
+    expect_refused(socket, "pages", 201,
+                   "user 1001 has 300 of 500 guest pages, this needs 201 more");
+    for (i = 0; i < 3; i++) {
+        g_autofree char *name = g_strdup_printf("t%u", i);
+
+        proto_client_new(socket, "g", name, 10);
+    }
+    proto_child_report(1);
+    proto_child_await();
+}
+
+static void limits_last_run(gpointer opaque)
+{
+    become(FLOOD_UID);
+    expect_refused(((const KsmTestBroker *)opaque)->socket, "session", 1,
+                   "user 1001 has 6 of 6 sessions, this needs 1 more");
+    proto_child_report(1);
+    proto_child_await();
+}
+
+static ProtoChild *begin_limits(ProtoChildMain run, KsmTestBroker *broker)
+{
+    ProtoChild *child = proto_child_new(run, broker);
+
+    g_assert_cmpuint(proto_child_wait(child), ==, 1);
+    return child;
+}
+
+/* Root has no share, but the limit of all: 6 sessions and 670 pages are left. */
+static void root_run(gpointer opaque)
+{
+    const char *socket = ((const KsmTestBroker *)opaque)->socket;
+
+    proto_client_new(socket, "g", "r0", 670);
+    expect_refused(socket, "r1", 1,
+                   "all users have 1000 of 1000 guest pages, this needs 1 more");
+    proto_child_report(1);
+    proto_child_await();
+}
+
+static void test_limits(void)
+{
+    static const ProtoChildMain mains[] = {
+        limits_run, limits_more_run, limits_last_run, root_run,
+    };
+    ProtoChild *children[G_N_ELEMENTS(mains)];
+    g_autoptr(KsmTestBroker) broker = NULL;
+    guint i;
+
+    if (geteuid() != 0) {
+        g_test_skip("only root can become another user");
+        return;
+    }
+    broker = ksm_test_broker_new("--socket-mode 0666 --max-total-pages 1000 "
+                                 "--max-sessions 12 --max-process-pages 400 "
+                                 "--max-process-sessions 3");
+    g_assert_cmpint(chmod(broker->dir, 0711), ==, 0);
+    for (i = 0; i < G_N_ELEMENTS(mains); i++) {
+        children[i] = begin_limits(mains[i], broker);
+    }
+    for (i = 0; i < G_N_ELEMENTS(mains); i++) {
+        proto_child_free(children[i]);
+    }
+    g_assert_true(ksm_test_broker_stop(broker));
+}
+
+/* Connected; what it is told at once, if it is: "" where it is not refused. */
+static char *control_connect(const KsmTestBroker *broker, int *fd)
+{
+    static const char request[] = "{\"request\":\"status\"}\n";
+    g_autofree char *path = g_build_filename(broker->dir, "control.sock",
+                                             NULL);
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char line[4096] = "";
+
+    g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
+    *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(connect(*fd, (struct sockaddr *)&address,
+                            sizeof(address)), ==, 0);
+    g_assert_cmpint(send(*fd, request, sizeof(request) - 1, MSG_NOSIGNAL), >,
+                    0);
+    g_assert_cmpint(recv(*fd, line, sizeof(line) - 1, 0), >, 0);
+    return g_strdup(line);
+}
+
+static void control_run(gpointer opaque)
+{
+    const gid_t group = getgrnam("daemon")->gr_gid;
+    guint i;
+
+    g_assert_cmpint(setgroups(0, NULL), ==, 0);
+    g_assert_cmpint(setresgid(group, group, group), ==, 0);
+    g_assert_cmpint(setresuid(FLOOD_UID, FLOOD_UID, FLOOD_UID), ==, 0);
+    for (i = 0; i < CONTROL_MAX + 1; i++) {
+        int fd;
+        g_autofree char *line = control_connect(opaque, &fd);
+
+        g_assert_cmpint(strstr(line, "\"busy\"") != NULL, ==,
+                        i == CONTROL_MAX);
+    }
+    proto_child_report(1);
+    proto_child_await();
+}
+
+/* A member of the control group leaves room for root. */
+static void test_control(void)
+{
+    g_autoptr(KsmTestBroker) broker = NULL;
+    g_autofree char *line = NULL;
+    ProtoChild *child;
+    int fd;
+
+    if (geteuid() != 0 || getgrnam("daemon") == NULL) {
+        g_test_skip("only root can become another user, in group daemon");
+        return;
+    }
+    broker = ksm_test_broker_new("--control-group daemon");
+    g_assert_cmpint(chmod(broker->dir, 0711), ==, 0);
+    child = proto_child_new(control_run, broker);
+    g_assert_cmpuint(proto_child_wait(child), ==, 1);
+    line = control_connect(broker, &fd);
+    g_assert_nonnull(strstr(line, "\"ok\":true"));
+    close(fd);
+    proto_child_free(child);
 }
 
 /* ---- many requests of one user ---------------------------------------------- */
@@ -487,6 +676,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/quota/flood", test_flood);
+    g_test_add_func("/quota/limits", test_limits);
+    g_test_add_func("/quota/control", test_control);
     g_test_add_func("/quota/turns", test_turns);
     g_test_add_func("/quota/tiles", test_tiles);
     g_test_add_func("/quota/tiles-cut-off", test_tiles_cut_off);
