@@ -182,7 +182,7 @@ KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *family,
     user = ksm_user_ref(broker, (uid_t)g_ascii_strtoull(family, NULL, 10));
     group = ksm_group_new(key, broker->limits.max_store_slots *
                           STORE_SPACE_FACTOR, ++broker->store_ids,
-                          &user->budgets[KSM_QUOTA_SLOTS], errp);
+                          &user->shares[KSM_QUOTA_SLOTS], errp);
     if (group == NULL || !ksm_store_bind(group->store, node, errp)) {
         g_clear_pointer(&group, ksm_group_free);
         ksm_user_unref(user);
@@ -315,11 +315,11 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     KsmBroker *broker = g_new0(KsmBroker, 1);
 
     broker->limits = *limits;
-    broker->budgets[KSM_QUOTA_SESSIONS].limit = limits->max_sessions;
-    broker->budgets[KSM_QUOTA_CONNECTIONS].limit = 2 * limits->max_sessions;
-    broker->budgets[KSM_QUOTA_PROCESSES].limit = 4 * limits->max_sessions;
-    broker->budgets[KSM_QUOTA_PAGES].limit = limits->max_total_pages;
-    broker->budgets[KSM_QUOTA_SLOTS].limit = limits->max_store_slots;
+    broker->shares[KSM_QUOTA_SESSIONS].limit = limits->max_sessions;
+    broker->shares[KSM_QUOTA_CONNECTIONS].limit = 2 * limits->max_sessions;
+    broker->shares[KSM_QUOTA_PROCESSES].limit = 4 * limits->max_sessions;
+    broker->shares[KSM_QUOTA_PAGES].limit = limits->max_total_pages;
+    broker->shares[KSM_QUOTA_SLOTS].limit = limits->max_store_slots;
     broker->users = g_hash_table_new(NULL, NULL);
     broker->groups = g_hash_table_new(g_str_hash, g_str_equal);
     broker->processes = g_hash_table_new(NULL, NULL);
@@ -357,8 +357,8 @@ static gboolean note_is_due(gint64 *noted_us)
 
 void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user)
 {
-    const KsmBudget *all = &broker->budgets[KSM_QUOTA_SLOTS];
-    const KsmBudget *own = &user->budgets[KSM_QUOTA_SLOTS];
+    const KsmShare *all = &broker->shares[KSM_QUOTA_SLOTS];
+    const KsmShare *own = &user->shares[KSM_QUOTA_SLOTS];
     gint64 now = g_get_monotonic_time();
     const char *limit;
 
@@ -369,7 +369,7 @@ void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user)
                     "refused; see --max-store-mib", all->limit, own->used,
                     user->uid);
         }
-    } else if (own->used >= ksm_budget_share(own)) {
+    } else if (own->used >= ksm_share_most(own)) {
         if (note_is_due(&user->full_noted_us)) {
             ksm_log(KSM_LOG_WARNING, "the stores of user %u have their share, %"
                     G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " pages: content "
@@ -441,8 +441,9 @@ void ksm_broker_log_status(const KsmBroker *broker)
             broker->sessions, broker->connections.length,
             g_hash_table_size(broker->processes),
             g_hash_table_size(broker->groups),
-            broker->budgets[KSM_QUOTA_PAGES].used,
-            broker->budgets[KSM_QUOTA_SLOTS].used, ksm_broker_memory_bytes(broker));
+            broker->shares[KSM_QUOTA_PAGES].used,
+            broker->shares[KSM_QUOTA_SLOTS].used,
+            ksm_broker_memory_bytes(broker));
     g_hash_table_iter_init(&iter, broker->groups);
     while (g_hash_table_iter_next(&iter, NULL, &home)) {
         log_group(home);

@@ -50,7 +50,7 @@ typedef struct KsmGroupHome {
 
 struct KsmBroker {
     KsmBrokerLimits limits;
-    KsmBudget budgets[KSM_QUOTAS];      /* of all users together */
+    KsmShare shares[KSM_QUOTAS];        /* of all users together */
     GHashTable *users;          /* uid -> KsmUser */
     guint64 turn;               /* of the main loop */
     KsmUser *refused_user;      /* whose share the error under way is of */

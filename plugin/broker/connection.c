@@ -81,7 +81,7 @@ void ksm_connection_close(KsmConnection *self)
     }
     if (process != NULL) {
         process->connections--;
-        ksm_budget_give(&process->user->budgets[KSM_QUOTA_CONNECTIONS], 1);
+        ksm_share_give(&process->user->shares[KSM_QUOTA_CONNECTIONS], 1);
         ksm_process_check(process);
     }
     ksm_broker_check_idle(broker);
@@ -365,7 +365,7 @@ static gboolean connection_admit(KsmConnection *self, GError **errp)
     }
     self->process = process;
     process->connections++;
-    ksm_budget_take(&process->user->budgets[KSM_QUOTA_CONNECTIONS], 1);
+    ksm_share_take(&process->user->shares[KSM_QUOTA_CONNECTIONS], 1);
     if (process->connections > limits->max_process_sessions) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
                     "process %d has %u connections, its maximum: see "

@@ -132,12 +132,12 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
     ksm_json_uint(json, "cpu_ns", own_cpu_ns());
     ksm_json_uint(json, "memory_bytes", ksm_broker_memory_bytes(broker));
     ksm_json_uint(json, "store_pages",
-                  broker->budgets[KSM_QUOTA_SLOTS].used);
+                  broker->shares[KSM_QUOTA_SLOTS].used);
     ksm_json_uint(json, "store_pages_max", broker->limits.max_store_slots);
     add_cgroup(json);
     ksm_json_uint(json, "sessions_max", broker->limits.max_sessions);
     ksm_json_uint(json, "guest_pages",
-                  broker->budgets[KSM_QUOTA_PAGES].used);
+                  broker->shares[KSM_QUOTA_PAGES].used);
     ksm_json_uint(json, "guest_pages_max", broker->limits.max_total_pages);
     ksm_json_uint(json, "process_pages_max",
                   broker->limits.max_process_pages);
@@ -187,11 +187,11 @@ static void add_user(const KsmUser *user, KsmJson *json)
     ksm_json_open(json, NULL, '{');
     ksm_json_uint(json, "uid", user->uid);
     for (i = 0; i < G_N_ELEMENTS(fields); i++) {
-        const KsmBudget *budget = &user->budgets[fields[i].quota];
+        const KsmShare *share = &user->shares[fields[i].quota];
 
-        ksm_json_uint(json, fields[i].used, budget->used);
-        ksm_json_uint(json, fields[i].max, MIN(ksm_budget_share(budget),
-                                               budget->all->limit));
+        ksm_json_uint(json, fields[i].used, share->used);
+        ksm_json_uint(json, fields[i].max, MIN(ksm_share_most(share),
+                                               share->all->limit));
     }
     ksm_json_close(json, '}');
 }

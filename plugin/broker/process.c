@@ -72,12 +72,12 @@ static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
         ksm_user_unref(user);
         return NULL;
     }
-    ksm_budget_take(&user->budgets[KSM_QUOTA_PROCESSES], 1);
+    ksm_share_take(&user->shares[KSM_QUOTA_PROCESSES], 1);
     process->user = user;
-    process->pages = (KsmBudget) {
+    process->pages = (KsmShare) {
         .limit = ksm_user_is_bound(cred->uid)
             ? broker->limits.max_process_pages : G_MAXUINT64,
-        .all = &user->budgets[KSM_QUOTA_PAGES],
+        .all = &user->shares[KSM_QUOTA_PAGES],
     };
     process->broker = broker;
     process->pid = cred->pid;
@@ -133,7 +133,7 @@ KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
 
 static void process_free(KsmProcess *process)
 {
-    ksm_budget_give(&process->user->budgets[KSM_QUOTA_PROCESSES], 1);
+    ksm_share_give(&process->user->shares[KSM_QUOTA_PROCESSES], 1);
     ksm_user_unref(process->user);
     close(process->pidfd);
     g_free(process->group_key);

@@ -14,7 +14,7 @@ struct KsmProcess {
     pid_t pid;
     uid_t uid;
     KsmUser *user;
-    KsmBudget pages;            /* of its sessions, a part of the user's */
+    KsmShare pages;            /* of its sessions, a part of the user's */
     int pidfd;
     KsmIdentity identity;
     KsmWatch watch;             /* of the pidfd, while it is known */

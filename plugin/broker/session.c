@@ -84,7 +84,7 @@ static gboolean pages_check(const KsmProcess *process, guint64 total,
                             guint64 more, GError **errp)
 {
     const KsmBrokerLimits *limits = &process->broker->limits;
-    const KsmBudget *own = &process->pages;
+    const KsmShare *own = &process->pages;
 
     if (total > limits->max_pages) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
@@ -135,8 +135,8 @@ static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
     g_queue_push_tail(&process->sessions, session);
     broker->sessions++;
     ksm_grace_note_sessions(broker);
-    ksm_budget_take(&process->user->budgets[KSM_QUOTA_SESSIONS], 1);
-    ksm_budget_take(&process->pages, hello->pages);
+    ksm_share_take(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
+    ksm_share_take(&process->pages, hello->pages);
     return session;
 }
 
@@ -149,8 +149,8 @@ static void session_free(KsmSession *session)
     g_assert(session->connection == NULL);
     broker->sessions--;
     ksm_grace_note_sessions(broker);
-    ksm_budget_give(&process->user->budgets[KSM_QUOTA_SESSIONS], 1);
-    ksm_budget_give(&process->pages, session->member->table.pages);
+    ksm_share_give(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
+    ksm_share_give(&process->pages, session->member->table.pages);
     g_queue_remove(&process->sessions, session);
     ksm_member_free(session->member);
     ksm_broker_check_group(broker, group);
@@ -193,7 +193,7 @@ static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
         return TRUE;
     }
     if (!ksm_adoption_begin(group, fd, process->identity,
-                            &home->user->budgets[KSM_QUOTA_SLOTS], errp)) {
+                            &home->user->shares[KSM_QUOTA_SLOTS], errp)) {
         return FALSE;
     }
     group->store_id = ++broker->store_ids;
@@ -294,7 +294,7 @@ gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
         !ksm_member_resize(session->member, pages, errp)) {
         return FALSE;
     }
-    ksm_budget_take(&process->pages, pages - before);
+    ksm_share_take(&process->pages, pages - before);
     return TRUE;
 }
 

@@ -146,7 +146,7 @@ KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
 void ksm_store_free(KsmStore *store)
 {
     if (store->map != NULL) {
-        ksm_budget_give(store->budget, ksm_slot_map_taken(store->map));
+        ksm_share_give(store->budget, ksm_slot_map_taken(store->map));
         ksm_slot_map_free(store->map);
     }
     g_clear_pointer(&store->roster, ksm_roster_free);
@@ -244,7 +244,7 @@ guint32 ksm_store_head(const KsmStore *store, guint32 slot)
 
 static guint64 slots_left(const KsmStoreBudget *budget)
 {
-    return MIN(ksm_budget_left(budget),
+    return MIN(ksm_share_left(budget),
                ksm_headroom_file_bytes() / KSM_STORE_PAGE_BYTES);
 }
 
@@ -265,7 +265,7 @@ gboolean ksm_store_reserve(KsmStore *store, guint32 need, guint32 want,
             first = ksm_slot_map_take(store->map, want);
         }
         if (first != KSM_SLOT_MAP_NONE) {
-            ksm_budget_take(budget, want);
+            ksm_share_take(budget, want);
             *extent = (KsmStoreExtent) { first, first + want };
             return TRUE;
         }
@@ -280,7 +280,7 @@ void ksm_store_unreserve(KsmStore *store, KsmStoreExtent *extent)
 
     if (count > 0) {
         ksm_slot_map_give(store->map, extent->next, count);
-        ksm_budget_give(store->budget, count);
+        ksm_share_give(store->budget, count);
     }
     *extent = (KsmStoreExtent) { 0, 0 };
 }
@@ -389,7 +389,7 @@ void ksm_store_inherit(KsmStore *store, guint32 slot)
     const KsmSlot unknown = { .refs = 1, .owner = KSM_SLOT_OWNER_NOBODY };
 
     ksm_slot_map_claim(store->map, slot, 1);
-    ksm_budget_take(store->budget, 1);
+    ksm_share_take(store->budget, 1);
     ksm_store_fill(store, slot, &unknown);
 }
 
@@ -432,7 +432,7 @@ static void punch(KsmStore *store, guint32 first, guint32 count)
     discard(store, first, count);
     memset(store->slots + first, 0, count * sizeof(KsmSlot));
     ksm_slot_map_give(store->map, first, count);
-    ksm_budget_give(store->budget, count);
+    ksm_share_give(store->budget, count);
     drop_leaves(store, first, count);
 }
 

@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <sys/uio.h>
 
-#include "budget.h"
+#include "share.h"
 #include "roster.h"
 
 #define KSM_STORE_PAGE_BYTES 4096u
@@ -15,7 +15,7 @@
 typedef struct KsmStore KsmStore;
 
 /** Slots that the stores of a user may use together, and all stores. */
-typedef KsmBudget KsmStoreBudget;   /* freed, not yet given back included */
+typedef KsmShare KsmStoreBudget;   /* freed, not yet given back included */
 
 /** What is known of the content whose first copy lies in a slot. */
 typedef struct KsmSlot {

@@ -4,7 +4,7 @@
  *
  * Limits that only hold for all users together let one user take all: then
  * the others' VMs do not start, or do not share.  So each user has a share of
- * what the others leave (budget.c has the rule, and why there is always some
+ * what the others leave (share.c has the rule, and why there is always some
  * left).  A user is known by the id that the kernel tells of a process, and
  * kept as long as a process or a group of its own is.
  *
@@ -59,8 +59,8 @@ KsmUser *ksm_user_ref(KsmBroker *broker, uid_t uid)
         user->broker = broker;
         user->uid = uid;
         for (i = 0; i < KSM_QUOTAS; i++) {
-            user->budgets[i] = (KsmBudget) {
-                .limit = G_MAXUINT64, .all = &broker->budgets[i],
+            user->shares[i] = (KsmShare) {
+                .limit = G_MAXUINT64, .all = &broker->shares[i],
                 .percent = ksm_user_is_bound(uid)
                     ? broker->limits.max_user_percent : 0,
             };
@@ -79,7 +79,7 @@ void ksm_user_unref(KsmUser *user)
         return;
     }
     for (i = 0; i < KSM_QUOTAS; i++) {
-        g_assert(user->budgets[i].used == 0);
+        g_assert(user->shares[i].used == 0);
     }
     if (user->broker->refused_user == user) {
         user->broker->refused_user = NULL;
@@ -91,9 +91,9 @@ void ksm_user_unref(KsmUser *user)
 gboolean ksm_user_check(KsmUser *user, KsmQuota quota, guint64 count,
                         GError **errp)
 {
-    const KsmBudget *own = &user->budgets[quota], *all = own->all;
+    const KsmShare *own = &user->shares[quota], *all = own->all;
 
-    if (count <= ksm_budget_left(own)) {
+    if (count <= ksm_share_left(own)) {
         return TRUE;
     }
     user->broker->refused_user = user;
@@ -108,7 +108,7 @@ gboolean ksm_user_check(KsmUser *user, KsmQuota quota, guint64 count,
                     "user %u has %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
                     " %s, this needs %" G_GUINT64_FORMAT " more: end some, or "
                     "see guest-ksmd --max-user-percent", user->uid, own->used,
-                    ksm_budget_share(own), words[quota].what, count);
+                    ksm_share_most(own), words[quota].what, count);
     }
     return FALSE;
 }

@@ -5,7 +5,7 @@
 
 #include <sys/types.h>
 
-#include "budget.h"
+#include "share.h"
 
 typedef struct KsmBroker KsmBroker;
 
@@ -23,7 +23,7 @@ typedef struct KsmUser {
     KsmBroker *broker;
     uid_t uid;
     guint refs;                 /* of processes and groups */
-    KsmBudget budgets[KSM_QUOTAS];      /* parts of the broker's */
+    KsmShare shares[KSM_QUOTAS];        /* parts of the broker's */
     guint64 turn;               /* of the main loop, in which */
     gint64 turn_us;             /* so much was done for its requests */
     gint64 full_noted_us;       /* when the log was told of a full share */

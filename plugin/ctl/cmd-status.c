@@ -37,6 +37,40 @@ static void print_broker(JsonObject *reply)
     }
 }
 
+static gint compare_users(gconstpointer a, gconstpointer b)
+{
+    gint64 x = ksm_reply_int(*(JsonObject *const *)a, "uid");
+    gint64 y = ksm_reply_int(*(JsonObject *const *)b, "uid");
+
+    return (x > y) - (x < y);
+}
+
+/* What each user has, and may have as long as the others keep what they have. */
+static void print_users(JsonObject *reply)
+{
+    g_autoptr(GPtrArray) users = ksm_reply_objects(reply, "users");
+    guint i;
+
+    g_ptr_array_sort(users, compare_users);
+    for (i = 0; i < users->len; i++) {
+        JsonObject *user = g_ptr_array_index(users, i);
+        g_autofree char *store = ksm_units_mib_of_pages(
+            ksm_reply_int(user, "store_pages"));
+        g_autofree char *store_max = ksm_units_mib_of_pages(
+            ksm_reply_int(user, "store_pages_max"));
+        g_autofree char *guest = ksm_units_mib_of_pages(
+            ksm_reply_int(user, "guest_pages"));
+        g_autofree char *guest_max = ksm_units_mib_of_pages(
+            ksm_reply_int(user, "guest_pages_max"));
+
+        printf("user %-6" G_GINT64_FORMAT " stores %s of at most %s MiB, guest "
+               "memory %s of %s, sessions %" G_GINT64_FORMAT " of %"
+               G_GINT64_FORMAT "\n", ksm_reply_int(user, "uid"), store,
+               store_max, guest, guest_max, ksm_reply_int(user, "sessions"),
+               ksm_reply_int(user, "sessions_max"));
+    }
+}
+
 static void print_saved(JsonObject *total)
 {
     g_autofree char *all = NULL, *saved = NULL, *sharing = NULL;
@@ -196,6 +230,7 @@ static gboolean status_of_host(KsmCtl *ctl, GError **errp)
         return TRUE;
     }
     print_broker(reply);
+    print_users(reply);
     print_saved(total);
     print_worst_case(reply, total);
     print_groups(reply, total);

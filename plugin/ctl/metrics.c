@@ -56,6 +56,21 @@ static const Family group_families[] = {
       "broker_memory_bytes", 1, "The broker's metadata of the group." },
 };
 
+static const Family user_families[] = {
+    { "guest_ksm_user_store_bytes", "gauge", "bytes", "store_pages",
+      PAGE_BYTES, "Memory in the stores of the user's groups." },
+    { "guest_ksm_user_store_limit_bytes", "gauge", "bytes", "store_pages_max",
+      PAGE_BYTES, "Most of it that the user may have now." },
+    { "guest_ksm_user_sessions", "gauge", NULL, "sessions", 1,
+      "Memory backends of the user." },
+    { "guest_ksm_user_sessions_limit", "gauge", NULL, "sessions_max", 1,
+      "Most of them that the user may have now." },
+    { "guest_ksm_user_guest_bytes", "gauge", "bytes", "guest_pages",
+      PAGE_BYTES, "Guest memory of the user's backends." },
+    { "guest_ksm_user_guest_limit_bytes", "gauge", "bytes", "guest_pages_max",
+      PAGE_BYTES, "Most of it that the user may have now." },
+};
+
 static void add_families(KsmMetrics *metrics, const Family *families,
                          gsize count, JsonObject *object)
 {
@@ -128,6 +143,27 @@ static void add_groups(KsmMetrics *metrics, JsonObject *status)
     }
 }
 
+static void add_users(KsmMetrics *metrics, JsonObject *status)
+{
+    g_autoptr(GPtrArray) users = ksm_reply_objects(status, "users");
+    guint i, j;
+
+    for (i = 0; i < G_N_ELEMENTS(user_families); i++) {
+        const Family *family = &user_families[i];
+
+        ksm_metrics_family(metrics, family->name, family->type, family->unit,
+                           family->help);
+        for (j = 0; j < users->len; j++) {
+            JsonObject *user = g_ptr_array_index(users, j);
+            g_autoptr(GString) labels = g_string_new(NULL);
+
+            ksm_metrics_add_number(labels, "uid", ksm_reply_int(user, "uid"));
+            ksm_metrics_sample(metrics, "", labels->str, family->scale *
+                               (double)ksm_reply_int(user, family->field));
+        }
+    }
+}
+
 static void add_broker(KsmMetrics *metrics, JsonObject *status)
 {
     JsonObject *broker = ksm_reply_object(status, "broker");
@@ -169,6 +205,7 @@ char *ksm_metrics_ask(KsmClient *client, GError **errp)
     add_up(&metrics, TRUE);
     add_broker(&metrics, status);
     add_groups(&metrics, status);
+    add_users(&metrics, status);
     ksm_metrics_add_sessions(&metrics, sessions);
     ksm_metrics_end(&metrics);
     return g_string_free(metrics.text, FALSE);

@@ -83,7 +83,7 @@ void fuzz_world_clear(void)
     fuzz_world_run();
     g_assert_cmpuint(broker->connections.length, ==, 0);
     g_assert_cmpuint(broker->sessions, ==, 0);
-    g_assert_cmpuint(broker->budgets[KSM_QUOTA_PAGES].used, ==, 0);
-    g_assert_cmpuint(broker->budgets[KSM_QUOTA_SLOTS].used, ==, 0);
+    g_assert_cmpuint(broker->shares[KSM_QUOTA_PAGES].used, ==, 0);
+    g_assert_cmpuint(broker->shares[KSM_QUOTA_SLOTS].used, ==, 0);
     g_assert_cmpuint(g_hash_table_size(broker->groups), ==, 0);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * budget.c: a limit, what is taken of it, and the limit that it is a part of.
+ * share.c: a limit, what is taken of it, and the limit that it is a part of.
  *
  * A user's part has no limit of its own, but a share p < 1 of what the other
  * users leave: with L the limit of all, h what the user has, and O what the
@@ -16,42 +16,42 @@
  * the part p of it.  (What is given back only adds to it.)  With p = 1/2 one
  * user leaves half, and the next may have a quarter.
  */
-#include "budget.h"
+#include "share.h"
 
-guint64 ksm_budget_share(const KsmBudget *budget)
+guint64 ksm_share_most(const KsmShare *share)
 {
-    const KsmBudget *all = budget->all;
+    const KsmShare *all = share->all;
     guint64 others, free;
 
-    if (all == NULL || budget->percent == 0) {
-        return budget->limit;
+    if (all == NULL || share->percent == 0) {
+        return share->limit;
     }
-    others = all->used - MIN(all->used, budget->used);
+    others = all->used - MIN(all->used, share->used);
     free = all->limit - MIN(all->limit, others);
-    return MIN(budget->limit, free / 100 * budget->percent +
-               free % 100 * budget->percent / 100);
+    return MIN(share->limit, free / 100 * share->percent +
+               free % 100 * share->percent / 100);
 }
 
-guint64 ksm_budget_left(const KsmBudget *budget)
+guint64 ksm_share_left(const KsmShare *share)
 {
-    guint64 share = ksm_budget_share(budget);
-    guint64 left = share - MIN(share, budget->used);
+    guint64 most = ksm_share_most(share);
+    guint64 left = most - MIN(most, share->used);
 
-    return budget->all == NULL ? left
-                               : MIN(left, ksm_budget_left(budget->all));
+    return share->all == NULL ? left
+                               : MIN(left, ksm_share_left(share->all));
 }
 
-void ksm_budget_take(KsmBudget *budget, guint64 count)
+void ksm_share_take(KsmShare *share, guint64 count)
 {
-    for (; budget != NULL; budget = budget->all) {
-        budget->used += count;
+    for (; share != NULL; share = share->all) {
+        share->used += count;
     }
 }
 
-void ksm_budget_give(KsmBudget *budget, guint64 count)
+void ksm_share_give(KsmShare *share, guint64 count)
 {
-    for (; budget != NULL; budget = budget->all) {
-        g_assert(budget->used >= count);
-        budget->used -= count;
+    for (; share != NULL; share = share->all) {
+        g_assert(share->used >= count);
+        share->used -= count;
     }
 }
