@@ -42,8 +42,8 @@
  *
  * What a client can do wrong by HOLD: refer to slots it does not map.  They
  * stay as long as it does, as any slot that it has looked up.  So does a hole
- * that a client has read, which has memory, too, but was never given: when it is
- * read and found zero, as no content is, the heirs' reference is given back.
+ * that a client has read, which has memory, too, but was never given: when the
+ * filing finds it zero, as no content is, the heirs' reference is given back.
  *
  * A tile is several slots with one content in a row, and found again as such:
  * references that its copies got before are added up.

@@ -26,7 +26,7 @@ static gsize touched_bytes(guint64 pages)
     return (gsize)(pages / KSM_PAGE_TABLE_LEAF / 8 + 1);
 }
 
-/* Memory that is there when it is touched, all zero; longer, if it was there. */
+/* Memory that comes when it is touched, all zero; or @old, longer. */
 static gpointer map_longer(gpointer old, gsize old_bytes, gsize bytes)
 {
     return old != NULL ? mremap(old, old_bytes, bytes, MREMAP_MAYMOVE) :

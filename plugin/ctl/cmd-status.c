@@ -45,7 +45,7 @@ static gint compare_users(gconstpointer a, gconstpointer b)
     return (x > y) - (x < y);
 }
 
-/* What each user has, and may have as long as the others keep what they have. */
+/* What each user has, and may have while the others keep what they have. */
 static void print_users(JsonObject *reply)
 {
     g_autoptr(GPtrArray) users = ksm_reply_objects(reply, "users");

@@ -524,7 +524,7 @@ static void test_stranger(void)
     wait_shared(client, 10);
 }
 
-/* Runs a twentieth of the time: a host on which all takes twenty times as long. */
+/* Runs a twentieth of the time: on a host twenty times as slow. */
 typedef struct Slow {
     pid_t pid;
     gint stop;

@@ -96,7 +96,7 @@ static void finish(Fixture *self)
     }
 }
 
-/* ---- at any moment --------------------------------------------------------- */
+/* ---- at any moment ----------------------------------------------------- */
 
 #define PAGES 10000u            /* of each member: group-fixture.c */
 
@@ -244,7 +244,7 @@ static void test_any_moment(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(ksm_store_next_data(self->group->store, 0), ==, SLOTS);
 }
 
-/* ---- one by one ------------------------------------------------------------- */
+/* ---- one by one -------------------------------------------------------- */
 
 /* Nobody is given a slot of which it is not known whether somebody maps it. */
 static void test_no_slot_before(Fixture *self, gconstpointer unused)
@@ -315,7 +315,7 @@ static void test_listed(Fixture *self, gconstpointer unused)
     finish(self);
 }
 
-/* Published before it was filed: both are right, and go when nobody has them. */
+/* Published before it was filed: both are right, and go with their pages. */
 static void test_twice(Fixture *self, gconstpointer unused)
 {
     guint32 slot;

@@ -519,7 +519,8 @@ static void test_limits(void)
                "--max-total-pages 1500 --max-store-mib 1");
     expect_limit(&scene, "big", 1001, "the most of a session is 1000");
     second = proto_client_new(scene.broker->socket, "g", "second", 1000);
-    expect_limit(&scene, "third", 500, "all users have 1100 of 1500 guest pages");
+    expect_limit(&scene, "third", 500,
+                 "all users have 1100 of 1500 guest pages");
     for (i = 0; i < 300; i++) {
         refused += proto_client_publish(second, i, 100 + i, 0).kind ==
             KSM_ANSWER_REFUSED;

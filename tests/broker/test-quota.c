@@ -19,7 +19,7 @@
 
 #define ANSWER_SECONDS 1.0
 
-/* ---- a flood of one user --------------------------------------------------- */
+/* ---- a flood of one user ----------------------------------------------- */
 
 #define FLOOD_UID 1001u
 #define VICTIM_UID 1002u
@@ -201,7 +201,7 @@ static void test_flood(void)
     g_assert_true(ksm_test_broker_stop(broker));
 }
 
-/* ---- each limit, and what is said of it ------------------------------------- */
+/* ---- each limit, and what is said of it -------------------------------- */
 
 #define CONTROL_MAX 16u         /* connections of one user, of 32 */
 
@@ -297,8 +297,8 @@ static void root_run(gpointer opaque)
     const char *socket = ((const KsmTestBroker *)opaque)->socket;
 
     proto_client_new(socket, "g", "r0", 670);
-    expect_refused(socket, "r1", 1,
-                   "all users have 1000 of 1000 guest pages, this needs 1 more");
+    expect_refused(socket, "r1", 1, "all users have 1000 of 1000 guest pages, "
+                   "this needs 1 more");
     proto_child_report(1);
     proto_child_await();
 }
@@ -389,7 +389,7 @@ static void test_control(void)
     proto_child_free(child);
 }
 
-/* ---- many requests of one user ---------------------------------------------- */
+/* ---- many requests of one user ----------------------------------------- */
 
 #define BUSY_CLIENTS 60u
 #define BUSY_REQUESTS 10u       /* of each */
@@ -515,7 +515,7 @@ static void test_turns(void)
     g_assert_cmpuint(before, <, BUSY_CLIENTS);
 }
 
-/* ---- long requests --------------------------------------------------------- */
+/* ---- long requests ----------------------------------------------------- */
 
 #define TILES KSM_BATCH_PUBLISH
 #define TILE_SLOTS (1u << KSM_MAX_TILE_ORDER)
