@@ -69,6 +69,10 @@ gboolean ksm_group_drop(KsmGroup *group)
 {
     g_assert(group->member_count == 0);
     ksm_adoption_free(group);
+    /* What was not given back by now would go in one turn, with the file. */
+    if (group->store != NULL && ksm_store_flush(group->store, FLUSH_STEP)) {
+        return TRUE;
+    }
     g_clear_pointer(&group->store, ksm_store_free);
     return ksm_fp_tree_drop(group->unstable, DROP_CHUNKS) ||
         ksm_fp_tree_drop(group->stable, DROP_CHUNKS);

@@ -54,8 +54,8 @@ KsmGroup *ksm_group_new(const char *label, guint64 slots, guint64 store_id,
 /** Of a group without members. */
 void ksm_group_free(KsmGroup *group);
 
-/** The same in steps: frees the store, then a part of the trees at each call;
- * FALSE when only ksm_group_free() is left. */
+/** The same in steps: gives slots back, frees the store, then a part of the
+ * trees at each call; FALSE when only ksm_group_free() is left. */
 gboolean ksm_group_drop(KsmGroup *group);
 
 /**

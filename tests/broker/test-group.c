@@ -337,6 +337,40 @@ static void test_random(Fixture *self, gconstpointer unused)
     }
 }
 
+/* A group that nobody is in any more gives its slots back in turns, too. */
+static void test_drop(Fixture *self, gconstpointer unused)
+{
+    KsmMember *member;
+    guint turns = 0, i;
+    guint64 before;
+    gboolean more;
+
+    (void)unused;
+    group_member_end(g_steal_pointer(&self->a));
+    group_member_end(g_steal_pointer(&self->b));
+    while (ksm_group_work(self->group)) {
+    }
+    member = ksm_member_new(self->group, 10000, NULL);
+    for (i = 0; i < 60; i++) {
+        g_assert_cmpint(group_publish(member, i, 1 + i, 6).kind, ==,
+                        KSM_ANSWER_SLOT);
+    }
+    ksm_member_release(member, 0, 60);
+    ksm_member_free(member);
+    g_assert_cmpuint(self->budget.used, ==, 60 * 64);
+    do {
+        before = self->budget.used;
+        more = ksm_group_drop(self->group);
+        g_assert_cmpuint(before - self->budget.used, <=, 2048);
+        turns += before > self->budget.used;
+    } while (more);
+    g_assert_cmpuint(turns, ==, 2);
+    g_assert_cmpuint(self->budget.used, ==, 0);
+    ksm_group_free(self->group);
+    self->budget = (KsmStoreBudget) { .limit = 4096 };
+    self->group = ksm_group_new("test", 4 * 4096, 1, &self->budget, NULL);
+}
+
 int main(int argc, char **argv)
 {
     static const GroupTest tests[] = {
@@ -350,6 +384,7 @@ int main(int argc, char **argv)
         { "/group/lost-hints", test_lost_hints },
         { "/group/sweep", test_sweep },
         { "/group/member-ids", test_member_ids },
+        { "/group/drop", test_drop },
         { "/group/random", test_random },
     };
 

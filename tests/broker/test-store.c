@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "ksm-protocol.h"
 #include "slot-map.h"
 #include "store.h"
 
@@ -210,6 +211,34 @@ static void test_store_flush_in_steps(void)
     g_assert_cmpuint(store_blocks(store), ==, 0);
 }
 
+/* Tiles that were released go back in turns, as each is many slots. */
+static void test_flush_tiles(void)
+{
+    enum { TILES = 128, COPIES = 1 << KSM_MAX_TILE_ORDER };
+    KsmStoreBudget budget = { .limit = TILES * COPIES };
+    g_autoptr(KsmStore) store = ksm_store_new("test", 2 * TILES * COPIES,
+                                              &budget, NULL);
+    guint turns = 0, i;
+
+    for (i = 0; i < TILES; i++) {
+        const KsmSlot slot = { .key = i, .order = KSM_MAX_TILE_ORDER };
+        KsmStoreExtent extent;
+
+        g_assert_true(ksm_store_reserve(store, COPIES, COPIES, &extent));
+        ksm_store_fill(store, extent.next, &slot);
+        ksm_store_release(store, extent.next);
+    }
+    do {
+        guint64 before = budget.used;
+
+        turns++;
+        ksm_store_flush(store, TILES);
+        g_assert_cmpuint(before - budget.used, >, 0);
+        g_assert_cmpuint(before - budget.used, <=, 2048);
+    } while (budget.used > 0);
+    g_assert_cmpuint(turns, ==, TILES * COPIES / 2048);
+}
+
 /* The budget is kept over all stores, and freed slots count until given. */
 static void test_store_budget(void)
 {
@@ -294,6 +323,7 @@ int main(int argc, char **argv)
     g_test_add_func("/store/gives-back", test_store_gives_back);
     g_test_add_func("/store/wanders", test_store_wanders);
     g_test_add_func("/store/flush-in-steps", test_store_flush_in_steps);
+    g_test_add_func("/store/flush-tiles", test_flush_tiles);
     g_test_add_func("/store/budget", test_store_budget);
     g_test_add_func("/store/write-fails", test_store_write_fails);
     g_test_add_func("/store/descriptor", test_store_descriptor);
