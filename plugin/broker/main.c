@@ -48,12 +48,13 @@ static void close_inherited(guint first)
     syscall(SYS_close_range, first, G_MAXUINT, 0);
 }
 
-/* A socket for each session, a pidfd for each process, a store for each
- * group, and as many again while they come and go. */
+/* A socket for each connection, a pidfd for each process, a store for each
+ * group: 2, 4 and 1 for each session that there may be (broker.c), and some
+ * while they come and go. */
 static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
 {
     struct rlimit limit;
-    rlim_t wanted = 4 * (rlim_t)max_sessions + 64;
+    rlim_t wanted = 8 * (rlim_t)max_sessions + 64;
 
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) {
         return TRUE;

@@ -28,7 +28,7 @@ static int connect_to_broker(int type, void (*take)(int fd))
 
 static void take_control(int fd)
 {
-    ksm_control_client_new(fuzz_world()->control, fd);
+    ksm_control_client_new(fuzz_world()->control, fd, 0);
 }
 
 static void take_session(int fd)
