@@ -64,7 +64,7 @@ struct KsmEngine {
     GThread *thread;
     GMutex work_lock;
     gint interrupt;             /* atomic: threads waiting for work_lock */
-    int wake_fd;                /* eventfd, readable while interrupt > 0 */
+    int wake_fd;                /* eventfd that counts as interrupt does */
     GMutex place_lock;          /* discard.c */
     gint64 spare_mappings;      /* place_lock: what discarding may add */
 

@@ -211,7 +211,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     ksm_kernel_guard_init(&engine->kernel);
     engine->tracker.uffd = engine->tracker.pagemap = -1;
     engine->sync_uffd = -1;
-    engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
     ksm_broker_client_init(&engine->broker, engine->wake_fd, options->node);
     return engine;
 }
@@ -264,12 +264,17 @@ void ksm_engine_lock(KsmEngine *engine)
     g_mutex_lock(&engine->work_lock);
 }
 
+/*
+ * Each thread takes back the one that it put into the eventfd, and no more:
+ * what another thread has put there meanwhile must still shorten the scanner's
+ * wait for a broker that hangs.
+ */
 void ksm_engine_unlock(KsmEngine *engine)
 {
-    guint64 count;
+    guint64 one;
 
-    if (g_atomic_int_dec_and_test(&engine->interrupt) &&
-        read(engine->wake_fd, &count, sizeof(count)) < 0) {
+    g_atomic_int_add(&engine->interrupt, -1);
+    if (read(engine->wake_fd, &one, sizeof(one)) < 0) {
         g_debug("eventfd: %s", g_strerror(errno));
     }
     g_mutex_unlock(&engine->work_lock);
