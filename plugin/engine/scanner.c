@@ -6,6 +6,11 @@
  * connection up (`pause`), or stands aside: while something needs memory that
  * does not move, tracking is off and nothing is touched.
  *
+ * Every turn keeps the connection up, whatever else it does: a broker that
+ * takes the store up waits for all who map it, and frees nothing of it before.
+ * Meeting it takes the books alone: guest memory is neither read nor the
+ * subject of a system call.
+ *
  * Rounds come once an interval, and so seldom that tracking writes takes a
  * tenth of the time at most.  In between the broker is asked for hints: another
  * VM's find is then shared without waiting for the next round.
@@ -105,6 +110,23 @@ static guint64 run_turn(KsmEngine *engine, gboolean asked)
     return CLAMP(due_ms(engine), 1, hint_ms);
 }
 
+/* Keeps the connection up where no round is to be made; TRUE: it is there. */
+static gboolean only_connect(KsmEngine *engine)
+{
+    /* What a new connection makes of the pages is told at once. */
+    return ksm_connection_keep(engine) && ksm_round_send_released(engine);
+}
+
+/*
+ * How long to sleep: `ms`, or until the next attempt to connect if that is
+ * sooner.
+ */
+static guint64 sleep_connected(KsmEngine *engine, gboolean connected,
+                               guint64 ms)
+{
+    return connected ? ms : MIN(ms, ksm_connection_retry_ms(engine));
+}
+
 /* One turn under the work lock; returns how long to sleep after it. */
 static guint64 turn(KsmEngine *engine, gboolean asked)
 {
@@ -117,23 +139,26 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     engine->standing_aside = reason_to_stand_aside(engine);
     if (engine->standing_aside) {
         ksm_scanner_detach(engine);
-        return g_atomic_int_get(&engine->scan_interval_ms);
+        return sleep_connected(engine, only_connect(engine),
+                               g_atomic_int_get(&engine->scan_interval_ms));
     }
     engine->detached = FALSE;
     ksm_pace_begin(engine, asked);
     if (run == KSM_RUN_UNMERGE && !engine->unmerged) {
         unmerge(engine);
-        return engine->unmerged ? KSM_PARKED_MS :
-               (guint)g_atomic_int_get(&engine->scan_interval_ms);
+        return sleep_connected(engine, only_connect(engine),
+                               engine->unmerged ? KSM_PARKED_MS :
+                               (guint)g_atomic_int_get(
+                                   &engine->scan_interval_ms));
+    }
+    if (run != KSM_RUN_RUN && !(run == KSM_RUN_PAUSE && asked)) {
+        return sleep_connected(engine, only_connect(engine), KSM_PARKED_MS);
     }
     if (!ksm_connection_keep(engine)) {
         return ksm_connection_retry_ms(engine);
     }
-    if (run == KSM_RUN_RUN || (run == KSM_RUN_PAUSE && asked)) {
-        engine->unmerged = FALSE;
-        return run_turn(engine, asked);
-    }
-    return KSM_PARKED_MS;
+    engine->unmerged = FALSE;
+    return run_turn(engine, asked);
 }
 
 static guint requested(KsmEngine *engine, gboolean *stop)

@@ -34,6 +34,7 @@ typedef struct Scene {
     KsmPuppetSpec spec;
     KsmPuppet *guests[GUESTS + 2];
     guint count;
+    guint others;               /* engines that are no puppets */
     guint64 shared, sharing;    /* what the broker is to have */
     gsize log_seen;             /* of the broker's log; 0: not asked yet */
 } Scene;
@@ -68,7 +69,7 @@ static gboolean has_all(gpointer opaque)
     return read_group(scene, &group) &&
            group.pages_shared == scene->shared &&
            group.pages_sharing == scene->sharing &&
-           group.sessions == scene->count + 1;
+           group.sessions == scene->count + scene->others + 1;
 }
 
 static void wait_all(Scene *scene)
@@ -80,7 +81,8 @@ static void wait_all(Scene *scene)
         g_error("%" PRIu64 " slots, %" PRIu64 " references, %" PRIu64
                 " sessions; wanted %" PRIu64 ", %" PRIu64 ", %u",
                 group.pages_shared, group.pages_sharing, group.sessions,
-                scene->shared, scene->sharing, scene->count + 1);
+                scene->shared, scene->sharing,
+                scene->count + scene->others + 1);
     }
 }
 
@@ -96,7 +98,8 @@ static gboolean only_guests_are_left(gpointer opaque)
         return FALSE;
     }
     if (told && scene->log_seen &&
-        strtoul(strchr(told, '=') + 1, NULL, 10) == scene->count) {
+        strtoul(strchr(told, '=') + 1, NULL, 10) ==
+        scene->count + scene->others) {
         return TRUE;
     }
     scene->log_seen = strlen(log);
@@ -391,6 +394,14 @@ static void *writer_run(void *opaque)
     return NULL;
 }
 
+/* Why engines of this process stand aside; or NULL. */
+static const char *reason;
+
+static const char *stand_aside(G_GNUC_UNUSED void *opaque)
+{
+    return g_atomic_pointer_get(&reason);
+}
+
 static KsmEngine *make_engine(Scene *scene, void *memory)
 {
     g_autoptr(GError) error = NULL;
@@ -403,6 +414,7 @@ static KsmEngine *make_engine(Scene *scene, void *memory)
     options.start_broker = FALSE;
     options.scan_interval_ms = 20;
     options.scan_cpu_percent = 100;
+    options.stand_aside = stand_aside;
     engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     ksm_region_add(engine, "ram", memory, PAGES * KSM_PAGE_BYTES,
@@ -457,6 +469,121 @@ static void test_hung(void)
     scene_close(&scene);
 }
 
+static gboolean shares_all(gpointer engine)
+{
+    KsmStats stats;
+
+    ksm_engine_get_stats(engine, &stats);
+    return stats.pages_sharing == PAGES;
+}
+
+static gboolean is_idle(gpointer engine)
+{
+    KsmStats stats;
+
+    ksm_engine_get_stats(engine, &stats);
+    return stats.state == KSM_STATE_STOOD_ASIDE ||
+           stats.state == KSM_STATE_PAUSED;
+}
+
+static gboolean engine_is_connected(gpointer engine)
+{
+    KsmStats stats;
+
+    ksm_engine_get_stats(engine, &stats);
+    return stats.broker == KSM_BROKER_CONNECTED;
+}
+
+typedef enum Idleness {
+    ASIDE,                      /* by the program's callback */
+    SUSPENDED,
+    PAUSED,
+} Idleness;
+
+static void make_idle(KsmEngine *engine, Idleness idleness)
+{
+    switch (idleness) {
+    case ASIDE:
+        g_atomic_pointer_set(&reason, "a test");
+        break;
+    case SUSPENDED:
+        ksm_engine_suspend(engine, "a test");
+        break;
+    case PAUSED:
+        ksm_engine_set_run(engine, KSM_RUN_PAUSE);
+        break;
+    }
+    g_assert_cmpfloat(ksm_test_wait(is_idle, engine, SECONDS), >=, 0);
+}
+
+/* Pages in pairs, that nobody else has. */
+static guint8 *make_pairs(void)
+{
+    guint8 *memory = mmap(NULL, PAGES * KSM_PAGE_BYTES,
+                          PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    g_assert_true(memory != MAP_FAILED);
+    return memory;
+}
+
+static void fill_pairs(guint8 *memory)
+{
+    guint i;
+
+    for (i = 0; i < PAGES; i++) {
+        ksm_test_page_make(memory + i * KSM_PAGE_BYTES, KSM_TEST_SEEDED,
+                           1000000000 + i / 2);
+    }
+}
+
+/*
+ * A guest that looks for nothing for a long time, because a device has its
+ * memory, say, meets the next broker all the same: what it maps is bound
+ * again, and what nobody maps any more is freed.
+ */
+static void test_idle(gconstpointer opaque)
+{
+    Scene scene = { 0 };
+    KsmEngine *engine;
+    guint8 *memory;
+    guint i;
+
+    if (!scene_open(&scene)) {
+        return;
+    }
+    memory = make_pairs();
+    engine = make_engine(&scene, memory);
+    fill_pairs(memory);
+    g_assert_cmpfloat(ksm_test_wait(shares_all, engine, SECONDS), >=, 0);
+    scene.others = 1;
+    scene.shared += PAGES / 2;
+    scene.sharing += PAGES;
+    make_idle(engine, GPOINTER_TO_INT(opaque));
+    wait_all(&scene);
+    wait_unprobed(&scene);
+    ksm_test_broker_kill(scene.broker);
+    g_assert_cmpfloat(ksm_test_wait(has_noticed, engine, SECONDS), >=, 0);
+    ksm_test_broker_start(scene.broker);
+    wait_connected(&scene);
+    g_assert_cmpfloat(ksm_test_wait(engine_is_connected, engine, SECONDS), >=,
+                      0);
+    wait_all(&scene);
+    for (i = 0; i < GUESTS; i++) {
+        ksm_puppet_fill(scene.guests[i], 0, PAGES, KSM_TEST_SEEDED,
+                        SEED + (i + 1) * 100 * PAGES, TRUE);
+    }
+    scene.shared = PAGES / 2;
+    scene.sharing = PAGES;
+    wait_all(&scene);
+    g_assert_true(is_idle(engine));
+    ksm_engine_free(engine);
+    g_atomic_pointer_set(&reason, NULL);
+    munmap(memory, PAGES * KSM_PAGE_BYTES);
+    scene.others = 0;
+    scene_close(&scene);
+}
+
 int main(int argc, char **argv)
 {
     ksm_puppet_main(argc, argv);
@@ -470,5 +597,11 @@ int main(int argc, char **argv)
     g_test_add_func("/handover/one-is-slow", test_one_is_slow);
     g_test_add_func("/handover/other-version", test_other_version);
     g_test_add_func("/handover/hung", test_hung);
+    g_test_add_data_func("/handover/stands-aside", GINT_TO_POINTER(ASIDE),
+                         test_idle);
+    g_test_add_data_func("/handover/suspended", GINT_TO_POINTER(SUSPENDED),
+                         test_idle);
+    g_test_add_data_func("/handover/paused", GINT_TO_POINTER(PAUSED),
+                         test_idle);
     return g_test_run();
 }
