@@ -23,17 +23,20 @@
 #define KSM_BLOCK_REST      8u
 #define KSM_BLOCK_MAX_LEVEL 4u
 
-/* 12 bytes, for 512 pages. */
+/* 14 bytes, for 512 pages. */
 typedef struct KsmBlock {
     guint16 away;               /* pages not present, or in the store */
     guint16 kept;               /* pages with KSM_PAGE_KEPT */
     guint16 written;            /* pages found written in this round */
     guint16 found;              /* duplicates: while they are weighed */
+    guint16 mappings;           /* that begin in it, or UNCOUNTED: piece.c */
     guint8 rest;                /* rounds that it is yet left unarmed */
     guint8 level;               /* of the rest's doubling */
     guint8 rounds;              /* since it was armed, or written first */
     guint8 flags;
 } KsmBlock;
+
+#define KSM_BLOCK_UNCOUNTED 0xffffu
 
 #define KSM_BLOCK_HUGE      0x01u   /* has been a huge page */
 #define KSM_BLOCK_FRESH     0x02u   /* counts as written in this round */
@@ -55,10 +58,13 @@ static inline gboolean ksm_block_is_nearly_whole(const KsmBlock *block,
     return block->away * 2u <= keep;
 }
 
-/* A page's state changes: keeps `away` and `kept`. */
+/* A page's state changes: keeps `away`, `kept` and `mappings`. */
 static inline void ksm_block_note_state(KsmBlock *block, guint8 word,
                                         KsmPageState state)
 {
+    if (ksm_page_in_store(word) != ksm_page_in_store((guint8)state)) {
+        block->mappings = KSM_BLOCK_UNCOUNTED;
+    }
     block->kept = (guint16)(block->kept - ksm_page_is_kept(word));
     block->away = (guint16)(block->away + ksm_page_state_is_away(state) -
                             ksm_page_state_is_away(ksm_page_state(word)));

@@ -25,7 +25,7 @@
  * still is the program's.  Pages given back then lie where it wants them.
  *
  * Memory: 6 bytes a page, mapped lazily, so that pages never looked at cost
- * nothing; 12 bytes for each 2 MiB.
+ * nothing; 14 bytes for each 2 MiB.
  */
 #include "ram.h"
 
@@ -34,6 +34,7 @@
 
 #include "error.h"
 #include "ksm-protocol.h"
+#include "piece.h"
 #include "sys.h"
 
 #define KSM_HUGE_BYTES ((gsize)2 << 20)
@@ -244,12 +245,40 @@ void ksm_ram_abandon(KsmRegion *region)
     free_tables(region);
 }
 
+static int map_empty(KsmRegion *region, guint32 first, guint32 end)
+{
+    return ksm_sys->map(ksm_ram_address(region, first),
+                        (gsize)(end - first) * KSM_PAGE_BYTES,
+                        PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+                        MAP_NORESERVE, -1, 0, NULL);
+}
+
+/*
+ * All of the region becomes empty, piece by piece (piece.c).  A piece may
+ * divide a mapping, and there may be no more of them: then all at once.
+ */
+static int replace_all(KsmRegion *region)
+{
+    KsmPieces pieces = ksm_pieces_replace;
+    guint32 page, next;
+
+    for (page = 0; page < region->pages; page = next) {
+        guint64 start_ns = ksm_sys_now_ns();
+
+        next = ksm_pieces_next(&pieces, region, page, region->pages);
+        if (map_empty(region, page, next)) {
+            return map_empty(region, 0, region->pages);
+        }
+        ksm_pieces_took(&pieces, ksm_sys_now_ns() - start_ns, TRUE);
+    }
+    return 0;
+}
+
 gboolean ksm_ram_free(KsmRegion *region)
 {
     gsize bytes = (gsize)region->pages * KSM_PAGE_BYTES;
-    int ret = ksm_sys->map(region->addr, bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-                           MAP_NORESERVE, -1, 0, NULL);
+    int ret = replace_all(region);
 
     if (region->shadow) {
         ksm_sys->unmap(region->shadow, bytes + KSM_PAGE_BYTES);
@@ -298,14 +327,6 @@ static gboolean is_resting(KsmRegion *region, guint32 page)
     return block && block->rest;
 }
 
-/* Where the block of a page ends, or what lies before the first one. */
-static guint32 next_block(const KsmRegion *region, guint32 page)
-{
-    return page < region->block_first ? region->block_first :
-           page + KSM_BLOCK_PAGES -
-           (page - region->block_first) % KSM_BLOCK_PAGES;
-}
-
 guint32 ksm_ram_find_armed(KsmRegion *region, guint32 page, guint32 *end)
 {
     *end = region->pages;
@@ -313,11 +334,11 @@ guint32 ksm_ram_find_armed(KsmRegion *region, guint32 page, guint32 *end)
         return page;
     }
     while (page < region->pages && is_resting(region, page)) {
-        page = next_block(region, page);
+        page = ksm_ram_next_block(region, page);
     }
     *end = page;
     while (*end < region->pages && !is_resting(region, *end)) {
-        *end = next_block(region, *end);
+        *end = ksm_ram_next_block(region, *end);
     }
     *end = MIN(*end, region->pages);
     return MIN(page, region->pages);
@@ -397,16 +418,60 @@ void ksm_ram_follow_policy(KsmRegion *region)
     region->policy_followed = TRUE;
 }
 
+/* Parts so near to each other are settled by one call: it costs no more. */
+#define KSM_UNSETTLED_NEAR 16u
+
+/* Makes one of parts number i to j, and closes the gap in the array. */
+static void join_unsettled(KsmRegion *region, guint i, guint j)
+{
+    KsmUnsettled *parts = region->unsettled;
+
+    parts[i].end = MAX(parts[i].end, parts[j].end);
+    memmove(&parts[i + 1], &parts[j + 1],
+            (region->unsettled_count - j - 1) * sizeof(*parts));
+    region->unsettled_count -= j - i;
+}
+
+/* There is one part too many: makes one of the two that lie closest. */
+static void join_closest(KsmRegion *region)
+{
+    const KsmUnsettled *parts = region->unsettled;
+    guint i, best = 1;
+
+    for (i = 2; i < region->unsettled_count; i++) {
+        if (parts[i].first - parts[i - 1].end <
+            parts[best].first - parts[best - 1].end) {
+            best = i;
+        }
+    }
+    join_unsettled(region, best - 1, best);
+}
+
 void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end)
 {
-    if (!region->unsettled) {
-        region->unsettled = TRUE;
-        region->unsettled_first = first;
-        region->unsettled_end = end;
+    KsmUnsettled *parts = region->unsettled;
+    guint i = region->unsettled_count, j;
+
+    /* All from number i on begin behind it, or are near it. */
+    while (i > 0 && (guint64)parts[i - 1].end + KSM_UNSETTLED_NEAR >= first) {
+        i--;
+    }
+    for (j = i; j < region->unsettled_count &&
+         parts[j].first <= (guint64)end + KSM_UNSETTLED_NEAR; j++) {
+        continue;
+    }
+    if (i < j) {
+        parts[i].first = MIN(parts[i].first, first);
+        join_unsettled(region, i, j - 1);
+        parts[i].end = MAX(parts[i].end, end);
         return;
     }
-    region->unsettled_first = MIN(region->unsettled_first, first);
-    region->unsettled_end = MAX(region->unsettled_end, end);
+    memmove(&parts[i + 1], &parts[i],
+            (region->unsettled_count - i) * sizeof(*parts));
+    parts[i] = (KsmUnsettled) { first, end };
+    if (++region->unsettled_count > KSM_UNSETTLED_MAX) {
+        join_closest(region);
+    }
 }
 
 guint64 ksm_ram_fixed_bytes(const KsmRegion *region)

@@ -10,6 +10,18 @@
 #include "page-state.h"
 
 /*
+ * Pages [first, end) that lack registration or advice.  So many parts are kept
+ * apart: as many as a batch has windows.  An array, as a window cannot
+ * allocate.
+ */
+typedef struct KsmUnsettled {
+    guint32 first;
+    guint32 end;
+} KsmUnsettled;
+
+#define KSM_UNSETTLED_MAX 128u
+
+/*
  * A range of guest RAM.  Written by the engine's scanner thread, or by others
  * under the engine's work lock, where nothing else is said.
  */
@@ -22,9 +34,8 @@ struct KsmRegion {
     guint32 base;               /* session-wide number of its first page */
     KsmRegionFlags flags;
     gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
-    gboolean unsettled;         /* parts lack registration or advice */
-    guint32 unsettled_first;    /* the pages concerned */
-    guint32 unsettled_end;
+    KsmUnsettled unsettled[KSM_UNSETTLED_MAX + 1];  /* in order */
+    guint unsettled_count;      /* the parts that lack it */
     guint64 mappings;           /* that the region's pages need, see runs.h */
     guint64 store_mappings;     /* those of them that are of a store */
     guint8 *state;              /* page-state.h, `pages` of them */
@@ -72,6 +83,15 @@ static inline KsmBlock *ksm_ram_block(KsmRegion *region, guint32 page)
     return number < region->block_count ? &region->blocks[number] : NULL;
 }
 
+/* Where the block of a page ends, or what lies before the first one. */
+static inline guint32 ksm_ram_next_block(const KsmRegion *region,
+                                         guint32 page)
+{
+    return page < region->block_first ? region->block_first :
+           page + KSM_BLOCK_PAGES -
+           (page - region->block_first) % KSM_BLOCK_PAGES;
+}
+
 /*
  * The first page from `page` on that is in no block at rest, and in *end where
  * such pages end; the region's end if there is none.
@@ -105,7 +125,10 @@ void ksm_ram_look_again(KsmRegion *region, guint32 page);
  */
 void ksm_ram_follow_policy(KsmRegion *region);
 
-/* Notes that [first, end) wants registration and advice again. */
+/*
+ * Notes that [first, end) wants registration and advice again; inside windows,
+ * too.
+ */
 void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end);
 
 /* Advises the bookkeeping once more: ksmd is to leave it alone. */

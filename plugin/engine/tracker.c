@@ -23,12 +23,19 @@
 #include "tracker.h"
 
 #include <errno.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "error.h"
 #include "sys.h"
 
 #define KSM_TRACKER_RANGES 2048u
+/*
+ * Pages found and armed by one call: arming costs ten times as much as looking
+ * (33 ns).  A call that stops inside a huge page splits it, so that is rare: it
+ * needs small pages before it, and its next write would split it, too.
+ */
+#define KSM_TRACKER_PAGES  8192u
 #define KSM_COPY_RANGES    64u
 
 #define KSM_TRACKER_FEATURES (UFFD_FEATURE_WP_ASYNC |                       \
@@ -93,6 +100,9 @@ gboolean ksm_tracker_open(KsmTracker *tracker, GError **errp)
     tracker->uffd = -1;
     tracker->pagemap = -1;
     tracker->ranges = NULL;
+    tracker->scanned = ksm_pieces_scan;
+    tracker->settled = ksm_pieces_register;
+    tracker->detached = ksm_pieces_unregister;
     if (!open_uffd(tracker, errp) || !open_pagemap(tracker, errp)) {
         ksm_tracker_close(tracker);
         return FALSE;
@@ -113,53 +123,114 @@ void ksm_tracker_close(KsmTracker *tracker)
     g_clear_pointer(&tracker->ranges, g_free);
 }
 
-int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region)
+/*
+ * Advice first: once mappings differ in nothing but their registration,
+ * registering merges neighbours that belong together.
+ */
+static int settle_piece(KsmTracker *tracker, KsmRegion *region,
+                        guint32 first, guint32 end)
 {
-    guint32 first = region->unsettled_first;
-    guint32 end = region->unsettled_end;
-    int ret;
+    guint64 start_ns = ksm_sys_now_ns(), advised_ns;
+    int ret = ksm_ram_advise(region, first, end);
 
-    if (!region->unsettled) {
-        return 0;
-    }
-    /*
-     * Advice first: once mappings differ in nothing but their registration,
-     * registering merges neighbours that belong together.
-     */
-    ret = ksm_ram_advise(region, first, end);
+    advised_ns = ksm_sys_now_ns();
     if (!ret) {
         ret = ksm_sys->uffd_register(tracker->uffd,
                                      ksm_ram_address(region, first),
                                      (gsize)(end - first) * KSM_PAGE_BYTES,
                                      UFFDIO_REGISTER_MODE_WP);
     }
-    if (!ret) {
-        region->unsettled = FALSE;
-    }
+    ksm_pieces_took(&tracker->settled,
+                    MAX(advised_ns - start_ns,
+                        ksm_sys_now_ns() - advised_ns), TRUE);
     return ret;
 }
 
+/*
+ * All parts are settled when this returns 0, as before the next scan they must
+ * be: a page whose mapping is not registered is not reported.  Between two
+ * pieces some are and some are not.  That is nothing new to anybody: whatever
+ * is written then counts as written at the next scan, as no page is armed that
+ * has just been moved or mapped, and registering arms none.
+ */
+int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region)
+{
+    guint i;
+
+    for (i = 0; i < region->unsettled_count; i++) {
+        KsmUnsettled *part = &region->unsettled[i];
+
+        while (part->first < part->end) {
+            guint32 end = ksm_pieces_next(&tracker->settled, region,
+                                          part->first, part->end);
+            int ret = settle_piece(tracker, region, part->first, end);
+
+            if (ret) {
+                region->unsettled_count -= i;
+                memmove(region->unsettled, part,
+                        region->unsettled_count * sizeof(*part));
+                return ret;
+            }
+            part->first = end;
+        }
+    }
+    region->unsettled_count = 0;
+    return 0;
+}
+
+static int unregister(KsmTracker *tracker, KsmRegion *region, guint32 first,
+                      guint32 end)
+{
+    return ksm_sys->uffd_unregister(tracker->uffd,
+                                    ksm_ram_address(region, first),
+                                    (gsize)(end - first) * KSM_PAGE_BYTES);
+}
+
+/*
+ * By pieces, as the kernel takes the protection off each page; where there are
+ * no mappings left to divide one at a piece's end, all at once.
+ */
 int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region)
 {
-    int ret = ksm_sys->uffd_unregister(tracker->uffd, region->addr,
-                                       (gsize)region->pages * KSM_PAGE_BYTES);
+    guint32 page, next;
+    int ret = 0;
 
+    for (page = 0; !ret && page < region->pages; page = next) {
+        guint64 start_ns = ksm_sys_now_ns();
+
+        next = ksm_pieces_next(&tracker->detached, region, page,
+                               region->pages);
+        ret = unregister(tracker, region, page, next);
+        ksm_pieces_took(&tracker->detached, ksm_sys_now_ns() - start_ns, TRUE);
+    }
+    if (ret == -ENOMEM) {
+        ret = unregister(tracker, region, 0, region->pages);
+    }
     ksm_ram_unsettle(region, 0, region->pages);
     ksm_ram_disarmed(region);
     return ret;
 }
 
-/* Runs a scan to its end, with what arg says, handing the ranges to func. */
+/*
+ * Runs a scan to its end, with what arg says, handing the ranges to func; calls
+ * are timed for `pieces`, if given.
+ */
 static int scan(KsmTracker *tracker, KsmRegion *region,
-                struct pm_scan_arg *arg, KsmWrittenFunc func, void *opaque)
+                struct pm_scan_arg *arg, KsmPieces *pieces,
+                KsmWrittenFunc func, void *opaque)
 {
     guint64 start = (guintptr)region->addr;
 
     while (arg->start < arg->end) {
+        guint64 start_ns = ksm_sys_now_ns();
         int i, n = ksm_sys->pagemap_scan(tracker->pagemap, arg);
 
         if (n < 0) {
             return n;
+        }
+        if (pieces) {
+            ksm_pieces_took(pieces, ksm_sys_now_ns() - start_ns,
+                            arg->walk_end == arg->end);
         }
         for (i = 0; i < n; i++) {
             struct page_region *range = (struct page_region *)(guintptr)arg->vec + i;
@@ -176,6 +247,33 @@ static int scan(KsmTracker *tracker, KsmRegion *region,
     return 0;
 }
 
+/* Pages [first, end), which are armed. */
+static int scan_armed(KsmTracker *tracker, KsmRegion *region, guint32 first,
+                      guint32 end, KsmWrittenFunc func, void *opaque)
+{
+    guint32 next;
+    int ret = 0;
+
+    for (; !ret && first < end; first = next) {
+        struct pm_scan_arg arg = {
+            .size = sizeof(arg),
+            .flags = PM_SCAN_WP_MATCHING,
+            .start = (guintptr)ksm_ram_address(region, first),
+            .vec = (guintptr)tracker->ranges,
+            .vec_len = KSM_TRACKER_RANGES,
+            .max_pages = KSM_TRACKER_PAGES,
+            .category_inverted = PAGE_IS_PFNZERO,
+            .category_mask = WRITTEN_WANTED | PAGE_IS_PFNZERO,
+            .return_mask = PAGE_IS_WRITTEN | PAGE_IS_HUGE,
+        };
+
+        next = ksm_pieces_next(&tracker->scanned, region, first, end);
+        arg.end = (guintptr)ksm_ram_address(region, next);
+        ret = scan(tracker, region, &arg, &tracker->scanned, func, opaque);
+    }
+    return ret;
+}
+
 int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
                      KsmWrittenFunc func, void *opaque)
 {
@@ -185,19 +283,7 @@ int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
     for (first = ksm_ram_find_armed(region, 0, &end);
          !ret && first < region->pages;
          first = ksm_ram_find_armed(region, end, &end)) {
-        struct pm_scan_arg arg = {
-            .size = sizeof(arg),
-            .flags = PM_SCAN_WP_MATCHING,
-            .start = (guintptr)ksm_ram_address(region, first),
-            .end = (guintptr)ksm_ram_address(region, end),
-            .vec = (guintptr)tracker->ranges,
-            .vec_len = KSM_TRACKER_RANGES,
-            .category_inverted = PAGE_IS_PFNZERO,
-            .category_mask = WRITTEN_WANTED | PAGE_IS_PFNZERO,
-            .return_mask = PAGE_IS_WRITTEN | PAGE_IS_HUGE,
-        };
-
-        ret = scan(tracker, region, &arg, func, opaque);
+        ret = scan_armed(tracker, region, first, end, func, opaque);
     }
     return ret;
 }
@@ -219,7 +305,7 @@ int ksm_tracker_find_copies(KsmTracker *tracker, KsmRegion *region,
         .return_mask = PAGE_IS_PRESENT,
     };
 
-    return scan(tracker, region, &arg, func, opaque);
+    return scan(tracker, region, &arg, NULL, func, opaque);
 }
 
 int ksm_tracker_disarm(KsmTracker *tracker, KsmRegion *region, guint32 first,

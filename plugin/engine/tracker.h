@@ -5,12 +5,16 @@
 #ifndef KSM_TRACKER_H
 #define KSM_TRACKER_H
 
+#include "piece.h"
 #include "ram.h"
 
 typedef struct KsmTracker {
     int uffd;                   /* also the quarantine's */
     int pagemap;
     struct page_region *ranges; /* KSM_TRACKER_RANGES of them */
+    KsmPieces scanned;          /* how large the pieces are at present */
+    KsmPieces settled;
+    KsmPieces detached;
 } KsmTracker;
 
 /* Pages [first, end) of the region have been written; huge: in huge pages. */
@@ -22,8 +26,9 @@ gboolean ksm_tracker_open(KsmTracker *tracker, GError **errp);
 void ksm_tracker_close(KsmTracker *tracker);
 
 /*
- * Registers and advises what is unsettled in the region.  0 or -errno; then
- * the rest stays unsettled: its pages are not looked at until it succeeds.
+ * Registers and advises all that is unsettled in the region, a piece at a
+ * time.  0 or -errno; then the rest stays unsettled: its pages are not looked
+ * at until it succeeds.
  */
 int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region);
 
