@@ -32,10 +32,45 @@ gint64 ksm_budget_delta(const KsmRegion *region, guint32 first, guint32 count,
 guint64 ksm_budget_used(KsmEngine *engine);
 
 /*
- * The budget in force: the option, or 15/16 of what vm.max_map_count leaves
- * this process beside its other mappings.  Those are counted every 64 rounds
- * (milliseconds).
+ * The budget in force: what is left to this engine of what all engines of the
+ * process may use together, and no more than the option.  All together it is
+ * 15/16 of what vm.max_map_count leaves the process beside its other mappings,
+ * but for KSM_BUDGET_SPARE of them at least.  Counts those now and then
+ * (milliseconds); outside of windows, under the work lock.
  */
 guint64 ksm_budget_compute(KsmEngine *engine);
+
+#define KSM_BUDGET_SPARE 1000u
+
+/* Whether all engines of the process together may use so many more. */
+gboolean ksm_budget_leaves(KsmEngine *engine, gint64 mappings);
+
+/*
+ * Takes so many from what all engines may use, if they are left, for whoever
+ * discards; under place_lock.  ksm_budget_tell() gives them back.
+ */
+gboolean ksm_budget_claim(KsmEngine *engine, guint mappings);
+
+/*
+ * Enters in the process's account what the engine's regions use; under the work
+ * lock and place_lock, when all that was discarded has been entered.
+ */
+void ksm_budget_tell(KsmEngine *engine);
+
+/* The same, when only a region was added or removed; under the work lock. */
+void ksm_budget_tell_regions(KsmEngine *engine);
+
+/* The engine ends: it uses nothing any more. */
+void ksm_budget_leave(KsmEngine *engine);
+
+/*
+ * How many mappings this engine has to give up for its part, as all engines
+ * together use more than they may: the limit was lowered, or the program has
+ * mapped more.
+ */
+guint64 ksm_budget_excess(KsmEngine *engine);
+
+/* In the child of a fork(): nothing of the parent's engines is mapped here. */
+void ksm_budget_reset_in_child(void);
 
 #endif /* KSM_BUDGET_H */

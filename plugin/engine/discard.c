@@ -130,7 +130,8 @@ static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
             page++;
             continue;
         }
-        if (engine->spare_mappings >= 2 && make_empty(region, page, count)) {
+        if (engine->spare_mappings >= 2 && ksm_budget_claim(engine, 2) &&
+            make_empty(region, page, count)) {
             engine->spare_mappings -= 2;
             note(region, page, count);
         } else {
@@ -282,6 +283,7 @@ static void count_spare(KsmEngine *engine)
 {
     engine->spare_mappings = (gint64)engine->budget -
                              (gint64)ksm_budget_used(engine);
+    ksm_budget_tell(engine);
 }
 
 void ksm_discard_unlock(KsmEngine *engine)
@@ -304,7 +306,8 @@ gboolean ksm_discard_enter(KsmEngine *engine)
 gboolean ksm_discard_leaves(KsmEngine *engine, gint64 mappings)
 {
     return mappings <= 0 ||
-           ksm_budget_used(engine) + (guint64)mappings <= engine->budget;
+           (ksm_budget_used(engine) + (guint64)mappings <= engine->budget &&
+            ksm_budget_leaves(engine, mappings));
 }
 
 gboolean ksm_discard_still(const KsmRegion *region, guint32 first,

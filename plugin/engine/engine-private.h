@@ -67,6 +67,7 @@ struct KsmEngine {
     int wake_fd;                /* eventfd that counts as interrupt does */
     GMutex place_lock;          /* discard.c */
     gint64 spare_mappings;      /* place_lock: what discarding may add */
+    guint64 mappings_claimed;   /* place_lock: what it has added */
 
     GMutex sleep_lock;
     GCond sleep_cond;
@@ -105,7 +106,9 @@ struct KsmEngine {
     KsmPace pace;
     guint8 round;               /* low byte of full_scans */
     guint64 budget;             /* mappings allowed in this round */
-    guint64 other_mappings;     /* of the process, not of the regions */
+    guint64 mappings_told;      /* in the process's account: budget.c */
+    guint mappings_generation;  /* whose account that is */
+    gboolean shrinking;         /* gives mappings up: the budget is silent */
     gboolean budget_warned;
     gboolean hwpoison_warned;
     guint64 settled_windows;    /* quarantine.windows at the last settling */

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "budget.h"
 #include "connection.h"
 #include "error.h"
 #include "fork-guard.h"
@@ -152,6 +153,7 @@ static char *short_name(const char *name)
 
 static void free_parts(KsmEngine *engine)
 {
+    ksm_budget_leave(engine);
     ksm_broker_client_close(&engine->broker);
     ksm_giveback_close(engine);
     ksm_quarantine_close(&engine->quarantine);
@@ -477,6 +479,7 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
             place_region(engine, region);
         }
     }
+    ksm_budget_tell_regions(engine);
     ksm_stats_publish(engine);
     ksm_engine_unlock(engine);
     return region;
@@ -496,6 +499,7 @@ void ksm_region_remove(KsmRegion *region)
         g_array_append_val(engine->released, range);
         ksm_round_send_released(engine);
     }
+    ksm_budget_tell_regions(engine);
     ksm_stats_publish(engine);
     ksm_engine_unlock(engine);
 }

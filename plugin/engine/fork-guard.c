@@ -9,6 +9,8 @@
 
 #include <pthread.h>
 
+#include "budget.h"
+
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 
 void ksm_fork_guard_lock(void)
@@ -25,6 +27,7 @@ static void reset_in_child(void)
 {
     /* The child has one thread, and it is the one that took the lock. */
     pthread_mutex_unlock(&guard);
+    ksm_budget_reset_in_child();
 }
 
 static void install(void)

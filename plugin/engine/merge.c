@@ -368,6 +368,7 @@ void ksm_merge_matches(KsmEngine *engine)
     if (!engine->matches->len) {
         return;
     }
+    engine->budget = ksm_budget_compute(engine);
     g_array_sort(engine->matches, compare_matches);
     filter_matches(engine);
     runs = find_runs(engine);

@@ -29,6 +29,7 @@
 #include "pace.h"
 #include "sweep.h"
 #include "report.h"
+#include "shrink.h"
 #include "sys.h"
 #include "unmergeable.h"
 
@@ -253,6 +254,9 @@ void ksm_round_run(KsmEngine *engine)
     ok = ksm_round_track(engine);
     if (ok && engine->lost) {
         ksm_giveback_lost(engine);
+    }
+    if (ok) {
+        ksm_shrink(engine);
     }
     for (i = 0; ok && i < engine->regions->len; i++) {
         ksm_giveback_broken(engine, g_ptr_array_index(engine->regions, i));

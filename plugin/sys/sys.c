@@ -253,6 +253,44 @@ static int sys_copy_policy(void *to, size_t bytes, const void *from)
                    MPOL_MF_MOVE) ? -errno : 0;
 }
 
+static unsigned sys_max_map_count(void)
+{
+    unsigned count = 0;
+    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
+
+    if (!f) {
+        return 0;
+    }
+    if (fscanf(f, "%u", &count) != 1) {
+        count = 0;
+    }
+    fclose(f);
+    return count;
+}
+
+static unsigned sys_count_mappings(const int *stop)
+{
+    char buf[16384];
+    unsigned lines = 0;
+    ssize_t i, n;
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0) {
+        return 0;
+    }
+    while ((n = read(fd, buf, sizeof(buf))) > 0) {
+        if (__atomic_load_n(stop, __ATOMIC_RELAXED) > 0) {
+            lines = 0;
+            break;
+        }
+        for (i = 0; i < n; i++) {
+            lines += buf[i] == '\n';
+        }
+    }
+    close(fd);
+    return lines;
+}
+
 const KsmSys ksm_sys_linux = {
     .kernel_release = sys_kernel_release,
     .kernel_look = ksm_kernel_look,
@@ -271,6 +309,8 @@ const KsmSys ksm_sys_linux = {
     .unmap = sys_unmap,
     .remap_onto = sys_remap_onto,
     .advise = sys_advise,
+    .max_map_count = sys_max_map_count,
+    .count_mappings = sys_count_mappings,
     .copy_policy = sys_copy_policy,
 };
 
@@ -292,40 +332,6 @@ uint64_t ksm_sys_now_ns(void)
 uint64_t ksm_sys_thread_cpu_ns(void)
 {
     return clock_ns(CLOCK_THREAD_CPUTIME_ID);
-}
-
-unsigned ksm_sys_max_map_count(void)
-{
-    unsigned count = 0;
-    FILE *f = fopen("/proc/sys/vm/max_map_count", "re");
-
-    if (!f) {
-        return 0;
-    }
-    if (fscanf(f, "%u", &count) != 1) {
-        count = 0;
-    }
-    fclose(f);
-    return count;
-}
-
-unsigned ksm_sys_count_mappings(void)
-{
-    char buf[16384];
-    unsigned lines = 0;
-    ssize_t i, n;
-    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC);
-
-    if (fd < 0) {
-        return 0;
-    }
-    while ((n = read(fd, buf, sizeof(buf))) > 0) {
-        for (i = 0; i < n; i++) {
-            lines += buf[i] == '\n';
-        }
-    }
-    close(fd);
-    return lines;
 }
 
 bool ksm_sys_merges_any(void)

@@ -50,6 +50,13 @@ typedef struct KsmSys {
      */
     int (*remap_onto)(void *src, size_t bytes, void *dst);
     int (*advise)(void *addr, size_t bytes, int advice);
+    /* vm.max_map_count; 0 when it cannot be read. */
+    unsigned (*max_map_count)(void);
+    /*
+     * Mappings of this process now; 0 when they cannot be counted, or *stop
+     * (atomic) became greater than 0.
+     */
+    unsigned (*count_mappings)(const int *stop);
     /* Gives a range the NUMA policy of the mapping at `from`, if it has one. */
     int (*copy_policy)(void *to, size_t bytes, const void *from);
 } KsmSys;
@@ -67,10 +74,10 @@ uint64_t ksm_sys_now_ns(void);
 uint64_t ksm_sys_thread_cpu_ns(void);
 
 /* vm.max_map_count, or 0 when it cannot be read. */
-unsigned ksm_sys_max_map_count(void);
-
-/* Mappings of this process now, or 0 when they cannot be counted. */
-unsigned ksm_sys_count_mappings(void);
+static inline unsigned ksm_sys_max_map_count(void)
+{
+    return ksm_sys->max_map_count();
+}
 
 /* Whether new mappings are mergeable by ksmd unasked (PR_SET_MEMORY_MERGE). */
 bool ksm_sys_merges_any(void);

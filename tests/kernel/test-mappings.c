@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * test-mappings.c: the engines of a process together leave it the mappings that
+ * it needs, whatever the limit is and whoever uses them.
+ *
+ * The engines are told of a limit lower than the kernel's, and the mappings
+ * counted: so a limit can be lowered here without harm to the host.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "broker-proc.h"
+#include "budget.h"
+#include "engine-private.h"
+#include "page-content.h"
+#include "proc-info.h"
+#include "require.h"
+#include "sys.h"
+
+#define ENGINES 3
+#define PAGES 6000u
+#define LIMIT 12000u
+#define SECONDS 60.0
+
+typedef struct Scene {
+    KsmTestBroker *broker;
+    KsmEngine *engines[ENGINES];
+    guint8 *memory[ENGINES];
+    guint count;
+    guint64 most;               /* mappings of the process at any time */
+    guint64 allowed;            /* for scene_shrunk() */
+} Scene;
+
+static guint limit;             /* atomic */
+
+static unsigned told_limit(void)
+{
+    return g_atomic_int_get(&limit);
+}
+
+static void add_engine(Scene *scene)
+{
+    g_autoptr(GError) error = NULL;
+    KsmOptions options;
+    KsmEngine *engine;
+    guint8 *memory;
+    guint i;
+
+    ksm_options_init(&options);
+    options.group = "mappings";
+    options.broker = scene->broker->socket;
+    options.start_broker = FALSE;
+    options.required = TRUE;
+    options.scan_interval_ms = 20;
+    options.scan_cpu_percent = 100;
+    engine = ksm_engine_new(&options, &error);
+    g_assert_no_error(error);
+    memory = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    g_assert_true(memory != MAP_FAILED);
+    ksm_region_add(engine, "ram", memory, PAGES * KSM_PAGE_BYTES,
+                   KSM_REGION_FRESH, &error);
+    g_assert_no_error(error);
+    /* Each second page is every engine's, the others are its own. */
+    for (i = 0; i < PAGES; i++) {
+        ksm_test_page_make(memory + i * KSM_PAGE_BYTES, KSM_TEST_SEEDED,
+                           i % 2 ? (scene->count + 1) * 1000000 + i : i);
+    }
+    g_assert_true(ksm_engine_start(engine, &error));
+    g_assert_no_error(error);
+    scene->memory[scene->count] = memory;
+    scene->engines[scene->count++] = engine;
+}
+
+static gboolean scene_open(Scene *scene, guint engines)
+{
+    static KsmSys table;
+
+    if (!ksm_test_need_uffd()) {
+        return FALSE;
+    }
+    g_atomic_int_set(&limit, LIMIT);
+    table = ksm_sys_linux;
+    table.max_map_count = told_limit;
+    ksm_sys = &table;
+    scene->broker = ksm_test_broker_new(NULL);
+    while (engines--) {
+        add_engine(scene);
+    }
+    return TRUE;
+}
+
+static void scene_close(Scene *scene)
+{
+    guint i, page;
+
+    for (i = 0; i < scene->count; i++) {
+        for (page = 0; page < PAGES; page++) {
+            g_assert_true(ksm_test_page_is(
+                scene->memory[i] + page * KSM_PAGE_BYTES, KSM_TEST_SEEDED,
+                page % 2 ? (i + 1) * 1000000 + page : page));
+        }
+        ksm_engine_free(scene->engines[i]);
+        munmap(scene->memory[i], PAGES * KSM_PAGE_BYTES);
+    }
+    ksm_test_broker_free(scene->broker);
+    ksm_sys = &ksm_sys_linux;
+}
+
+/* What the engines use; nothing may have failed meanwhile. */
+static guint64 used_by_engines(Scene *scene, guint64 *refused)
+{
+    guint64 used = 0;
+    KsmStats stats;
+    guint i;
+
+    *refused = 0;
+    for (i = 0; i < scene->count; i++) {
+        ksm_engine_get_stats(scene->engines[i], &stats);
+        g_assert_cmpuint(stats.refused_error, ==, 0);
+        used += stats.mappings;
+        *refused += stats.refused_budget > 0;
+    }
+    scene->most = MAX(scene->most, ksm_test_count_mappings());
+    return used;
+}
+
+/* All of them have come to the end of what there is. */
+static gboolean is_full(gpointer opaque)
+{
+    Scene *scene = opaque;
+    guint64 refused;
+
+    return used_by_engines(scene, &refused) >= LIMIT / 2 &&
+           refused == scene->count;
+}
+
+static void fill_up(Scene *scene)
+{
+    guint64 refused, used;
+    guint i, j;
+
+    g_assert_cmpfloat(ksm_test_wait(is_full, scene, SECONDS), >=, 0);
+    /* Whoever goes on does so now. */
+    for (i = 0; i < 10; i++) {
+        for (j = 0; j < scene->count; j++) {
+            ksm_engine_run_round(scene->engines[j]);
+        }
+        used_by_engines(scene, &refused);
+    }
+    used = used_by_engines(scene, &refused);
+    g_test_message("engines use %" G_GUINT64_FORMAT " of %u mappings, the "
+                   "process at most %" G_GUINT64_FORMAT, used, LIMIT,
+                   scene->most);
+    /* Windows that are not settled yet have two mappings more each. */
+    g_assert_cmpuint(scene->most, <=, LIMIT - KSM_BUDGET_SPARE / 2);
+}
+
+/* Together they use what each would have alone. */
+static void test_together(void)
+{
+    Scene scene = { 0 };
+
+    if (!scene_open(&scene, ENGINES)) {
+        return;
+    }
+    fill_up(&scene);
+    scene_close(&scene);
+}
+
+static gboolean has_shrunk(gpointer opaque)
+{
+    Scene *scene = opaque;
+    guint64 refused;
+
+    used_by_engines(scene, &refused);
+    return ksm_test_count_mappings() <= scene->allowed;
+}
+
+static void wait_shrunk(Scene *scene, guint64 allowed)
+{
+    guint64 refused, used;
+    double took;
+
+    scene->allowed = allowed;
+    took = ksm_test_wait(has_shrunk, scene, SECONDS);
+    used = used_by_engines(scene, &refused);
+    g_test_message("%" G_GUINT64_FORMAT " mappings after %.1f s, %"
+                   G_GUINT64_FORMAT " of the engines",
+                   ksm_test_count_mappings(), took, used);
+    g_assert_cmpfloat(took, >=, 0);
+    g_assert_cmpuint(used, >, allowed / 4);
+}
+
+/* A limit that is lowered holds for what is there already. */
+static void test_lowered(void)
+{
+    Scene scene = { 0 };
+
+    if (!scene_open(&scene, ENGINES)) {
+        return;
+    }
+    fill_up(&scene);
+    g_atomic_int_set(&limit, LIMIT / 2);
+    wait_shrunk(&scene, LIMIT / 2 - KSM_BUDGET_SPARE);
+    scene_close(&scene);
+}
+
+/* What the program maps later goes off what the engine may have. */
+static void test_program(void)
+{
+    Scene scene = { 0 };
+    guint8 *mapped;
+    guint i;
+
+    if (!scene_open(&scene, ENGINES)) {
+        return;
+    }
+    fill_up(&scene);
+    mapped = mmap(NULL, LIMIT / 2 * KSM_PAGE_BYTES, PROT_READ,
+                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    g_assert_true(mapped != MAP_FAILED);
+    for (i = 0; i < LIMIT / 2; i += 2) {
+        g_assert_cmpint(mprotect(mapped + i * KSM_PAGE_BYTES, KSM_PAGE_BYTES,
+                                 PROT_NONE), ==, 0);
+    }
+    wait_shrunk(&scene, LIMIT - KSM_BUDGET_SPARE / 2);
+    munmap(mapped, LIMIT / 2 * KSM_PAGE_BYTES);
+    scene_close(&scene);
+}
+
+static guint64 budget_of_new_engine(void)
+{
+    g_autoptr(KsmEngine) engine = NULL;
+    g_autoptr(GError) error = NULL;
+    KsmOptions options;
+
+    ksm_options_init(&options);
+    options.group = "mappings";
+    engine = ksm_engine_new(&options, &error);
+    g_assert_no_error(error);
+    return ksm_budget_compute(engine);
+}
+
+/* A child has none of the regions, and what they use is not its. */
+static void test_fork(void)
+{
+    Scene scene = { 0 };
+    guint64 budget;
+    pid_t pid;
+
+    if (!scene_open(&scene, ENGINES)) {
+        return;
+    }
+    fill_up(&scene);
+    budget = budget_of_new_engine();
+    g_test_message("a fourth engine may use %" G_GUINT64_FORMAT, budget);
+    g_assert_cmpuint(budget, <, LIMIT / 2);
+    pid = fork();
+    g_assert_cmpint(pid, >=, 0);
+    if (pid == 0) {
+        _exit(budget_of_new_engine() >= LIMIT * 3 / 4 ? 0 : 1);
+    }
+    g_assert_cmpint(ksm_test_reap(pid, 30), ==, 0);
+    scene_close(&scene);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    /* The engine warns of a budget that is used up. */
+    g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);
+    g_test_add_func("/mappings/together", test_together);
+    g_test_add_func("/mappings/limit-lowered", test_lowered);
+    g_test_add_func("/mappings/program-maps-more", test_program);
+    g_test_add_func("/mappings/fork", test_fork);
+    return g_test_run();
+}
