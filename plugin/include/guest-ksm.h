@@ -127,8 +127,10 @@ typedef struct KsmOptions {
     KsmRunMode run;             /* default KSM_RUN_RUN */
     guint scan_cpu_percent;     /* of one CPU, 1 to 100, default 10 */
     guint scan_interval_ms;     /* 10 to 3600000, default 1000 */
-    guint max_mappings;         /* this engine's share of vm.max_map_count;
-                                   0 (default): 15/16 of what is free */
+    guint max_mappings;         /* this engine uses no more of them; 0
+                                   (default): what is left.  All engines of
+                                   the process together leave it 1/16 of
+                                   vm.max_map_count, and 1000 at least */
     guint keep_huge;            /* most duplicates among the 512 pages of a
                                    huge page that are left unshared to keep
                                    it; 0 (default): none, any splits it */
@@ -315,7 +317,7 @@ struct KsmStats {
     guint64 rollbacks;          /* pages moved back: changed while verified */
     guint64 refused_pinned;     /* pages the kernel would not move */
     guint64 refused_held;       /* pages that a device was writing to */
-    guint64 refused_budget;     /* pages left private: mapping budget */
+    guint64 refused_budget;     /* left or made private: mapping budget */
     guint64 refused_torn;       /* changed while it was to be published */
     guint64 refused_broker;     /* the broker's limits, or another content
                                    of the same fingerprint */
