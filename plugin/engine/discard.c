@@ -40,6 +40,9 @@
 #include "reading.h"
 #include "sys.h"
 
+/* Replaced by one call: up to 3 us for each that is a mapping of its own. */
+#define KSM_EMPTY_PAGES 128u
+
 /* Pages of one region in the store from `first` on, up to `end`. */
 static guint32 in_store(const KsmRegion *region, guint32 first, guint32 end)
 {
@@ -108,6 +111,25 @@ static void note(KsmRegion *region, guint32 first, guint32 count)
 }
 
 /*
+ * A stretch of store mappings in a row, by pieces, as others wait for the mmap
+ * lock (piece.c).  The pieces become one mapping.
+ */
+static gboolean empty_stretch(KsmRegion *region, guint32 first, guint32 count)
+{
+    while (count) {
+        guint32 n = MIN(count, KSM_EMPTY_PAGES);
+
+        if (!make_empty(region, first, n)) {
+            return FALSE;
+        }
+        note(region, first, n);
+        first += n;
+        count -= n;
+    }
+    return TRUE;
+}
+
+/*
  * All of the range that is in the store; FALSE: some could not be, as a hole in
  * the midst of a mapping takes two more.  Candidates are only noted: who is told
  * of their content would look in vain.  So are pages that had failed: they are
@@ -131,9 +153,8 @@ static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
             continue;
         }
         if (engine->spare_mappings >= 2 && ksm_budget_claim(engine, 2) &&
-            make_empty(region, page, count)) {
+            empty_stretch(region, page, count)) {
             engine->spare_mappings -= 2;
-            note(region, page, count);
         } else {
             all = FALSE;
         }

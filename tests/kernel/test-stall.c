@@ -10,6 +10,7 @@
 
 #include "engine-private.h"
 #include "page-content.h"
+#include "proc-info.h"
 #include "require.h"
 #include "sys.h"
 
@@ -93,7 +94,7 @@ typedef struct Calls {
     guint64 pages, largest;
 } Calls;
 
-static Calls scans, advices, registers, unregisters, maps;
+static Calls scans, advices, registers, unregisters, maps, remaps;
 static guint64 next_address;        /* where the last one ended */
 
 static void note_call(Calls *calls, guint64 start_ns, const void *addr,
@@ -155,6 +156,15 @@ static int timed_map(void *addr, size_t bytes, int prot, int flags, int fd,
     return ret;
 }
 
+static int timed_remap_onto(void *src, size_t bytes, void *dst)
+{
+    guint64 start_ns = ksm_sys_thread_cpu_ns();
+    int ret = ksm_sys_linux.remap_onto(src, bytes, dst);
+
+    note_call(&remaps, start_ns, dst, bytes);
+    return ret;
+}
+
 static inline guint64 since(guint64 start_ns)
 {
     return ksm_sys_thread_cpu_ns() - start_ns;
@@ -167,7 +177,8 @@ static double ms(guint64 ns)
 
 static void forget_calls(void)
 {
-    scans = advices = registers = unregisters = maps = (Calls) { 0 };
+    scans = advices = registers = unregisters = maps = remaps =
+        (Calls) { 0 };
 }
 
 #define MIB_PAGES           ((guint64)256)
@@ -203,6 +214,7 @@ static void memory_open(Memory *m, guint64 pages)
     timed.uffd_register = timed_register;
     timed.uffd_unregister = timed_unregister;
     timed.map = timed_map;
+    timed.remap_onto = timed_remap_onto;
     ksm_sys = &timed;
     forget_calls();
 }
@@ -391,6 +403,60 @@ static void test_divided(void)
     memory_close(&m);
 }
 
+#define SHARED_PAGES 4096u
+
+/*
+ * Shared pages in a row, each a mapping of its own, are discarded: replaced by
+ * pieces, all of them, and are one mapping then.
+ */
+static void test_discarded(void)
+{
+    g_autoptr(KsmEngine) engine = NULL;
+    KsmTestMaps before, after;
+    guint32 i, noted = 0;
+    Memory m;
+    int store;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    engine = make_engine();
+    engine->spare_mappings = 2;
+    memory_open(&m, SHARED_PAGES);
+    m.region->engine = engine;
+    store = memfd_create("test-store", MFD_CLOEXEC);
+    g_assert_cmpint(ftruncate(store, SHARED_PAGES * KSM_PAGE_BYTES), ==, 0);
+    for (i = 0; i < SHARED_PAGES; i++) {
+        guint8 *addr = m.ram + (gsize)i * KSM_PAGE_BYTES;
+
+        g_assert_true(mmap(addr, KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_FIXED, store,
+                           (SHARED_PAGES - i - 1) * KSM_PAGE_BYTES) == addr);
+        ksm_ram_set_state(m.region, i, KSM_PAGE_SHARED);
+        m.ram[(gsize)i * KSM_PAGE_BYTES] = 1;
+    }
+    close(store);
+    ksm_test_maps_read(m.ram, m.pages * KSM_PAGE_BYTES, &before);
+    g_assert_cmpuint(before.mappings, ==, SHARED_PAGES);
+    forget_calls();
+    ksm_region_discard(m.region, 0, m.pages * KSM_PAGE_BYTES);
+    g_test_message("%u calls, at most %.2f ms", remaps.count,
+                   ms(remaps.longest_ns));
+    g_assert_cmpuint(remaps.pages, ==, m.pages);
+    g_assert_cmpuint(remaps.largest, <=, KSM_BLOCK_PAGES / 2);
+    ksm_test_maps_read(m.ram, m.pages * KSM_PAGE_BYTES, &after);
+    g_assert_cmpuint(after.mappings, ==, 1);
+    for (i = 0; i < m.region->discarded->len; i++) {
+        noted += g_array_index(m.region->discarded, KsmRange, i).count;
+    }
+    g_assert_cmpuint(noted, ==, SHARED_PAGES);
+    for (i = 0; i < SHARED_PAGES; i++) {
+        g_assert_cmpuint(m.ram[(gsize)i * KSM_PAGE_BYTES], ==, 0);
+    }
+    g_assert_true(ksm_ram_free(m.region));
+    memory_close(&m);
+}
+
 /* Every page that was unsettled is settled, whatever the order. */
 static void test_unsettled_parts(void)
 {
@@ -438,6 +504,7 @@ int main(int argc, char **argv)
     g_test_add_func("/stall/populated", test_populated);
     g_test_add_func("/stall/untouched", test_untouched);
     g_test_add_func("/stall/divided", test_divided);
+    g_test_add_func("/stall/discarded", test_discarded);
     g_test_add_func("/stall/unsettled-parts", test_unsettled_parts);
     return g_test_run();
 }
