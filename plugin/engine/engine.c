@@ -467,7 +467,7 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
         region = ksm_ram_new(engine, name, addr, bytes, flags, errp);
     }
     if (region) {
-        ret = engine->detached ? 0 :
+        ret = engine->detached || engine->standing_aside ? 0 :
               ksm_tracker_settle(&engine->tracker, region);
         if (ret) {
             ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
@@ -585,9 +585,22 @@ void ksm_engine_suspend(KsmEngine *engine, const char *reason)
     engine->suspended++;
     engine->suspend_reason = reason;
     engine->standing_aside = reason;
-    ksm_scanner_detach(engine);
     ksm_stats_publish(engine);
     ksm_engine_unlock(engine);
+    wake(engine, TRUE);         /* the scanner detaches */
+}
+
+void ksm_engine_detach(KsmEngine *engine)
+{
+    gboolean suspended;
+
+    ksm_engine_lock(engine);
+    suspended = engine->suspended > 0;
+    if (suspended) {
+        ksm_scanner_detach(engine, TRUE);
+    }
+    ksm_engine_unlock(engine);
+    g_return_if_fail(suspended);
 }
 
 void ksm_engine_resume(KsmEngine *engine)

@@ -36,6 +36,7 @@ struct KsmRegion {
     gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
     KsmUnsettled unsettled[KSM_UNSETTLED_MAX + 1];  /* in order */
     guint unsettled_count;      /* the parts that lack it */
+    guint32 detached_pages;     /* that have been let go: scanner.c */
     guint64 mappings;           /* that the region's pages need, see runs.h */
     guint64 store_mappings;     /* those of them that are of a store */
     guint8 *state;              /* page-state.h, `pages` of them */

@@ -30,26 +30,50 @@
 #include "sys.h"
 
 #define KSM_PARKED_MS       1000u
+/* Until detaching goes on that gave way to somebody. */
+#define KSM_DETACH_MS       1u
 #define KSM_HINTS_PER_ROUND 4
 #define KSM_TRACK_SHARE     9u
 
-/*
- * Unregistering fails for want of kernel memory only.  Whoever waits for it
- * (a migration) must not go on before it is done.
- */
-void ksm_scanner_detach(KsmEngine *engine)
+/* FALSE: somebody waits for the engine, and shall not wait for this. */
+static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
+                              gboolean at_once)
 {
-    guint i;
-
-    for (i = 0; i < engine->regions->len && !engine->detached; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
-
-        while (ksm_tracker_detach(&engine->tracker, region)) {
+    while (region->detached_pages < region->pages) {
+        if (!at_once && ksm_pace_waited_for(engine)) {
+            return FALSE;
+        }
+        /* Fails for want of kernel memory only. */
+        if (ksm_tracker_detach_piece(&engine->tracker, region)) {
             engine->counters.refused_error++;
             g_usleep(1000);
         }
     }
-    engine->detached = TRUE;
+    return TRUE;
+}
+
+void ksm_scanner_detach(KsmEngine *engine, gboolean at_once)
+{
+    gboolean all = TRUE;
+    guint i;
+
+    for (i = 0; i < engine->regions->len && all && !engine->detached; i++) {
+        all = detach_region(engine, g_ptr_array_index(engine->regions, i),
+                            at_once);
+    }
+    engine->detached = all;
+}
+
+void ksm_scanner_attach(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        region->detached_pages = 0;
+    }
+    engine->detached = FALSE;
 }
 
 /* A reason to leave the memory alone, or NULL. */
@@ -138,11 +162,13 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     }
     engine->standing_aside = reason_to_stand_aside(engine);
     if (engine->standing_aside) {
-        ksm_scanner_detach(engine);
+        ksm_scanner_detach(engine, FALSE);
         return sleep_connected(engine, only_connect(engine),
-                               g_atomic_int_get(&engine->scan_interval_ms));
+                               !engine->detached ? KSM_DETACH_MS :
+                               (guint)g_atomic_int_get(
+                                   &engine->scan_interval_ms));
     }
-    engine->detached = FALSE;
+    ksm_scanner_attach(engine);
     ksm_pace_begin(engine, asked);
     if (run == KSM_RUN_UNMERGE && !engine->unmerged) {
         unmerge(engine);

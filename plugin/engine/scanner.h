@@ -10,7 +10,15 @@
 /* GThreadFunc; data is the engine. */
 gpointer ksm_scanner_thread(gpointer data);
 
-/* Takes tracking off all regions, however long that takes; work lock. */
-void ksm_scanner_detach(KsmEngine *engine);
+/*
+ * Takes tracking off all regions, piece by piece, under the work lock;
+ * engine->detached says whether nothing is left.  Unless `at_once`, it ends
+ * early for a thread that waits for the engine, and goes on when it is called
+ * again.
+ */
+void ksm_scanner_detach(KsmEngine *engine, gboolean at_once);
+
+/* From here on regions are registered again, by settling. */
+void ksm_scanner_attach(KsmEngine *engine);
 
 #endif /* KSM_SCANNER_H */

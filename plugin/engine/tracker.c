@@ -190,21 +190,38 @@ static int unregister(KsmTracker *tracker, KsmRegion *region, guint32 first,
  * By pieces, as the kernel takes the protection off each page; where there are
  * no mappings left to divide one at a piece's end, all at once.
  */
+int ksm_tracker_detach_piece(KsmTracker *tracker, KsmRegion *region)
+{
+    guint32 first = region->detached_pages;
+    guint32 end = ksm_pieces_next(&tracker->detached, region, first,
+                                  region->pages);
+    guint64 start_ns = ksm_sys_now_ns();
+    int ret = unregister(tracker, region, first, end);
+
+    ksm_pieces_took(&tracker->detached, ksm_sys_now_ns() - start_ns, TRUE);
+    if (ret == -ENOMEM) {
+        /* A mapping would have to be divided, and there may be no more. */
+        first = 0;
+        end = region->pages;
+        ret = unregister(tracker, region, first, end);
+    }
+    if (!ret) {
+        ksm_ram_unsettle(region, first, end);
+        if (!region->detached_pages) {
+            ksm_ram_disarmed(region);
+        }
+        region->detached_pages = end;
+    }
+    return ret;
+}
+
 int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region)
 {
-    guint32 page, next;
     int ret = 0;
 
-    for (page = 0; !ret && page < region->pages; page = next) {
-        guint64 start_ns = ksm_sys_now_ns();
-
-        next = ksm_pieces_next(&tracker->detached, region, page,
-                               region->pages);
-        ret = unregister(tracker, region, page, next);
-        ksm_pieces_took(&tracker->detached, ksm_sys_now_ns() - start_ns, TRUE);
-    }
-    if (ret == -ENOMEM) {
-        ret = unregister(tracker, region, 0, region->pages);
+    region->detached_pages = 0;
+    while (!ret && region->detached_pages < region->pages) {
+        ret = ksm_tracker_detach_piece(tracker, region);
     }
     ksm_ram_unsettle(region, 0, region->pages);
     ksm_ram_disarmed(region);

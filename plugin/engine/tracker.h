@@ -35,6 +35,9 @@ int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region);
 /* Takes every registration off the region, which is unsettled after it. */
 int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region);
 
+/* The same for one more piece, from region->detached_pages on. */
+int ksm_tracker_detach_piece(KsmTracker *tracker, KsmRegion *region);
+
 /*
  * Reports and re-arms what was written since the last call; in store mappings
  * also what was read for the first time.  Not in blocks at rest.  0 or -errno.

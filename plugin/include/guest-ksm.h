@@ -277,11 +277,20 @@ guint ksm_engine_get_max_mappings(KsmEngine *engine);
 guint ksm_engine_get_keep_huge(KsmEngine *engine);
 
 /**
- * Parks the scanner and switches write tracking off, synchronously: when it
- * returns, no userfaultfd of the engine is registered on any region and
- * nothing will be moved until the matching ksm_engine_resume().  Nests.
+ * Parks the scanner: when it returns, nothing is moved, shared or given back
+ * until the matching ksm_engine_resume().  Waits for the piece of memory under
+ * way, a millisecond or so, however large the regions are.  Write tracking goes
+ * off afterwards, in the scanner's thread.  Nests.  `reason` is a static string.
  */
 void ksm_engine_suspend(KsmEngine *engine, const char *reason);
+
+/**
+ * Of a suspended engine: when it returns, no userfaultfd of the engine is
+ * registered on any region, so that the caller can register one of its own.
+ * Takes 4 to 20 ms for each GiB that is present and has not been let go yet
+ * (Linux 6.18); other calls may find the engine busy for as long.
+ */
+void ksm_engine_detach(KsmEngine *engine);
 void ksm_engine_resume(KsmEngine *engine);
 
 /**

@@ -187,9 +187,9 @@ static void with_region(Story *story)
     write_pages(story, STORY_REWRITTEN_FIRST, STORY_REWRITTEN_END);
     check(story, "after writing");
     story_rounds(story, 4, "after giving broken pages back");
-    ksm_scanner_detach(story->engine);
+    ksm_scanner_detach(story->engine, TRUE);
     check(story, "after standing aside");
-    story->engine->detached = FALSE;
+    ksm_scanner_attach(story->engine);
     story_rounds(story, 2, "after coming back");
     undo(story);
     story_rounds(story, 2, "after merging again");

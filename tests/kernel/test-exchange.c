@@ -399,6 +399,65 @@ static void test_interrupted(void)
     tear_down(&f);
 }
 
+static GThread *program;        /* the test's thread */
+static gint let_go;             /* atomic: pieces, by the scanner */
+static gint let_go_here;        /* by the program */
+
+static int counting_unregister(int fd, void *addr, size_t bytes)
+{
+    if (is_ram(addr)) {
+        g_atomic_int_inc(g_thread_self() == program ? &let_go_here : &let_go);
+    }
+    return ksm_sys_linux.uffd_unregister(fd, addr, bytes);
+}
+
+static gboolean is_registered(Fixture *f)
+{
+    KsmTestMaps maps;
+
+    ksm_test_maps_read(f->memory, f->bytes, &maps);
+    return maps.uffd;
+}
+
+static gboolean has_let_go(gpointer data)
+{
+    return !is_registered(data);
+}
+
+/*
+ * To suspend waits for no pass over all memory; letting go of it does, in
+ * pieces, by the scanner or whoever asks for it.
+ */
+static void test_suspend(void)
+{
+    Fixture f;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&f, 65536, KSM_REGION_NONE);
+    share(&f, f.pages);
+    table = ksm_sys_linux;
+    table.uffd_unregister = counting_unregister;
+    ksm_sys = &table;
+    program = g_thread_self();
+    g_atomic_int_set(&let_go, 0);
+    ksm_engine_suspend(f.engine, "a test");
+    g_assert_cmpint(let_go_here, ==, 0);
+    g_assert_cmpfloat(ksm_test_wait(has_let_go, &f, STUCK_SECONDS), >=, 0);
+    g_assert_cmpint(g_atomic_int_get(&let_go), >, 1);
+    ksm_engine_resume(f.engine);
+    ksm_engine_run_round(f.engine);
+    g_assert_true(is_registered(&f));
+    ksm_engine_suspend(f.engine, "a test");
+    ksm_engine_detach(f.engine);
+    g_assert_false(is_registered(&f));
+    ksm_engine_resume(f.engine);
+    ksm_engine_run_round(f.engine);
+    g_assert_true(is_registered(&f));
+    tear_down(&f);
+}
+
 /* Of the second userfaultfd alone, as a full table of mappings would. */
 static int unregister_fails(int fd, void *addr, size_t bytes)
 {
@@ -620,6 +679,7 @@ int main(int argc, char **argv)
     g_test_add_func("/exchange/transfer", test_transfer);
     g_test_add_func("/exchange/pinned", test_pinned);
     g_test_add_func("/exchange/interrupted", test_interrupted);
+    g_test_add_func("/exchange/suspend", test_suspend);
     g_test_add_func("/exchange/protection-stays", test_protection_stays);
     g_test_add_func("/exchange/shadow-huge", test_shadow_huge);
     g_test_add_func("/exchange/shadow-small", test_shadow_small);

@@ -17,8 +17,8 @@ typedef struct Row {
     gsize was;
 } Row;
 
-/* Of soname 2, on 64-bit machines. */
-#define LAYOUT_OF 2
+/* Of soname 3, on 64-bit machines. */
+#define LAYOUT_OF 3
 static const Row rows[] = {
     { "sizeof KsmOptions", sizeof(KsmOptions), 88 },
     { "KsmOptions.run", offsetof(KsmOptions, run), 32 },
