@@ -10,13 +10,21 @@
  * Invariant 4 (a slot is freed only when no process maps it) is at stake, as
  * a client may tell late, or not at all.  So:
  *  - Everybody who was ever sent a descriptor of the store, and could still
- *    map it, stands in its roster (roster.c).  Those whose processes live are
- *    the heirs; a pidfd tells when one has gone.
+ *    map it, stands in its roster (roster.c).  Those whose processes live, and
+ *    whose open file is still there, are the heirs.  A pidfd tells when one's
+ *    process has gone.  An engine may also have gone alone, while there was no
+ *    broker to tell: so the marks of heirs are looked at, again and again.
  *  - Each content found has one reference of its own, the heirs'.  A page that
  *    a client holds adds one, as ever.
  *  - The heirs' references are given back when none is left who has not told
  *    everything: each heir came back as a session and finished, or died.
  *    Nobody can become an heir later: who is not in the roster maps nothing.
+ *  - Who comes back as which heir: by the engine's number.  An older client has
+ *    none; it is known by the mark of the descriptor that it hands in.  Where a
+ *    roster has neither (its first layout), any heir of that process may be
+ *    meant: then as many must come as there are, and who comes and holds nothing
+ *    counts for none of them, as it may be somebody who never was one.  It costs
+ *    no more than that the store waits for the end of that process.
  * Until then slots that nobody wants stay; nothing ends that wait early.  If
  * this broker ends as well, the roster still has all names: a session takes
  * the place of its heir, and is struck out when it can map nothing any more.
@@ -62,6 +70,8 @@
 #include "watch.h"
 
 #define FIND_STEP_SLOTS 2048u   /* some 0.6 ms */
+#define MARKS_SECONDS 1u
+#define MARKS_AT_ONCE 64u       /* heirs: each looks at all locks of the file */
 #define FILE_STEP_SLOTS 512u    /* some 0.7 ms */
 #define FILE_STEP_SCAN (1u << 20)       /* bits looked at for that */
 #define DROP_STEP_SLOTS 32768u
@@ -74,10 +84,11 @@ typedef enum Phase {
     PHASE_DROPPING,
 } Phase;
 
-/* A process that may map the store, and has not been heard of. */
+/* An engine that may map the store, and has not been heard of. */
 typedef struct Heir {
     KsmAdoption *adoption;
-    KsmIdentity identity;
+    KsmRosterEntry who;
+    gboolean taken;             /* a member says that it is it: member->heir_at */
     guint32 at;                 /* in the roster */
     int pidfd;
     KsmWatch watch;
@@ -91,6 +102,8 @@ struct KsmAdoption {
     guint32 found;
     GPtrArray *heirs;
     guint pending;              /* heirs, and members that are holding */
+    guint marks_timer;
+    guint marks_next;           /* heir to look at */
 };
 
 static void heir_free(gpointer data)
@@ -104,6 +117,9 @@ static void heir_free(gpointer data)
 
 static void adoption_free(KsmAdoption *self)
 {
+    if (self->marks_timer != 0) {
+        g_source_remove(self->marks_timer);
+    }
     g_ptr_array_unref(self->heirs);
     g_free(self->inherited);
     g_free(self);
@@ -120,26 +136,55 @@ static void one_less(KsmAdoption *self)
     }
 }
 
-static gboolean heir_on_end(gint fd, GIOCondition condition, gpointer data)
+/* It maps nothing of the store any more. */
+static void heir_has_gone(Heir *heir)
 {
-    Heir *heir = data;
     KsmAdoption *self = heir->adoption;
 
-    (void)fd;
-    (void)condition;
     ksm_roster_clear(ksm_store_roster(self->group->store), heir->at);
     g_ptr_array_remove_fast(self->heirs, heir);
     one_less(self);
+}
+
+static gboolean heir_on_end(gint fd, GIOCondition condition, gpointer data)
+{
+    (void)fd;
+    (void)condition;
+    heir_has_gone(data);
     return G_SOURCE_REMOVE;
 }
 
-static gboolean add_heir(KsmAdoption *self, KsmIdentity identity, guint32 at,
-                         int pidfd)
+/*
+ * Looks for heirs whose open file has gone.  None can be given it anew: what
+ * has no descriptor and no mapping has nothing to get one from.
+ */
+static gboolean adoption_on_marks(gpointer data)
+{
+    KsmAdoption *self = data;
+    guint left = MIN(self->heirs->len, MARKS_AT_ONCE);
+
+    while (left-- > 0 && self->heirs->len > 0) {
+        Heir *heir;
+
+        self->marks_next %= self->heirs->len;
+        heir = g_ptr_array_index(self->heirs, self->marks_next);
+        if (ksm_roster_is_gone(ksm_store_roster(self->group->store),
+                               heir->at)) {
+            heir_has_gone(heir);
+        } else {
+            self->marks_next++;
+        }
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean add_heir(KsmAdoption *self, const KsmRosterEntry *who,
+                         guint32 at, int pidfd)
 {
     Heir *heir = g_new0(Heir, 1);
 
     *heir = (Heir) {
-        .adoption = self, .identity = identity, .at = at, .pidfd = pidfd,
+        .adoption = self, .who = *who, .at = at, .pidfd = pidfd,
     };
     g_ptr_array_add(self->heirs, heir);
     return ksm_watch_set(&heir->watch, pidfd, G_IO_IN, heir_on_end, heir);
@@ -149,18 +194,19 @@ static gboolean add_heir(KsmAdoption *self, KsmIdentity identity, guint32 at,
  * watched. */
 static gboolean find_heirs(KsmAdoption *self, KsmRoster *roster)
 {
-    KsmIdentity identity;
+    KsmRosterEntry entry;
     guint32 at = 0;
 
-    while ((identity = ksm_roster_next(roster, &at)) != 0) {
-        int pidfd = ksm_identity_open(identity);
+    while (ksm_roster_next(roster, &at, &entry)) {
+        int pidfd = ksm_roster_is_gone(roster, at)
+            ? -ESRCH : ksm_identity_open(entry.process);
 
         if (pidfd == -ESRCH) {
             ksm_roster_clear(roster, at);
         } else if (pidfd < 0) {
             errno = -pidfd;
             return FALSE;
-        } else if (!add_heir(self, identity, at, pidfd)) {
+        } else if (!add_heir(self, &entry, at, pidfd)) {
             return FALSE;
         }
         at++;
@@ -169,14 +215,52 @@ static gboolean find_heirs(KsmAdoption *self, KsmRoster *roster)
     return TRUE;
 }
 
-static Heir *find_heir(const KsmAdoption *self, KsmIdentity identity)
+/* Whether nothing tells it from other engines of its process. */
+static gboolean is_vague(const Heir *heir)
+{
+    return ksm_engine_id_is_none(&heir->who.engine) && !heir->who.marked;
+}
+
+static gboolean is_heir(const Heir *heir, const KsmRoster *roster,
+                        const KsmRosterEntry *who, int fd)
+{
+    if (heir->who.process != who->process || heir->taken) {
+        return FALSE;
+    }
+    if (!ksm_engine_id_is_none(&heir->who.engine)) {
+        return ksm_engine_id_equal(&heir->who.engine, &who->engine);
+    }
+    return !heir->who.marked || ksm_roster_is_marked(roster, heir->at, fd);
+}
+
+/* Who that is, of the heirs to @store. */
+static Heir *find_heir(const KsmAdoption *self, const KsmStore *store,
+                       const KsmRosterEntry *who, int fd)
+{
+    Heir *vague = NULL;
+    guint i;
+
+    for (i = 0; i < self->heirs->len; i++) {
+        Heir *heir = g_ptr_array_index(self->heirs, i);
+
+        if (is_heir(heir, ksm_store_roster(store), who, fd)) {
+            if (!is_vague(heir)) {
+                return heir;
+            }
+            vague = heir;
+        }
+    }
+    return vague;
+}
+
+static Heir *find_taken(const KsmAdoption *self, guint32 at)
 {
     guint i;
 
     for (i = 0; i < self->heirs->len; i++) {
         Heir *heir = g_ptr_array_index(self->heirs, i);
 
-        if (heir->identity == identity) {
+        if (heir->at == at) {
             return heir;
         }
     }
@@ -194,6 +278,7 @@ static void replace_store(KsmGroup *group, KsmStore *store)
 
         if (member != NULL) {
             member->roster_at = KSM_ROSTER_NONE;
+            member->heir_at = KSM_ROSTER_NONE;
             member->published_slots = 0;
         }
     }
@@ -201,8 +286,8 @@ static void replace_store(KsmGroup *group, KsmStore *store)
     group->store = store;
 }
 
-static gboolean heirs_check(const KsmAdoption *self, gboolean found,
-                            KsmIdentity identity, GError **errp)
+static gboolean heirs_check(gboolean found, const Heir *comer,
+                            GError **errp)
 {
     if (!found) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
@@ -210,15 +295,15 @@ static gboolean heirs_check(const KsmAdoption *self, gboolean found,
                     g_strerror(errno));
         return FALSE;
     }
-    if (find_heir(self, identity) == NULL) {
+    if (comer == NULL) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
-                    "the store was not given to this process");
+                    "the store was not given to this engine of this process");
         return FALSE;
     }
     return TRUE;
 }
 
-gboolean ksm_adoption_begin(KsmGroup *group, int fd, KsmIdentity identity,
+gboolean ksm_adoption_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
                             KsmStoreBudget *budget, GError **errp)
 {
     KsmAdoption *self;
@@ -242,7 +327,7 @@ gboolean ksm_adoption_begin(KsmGroup *group, int fd, KsmIdentity identity,
     self->group = group;
     self->heirs = g_ptr_array_new_with_free_func(heir_free);
     found = find_heirs(self, ksm_store_roster(store));
-    if (!heirs_check(self, found, identity, errp)) {
+    if (!heirs_check(found, find_heir(self, store, who, fd), errp)) {
         adoption_free(self);
         ksm_store_free(store);
         return FALSE;
@@ -250,6 +335,8 @@ gboolean ksm_adoption_begin(KsmGroup *group, int fd, KsmIdentity identity,
     self->inherited = g_malloc0(ksm_store_slots(store) / 8);
     replace_store(group, store);
     group->adoption = self;
+    self->marks_timer = g_timeout_add_seconds(MARKS_SECONDS,
+                                              adoption_on_marks, self);
     ksm_group_wake(group);
     return TRUE;
 }
@@ -261,16 +348,24 @@ gboolean ksm_adoption_is_filing(const KsmGroup *group)
          group->adoption->phase == PHASE_FILING);
 }
 
-gboolean ksm_adoption_claim(KsmMember *member, KsmIdentity identity)
+gboolean ksm_adoption_claim(KsmMember *member, const KsmRosterEntry *who,
+                            int fd)
 {
     KsmAdoption *self = member->group->adoption;
-    Heir *heir = self != NULL ? find_heir(self, identity) : NULL;
+    Heir *heir = self != NULL
+        ? find_heir(self, member->group->store, who, fd) : NULL;
 
     if (heir == NULL) {
         return FALSE;
     }
-    member->roster_at = heir->at;
-    member->holding = TRUE;     /* pending as the heir was */
+    member->holding = TRUE;
+    if (is_vague(heir)) {
+        heir->taken = TRUE;     /* until it is seen what it holds */
+        member->heir_at = heir->at;
+        self->pending++;
+        return TRUE;
+    }
+    member->roster_at = heir->at;       /* pending as the heir was */
     g_ptr_array_remove_fast(self->heirs, heir);
     return TRUE;
 }
@@ -353,10 +448,28 @@ gboolean ksm_adoption_hold(KsmMember *member, guint32 page, guint32 slot,
     return TRUE;
 }
 
+/* It said that it is an heir of whom nothing but the process is known. */
+static void vague_heir_held(KsmAdoption *self, KsmMember *member)
+{
+    Heir *heir = find_taken(self, member->heir_at);
+
+    member->heir_at = KSM_ROSTER_NONE;
+    if (heir != NULL && member->bound > 0) {
+        heir_has_gone(heir);    /* the member has an entry of its own */
+    } else if (heir != NULL) {
+        heir->taken = FALSE;
+    }
+}
+
 void ksm_adoption_held(KsmMember *member)
 {
+    KsmAdoption *self = member->group->adoption;
+
     member->holding = FALSE;
-    one_less(member->group->adoption);
+    if (member->heir_at != KSM_ROSTER_NONE) {
+        vague_heir_held(self, member);
+    }
+    one_less(self);
 }
 
 /* The order of the tile that begins with that page, of @most slots. */

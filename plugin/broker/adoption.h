@@ -9,21 +9,23 @@
 typedef struct KsmAdoption KsmAdoption;
 
 /**
- * Puts the store whose descriptor the process @identity sent in the place of
+ * Puts the store whose descriptor @who sent in the place of
  * the group's own, which must be unused; KSM_ERROR_INVALID when that cannot
  * be.  The connections of other members then are of no use any more.
  */
-gboolean ksm_adoption_begin(KsmGroup *group, int fd, KsmIdentity identity,
+gboolean ksm_adoption_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
                             KsmStoreBudget *budget, GError **errp);
 
 /** Whether contents are still being filed, and not all can be found yet. */
 gboolean ksm_adoption_is_filing(const KsmGroup *group);
 
 /**
- * Whether the process may map slots of the store since before this broker:
- * @member then is to say which, and is what the store waits for.
+ * Whether @who, with descriptor @fd of the store, may map slots of it since
+ * before this broker: @member then is to say which, and is what the store waits
+ * for.
  */
-gboolean ksm_adoption_claim(KsmMember *member, KsmIdentity identity);
+gboolean ksm_adoption_claim(KsmMember *member, const KsmRosterEntry *who,
+                            int fd);
 
 /** HOLD: binds pages that @member maps to slots in a row. */
 gboolean ksm_adoption_hold(KsmMember *member, guint32 page, guint32 slot,

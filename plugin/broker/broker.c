@@ -323,6 +323,8 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     broker->users = g_hash_table_new(NULL, NULL);
     broker->groups = g_hash_table_new(g_str_hash, g_str_equal);
     broker->processes = g_hash_table_new(NULL, NULL);
+    broker->labels = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                           NULL);
     g_queue_init(&broker->connections);
     g_queue_init(&broker->work);
     g_queue_init(&broker->sweeps);

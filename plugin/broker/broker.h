@@ -56,6 +56,7 @@ struct KsmBroker {
     KsmUser *refused_user;      /* whose share the error under way is of */
     GHashTable *groups;         /* key -> KsmGroupHome */
     GHashTable *processes;      /* pid -> KsmProcess */
+    GHashTable *labels;         /* session.c: names in use, of all groups */
     GQueue connections;
     GQueue work;                /* KsmGroupHome, that have urgent work */
     GQueue sweeps;              /* KsmGroupHome, that may need a sweep */

@@ -57,6 +57,7 @@ KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp)
     member->group = group;
     member->clean_link.data = member;
     member->roster_at = KSM_ROSTER_NONE;
+    member->heir_at = KSM_ROSTER_NONE;
     if (!ksm_page_table_resize(&member->table, pages, errp)) {
         g_free(member);
         return NULL;

@@ -39,6 +39,7 @@ struct KsmMember {
     GList clean_link;           /* in group->cleaning */
     KsmCleaning cleaning;
     guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
+    guint32 heir_at;            /* of who it may be: adoption.c; or NONE */
     guint16 id;                 /* index in group->members */
     guint8 turn;                /* which holder of that id */
     gboolean hints_lost;        /* the ring was full once */

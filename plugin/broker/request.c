@@ -79,7 +79,6 @@ static gboolean make_bulk(KsmConnection *self, GError **errp)
 gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
 {
     const KsmGroup *group = self->session->home->group;
-    KsmMember *member = self->session->member;
     KsmMsgWelcome reply = {
         .msg = { .type = KSM_MSG_WELCOME },
         .version = self->session->version,
@@ -88,20 +87,11 @@ gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
         .store_id = group->store_id,
         .store_bytes = ksm_store_bytes(group->store),
         .max_pages = self->broker->limits.max_pages,
+        .engine = self->session->engine,
     };
     int store_fd;
 
     if (!make_bulk(self, errp)) {
-        return FALSE;
-    }
-    /* Before anybody can map it: roster.c. */
-    if (member->roster_at == KSM_ROSTER_NONE) {
-        member->roster_at = ksm_roster_enter(ksm_store_roster(group->store),
-                                             self->process->identity);
-    }
-    if (member->roster_at == KSM_ROSTER_NONE) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
-                    "the group's roster is full");
         return FALSE;
     }
     store_fd = ksm_store_open(group->store, errp);
@@ -109,16 +99,22 @@ gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
         return FALSE;
     }
     self->out_fds[self->out_fd_count++] = store_fd;
-    ksm_connection_reply(self, &reply, sizeof(reply));
+    /* Before anybody can map it: roster.c.  Also where the client may go on
+       with the one that it has: it need not. */
+    if (!ksm_session_mark(self->session, store_fd, errp)) {
+        return FALSE;
+    }
+    ksm_connection_reply(self, &reply,
+                         ksm_proto_welcome_bytes(self->session->version));
     return TRUE;
 }
 
 static gboolean handle_hello(KsmConnection *self, const guint8 *packet,
-                             GError **errp)
+                             gsize bytes, GError **errp)
 {
-    KsmMsgHello hello;
+    KsmMsgHello hello = { .magic = 0 };
 
-    memcpy(&hello, packet, sizeof(hello));
+    memcpy(&hello, packet, MIN(bytes, sizeof(hello)));
     if (self->session != NULL) {
         return protocol_error(errp, "a second HELLO");
     }
@@ -450,12 +446,13 @@ static gboolean handle_hold(KsmConnection *self, const KsmMsg *msg,
     return TRUE;
 }
 
-/* Sizes of the requests; 0: not a request. */
-static gsize request_bytes(const KsmConnection *self, guint32 type)
+/* Sizes of the requests; 0: not a request.  HELLO's is of its own @version. */
+static gsize request_bytes(const KsmConnection *self, guint32 type,
+                           guint32 version)
 {
     switch (type) {
     case KSM_MSG_HELLO:
-        return sizeof(KsmMsgHello);
+        return ksm_proto_hello_bytes(version);
     case KSM_MSG_RESIZE:
         return sizeof(KsmMsgResize);
     case KSM_MSG_STATS:
@@ -477,14 +474,15 @@ static gsize request_bytes(const KsmConnection *self, guint32 type)
 }
 
 static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
-                              gsize bytes, GError **errp)
+                              gsize bytes, guint32 version, GError **errp)
 {
-    gsize want = request_bytes(self, msg->type);
+    gsize want = request_bytes(self, msg->type, version);
 
     if (want == 0) {
         return protocol_error(errp, "unknown message %u", msg->type);
     }
-    if (bytes != want) {
+    /* A HELLO of a version to come may be longer: the rest is not for us. */
+    if (bytes < want || (bytes > want && version <= KSM_PROTO_VERSION)) {
         return protocol_error(errp, "message %u of %zu bytes", msg->type,
                               bytes);
     }
@@ -506,6 +504,7 @@ static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
 gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
                             gsize bytes, GError **errp)
 {
+    guint32 version = 0;
     KsmMsg msg;
 
     if (bytes < sizeof(msg)) {
@@ -515,15 +514,15 @@ gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
     self->serial = msg.serial;
     /* Of another version it may have another size. */
     if (msg.type == KSM_MSG_HELLO &&
-        !ksm_session_check_version(packet, bytes, errp)) {
+        !ksm_session_check_version(packet, bytes, &version, errp)) {
         return FALSE;
     }
-    if (!request_check(self, &msg, bytes, errp)) {
+    if (!request_check(self, &msg, bytes, version, errp)) {
         return FALSE;
     }
     switch (msg.type) {
     case KSM_MSG_HELLO:
-        return handle_hello(self, packet, errp);
+        return handle_hello(self, packet, bytes, errp);
     case KSM_MSG_RESIZE:
         return handle_resize(self, packet, errp);
     case KSM_MSG_LOOKUP:

@@ -8,13 +8,24 @@
 #include <glib.h>
 
 #include "identity.h"
+#include "ksm-protocol.h"
 
 /** What it takes in the file; only what is in use has memory. */
-#define KSM_ROSTER_BYTES (129u * 4096u)
+#define KSM_ROSTER_BYTES (513u * 4096u)
+
+/** The same of brokers before engines had numbers. */
+#define KSM_ROSTER_BYTES_1 (129u * 4096u)
 
 #define KSM_ROSTER_NONE G_MAXUINT32
 
 typedef struct KsmRoster KsmRoster;
+
+/** Who may map the store. */
+typedef struct KsmRosterEntry {
+    KsmIdentity process;
+    KsmEngineId engine;         /* none: an older client's, or an older roster */
+    gboolean marked;            /* so that ksm_roster_is_gone() can tell */
+} KsmRosterEntry;
 
 /** An empty one, for a file that was just made with @slots slots. */
 KsmRoster *ksm_roster_new(int fd, guint64 slots, GError **errp);
@@ -28,12 +39,32 @@ KsmRoster *ksm_roster_take(int fd, guint64 slots, GError **errp);
 /** Lets go of it; another broker may then take it. */
 void ksm_roster_free(KsmRoster *roster);
 
-/** Enters a session of that process; where, or KSM_ROSTER_NONE: it is full. */
-guint32 ksm_roster_enter(KsmRoster *roster, KsmIdentity identity);
+/**
+ * Enters an engine of that process; where, or KSM_ROSTER_NONE: it is full.  The
+ * place is not marked.
+ */
+guint32 ksm_roster_enter(KsmRoster *roster, KsmIdentity process,
+                         const KsmEngineId *engine);
 
 void ksm_roster_clear(KsmRoster *roster, guint32 at);
 
-/** The next entry from @at on, which is 0 where there is none. */
-KsmIdentity ksm_roster_next(const KsmRoster *roster, guint32 *at);
+/** The next entry from @at on; FALSE when there is none. */
+gboolean ksm_roster_next(const KsmRoster *roster, guint32 *at,
+                         KsmRosterEntry *entry);
+
+/**
+ * Marks the open file @fd, which is of the store's file, as the one given to
+ * who stands at @at, and as nobody else's.  FALSE: the kernel would not have it.
+ */
+gboolean ksm_roster_mark(KsmRoster *roster, guint32 at, int fd);
+
+/**
+ * Whether no open file has the mark of @at any more: neither a descriptor of it
+ * nor a mapping is left.
+ */
+gboolean ksm_roster_is_gone(const KsmRoster *roster, guint32 at);
+
+/** Whether @fd, of the store's file, is the one open file with that mark. */
+gboolean ksm_roster_is_marked(const KsmRoster *roster, guint32 at, int fd);
 
 #endif /* KSM_ROSTER_H */

@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * session.c: what one process holds under one name in its group.
+ * session.c: what one engine of a process holds in its group.
  *
  *   open ----connection lost---> orphan ----process gone---> ending --> freed
  *    ^  \_______________________process gone_________________^
- *    |____same process and name___/
+ *    |______the same engine_______/
+ *
+ * An engine is known by its number (KsmEngineId) and its process.  To take one
+ * for another would be the worst that can happen here: it would release, page by
+ * page, what the other one has mapped.  So nothing is resumed by a name, which
+ * any number of engines may have.  A client older than numbers is known by the
+ * open file that it was given: it hands the descriptor in with each HELLO, and
+ * that has the mark of its session's entry (roster.c); no other engine has it.
  *
  * An orphan keeps its references, as its process may have the slots mapped,
  * but lists nothing.  An orphan without references is freed at once, unless it
@@ -40,10 +47,11 @@ static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
 }
 
 gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
-                                   GError **errp)
+                                   guint32 *version, GError **errp)
 {
     KsmMsgHello hello = { .magic = 0 };
 
+    *version = 0;
     if (bytes < offsetof(KsmMsgHello, pages)) {
         return TRUE;            /* its size is complained of, then */
     }
@@ -55,11 +63,28 @@ gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
                     KSM_PROTO_OLDEST, KSM_PROTO_VERSION);
         return FALSE;
     }
+    *version = hello.version;
     return TRUE;
 }
 
-static gboolean hello_check(const KsmMsgHello *hello, GError **errp)
+/* The name in its two parts; no longer than a name can be, with a NUL. */
+static void name_of(const KsmMsgHello *hello, char name[KSM_NAME_BYTES])
 {
+    const gsize first = sizeof(hello->name);
+
+    memcpy(name, hello->name, first);
+    memcpy(name + first, hello->more_name, sizeof(hello->more_name));
+    if (memchr(hello->name, '\0', first) != NULL) {
+        memset(name + first, 0, KSM_NAME_BYTES - first);
+    }
+}
+
+static gboolean hello_check(const KsmMsgHello *hello, const char *name,
+                            GError **errp)
+{
+    gsize most = hello->version > KSM_PROTO_NAMELESS ? KSM_NAME_BYTES
+                                                     : KSM_NAME_BYTES_5;
+
     if (hello->reserved != 0 || hello->node < KSM_NODE_ANY) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
                     "HELLO of node %d, reserved %u", hello->node,
@@ -71,9 +96,16 @@ static gboolean hello_check(const KsmMsgHello *hello, GError **errp)
                     "a group name is 1 to 63 of A-Z a-z 0-9 . _ -");
         return FALSE;
     }
-    if (!name_is_valid(hello->name, sizeof(hello->name), FALSE)) {
+    if (!name_is_valid(name, most, FALSE)) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
-                    "a session name is 1 to 63 printable characters");
+                    "a session name is 1 to %u printable characters",
+                    (guint)most - 1);
+        return FALSE;
+    }
+    if (hello->version > KSM_PROTO_NAMELESS &&
+        ksm_engine_id_is_none(&hello->engine)) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL,
+                    "HELLO without the engine's number");
         return FALSE;
     }
     return TRUE;
@@ -103,8 +135,43 @@ static gboolean pages_check(const KsmProcess *process, guint64 total,
     return ksm_user_check(process->user, KSM_QUOTA_PAGES, more, errp);
 }
 
+static char *label_key(const KsmGroupHome *home, const char *label)
+{
+    return g_strconcat(home->family, "\n", label, NULL);
+}
+
+/*
+ * What people see: the name, or NAME#2, NAME#3 ... where others of the group,
+ * whatever their node, are called so already.  It stays as long as the session.
+ */
+static char *label_new(const KsmGroupHome *home, const char *name)
+{
+    GHashTable *labels = home->broker->labels;
+    guint number = 1;
+
+    for (;;) {
+        g_autofree char *label = number == 1
+            ? g_strdup(name) : g_strdup_printf("%s#%u", name, number);
+        g_autofree char *key = label_key(home, label);
+
+        if (g_hash_table_add(labels, g_steal_pointer(&key))) {
+            return g_steal_pointer(&label);
+        }
+        number++;
+    }
+}
+
+static void label_free(const KsmGroupHome *home, char *label)
+{
+    g_autofree char *key = label_key(home, label);
+
+    g_hash_table_remove(home->broker->labels, key);
+    g_free(label);
+}
+
 static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
-                               const KsmMsgHello *hello, GError **errp)
+                               const KsmMsgHello *hello, const char *name,
+                               GError **errp)
 {
     KsmBroker *broker = process->broker;
     KsmSession *session;
@@ -131,7 +198,9 @@ static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
     session->process = process;
     session->home = home;
     session->member = member;
-    session->name = g_strdup(hello->name);
+    session->engine = hello->engine;
+    session->told_name = g_strdup(name);
+    session->name = label_new(home, name);
     g_queue_push_tail(&process->sessions, session);
     broker->sessions++;
     ksm_grace_note_sessions(broker);
@@ -153,24 +222,54 @@ static void session_free(KsmSession *session)
     ksm_share_give(&process->pages, session->member->table.pages);
     g_queue_remove(&process->sessions, session);
     ksm_member_free(session->member);
+    label_free(session->home, session->name);
     ksm_broker_check_group(broker, group);
     ksm_orders_clear(&session->orders);
-    g_free(session->name);
+    g_free(session->told_name);
     g_free(session);
     ksm_process_check(process);
 }
 
-static KsmSession *find_orphan(KsmProcess *process, const KsmMsgHello *hello)
+/* The same, of a client that has no number: by the open file it was given. */
+static gboolean is_of_nameless(const KsmSession *session,
+                               const KsmMsgHello *hello, const char *name,
+                               int store_fd)
+{
+    const KsmStore *store = session->home->group->store;
+
+    return ksm_engine_id_is_none(&session->engine) &&
+        session->connection == NULL &&
+        session->home->node == hello->node &&
+        strcmp(session->told_name, name) == 0 &&
+        store_fd >= 0 && ksm_store_is_file(store, store_fd) &&
+        session->member->roster_at != KSM_ROSTER_NONE &&
+        ksm_roster_is_marked(ksm_store_roster(store),
+                             session->member->roster_at, store_fd);
+}
+
+/*
+ * The session that this very engine had; NULL when it cannot be told for sure.
+ * Its former connection may not have ended yet, as far as is known here, when we
+ * were long without a turn: an engine has one, so that one is over.
+ */
+static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
+                            const char *name, int store_fd)
 {
     GList *link;
 
     for (link = process->sessions.head; link != NULL; link = link->next) {
         KsmSession *session = link->data;
 
-        if (session->connection == NULL &&
-            session->home->node == hello->node &&
-            strcmp(session->name, hello->name) == 0 &&
-            session->member->table.pages <= hello->pages) {
+        if (session->member->table.pages > hello->pages) {
+            continue;
+        }
+        if (ksm_engine_id_is_none(&hello->engine)
+            ? is_of_nameless(session, hello, name, store_fd)
+            : ksm_engine_id_equal(&session->engine, &hello->engine) &&
+              session->home->node == hello->node) {
+            if (session->connection != NULL) {
+                ksm_connection_close(session->connection);
+            }
             return session;
         }
     }
@@ -182,8 +281,8 @@ static KsmSession *find_orphan(KsmProcess *process, const KsmMsgHello *hello)
  * is another and unused; members that have been given the unused one come
  * again.
  */
-static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
-                           GError **errp)
+static gboolean take_store(KsmGroupHome *home, const KsmRosterEntry *who,
+                           int fd, GError **errp)
 {
     KsmBroker *broker = home->broker;
     KsmGroup *group = home->group;
@@ -192,7 +291,7 @@ static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
     if (fd < 0 || ksm_store_is_file(group->store, fd)) {
         return TRUE;
     }
-    if (!ksm_adoption_begin(group, fd, process->identity,
+    if (!ksm_adoption_begin(group, fd, who,
                             &home->user->shares[KSM_QUOTA_SLOTS], errp)) {
         return FALSE;
     }
@@ -210,10 +309,44 @@ static gboolean take_store(KsmGroupHome *home, KsmProcess *process, int fd,
     return TRUE;
 }
 
+gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
+{
+    KsmRoster *roster = ksm_store_roster(session->home->group->store);
+    KsmMember *member = session->member;
+
+    if (member->roster_at == KSM_ROSTER_NONE) {
+        member->roster_at = ksm_roster_enter(roster,
+                                             session->process->identity,
+                                             &session->engine);
+        session->unmarkable = FALSE;
+    }
+    if (member->roster_at == KSM_ROSTER_NONE) {
+        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+                    "the group's roster is full");
+        return FALSE;
+    }
+    if (!session->unmarkable) {
+        session->unmarkable = !ksm_roster_mark(roster, member->roster_at, fd);
+    }
+    return TRUE;
+}
+
+/* What it handed in: it goes on with that, if it sees that this is the store. */
+static gboolean mark_own(KsmSession *session, int store_fd, GError **errp)
+{
+    return store_fd < 0 ||
+        !ksm_store_is_file(session->home->group->store, store_fd) ||
+        ksm_session_mark(session, store_fd, errp);
+}
+
 /* A new session in the group of @process. */
 static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
-                                 int store_fd, GError **errp)
+                                 const char *name, int store_fd,
+                                 GError **errp)
 {
+    const KsmRosterEntry who = {
+        .process = process->identity, .engine = hello->engine,
+    };
     KsmBroker *broker = process->broker;
     KsmSession *session = NULL;
     KsmGroupHome *home;
@@ -226,13 +359,13 @@ static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
     if (home == NULL) {
         return NULL;
     }
-    if (take_store(home, process, store_fd, errp)) {
-        session = session_new(process, home, hello, errp);
+    if (take_store(home, &who, store_fd, errp)) {
+        session = session_new(process, home, hello, name, errp);
     }
     if (session == NULL) {
         ksm_broker_check_group(broker, home->group);
     } else if (store_fd >= 0) {
-        ksm_adoption_claim(session->member, process->identity);
+        ksm_adoption_claim(session->member, &who, store_fd);
     }
     return session;
 }
@@ -242,9 +375,11 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
                              KsmWelcome *welcome, GError **errp)
 {
     g_autofree char *key = NULL;
+    char name[KSM_NAME_BYTES];
     KsmSession *session;
 
-    if (!hello_check(hello, errp)) {
+    name_of(hello, name);
+    if (!hello_check(hello, name, errp)) {
         return NULL;
     }
     key = g_strdup_printf("%u:%s", process->uid, hello->group);
@@ -256,11 +391,15 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
                     hello->group, strchr(process->group_key, ':') + 1);
         return NULL;
     }
-    session = find_orphan(process, hello);
+    session = find_own(process, hello, name, store_fd);
     *welcome = session != NULL ? KSM_WELCOME_RESUMED : KSM_WELCOME_NEW;
     if (session == NULL) {
-        session = session_begin(process, hello, store_fd, errp);
+        session = session_begin(process, hello, name, store_fd, errp);
     } else if (!ksm_session_resize(session, hello->pages, errp)) {
+        return NULL;
+    }
+    if (session != NULL && !mark_own(session, store_fd, errp)) {
+        ksm_session_detach(session);
         return NULL;
     }
     if (session != NULL) {

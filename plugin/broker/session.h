@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* session.h: what one process holds under one name in its group. */
+/* session.h: what one engine of a process holds in its group. */
 #ifndef KSM_SESSION_H
 #define KSM_SESSION_H
 
@@ -13,20 +13,26 @@ struct KsmSession {
     KsmProcess *process;
     KsmGroupHome *home;
     KsmMember *member;
-    char *name;
+    KsmEngineId engine;         /* none: the client is older than numbers */
+    char *told_name;
+    char *name;                 /* what people see: unique in the group */
     KsmConnection *connection;  /* NULL: an orphan */
     guint32 version;            /* of the protocol, that both speak */
+    gboolean unmarkable;        /* its open file: see ksm_session_mark() */
     KsmFigures figures;         /* what the client told last */
     KsmOrders orders;           /* what is wanted of it */
 };
 
-/** Whether a HELLO, as far as it goes, is of a version spoken here. */
+/**
+ * Whether a HELLO, as far as it goes, is of a version spoken here; its @version,
+ * 0 if it does not go that far.
+ */
 gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
-                                   GError **errp);
+                                   guint32 *version, GError **errp);
 
 /**
- * Gives @connection a session: the orphan of that process and name, if there
- * is one and it is not longer than @pages, else a new one.  @store_fd is the
+ * Gives @connection a session: the one that this engine of the process had, if
+ * there is one and it is not longer than @pages, else a new one.  @store_fd is the
  * store that the client had before, or -1; it stays the caller's.
  */
 KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
@@ -40,6 +46,13 @@ gboolean ksm_session_is_ready(const KsmSession *session);
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages,
                             GError **errp);
+
+/**
+ * Enters it in the roster of its group's store, if it is not there, and marks
+ * @fd, an open file of the store that it has or is to get.  All that it could
+ * map the store by must be marked, or none is: roster.h.
+ */
+gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp);
 
 /** The connection has gone, the process may live. */
 void ksm_session_detach(KsmSession *session);

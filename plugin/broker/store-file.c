@@ -91,12 +91,24 @@ static gboolean check_name(int fd, const char *label, GError **errp)
     return TRUE;
 }
 
+/* Of a store's file with so long a roster. */
+static gboolean count_slots(guint64 size, guint64 roster_bytes,
+                            guint64 *slots)
+{
+    const guint64 round_bytes = KSM_STORE_ROUND_SLOTS * KSM_STORE_PAGE_BYTES;
+
+    if (size <= roster_bytes || (size - roster_bytes) % round_bytes != 0) {
+        return FALSE;
+    }
+    *slots = (size - roster_bytes) / KSM_STORE_PAGE_BYTES;
+    return *slots <= (guint64)KSM_MAX_SLOT + 1;
+}
+
 gboolean ksm_store_file_check(int fd, const char *label, guint64 *slots,
                               GError **errp)
 {
     int seals = fcntl(fd, F_GET_SEALS);
     struct stat status;
-    guint64 size;
 
     if (seals < 0) {
         return is_not(errp, "it is not memory");
@@ -115,14 +127,8 @@ gboolean ksm_store_file_check(int fd, const char *label, guint64 *slots,
     if ((status.st_mode & 07777) != 0400 && (status.st_mode & 07777) != 0600) {
         return is_not(errp, "another mode");
     }
-    size = (guint64)status.st_size;
-    if (size <= KSM_ROSTER_BYTES ||
-        (size - KSM_ROSTER_BYTES) % (KSM_STORE_ROUND_SLOTS *
-                                     KSM_STORE_PAGE_BYTES) != 0) {
-        return is_not(errp, "its size");
-    }
-    *slots = (size - KSM_ROSTER_BYTES) / KSM_STORE_PAGE_BYTES;
-    if (*slots > (guint64)KSM_MAX_SLOT + 1) {
+    if (!count_slots((guint64)status.st_size, KSM_ROSTER_BYTES, slots) &&
+        !count_slots((guint64)status.st_size, KSM_ROSTER_BYTES_1, slots)) {
         return is_not(errp, "its size");
     }
     return check_name(fd, label, errp);

@@ -5,28 +5,13 @@
 #include <string.h>
 
 #ifdef KSM_CTL_LIBVIRT
+#include "session-name.h"
 #include "virt.h"
 #endif
-
-/* As engines shorten names for the wire: plain ASCII, 63 characters. */
-#define NAME_MOST 63
 
 char *ksm_domain_target_name, *ksm_domain_target_uri;
 
 #ifdef KSM_CTL_LIBVIRT
-static char *vm_of_domain(const char *name)
-{
-    char *vm = g_strndup(name, NAME_MOST);
-    guint i;
-
-    for (i = 0; vm[i] != '\0'; i++) {
-        if (!g_ascii_isprint(vm[i])) {
-            vm[i] = '?';
-        }
-    }
-    return vm;
-}
-
 static char *find_domain(GError **errp)
 {
     g_autoptr(virConnect) connect = ksm_virt_open(ksm_domain_target_uri, TRUE,
@@ -45,7 +30,8 @@ static char *find_domain(GError **errp)
                     "domain '%s' does not run", virDomainGetName(domain));
         return NULL;
     }
-    vm = vm_of_domain(virDomainGetName(domain));
+    /* As its engines tell it. */
+    vm = ksm_session_name_part(virDomainGetName(domain), KSM_NAME_VM_MOST);
     return g_strconcat("vm:", vm, NULL);
 }
 #endif

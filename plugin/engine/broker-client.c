@@ -12,6 +12,11 @@
  * KSM_CALL_HURRY_MS.  A connection that does not answer in time is closed, and
  * the engine connects again later.
  *
+ * What a broker says to have kept is believed if it names this engine's number
+ * (KsmEngineId), as another engine of this process may have the same name and
+ * the same store.  An older broker knows names alone: to it the number is a part
+ * of the name.
+ *
  * The broker can change the bulk memory at any time: a reply's items are copied
  * out of it once, here, before anybody looks at them.
  *
@@ -25,6 +30,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -32,6 +38,7 @@
 #include <unistd.h>
 
 #include "error.h"
+#include "session-name.h"
 #include "sys.h"
 
 #define KSM_CALL_TIMEOUT_MS 5000
@@ -40,6 +47,13 @@
 /* A store that was refused so often is not handed in again.  More than once,
    because the broker that had it may still be on its way out. */
 #define KSM_MOST_REFUSALS   4
+
+/* Of a name for a broker that knows no numbers: VM, '/', BACKEND, '#', number. */
+#define KSM_OLD_VM_MOST         25u
+#define KSM_OLD_BACKEND_MOST    20u
+#define KSM_OLD_NAME_FORMAT     "%s#%016" G_GINT64_MODIFIER "x"
+G_STATIC_ASSERT(KSM_OLD_VM_MOST + 1 + KSM_OLD_BACKEND_MOST + 1 + 16 <
+                KSM_NAME_BYTES_5);
 
 typedef union KsmPacket {
     KsmMsg msg;
@@ -66,6 +80,19 @@ void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd, int node)
     client->wake_fd = wake_fd;
     client->node = node;
     client->hurry_us = KSM_CALL_HURRY_MS * 1000;
+}
+
+gboolean ksm_broker_client_draw_id(KsmBrokerClient *client, GError **errp)
+{
+    do {
+        if (getrandom(&client->id, sizeof(client->id), 0) !=
+            sizeof(client->id)) {
+            ksm_error_set_errno(errp, KSM_ERROR_FAILED, -errno,
+                                "Could not draw a random number");
+            return FALSE;
+        }
+    } while (client->id.words[0] == 0 || client->id.words[1] == 0);
+    return TRUE;
 }
 
 void ksm_broker_client_disconnect(KsmBrokerClient *client)
@@ -251,6 +278,9 @@ static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
                     "The broker refused: %s", reason);
         return FALSE;
     }
+    if (type == KSM_MSG_WELCOME && size >= want) {
+        want = ksm_proto_welcome_bytes(packet->welcome.version);
+    }
     if (size != want || packet->msg.type != (guint32)type ||
         packet->msg.serial != client->serial) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
@@ -353,10 +383,24 @@ static gboolean same_file(int a, int b)
            x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
+/*
+ * Whether what the broker has kept is this engine's.  To a broker that knows no
+ * numbers we said a name with ours in it, and it goes by that.
+ */
+static gboolean is_ours(const KsmBrokerClient *client,
+                        const KsmMsgWelcome *msg)
+{
+    return msg->version <= KSM_PROTO_NAMELESS ||
+           ksm_engine_id_equal(&msg->engine, &client->id);
+}
+
 /* What the broker says, as far as it agrees with what we know. */
 static KsmWelcome welcome_of(KsmBrokerClient *client, const KsmMsgWelcome *msg,
                              int store_fd)
 {
+    if (!is_ours(client, msg)) {
+        return KSM_WELCOME_NEW;
+    }
     if (msg->resumed == KSM_WELCOME_HANDED &&
         msg->store_bytes == client->store_bytes &&
         same_file(client->store_fd, store_fd)) {
@@ -379,13 +423,18 @@ static void take_store(KsmBrokerClient *client, guint64 bytes, int fd)
 
 /* Takes over what WELCOME brought; the descriptors are closed or kept. */
 static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
-                             int *fds, KsmWelcome *welcome, GError **errp)
+                             guint32 most, int *fds, KsmWelcome *welcome,
+                             GError **errp)
 {
-    if (msg->version < KSM_PROTO_OLDEST || msg->version > KSM_PROTO_VERSION) {
+    /* Nor may it be older than HELLO lets it be: a broker that takes that of
+       version 6 speaks it, and so goes by numbers. */
+    guint32 least = most > KSM_PROTO_NAMELESS ? KSM_PROTO_NAMELESS + 1
+                                              : KSM_PROTO_OLDEST;
+
+    if (msg->version < least || msg->version > most) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "The broker wants to speak protocol version %u, this "
-                    "library speaks %u to %u", msg->version, KSM_PROTO_OLDEST,
-                    KSM_PROTO_VERSION);
+                    "library speaks %u to %u", msg->version, least, most);
         return FALSE;
     }
     *welcome = welcome_of(client, msg, fds[1]);
@@ -414,32 +463,54 @@ gboolean ksm_broker_client_store_refused(KsmBrokerClient *client)
     return client->refusals >= KSM_MOST_REFUSALS;
 }
 
-gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
-                                   const char *group, const char *name,
-                                   guint64 pages, KsmWelcome *welcome,
-                                   GError **errp)
+static void name_hello(const KsmBrokerClient *client, KsmMsgHello *hello,
+                       const char *name)
+{
+    if (hello->version > KSM_PROTO_NAMELESS) {
+        gsize length = strlen(name), most = sizeof(hello->name);
+
+        hello->engine = client->id;
+        memcpy(hello->name, name, MIN(length, most));
+        if (length >= most) {
+            g_strlcpy(hello->more_name, name + most,
+                      sizeof(hello->more_name));
+        }
+    } else {
+        g_autofree char *cut = ksm_session_name(name, KSM_OLD_VM_MOST,
+                                                KSM_OLD_BACKEND_MOST);
+
+        g_snprintf(hello->name, sizeof(hello->name), KSM_OLD_NAME_FORMAT, cut,
+                   client->id.words[0]);
+    }
+}
+
+/* Connects and says the HELLO of that version. */
+static gboolean greet(KsmBrokerClient *client, guint32 version,
+                      const char *path, const char *group, const char *name,
+                      guint64 pages, KsmWelcome *welcome, GError **errp)
 {
     KsmPacket packet = {
         .hello = {
             .magic = KSM_PROTO_MAGIC,
-            .version = KSM_PROTO_VERSION,
+            .version = version,
             .pages = pages,
             .node = client->node,
         },
     };
     int fds[2] = { -1, -1 };
-    GError *error = NULL;
     gboolean ok;
 
+    client->refused = FALSE;
     client->sock = connect_socket(path, errp);
     if (client->sock < 0) {
         return FALSE;
     }
     g_strlcpy(packet.hello.group, group, KSM_GROUP_BYTES);
-    g_strlcpy(packet.hello.name, name, KSM_NAME_BYTES);
-    ok = exchange(client, &packet, sizeof(packet.hello), KSM_MSG_HELLO, 0,
-                  KSM_MSG_WELCOME, sizeof(packet.welcome), fds, 2, &error) &&
-         take_welcome(client, &packet.welcome, fds, welcome, &error);
+    name_hello(client, &packet.hello, name);
+    ok = exchange(client, &packet, ksm_proto_hello_bytes(version),
+                  KSM_MSG_HELLO, 0, KSM_MSG_WELCOME,
+                  ksm_proto_welcome_bytes(KSM_PROTO_OLDEST), fds, 2, errp) &&
+         take_welcome(client, &packet.welcome, version, fds, welcome, errp);
     if (fds[0] >= 0) {
         close(fds[0]);
     }
@@ -447,12 +518,41 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
         close(fds[1]);
     }
     if (!ok) {
-        client->refusals += client->refused &&
-                            error->code == KSM_ERROR_INVALID;
         ksm_broker_client_disconnect(client);
-        g_propagate_error(errp, error);
     }
     return ok;
+}
+
+gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
+                                   const char *group, const char *name,
+                                   guint64 pages, KsmWelcome *welcome,
+                                   GError **errp)
+{
+    GError *error = NULL, *again = NULL;
+    gboolean ok = greet(client, KSM_PROTO_VERSION, path, group, name, pages,
+                        welcome, &error);
+
+    if (!ok && client->refused &&
+        g_error_matches(error, KSM_ERROR, KSM_ERROR_PROTOCOL)) {
+        /* It may be too old for this HELLO.  If not, the first complaint is
+           the one that says what is wrong. */
+        ok = greet(client, KSM_PROTO_NAMELESS, path, group, name, pages,
+                   welcome, &again);
+        if (again && !g_error_matches(again, KSM_ERROR, KSM_ERROR_PROTOCOL)) {
+            GError *first = error;
+
+            error = again;
+            again = first;
+        }
+        g_clear_error(&again);
+    }
+    if (ok) {
+        g_clear_error(&error);
+        return TRUE;
+    }
+    client->refusals += client->refused && error->code == KSM_ERROR_INVALID;
+    g_propagate_error(errp, error);
+    return FALSE;
 }
 
 static gboolean lost(KsmBrokerClient *client, GError *error)

@@ -12,6 +12,7 @@ typedef struct KsmBrokerClient {
     int sock;                   /* -1: not connected */
     int wake_fd;                /* eventfd: someone waits for the thread */
     int node;                   /* whose store it wants; or KSM_NODE_ANY */
+    KsmEngineId id;             /* of this engine alone */
     guint32 serial;
     guint64 requests;           /* in all, for the figures */
     gint64 hurry_us;            /* to wait while wake_fd is readable */
@@ -32,6 +33,9 @@ G_STATIC_ASSERT(sizeof(KsmAnswer) == sizeof(KsmHint) &&
                 KSM_BATCH_PUBLISH <= KSM_BATCH_LOOKUPS);
 
 void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd, int node);
+
+/* Draws the engine's number, once. */
+gboolean ksm_broker_client_draw_id(KsmBrokerClient *client, GError **errp);
 
 /*
  * Connects and says hello, handing in the store that the client has, if any.

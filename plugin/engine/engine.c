@@ -17,6 +17,7 @@
 #include "pace.h"
 #include "round.h"
 #include "scanner.h"
+#include "session-name.h"
 #include "sys.h"
 
 #define KSM_MAX_INTERVAL_MS 3600000u
@@ -133,24 +134,6 @@ static gboolean check_options(const KsmOptions *options, GError **errp)
            check_keep_huge(options->keep_huge, errp);
 }
 
-/* A name for the wire: short, and printable ASCII only. */
-static char *short_name(const char *name)
-{
-    char *copy;
-    gsize i;
-
-    if (!name || !*name) {
-        name = g_get_prgname() ? g_get_prgname() : "guest";
-    }
-    copy = g_strndup(name, KSM_NAME_BYTES - 1);
-    for (i = 0; copy[i]; i++) {
-        if (!g_ascii_isprint(copy[i])) {
-            copy[i] = '?';
-        }
-    }
-    return copy;
-}
-
 static void free_parts(KsmEngine *engine)
 {
     ksm_budget_leave(engine);
@@ -179,11 +162,20 @@ static void free_parts(KsmEngine *engine)
     g_free(engine);
 }
 
+/* What it is called in messages, and by the broker to people. */
+static char *name_of(const char *name)
+{
+    if (!name || !*name) {
+        name = g_get_prgname() ? g_get_prgname() : "guest";
+    }
+    return ksm_session_name(name, KSM_NAME_VM_MOST, KSM_NAME_BACKEND_MOST);
+}
+
 static KsmEngine *make_parts(const KsmOptions *options)
 {
     KsmEngine *engine = g_new0(KsmEngine, 1);
 
-    engine->name = short_name(options->name);
+    engine->name = name_of(options->name);
     engine->group = g_strdup(options->group);
     engine->broker_path = options->broker ? g_strdup(options->broker) :
                           ksm_default_broker_path();
@@ -226,7 +218,8 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
         return NULL;
     }
     engine = make_parts(options);
-    if (!ksm_tracker_open(&engine->tracker, errp) ||
+    if (!ksm_broker_client_draw_id(&engine->broker, errp) ||
+        !ksm_tracker_open(&engine->tracker, errp) ||
         !ksm_quarantine_open(&engine->quarantine, engine->tracker.uffd,
                              engine->tracker.pagemap, errp)) {
         free_parts(engine);

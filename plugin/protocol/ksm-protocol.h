@@ -27,6 +27,12 @@
  * it maps, all of them, before it asks for anything else; a HOLD without items
  * is the end of that.  The pages then are bound as if nothing had happened.
  *
+ * An engine is known by a number of its own, KsmEngineId, drawn once when it is
+ * made and said with each HELLO: what is bound belongs to that engine of that
+ * process.  Names are for people; any number of engines may have the same one.
+ * WELCOME repeats the number when it says that something is resumed or handed
+ * over, so that the engine, too, sees that its own is meant.
+ *
  * A group has a store and trees for each NUMA node that a client names with
  * HELLO, and others for those who name none: as many groups of one name, between
  * which nothing is shared.
@@ -36,10 +42,19 @@
  *   - HELLO has the newest version that the client speaks, WELCOME the one that
  *     both speak from then on: the client's, or the broker's own if that is
  *     older.  None of them speaks what is older than KSM_PROTO_OLDEST;
- *   - HELLO, WELCOME and ERROR stay as they are;
- *   - a new version may add fields at the end of STATS and GROUP, which have
- *     the size of the version that is spoken.  What nobody has told is 0.
- *     Version 5 did so, from given_back and keep_huge on.
+ *   - ERROR stays as it is;
+ *   - a new version may add fields at the end of HELLO, WELCOME, STATS and
+ *     GROUP.  HELLO has the size of the version that it names, or is longer if
+ *     that version is still to come; the others have the size of the version
+ *     that is spoken.  What nobody has told is 0.  Version 5 added what follows
+ *     given_back and keep_huge, version 6 the engine's number and longer names;
+ *   - brokers up to version 5 take a HELLO of their own size only.  A client
+ *     whose HELLO is refused with KSM_ERROR_PROTOCOL connects again and says
+ *     that of version 5.  Such a broker tells engines of one process apart by
+ *     name and nothing else, so that name must have the engine's number in it;
+ *   - a client of version 5 or older has no number.  What it had is resumed
+ *     only if the descriptor that came with its HELLO is the one that was given
+ *     to that very session (roster.h); else it begins anew.
  *
  * Both ends are on one machine: native byte order, and sizes are asserted.
  */
@@ -50,11 +65,13 @@
 #include <stddef.h>
 
 #define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
-#define KSM_PROTO_VERSION   5u
+#define KSM_PROTO_VERSION   6u
 #define KSM_PROTO_OLDEST    4u              /* that is still spoken */
+#define KSM_PROTO_NAMELESS  5u              /* the last without engines' numbers */
 
 #define KSM_GROUP_BYTES     64u             /* with its NUL */
-#define KSM_NAME_BYTES      64u             /* with its NUL */
+#define KSM_NAME_BYTES      256u            /* with its NUL */
+#define KSM_NAME_BYTES_5    64u             /* with its NUL, up to version 5 */
 #define KSM_REASON_BYTES    128u            /* with its NUL */
 #define KSM_ASIDE_BYTES     64u             /* with its NUL */
 #define KSM_WINDOW_BUCKETS  16u             /* of the windows' histogram */
@@ -103,16 +120,24 @@ typedef struct KsmMsg {
     guint32 reserved;           /* 0 */
 } KsmMsg;
 
-/* With or without one descriptor: the store of a broker that has gone. */
+/* Random, and never 0: tells an engine from all others, ever. */
+typedef struct KsmEngineId {
+    guint64 words[2];
+} KsmEngineId;
+
+/* With or without one descriptor: the store that the client has. */
 typedef struct KsmMsgHello {
     KsmMsg msg;
     guint32 magic;
     guint32 version;            /* the newest that the client speaks */
     guint64 pages;              /* guest pages of all regions so far */
     char group[KSM_GROUP_BYTES];
-    char name[KSM_NAME_BYTES];
+    char name[KSM_NAME_BYTES_5];    /* its beginning */
     gint32 node;                /* whose store it is to be, or KSM_NODE_ANY */
     guint32 reserved;           /* 0 */
+    /* since version 6 */
+    KsmEngineId engine;
+    char more_name[KSM_NAME_BYTES - KSM_NAME_BYTES_5];  /* if name has no NUL */
 } KsmMsgHello;
 
 typedef enum KsmWelcome {
@@ -130,6 +155,8 @@ typedef struct KsmMsgWelcome {
     guint64 store_id;           /* of the group's store, unique per broker_id */
     guint64 store_bytes;        /* of all slots; the file may be longer */
     guint64 max_pages;          /* most guest pages of a session */
+    /* since version 6 */
+    KsmEngineId engine;         /* whose session it is: HELLO's */
 } KsmMsgWelcome;
 
 typedef struct KsmMsgResize {
@@ -244,7 +271,29 @@ typedef struct KsmMsgGroup {
     KsmOrder order;             /* the last: it may grow with a version */
 } KsmMsgGroup;
 
-/** The size of STATS, and of GROUP, in a version. */
+static inline gboolean ksm_engine_id_is_none(const KsmEngineId *id)
+{
+    return id->words[0] == 0 && id->words[1] == 0;
+}
+
+static inline gboolean ksm_engine_id_equal(const KsmEngineId *a,
+                                           const KsmEngineId *b)
+{
+    return a->words[0] == b->words[0] && a->words[1] == b->words[1];
+}
+
+/** The sizes of HELLO, WELCOME, STATS and GROUP in a version. */
+static inline gsize ksm_proto_hello_bytes(guint32 version)
+{
+    return version >= 6 ? sizeof(KsmMsgHello) : offsetof(KsmMsgHello, engine);
+}
+
+static inline gsize ksm_proto_welcome_bytes(guint32 version)
+{
+    return version >= 6 ? sizeof(KsmMsgWelcome)
+                        : offsetof(KsmMsgWelcome, engine);
+}
+
 static inline gsize ksm_proto_stats_bytes(guint32 version)
 {
     return version >= 5 ? sizeof(KsmMsgStats)
@@ -344,8 +393,10 @@ typedef struct KsmHint {
 } KsmHint;
 
 G_STATIC_ASSERT(sizeof(KsmMsg) == 16);
-G_STATIC_ASSERT(sizeof(KsmMsgHello) == 168);
-G_STATIC_ASSERT(sizeof(KsmMsgWelcome) == 56);
+G_STATIC_ASSERT(sizeof(KsmMsgHello) == 376);
+G_STATIC_ASSERT(offsetof(KsmMsgHello, engine) == 168);
+G_STATIC_ASSERT(sizeof(KsmMsgWelcome) == 72);
+G_STATIC_ASSERT(offsetof(KsmMsgWelcome, engine) == 56);
 G_STATIC_ASSERT(sizeof(KsmMsgResize) == 24);
 G_STATIC_ASSERT(sizeof(KsmMsgError) == 148);
 G_STATIC_ASSERT(sizeof(KsmMsgStats) == 704);

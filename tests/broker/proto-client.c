@@ -15,6 +15,31 @@
 #define PAGE 4096u
 #define WAIT_MS 10000
 
+static GHashTable *claimed;     /* names whose numbers are in use */
+
+KsmEngineId proto_engine(guint64 number)
+{
+    return (KsmEngineId) { { number, 4711 } };
+}
+
+/* The engine's number for a client of that name. */
+static void claim_number(ProtoClient *client, const char *name)
+{
+    char *numbered = g_strdup(name);
+    guint i;
+
+    if (claimed == NULL) {
+        claimed = g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
+    }
+    for (i = 2; g_hash_table_contains(claimed, numbered); i++) {
+        g_free(numbered);
+        numbered = g_strdup_printf("%s %u", name, i);
+    }
+    g_hash_table_add(claimed, numbered);
+    client->claimed = numbered;
+    client->engine = proto_engine(g_str_hash(numbered) + 1ull);
+}
+
 ProtoClient *proto_client_connect(const char *socket_path)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -42,6 +67,9 @@ void proto_client_free(ProtoClient *client)
         close(client->store_fd);
     }
     close(client->fd);
+    if (client->claimed != NULL) {
+        g_hash_table_remove(claimed, client->claimed);
+    }
     g_free(client);
 }
 
@@ -93,7 +121,8 @@ gsize proto_client_receive(ProtoClient *client, ProtoReply *reply)
     }
     g_assert_cmpint(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC), ==, 0);
     if (reply->msg.type == KSM_MSG_WELCOME) {
-        g_assert_cmpint(bytes, ==, sizeof(reply->welcome));
+        g_assert_cmpint(bytes, ==,
+                        ksm_proto_welcome_bytes(reply->welcome.version));
         take_fds(client, &msg);
         client->welcome = reply->welcome;
         client->version = reply->welcome.version;
@@ -142,10 +171,22 @@ gboolean proto_client_send_hello(ProtoClient *client, const char *group,
     };
 
     g_strlcpy(hello.group, group, sizeof(hello.group));
-    g_strlcpy(hello.name, name, sizeof(hello.name));
+    memcpy(hello.name, name, MIN(strlen(name), sizeof(hello.name)));
+    if (client->version > KSM_PROTO_NAMELESS) {
+        if (ksm_engine_id_is_none(&client->engine)) {
+            claim_number(client, name);
+        }
+        hello.engine = client->engine;
+        if (strlen(name) >= sizeof(hello.name)) {
+            g_strlcpy(hello.more_name, name + sizeof(hello.name),
+                      sizeof(hello.more_name));
+        }
+    }
     return fd >= 0
-        ? proto_client_send_fds(client, &hello, sizeof(hello), &fd, 1)
-        : proto_client_send(client, &hello, sizeof(hello));
+        ? proto_client_send_fds(client, &hello,
+                                ksm_proto_hello_bytes(client->version), &fd, 1)
+        : proto_client_send(client, &hello,
+                            ksm_proto_hello_bytes(client->version));
 }
 
 ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,

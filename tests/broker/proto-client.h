@@ -17,6 +17,8 @@ typedef struct ProtoClient {
     guint32 serial;
     int node;                   /* for HELLO; KSM_NODE_ANY at first */
     guint32 version;            /* for HELLO; then the one that is spoken */
+    KsmEngineId engine;         /* for HELLO; none: by its name */
+    char *claimed;              /* the name's number is in use by this one */
     KsmMsgWelcome welcome;
 } ProtoClient;
 
@@ -32,7 +34,14 @@ typedef union ProtoReply {
 ProtoClient *proto_client_connect(const char *socket);
 void proto_client_free(ProtoClient *client);
 
-/** HELLO; returns the reply, WELCOME or ERROR. */
+/** The number of an engine for tests that say HELLO themselves. */
+KsmEngineId proto_engine(guint64 number);
+
+/**
+ * HELLO; returns the reply, WELCOME or ERROR.  A client that has no number yet
+ * gets one by its name: the same as one of that name had that is no more, but
+ * another one than those who are there.
+ */
 ProtoReply proto_client_hello(ProtoClient *client, const char *group,
                               const char *name, guint64 pages);
 

@@ -323,7 +323,7 @@ static void test_killed_at_it(void)
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
         .version = KSM_PROTO_VERSION, .pages = PAGES, .group = "g",
-        .name = "a", .node = KSM_NODE_ANY,
+        .name = "a", .node = KSM_NODE_ANY, .engine = client->engine,
     };
 
     for (page = 1; page < COUNT; page++) {

@@ -132,7 +132,8 @@ static int make_store_of_before(Fixture *self, guint32 count)
     }
     ksm_store_unreserve(store, &(KsmStoreExtent) { count, extent.end });
     g_assert_cmpuint(ksm_roster_enter(ksm_store_roster(store),
-                                      ksm_identity_self()), !=,
+                                      ksm_identity_self(),
+                                      &(KsmEngineId) { { 1, 2 } }), !=,
                      KSM_ROSTER_NONE);
     return ksm_store_open(store, NULL);
 }
@@ -140,6 +141,7 @@ static int make_store_of_before(Fixture *self, guint32 count)
 /* A store taken up has a slot that nobody can read: kept for who maps it. */
 static void test_taken_up(Fixture *self, gconstpointer unused)
 {
+    const KsmRosterEntry who = { ksm_identity_self(), { { 1, 2 } }, FALSE };
     g_autoptr(GError) error = NULL;
     int fd;
 
@@ -148,10 +150,9 @@ static void test_taken_up(Fixture *self, gconstpointer unused)
         return;
     }
     fd = make_store_of_before(self, 3);
-    g_assert_true(ksm_adoption_begin(self->group, fd, ksm_identity_self(),
-                                     &self->budget, &error));
+    g_assert_true(ksm_adoption_begin(self->group, fd, &who, &self->budget,
+                                     &error));
     g_assert_no_error(error);
-    close(fd);
     ksm_test_poison(uffd, page_of(self, 1));
     while (ksm_adoption_is_filing(self->group)) {
         ksm_group_work(self->group);
@@ -161,9 +162,10 @@ static void test_taken_up(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(group_lookup(self->b, 1, 1).slot, ==, 0);
     g_assert_cmpint(group_lookup(self->b, 2, 2).kind, ==, KSM_ANSWER_LISTED);
     g_assert_cmpuint(group_lookup(self->b, 3, 3).slot, ==, 2);
-    g_assert_true(ksm_adoption_claim(self->a, ksm_identity_self()));
+    g_assert_true(ksm_adoption_claim(self->a, &who, fd));
     g_assert_true(ksm_adoption_hold(self->a, 10, 0, 3, &error));
     ksm_adoption_held(self->a);
+    close(fd);
     while (ksm_group_work(self->group)) {
     }
     g_assert_cmpuint(ksm_store_used(self->group->store), ==, 3);

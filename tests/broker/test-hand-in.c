@@ -23,7 +23,8 @@
 #define ERROR_INVALID 4u
 #define ERROR_LIMIT 5u
 #define ERROR_PROTOCOL 7u
-#define ROSTER_BYTES (129 * 4096)
+#define ROSTER_BYTES (513 * 4096)
+#define OLD_ROSTER_BYTES (129 * 4096)
 #define SLOT_BYTES (4096 * 4096)
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
@@ -115,6 +116,14 @@ static int open_roster_only(void)
     return fake_open(fake);
 }
 
+static int open_old_size(void)
+{
+    Fake fake = good;
+
+    fake.bytes = SLOT_BYTES + OLD_ROSTER_BYTES;
+    return fake_open(fake);
+}
+
 static int open_writable(void)
 {
     Fake fake = good;
@@ -198,6 +207,7 @@ typedef struct Row {
 
 static const Row rows[] = {
     { "nothing-wrong", open_nothing_wrong, "roster is of another version" },
+    { "old-size", open_old_size, "roster is of another version" },
     { "seals", open_seals, "other seals" },
     { "more-seals", open_more_seals, "other seals" },
     { "mode", open_mode, "another mode" },
@@ -282,7 +292,7 @@ static void send_hello(ProtoClient *client, const char *group, const int *fds,
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
         .version = KSM_PROTO_VERSION, .pages = 100, .name = "villain",
-        .node = KSM_NODE_ANY,
+        .node = KSM_NODE_ANY, .engine = proto_engine(1),
     };
 
     g_strlcpy(hello.group, group, sizeof(hello.group));
@@ -464,6 +474,7 @@ static void liar_run(gpointer opaque)
     proto_child_report(1);
     proto_child_await();
     client = proto_client_connect(liar->scene->broker->socket);
+    client->engine = before->engine;
     reply = proto_client_hello_with(client, "g", "liar", 100,
                                     before->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
@@ -519,6 +530,7 @@ static void lie_once(const Lie *lie)
     ksm_test_broker_kill(scene.broker);
     ksm_test_broker_start(scene.broker);
     scene.witness = proto_client_connect(scene.broker->socket);
+    scene.witness->engine = before->engine;
     g_assert_cmpuint(proto_client_hello_with(scene.witness, "g", "witness",
                                              100, before->store_fd)
                      .welcome.resumed, ==, KSM_WELCOME_HANDED);

@@ -112,12 +112,29 @@ static void spoil_group_end(Packet *packet)
 
 static void spoil_name_end(Packet *packet)
 {
-    memset(packet->hello.name, 'a', KSM_NAME_BYTES);
+    memset(packet->hello.name, 'a', sizeof(packet->hello.name));
+    memset(packet->hello.more_name, 'a', sizeof(packet->hello.more_name));
 }
 
 static void spoil_name_control(Packet *packet)
 {
     strcpy(packet->hello.name, "a\nb");
+}
+
+static void spoil_name_more_control(Packet *packet)
+{
+    memset(packet->hello.name, 'a', sizeof(packet->hello.name));
+    strcpy(packet->hello.more_name, "a\nb");
+}
+
+static void spoil_engine(Packet *packet)
+{
+    packet->hello.engine = (KsmEngineId) { { 0, 0 } };
+}
+
+static void spoil_version_5(Packet *packet)
+{
+    packet->hello.version = 5;
 }
 
 static void spoil_reserved(Packet *packet)
@@ -180,11 +197,11 @@ static const Row rows[] = {
     { "no-hello-release", "before HELLO", BEFORE, 0, KSM_MSG_RELEASE, M16, 1,
       { 0, 9 }, NULL },
     { "hello-magic", "protocol version 0", BEFORE, 0, HELLO, spoil_magic },
-    { "hello-version", "protocol version 3, this broker speaks 4 to 5", BEFORE,
+    { "hello-version", "protocol version 3, this broker speaks 4 to 6", BEFORE,
       0, HELLO, spoil_version },
-    { "hello-older", "protocol version 3, this broker speaks 4 to 5", BEFORE, 0,
+    { "hello-older", "protocol version 3, this broker speaks 4 to 6", BEFORE, 0,
       KSM_MSG_HELLO, OLD_HELLO, 0, { 0 }, spoil_version },
-    { "hello-long", "message 1 of 169 bytes", BEFORE, 0, KSM_MSG_HELLO,
+    { "hello-long", "message 1 of 377 bytes", BEFORE, 0, KSM_MSG_HELLO,
       sizeof(KsmMsgHello) + 1, 0, { 0 }, NULL },
     { "hello-node", "HELLO of node -2", BEFORE, 0, HELLO, spoil_node },
     { "hello-node-huge", "NUMA node 1024", BEFORE, ERROR_GROUP, HELLO,
@@ -203,6 +220,14 @@ static const Row rows[] = {
       spoil_name_end },
     { "hello-name-control", "session name", BEFORE, 0, HELLO,
       spoil_name_control },
+    { "hello-name-more-control", "session name is 1 to 255", BEFORE, 0, HELLO,
+      spoil_name_more_control },
+    { "hello-no-engine", "HELLO without the engine's number", BEFORE, 0, HELLO,
+      spoil_engine },
+    { "hello-long-of-before", "message 1 of 376 bytes", BEFORE, 0, HELLO,
+      spoil_version_5 },
+    { "hello-cut-off", "message 1 of 168 bytes", BEFORE, 0, KSM_MSG_HELLO,
+      offsetof(KsmMsgHello, engine), 0, { 0 }, NULL },
     { "hello-pages", "most of a session", BEFORE, ERROR_LIMIT, HELLO,
       spoil_pages },
     { "resize-less", "RESIZE from 100 to 99", AFTER, 0, RESIZE,
@@ -264,6 +289,7 @@ static void packet_of_row(const Row *row, Packet *packet, gsize *bytes)
         strcpy(packet->hello.group, "g");
         strcpy(packet->hello.name, "villain");
         packet->hello.node = KSM_NODE_ANY;
+        packet->hello.engine = proto_engine(2);
     }
     if (row->spoil != NULL) {
         row->spoil(packet);
@@ -562,7 +588,7 @@ static void test_one_process_limit(void)
         KsmMsgHello hello = {
             .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
             .version = KSM_PROTO_VERSION, .group = "g", .name = "x",
-            .node = KSM_NODE_ANY,
+            .node = KSM_NODE_ANY, .engine = proto_engine(i + 1),
         };
         ProtoReply reply;
 

@@ -186,8 +186,10 @@ static ProtoClient *come_back(KsmTestBroker *broker, ProtoClient *before,
                               const char *name, int node, guint32 slot)
 {
     ProtoClient *client = proto_client_connect(broker->socket);
-    ProtoReply reply = say_hello(client, name, node, before->store_fd);
+    ProtoReply reply;
 
+    client->engine = before->engine;
+    reply = say_hello(client, name, node, before->store_fd);
     if (reply.msg.type != KSM_MSG_WELCOME) {
         g_error("the store was refused: %s", reply.error.reason);
     }

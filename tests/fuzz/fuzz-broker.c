@@ -142,10 +142,16 @@ static void say_hello(Client *client, FuzzInput *input)
     };
 
     packet.hello.name[0] = (char)('a' + flags % 4);
+    if (flags & 0x10) {
+        packet.hello.version = KSM_PROTO_NAMELESS;
+    } else {
+        packet.hello.engine.words[0] = 1 + flags % 4;
+    }
     if (flags & 0x80) {
         fuzz_take(input, packet.hello.group, 8);
     }
-    client_send(client, &packet, sizeof(packet.hello),
+    client_send(client, &packet,
+                ksm_proto_hello_bytes(packet.hello.version),
                 flags & 0x40 ? clients[flags % CLIENTS].store_fd : -1);
 }
 

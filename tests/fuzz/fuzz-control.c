@@ -43,6 +43,7 @@ static void say_hello(void)
         .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
         .version = KSM_PROTO_VERSION, .pages = 64, .group = "g",
         .name = "vm1/ram", .node = KSM_NODE_ANY,
+        .engine = { { 1, 1 } },
     };
 
     g_assert(send(session_fd, &hello, sizeof(hello), MSG_NOSIGNAL) > 0);

@@ -46,9 +46,11 @@ static void prepare_welcome(Liar *liar, const LiarPacket *request,
     liar->pages = (guint)request->hello.pages;
     reply->fds[0] = fd;
     reply->fds[1] = dup(liar->store_fd);
-    reply->bytes = sizeof(KsmMsgWelcome);
     reply->packet.msg.type = KSM_MSG_WELCOME;
-    reply->packet.welcome.version = KSM_PROTO_VERSION;
+    reply->packet.welcome.version = MIN(request->hello.version,
+                                        KSM_PROTO_VERSION);
+    reply->packet.welcome.engine = request->hello.engine;
+    reply->bytes = ksm_proto_welcome_bytes(reply->packet.welcome.version);
     reply->packet.welcome.broker_id = 4711;
     reply->packet.welcome.store_id = 1;
     reply->packet.welcome.store_bytes = LIAR_BYTES;

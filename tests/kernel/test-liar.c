@@ -573,10 +573,47 @@ static void resumes_falsely(Liar *liar, const LiarPacket *request,
     reply->close = request->msg.type == KSM_MSG_STATS;
 }
 
+/*
+ * Says that earlier bindings stand, in the store that the guest has, but those
+ * of another engine.
+ */
+static void resumes_anothers(Liar *liar, const LiarPacket *request,
+                             LiarReply *reply)
+{
+    if (request->msg.type == KSM_MSG_HELLO && liar->welcomes > 0) {
+        reply->packet.welcome.resumed = KSM_WELCOME_RESUMED;
+        reply->packet.welcome.engine.words[0] ^= 1;
+    }
+    reply->close = request->msg.type == KSM_MSG_STATS && liar->welcomes == 1 &&
+                   liar->next_slot >= PAGES;
+}
+
+static void refuse(LiarReply *reply, const char *reason)
+{
+    guint i;
+
+    for (i = 0; i < 2; i++) {
+        close(reply->fds[i]);
+        reply->fds[i] = -1;
+    }
+    reply->packet.msg.type = KSM_MSG_ERROR;
+    reply->packet.error.code = KSM_ERROR_PROTOCOL;
+    g_strlcpy(reply->packet.error.reason, reason,
+              sizeof(reply->packet.error.reason));
+    reply->bytes = sizeof(KsmMsgError);
+    reply->close = TRUE;
+}
+
+/* Up to version 5, a HELLO of any other size is refused. */
 static void speak(const LiarPacket *request, LiarReply *reply,
                   guint32 version)
 {
     if (request->msg.type == KSM_MSG_HELLO) {
+        if (version <= KSM_PROTO_NAMELESS &&
+            request->hello.version > KSM_PROTO_NAMELESS) {
+            refuse(reply, "message 1 of 376 bytes");
+            return;
+        }
         reply->packet.welcome.version = version;
     } else if (request->msg.type == KSM_MSG_STATS) {
         reply->bytes = ksm_proto_group_bytes(version);
@@ -599,11 +636,11 @@ static void speaks_version_3(Liar *liar, const LiarPacket *request,
 }
 
 /* Later than what the client said. */
-static void speaks_version_6(Liar *liar, const LiarPacket *request,
+static void speaks_version_7(Liar *liar, const LiarPacket *request,
                              LiarReply *reply)
 {
     (void)liar;
-    speak(request, reply, 6);
+    speak(request, reply, 7);
 }
 
 static void slow(Liar *liar, const LiarPacket *request, LiarReply *reply)
@@ -655,7 +692,7 @@ static const struct {
     { "resumes-falsely", resumes_falsely, TRUE },
     { "speaks-version-4", speaks_version_4, TRUE },
     { "speaks-version-3", speaks_version_3, FALSE },
-    { "speaks-version-6", speaks_version_6, FALSE },
+    { "speaks-version-7", speaks_version_7, FALSE },
     { "slow", slow, TRUE },
 };
 
@@ -685,6 +722,29 @@ static void test_lie(gconstpointer opaque)
     if (lies[row].lie == NULL) {
         g_assert_cmpuint(stats.pages_sharing, ==, PAGES);
     }
+    guest_close(&guest);
+}
+
+static gboolean has_begun_anew(gpointer opaque)
+{
+    const Guest *guest = opaque;
+
+    check(guest);
+    return stats_of(guest).publishes >= 2 * PAGES;
+}
+
+/* What another engine of this process has is not taken for ours: all that was
+ * shared is given back, and shared anew. */
+static void test_resumes_anothers(void)
+{
+    Guest guest;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    guest_open(&guest, resumes_anothers);
+    g_assert_cmpfloat(ksm_test_wait(has_begun_anew, &guest, MOST_SECONDS), >=,
+                      0);
     guest_close(&guest);
 }
 
@@ -771,6 +831,7 @@ int main(int argc, char **argv)
     }
     g_test_add_data_func("/liar/back-off/lies", &lies_early, test_back_off);
     g_test_add_data_func("/liar/back-off/ends", &ends_early, test_back_off);
+    g_test_add_func("/liar/resumes-anothers", test_resumes_anothers);
     g_test_add_func("/liar/not-taken-over", test_not_taken_over);
     return g_test_run();
 }
