@@ -3,6 +3,7 @@
  * test-control.c: figures, maps and history on the control socket, with
  * engines whose pages were filled so that every figure is known beforehand.
  */
+#include <string.h>
 #include <unistd.h>
 
 #include "ctl-scene.h"
@@ -76,6 +77,55 @@ static void test_figures(void)
                         ==, "ram0");
     }
     ctl_pair_close(&scene);
+}
+
+/* Those that are called the same are numbered, for as long as they live. */
+static void test_names(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) one = NULL, two = NULL, three = NULL, four = NULL;
+    g_autoptr(ProtoClient) long_one = NULL;
+    g_autofree char *name = g_strnfill(KSM_NAME_BYTES - 1, 'n');
+    static const char *const names[] = {
+        "vm/ram", "vm/ram#2", "vm/ram#2#2",
+    };
+    g_autoptr(JsonObject) reply = NULL;
+    guint i;
+
+    name[127] = '/';
+    one = proto_client_new(broker->socket, "g", "vm/ram", 100);
+    two = proto_client_new(broker->socket, "g", "vm/ram", 200);
+    three = proto_client_new(broker->socket, "g", "vm/ram#2", 300);
+    long_one = proto_client_new(broker->socket, "g", name, 400);
+    for (i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_autoptr(JsonObject) session = ctl_scene_session(broker, names[i]);
+
+        g_assert_nonnull(session);
+        g_assert_cmpstr(json_object_get_string_member(session, "vm"), ==,
+                        "vm");
+    }
+    {
+        g_autoptr(JsonObject) session = ctl_scene_session(broker, name);
+
+        g_assert_nonnull(session);
+        g_assert_cmpuint(strlen(json_object_get_string_member(session, "vm")),
+                         ==, 127);
+    }
+    /* The first one ends, and the next to come gets its name; others keep
+       theirs. */
+    proto_client_publish(two, 1, 1, 0);
+    g_clear_pointer(&one, proto_client_free);
+    while ((reply = ctl_scene_session(broker, "vm/ram")) != NULL) {
+        g_clear_pointer(&reply, json_object_unref);
+    }
+    four = proto_client_new(broker->socket, "g", "vm/ram", 500);
+    reply = ctl_scene_session(broker, "vm/ram#2");
+    g_assert_nonnull(reply);
+    ctl_scene_assert_int(reply, "bound_pages", 1);
+    g_clear_pointer(&reply, json_object_unref);
+    reply = ctl_scene_session(broker, "vm/ram");
+    g_assert_nonnull(reply);
+    ctl_scene_assert_int(reply, "bound_pages", 0);
 }
 
 /* MemAvailable moves; it must be of the size that the kernel tells. */
@@ -243,6 +293,7 @@ int main(int argc, char **argv)
     ksm_puppet_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/control/figures", test_figures);
+    g_test_add_func("/control/names", test_names);
     g_test_add_func("/control/told", test_told);
     g_test_add_func("/control/host", test_host);
     g_test_add_func("/control/history", test_history);

@@ -402,25 +402,25 @@ static const char *stand_aside(G_GNUC_UNUSED void *opaque)
     return g_atomic_pointer_get(&reason);
 }
 
-static KsmEngine *make_engine(Scene *scene, void *memory)
+static KsmEngine *make_engine(Scene *scene, const char *name,
+                              guint interval_ms, void *memory)
 {
     g_autoptr(GError) error = NULL;
     KsmEngine *engine;
     KsmOptions options;
 
     ksm_options_init(&options);
+    options.name = name;
     options.group = GROUP;
     options.broker = scene->broker->socket;
     options.start_broker = FALSE;
-    options.scan_interval_ms = 20;
+    options.scan_interval_ms = interval_ms;
     options.scan_cpu_percent = 100;
     options.stand_aside = stand_aside;
     engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     ksm_region_add(engine, "ram", memory, PAGES * KSM_PAGE_BYTES,
                    KSM_REGION_FRESH, &error);
-    g_assert_no_error(error);
-    ksm_engine_start(engine, &error);
     g_assert_no_error(error);
     return engine;
 }
@@ -439,6 +439,7 @@ static void test_hung(void)
 {
     Scene scene = { 0 };
     Writer writer = { 0 };
+    g_autoptr(GError) error = NULL;
     pthread_t thread;
     KsmEngine *engine;
     double took;
@@ -449,7 +450,9 @@ static void test_hung(void)
     writer.memory = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(writer.memory != MAP_FAILED);
-    engine = make_engine(&scene, (void *)writer.memory);
+    engine = make_engine(&scene, NULL, 20, (void *)writer.memory);
+    ksm_engine_start(engine, &error);
+    g_assert_no_error(error);
     pthread_create(&thread, NULL, writer_run, &writer);
     kill(scene.broker->pid, SIGSTOP);
     took = ksm_test_wait(has_noticed, engine, SECONDS);
@@ -486,7 +489,40 @@ static gboolean is_idle(gpointer engine)
            stats.state == KSM_STATE_PAUSED;
 }
 
-static gboolean engine_is_connected(gpointer engine)
+/* Stretches of 8 pages: those of one engine hold each content twice, where the
+ * other's are unique. */
+static guint32 twin_word(guint which, guint32 page)
+{
+    guint32 base = (1 + which) << 24;
+
+    return page / 8 % 2 == which ? base + page / 16 : base + (1 << 20) + page;
+}
+
+static void twin_fill(guint8 *memory, guint which)
+{
+    guint32 page;
+
+    for (page = 0; page < PAGES; page++) {
+        guint32 word = twin_word(which, page);
+
+        memcpy(memory + (gsize)page * KSM_PAGE_BYTES, &word, sizeof(word));
+    }
+}
+
+static guint twin_count_wrong(const guint8 *memory, guint which)
+{
+    guint32 page, wrong = 0;
+
+    for (page = 0; page < PAGES; page++) {
+        guint32 word = twin_word(which, page);
+
+        wrong += memcmp(memory + (gsize)page * KSM_PAGE_BYTES, &word,
+                        sizeof(word)) != 0;
+    }
+    return wrong;
+}
+
+static gboolean has_met_broker(gpointer engine)
 {
     KsmStats stats;
 
@@ -544,6 +580,7 @@ static void fill_pairs(guint8 *memory)
  */
 static void test_idle(gconstpointer opaque)
 {
+    g_autoptr(GError) error = NULL;
     Scene scene = { 0 };
     KsmEngine *engine;
     guint8 *memory;
@@ -553,7 +590,9 @@ static void test_idle(gconstpointer opaque)
         return;
     }
     memory = make_pairs();
-    engine = make_engine(&scene, memory);
+    engine = make_engine(&scene, NULL, 20, memory);
+    ksm_engine_start(engine, &error);
+    g_assert_no_error(error);
     fill_pairs(memory);
     g_assert_cmpfloat(ksm_test_wait(shares_all, engine, SECONDS), >=, 0);
     scene.others = 1;
@@ -566,7 +605,7 @@ static void test_idle(gconstpointer opaque)
     g_assert_cmpfloat(ksm_test_wait(has_noticed, engine, SECONDS), >=, 0);
     ksm_test_broker_start(scene.broker);
     wait_connected(&scene);
-    g_assert_cmpfloat(ksm_test_wait(engine_is_connected, engine, SECONDS), >=,
+    g_assert_cmpfloat(ksm_test_wait(has_met_broker, engine, SECONDS), >=,
                       0);
     wait_all(&scene);
     for (i = 0; i < GUESTS; i++) {
@@ -582,6 +621,62 @@ static void test_idle(gconstpointer opaque)
     munmap(memory, PAGES * KSM_PAGE_BYTES);
     scene.others = 0;
     scene_close(&scene);
+}
+
+/*
+ * Two engines of one process that are called the same lose a broker that hangs:
+ * each comes back to what is its own, whichever is the first.
+ */
+static void test_one_name(void)
+{
+    Scene scene = { 0 };
+    guint8 *memory[2];
+    KsmEngine *engines[2];
+    g_autoptr(GError) error = NULL;
+    guint i, turn;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    scene.broker = ksm_test_broker_new(NULL);
+    for (i = 0; i < 2; i++) {
+        memory[i] = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        g_assert_true(memory[i] != MAP_FAILED);
+        engines[i] = make_engine(&scene, "same", i ? 10 : 1000, memory[i]);
+        twin_fill(memory[i], i);
+        ksm_engine_start(engines[i], &error);
+        g_assert_no_error(error);
+    }
+    for (turn = 0; turn < 8; turn++) {
+        ksm_engine_run_round(engines[0]);
+        ksm_engine_run_round(engines[1]);
+    }
+    scene.count = 2;
+    scene.shared = 2 * PAGES / 16;
+    scene.sharing = PAGES;
+    wait_all(&scene);
+    for (turn = 0; turn < 2; turn++) {
+        kill(scene.broker->pid, SIGSTOP);
+        for (i = 0; i < 2; i++) {
+            g_assert_cmpfloat(ksm_test_wait(has_noticed, engines[i], SECONDS),
+                              >=, 0);
+        }
+        kill(scene.broker->pid, SIGCONT);
+        for (i = 0; i < 2; i++) {
+            g_assert_cmpfloat(ksm_test_wait(has_met_broker, engines[i],
+                                            SECONDS), >=, 0);
+            ksm_engine_run_round(engines[i]);
+        }
+        wait_all(&scene);
+        g_assert_cmpuint(twin_count_wrong(memory[0], 0), ==, 0);
+        g_assert_cmpuint(twin_count_wrong(memory[1], 1), ==, 0);
+    }
+    for (i = 0; i < 2; i++) {
+        ksm_engine_free(engines[i]);
+        munmap(memory[i], PAGES * KSM_PAGE_BYTES);
+    }
+    ksm_test_broker_free(scene.broker);
 }
 
 int main(int argc, char **argv)
@@ -603,5 +698,6 @@ int main(int argc, char **argv)
                          test_idle);
     g_test_add_data_func("/handover/paused", GINT_TO_POINTER(PAUSED),
                          test_idle);
+    g_test_add_func("/handover/one-name", test_one_name);
     return g_test_run();
 }
