@@ -17,6 +17,7 @@
 #include "broker-error.h"
 #include "cgroup.h"
 #include "connection.h"
+#include "descent.h"
 #include "grace.h"
 #include "headroom.h"
 #include "process.h"
@@ -328,6 +329,7 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     g_queue_init(&broker->connections);
     g_queue_init(&broker->work);
     g_queue_init(&broker->sweeps);
+    broker->descent = ksm_descent_new(!limits->no_orphan_check);
     if (getrandom(&broker->broker_id, 8, 0) != 8) {
         g_error("getrandom failed");
     }

@@ -32,6 +32,7 @@ typedef struct KsmBrokerLimits {
     guint64 max_total_pages;    /* of all sessions */
     guint64 max_store_slots;    /* of all stores */
     guint max_user_percent;     /* user.c, of what other users leave of each */
+    gboolean no_orphan_check;   /* descent.h */
 } KsmBrokerLimits;
 
 /** A group and its place in the broker's queues of background work. */
@@ -67,6 +68,7 @@ struct KsmBroker {
     guint64 store_ids;
     KsmAcceptor acceptor;
     struct KsmControl *control; /* NULL: none */
+    struct KsmDescent *descent;
     guint idle_exit_seconds;    /* 0: never */
     guint idle_timer;
     int mark_fd;                /* grace.c; -1: none */

@@ -93,9 +93,15 @@ static gboolean add_rules(int ruleset, const KsmConfinement *confinement,
             }
         }
     }
-    /* Only for figures: a service manager may have hidden it. */
-    return access("/proc/meminfo", R_OK) != 0 ||
-        allow(ruleset, "/proc/meminfo", FS_READ_FILE, errp);
+    /*
+     * Figures of the host, and parents and control groups of clients (kin.c):
+     * no single file of a process that is still to come can be named here.  What
+     * is a process's own (memory, environment, open files) stays closed, as
+     * landlock lets nobody trace who is not confined as well.  A container may
+     * have hidden it all.
+     */
+    return access("/proc", R_OK | X_OK) != 0 ||
+        allow(ruleset, "/proc", FS_READ_FILE, errp);
 }
 
 gboolean ksm_confine_landlock(const KsmConfinement *confinement,

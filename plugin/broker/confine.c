@@ -8,7 +8,8 @@
  *   user            (--user) a user id of its own, and no further groups
  *   capabilities    none, also when root started it
  *   new privileges  none by executing a program
- *   landlock        no file but /proc/meminfo, nothing to be made or changed;
+ *   landlock        no file but what all may read in /proc, nothing to be made
+ *                   or changed;
  *                   sockets of ours may be taken away; no TCP, no signals to
  *                   others
  *   system calls    those of confine-calls.list; another one kills the process

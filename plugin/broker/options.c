@@ -14,6 +14,7 @@
 /* As GOption wants them; 0 or NULL: not given. */
 typedef struct Given {
     char *log_level, *socket_mode, *socket_group, *control_group, *user;
+    gboolean no_orphan_check;
     gint idle_exit, max_sessions, max_process_sessions, max_user_percent;
     gint64 max_pages, max_process_pages, max_total_pages, max_store_mib;
 } Given;
@@ -29,6 +30,7 @@ static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
                              GError **errp)
 {
     ksm_broker_default_limits(limits);
+    limits->no_orphan_check = given->no_orphan_check;
     if (given->max_sessions < 0 || given->max_sessions > 60000) {
         return invalid(errp, "max-sessions", "1 to 60000");
     }
@@ -179,6 +181,9 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
         { "max-store-mib", 0, 0, G_OPTION_ARG_INT64, &given.max_store_mib,
           "Most shared memory kept (half the host's, or its control group's)",
           "MIB" },
+        { "no-orphan-check", 0, 0, G_OPTION_ARG_NONE, &given.no_orphan_check,
+          "Let a process whose parent has ended name any group, also when it may "
+          "be a child of another group's VM", NULL },
         { "log-level", 0, 0, G_OPTION_ARG_STRING, &given.log_level,
           "error, warning, info (default) or debug", "LEVEL" },
         { "version", 0, 0, G_OPTION_ARG_NONE, &options->show_version,

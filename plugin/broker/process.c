@@ -20,6 +20,8 @@
 
 #include "broker-error.h"
 #include "connection.h"
+#include "descent.h"
+#include "kin.h"
 #include "session.h"
 
 #ifndef SO_PEERPIDFD            /* Linux 6.5 */
@@ -136,6 +138,7 @@ static void process_free(KsmProcess *process)
     ksm_share_give(&process->user->shares[KSM_QUOTA_PROCESSES], 1);
     ksm_user_unref(process->user);
     close(process->pidfd);
+    g_clear_pointer(&process->kin, ksm_kin_free);
     g_free(process->group_key);
     g_free(process);
 }
@@ -170,6 +173,7 @@ void ksm_process_ended(KsmProcess *process)
     KsmBroker *broker = process->broker;
     GList *link, *next;
 
+    ksm_descent_ended(process);
     process_forget(process);
     process->connections++;     /* keeps it until the end of this function */
     for (link = broker->connections.head; link != NULL; link = next) {

@@ -17,6 +17,7 @@ struct KsmProcess {
     KsmShare pages;            /* of its sessions, a part of the user's */
     int pidfd;
     KsmIdentity identity;
+    struct KsmKin *kin;         /* when it named a group; NULL: not known */
     KsmWatch watch;             /* of the pidfd, while it is known */
     char *group_key;            /* "UID:NAME" of the group that it named
                                    first, of all nodes; NULL: none yet */

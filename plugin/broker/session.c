@@ -25,6 +25,7 @@
 #include "adoption.h"
 #include "broker-error.h"
 #include "connection.h"
+#include "descent.h"
 #include "grace.h"
 #include "headroom.h"
 #include "process.h"
@@ -384,6 +385,9 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
     }
     key = g_strdup_printf("%u:%s", process->uid, hello->group);
     if (process->group_key == NULL) {
+        if (!ksm_descent_check(process, key, errp)) {
+            return NULL;
+        }
         process->group_key = g_steal_pointer(&key);
     } else if (strcmp(process->group_key, key) != 0) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_GROUP,

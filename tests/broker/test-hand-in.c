@@ -242,16 +242,38 @@ static guint count_fds(pid_t pid)
 typedef struct Scene {
     KsmTestBroker *broker;
     ProtoClient *witness;
+    ProtoChild *bystander;      /* instead of a witness */
     guint fds;
     const Row *row;
 } Scene;
 
-static void scene_open(Scene *scene)
+/* Is not disturbed by what happens meanwhile. */
+static void bystander_run(gpointer socket)
 {
+    ProtoClient *client = proto_client_new(socket, "g", "witness", 100);
+
+    proto_client_publish(client, 1, 1, 0);
+    proto_child_report(1);
+    proto_child_await();
+    g_assert_cmpint(proto_client_lookup(client, 50, 1).kind, ==,
+                    KSM_ANSWER_SLOT);
+}
+
+/* The witness is this process, or a child: then other children may name other
+ * groups. */
+static void scene_open(Scene *scene, gboolean in_child)
+{
+    *scene = (Scene) { .broker = NULL };
     scene->broker = ksm_test_broker_new(NULL);
-    scene->witness = proto_client_new(scene->broker->socket, "g", "witness",
-                                      100);
-    proto_client_publish(scene->witness, 1, 1, 0);
+    if (in_child) {
+        scene->bystander = proto_child_new(bystander_run,
+                                           scene->broker->socket);
+        g_assert_cmpuint(proto_child_wait(scene->bystander), ==, 1);
+    } else {
+        scene->witness = proto_client_new(scene->broker->socket, "g",
+                                          "witness", 100);
+        proto_client_publish(scene->witness, 1, 1, 0);
+    }
     scene->fds = count_fds(scene->broker->pid);
 }
 
@@ -265,9 +287,13 @@ static gboolean no_more_fds(gpointer opaque)
 static void scene_close(Scene *scene)
 {
     g_assert_cmpfloat(ksm_test_wait(no_more_fds, scene, 10), >=, 0);
-    g_assert_cmpint(proto_client_lookup(scene->witness, 50, 1).kind, ==,
-                    KSM_ANSWER_SLOT);
-    proto_client_free(scene->witness);
+    if (scene->bystander != NULL) {
+        proto_child_free(scene->bystander);
+    } else {
+        g_assert_cmpint(proto_client_lookup(scene->witness, 50, 1).kind, ==,
+                        KSM_ANSWER_SLOT);
+        proto_client_free(scene->witness);
+    }
     g_assert_true(ksm_test_broker_stop(scene->broker));
     ksm_test_broker_free(scene->broker);
 }
@@ -322,7 +348,7 @@ static void test_rows(void)
     Scene scene;
     guint i;
 
-    scene_open(&scene);
+    scene_open(&scene, TRUE);
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
         ProtoChild *child;
 
@@ -347,7 +373,7 @@ static void test_too_many(void)
     Scene scene;
     int fds[2];
 
-    scene_open(&scene);
+    scene_open(&scene, FALSE);
     fds[0] = open_nothing_wrong();
     fds[1] = open_null();
     two = proto_client_connect(scene.broker->socket);
@@ -424,7 +450,7 @@ static void test_slow_to_close(void)
         g_test_skip("no TCP on the loopback");
         return;
     }
-    scene_open(&scene);
+    scene_open(&scene, FALSE);
     client = proto_client_connect(scene.broker->socket);
     send_hello(client, "g", &fd, 1);
     start = ksm_test_now();
@@ -516,7 +542,7 @@ static void lie_once(const Lie *lie)
     ProtoClient *before;
     guint32 first, i;
 
-    scene_open(&scene);
+    scene_open(&scene, FALSE);
     before = scene.witness;
     first = proto_client_lookup(before, 90, 1).slot;
     for (i = 1; i < 10; i++) {
