@@ -117,7 +117,8 @@ typedef enum KsmRegionFlags {
  * fields.  Strings are copied by ksm_engine_new().
  */
 typedef struct KsmOptions {
-    const char *name;           /* for logs and status; NULL: program name */
+    const char *name;           /* for people, "VM/BACKEND" or any: need not
+                                   be unique; NULL: program name */
     const char *group;          /* trust group, 1 to 63 of [A-Za-z0-9._-] */
     const char *broker;         /* socket path; NULL: the default path */
     gboolean start_broker;      /* start one when none listens (default TRUE,

@@ -200,6 +200,43 @@ static int read_meminfo(const char *dir)
     return try_open("/proc/meminfo", O_RDONLY);
 }
 
+static pid_t tester;            /* getppid() is not allowed */
+
+static int open_of_tester(const char *name)
+{
+    g_autofree char *path = g_strdup_printf("/proc/%d/%s", (int)tester, name);
+
+    return try_open(path, O_RDONLY);
+}
+
+/* What is asked of clients. */
+static int read_stat(const char *dir)
+{
+    int error = open_of_tester("stat");
+
+    (void)dir;
+    error = error != 0 ? error : open_of_tester("status");
+    return error != 0 ? error : open_of_tester("cgroup");
+}
+
+static int read_environ(const char *dir)
+{
+    (void)dir;
+    return open_of_tester("environ");
+}
+
+static int read_memory(const char *dir)
+{
+    (void)dir;
+    return open_of_tester("mem");
+}
+
+static int read_maps(const char *dir)
+{
+    (void)dir;
+    return open_of_tester("maps");
+}
+
 static int make_file(const char *dir)
 {
     g_autofree char *path = g_build_filename(dir, "new", NULL);
@@ -313,6 +350,10 @@ static const Row rows[] = {
     { "list-root", list_root, 0, EACCES, TRUE },
     { "remove-elsewhere", remove_elsewhere, 0, EACCES, TRUE },
     { "read-meminfo", read_meminfo, 0, 0, FALSE },
+    { "read-stat", read_stat, 0, 0, FALSE },
+    { "read-environ", read_environ, 0, EACCES, TRUE },
+    { "read-memory", read_memory, 0, EACCES, TRUE },
+    { "read-maps", read_maps, 0, EACCES, TRUE },
     { "reopen-memfd", reopen_memfd, 0, 0, FALSE },
     { "remove-socket", remove_socket, 0, 0, FALSE },
     { "make-file", make_file, SIGSYS, 0, FALSE },
@@ -387,6 +428,7 @@ static void test_attempts(void)
 
 int main(int argc, char **argv)
 {
+    tester = getpid();
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/confine/program", test_program);
     g_test_add_func("/confine/user", test_user);

@@ -178,6 +178,21 @@ static void test_left_behind(void)
     run_deed("--no-orphan-check", ORPHAN, "b", TRUE, WELCOME);
 }
 
+/* By a broker that is another user. */
+static void test_by_another_user(void)
+{
+    if (geteuid() != 0) {
+        g_test_skip("needs root, to start a broker as another user");
+        return;
+    }
+    run_deed("--user nobody --control none", CHILD, "b", FALSE, ERROR_GROUP);
+    run_deed("--user nobody --control none", CHILD, "a", FALSE, WELCOME);
+    if (orphans_are_known()) {
+        run_deed("--user nobody --control none", ORPHAN, "b", FALSE,
+                 ERROR_GROUP);
+    }
+}
+
 static void plain_run(gpointer opaque)
 {
     const Deed *deed = opaque;
@@ -213,6 +228,7 @@ int main(int argc, char **argv)
     g_test_add_func("/descent/child", test_child);
     g_test_add_func("/descent/orphan", test_orphan);
     g_test_add_func("/descent/left-behind", test_left_behind);
+    g_test_add_func("/descent/by-another-user", test_by_another_user);
     g_test_add_func("/descent/siblings", test_siblings);
     return g_test_run();
 }

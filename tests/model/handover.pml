@@ -2,6 +2,11 @@
 /*
  * handover.pml: two guests, a broker, and an end of any of them at any step.
  *
+ * The guests are two processes, or (ONE_PROCESS) two engines of one process that
+ * have one name: then an end of one is an end of an engine alone, which nobody
+ * tells the broker, and which the mark of its open file shows to a later one
+ * (plugin/broker/roster.c).
+ *
  * Each guest has one page.  It writes it, has it shared (quarantine: kept from
  * the page, compared, mapped), gives it back, loses its connection, dies.  The
  * broker answers, frees slots, ends and is started again, and takes up the
@@ -24,6 +29,10 @@
 #endif
 #ifndef BROKERS
 #define BROKERS 3               /* one after the other; a new store each */
+#endif
+
+#ifndef ONE_PROCESS
+#define ONE_PROCESS 0
 #endif
 
 #ifndef SLOTS
@@ -58,7 +67,8 @@ typedef Guest {
     byte link = OFF;
     byte peer;                  /* which broker it is with */
     byte answer = NONE;         /* a slot to be merged with */
-    bool unbind                 /* has a RELEASE to send */
+    bool unbind;                /* has a RELEASE to send */
+    byte session                /* that the broker has it use: its own */
 }
 Guest guest[GUESTS];
 
@@ -89,6 +99,14 @@ bool inherited[2];
                         guest[g].map_slot == (s))
 #define MAPPED(s) (MAPS(0, current, s) || MAPS(1, current, s))
 #define ALIVE (!guest[g].dead)
+#define MINE guest[g].session
+/* whether the end of the process is seen by that of a session's engine */
+#define GONE(s) (ONE_PROCESS -> guest[0].dead && guest[1].dead : \
+                                guest[s].dead)
+/* whether somebody is connected to that session, as the broker knows */
+#define USES(g, s) (!guest[g].dead && guest[g].session == (s) && \
+                    guest[g].link != OFF && guest[g].peer == started)
+#define ORPHAN(s) (session[s] && !USES(0, s) && !USES(1, s))
 #define TALKS(what) (!guest[g].dead && running && \
                      guest[g].peer == started && guest[g].link == what)
 
@@ -97,10 +115,10 @@ inline strike_out(g)
     stores[current].roster = stores[current].roster & ~BIT(g)
 }
 
-inline unref(g)
+inline unref(its)
 {
     if
-    :: word[g] != NONE -> refs[word[g]]--; word[g] = NONE
+    :: word[its] != NONE -> refs[word[its]]--; word[its] = NONE
     :: else
     fi
 }
@@ -130,25 +148,60 @@ inline adopt(by)
     }
 }
 
+/* Whose session it is that comes: the engine's of that number. */
+inline find_session(g)
+{
+    MINE = g;
+#if MUTANT == 7
+    /* any of that name that has lost its connection */
+    if
+    :: ORPHAN(0) -> MINE = 0
+    :: !ORPHAN(0) && ORPHAN(1) -> MINE = 1
+    :: else
+    fi
+#endif
+}
+
+/* Whether a store that guest g hands in was given to it. */
+#if MUTANT == 8
+#define GIVEN(g) (stores[guest[g].store].roster != 0)
+#else
+#define GIVEN(g) (stores[guest[g].store].roster & BIT(g))
+#endif
+
+/* And which heir to the store: by number again. */
+inline claim(g)
+{
+#if MUTANT == 8
+    /* any of that process */
+    i = (heir[0] -> 0 : 1);
+#else
+    i = g;
+#endif
+    reply = (heir[i] -> REPLY_HANDED : REPLY_NEW);
+    holding[MINE] = heir[i];
+    heir[i] = false;
+    i = 0
+}
+
 inline hello(g)
 {
     guest[g].peer = started;
     guest[g].answer = NONE;
+    find_session(g);
     if
-    :: session[g] && holding[g] -> reply = REPLY_HANDED
-    :: session[g] && !holding[g] -> reply = REPLY_RESUMED
-    :: !session[g] && guest[g].store != NONE && guest[g].store != current &&
-       (adopted || !UNUSED || !(stores[guest[g].store].roster & BIT(g))) ->
+    :: session[MINE] && holding[MINE] -> reply = REPLY_HANDED
+    :: session[MINE] && !holding[MINE] -> reply = REPLY_RESUMED
+    :: !session[MINE] && guest[g].store != NONE &&
+       guest[g].store != current && (adopted || !UNUSED || !GIVEN(g)) ->
         reply = REPLY_REFUSED
     :: else ->
         if
         :: guest[g].store != NONE && guest[g].store != current -> adopt(g)
         :: else
         fi;
-        session[g] = true;
-        reply = (heir[g] -> REPLY_HANDED : REPLY_NEW);
-        holding[g] = heir[g];
-        heir[g] = false
+        session[MINE] = true;
+        claim(g)
     fi;
     if                          /* before anybody can map it */
     :: reply != REPLY_REFUSED && MUTANT != 1 ->
@@ -182,10 +235,10 @@ inline welcome(g)
 inline hold(g)
 {
     if
-    :: guest[g].map_store != NONE && !guest[g].lost && word[g] == NONE ->
+    :: guest[g].map_store != NONE && !guest[g].lost && word[MINE] == NONE ->
         assert(inherited[guest[g].map_slot]);
-        word[g] = guest[g].map_slot;
-        refs[word[g]]++
+        word[MINE] = guest[g].map_slot;
+        refs[word[MINE]]++
     :: else
     fi;
     guest[g].link = HELD
@@ -194,7 +247,7 @@ inline hold(g)
 /* The slot that has the content, or a free one that gets it; or none. */
 inline look_up(g)
 {
-    assert(word[g] == NONE);
+    assert(word[MINE] == NONE);
     if
     :: stores[current].data[0] == guest[g].value + 1 -> s = 0
     :: stores[current].data[0] != guest[g].value + 1 &&
@@ -214,7 +267,7 @@ inline look_up(g)
         fi
     fi;
     if
-    :: s != NONE -> word[g] = s; refs[s]++; guest[g].answer = s
+    :: s != NONE -> word[MINE] = s; refs[s]++; guest[g].answer = s
     :: else
     fi;
     s = 0
@@ -257,7 +310,7 @@ end:
         guest[g].page != ISOLATED -> hello(g); welcome(g); i = 0; reply = 0 }
     :: d_step { TALKS(HOLDING) -> hold(g) }
     :: d_step { TALKS(HELD) ->
-        holding[g] = false;
+        holding[MINE] = false;
         guest[g].link = UP;
         /* told of over a connection that ended, and given back meanwhile */
         guest[g].unbind = (MUTANT != 6 && guest[g].map_store == NONE) }
@@ -283,12 +336,16 @@ end:
         guest[g].unbind = guest[g].unbind || !guest[g].lost;
         unmap(g) }
     :: d_step { TALKS(UP) && guest[g].unbind ->
-        unref(g);
+        i = MINE;
+        unref(i);
+        i = 0;
         guest[g].unbind = false }
 #if MUTANT == 2
     /* releases what it still maps */
     :: d_step { TALKS(UP) && guest[g].page == SHARED && !guest[g].lost ->
-        unref(g);
+        i = MINE;
+        unref(i);
+        i = 0;
         guest[g].unbind = false }
 #endif
 
@@ -298,7 +355,7 @@ end:
                guest[g].value + 1) }
     :: d_step { TALKS(UP) && guest[g].map_store != NONE && !guest[g].lost ->
         assert(guest[g].map_store == current &&
-               word[g] == guest[g].map_slot) }
+               word[MINE] == guest[g].map_slot) }
 
     /* the end of a connection, and its own */
     :: d_step { ALIVE && guest[g].link != OFF -> disconnect(g) }
@@ -357,9 +414,9 @@ end:
     do
     :: d_step { running && heir[g] && guest[g].dead ->
         heir[g] = false; strike_out(g) }
-    :: d_step { running && session[g] && guest[g].dead -> drop_session(g) }
-    :: d_step { running && session[g] && ALIVE && guest[g].link == OFF &&
-        word[g] == NONE && !holding[g] -> drop_session(g) }
+    :: d_step { running && session[g] && GONE(g) -> drop_session(g) }
+    :: d_step { running && ORPHAN(g) && !GONE(g) && word[g] == NONE &&
+        !holding[g] -> drop_session(g) }
 #if MUTANT == 1
     /* the roster is written when there is time */
     :: d_step { TALKS(UP) && session[g] ->
@@ -367,7 +424,7 @@ end:
 #endif
 #if MUTANT == 3
     /* a lost connection counts as the end of the process */
-    :: d_step { running && session[g] && guest[g].link == OFF ->
+    :: d_step { running && ORPHAN(g) ->
         drop_session(g) }
 #endif
     od
