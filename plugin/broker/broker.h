@@ -64,6 +64,9 @@ struct KsmBroker {
     GSource *work_source;       /* while there is something in the queue */
     GSource *sweep_source;
     guint sessions;             /* those whose connection has gone too */
+    guint orphans;              /* of these, at the last look */
+    guint orphan_timer;         /* session.c: while there are some */
+    guint orphan_turn;
     guint64 broker_id;
     guint64 store_ids;
     KsmAcceptor acceptor;

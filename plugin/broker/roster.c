@@ -17,6 +17,8 @@
  * descriptor and the last mapping of that open file, in whatever process: a
  * mapping refers to the open file that it was made with.  As long as there is
  * the lock, somebody may map the store by it; when it has gone, nobody can.
+ *   No mark is ever taken off an open file, as slots may be mapped by it that
+ * the entry stands for.
  *   What a client can do: unlock its own, and then pages of its own guest are
  * given to others; lock bytes of others, and then slots stay as long as it
  * does, as by any HOLD; nobody can unlock another's.
@@ -287,18 +289,21 @@ gboolean ksm_roster_mark(KsmRoster *roster, guint32 at, int fd)
     struct flock below = mark_lock(F_UNLCK, 0, at);
     struct flock above = mark_lock(F_UNLCK, (off_t)at + 1, MARKS_COUNT);
 
-    /* A broker that ends in between leaves one mark too many, not too few.  A
-       length of 0 would be the rest of the file. */
-    if (fcntl(fd, F_OFD_SETLK, &mark) != 0 ||
-        (at > 0 && fcntl(fd, F_OFD_SETLK, &below) != 0) ||
-        fcntl(fd, F_OFD_SETLK, &above) != 0) {
+    if (fcntl(fd, F_OFD_SETLK, &mark) != 0) {
         return FALSE;
     }
-    /* In this order: what says that there is a mark must not come first. */
-    if (roster->entries != NULL) {
-        __atomic_or_fetch(&roster->entries[at].flags, ENTRY_MARKED,
-                          __ATOMIC_RELEASE);
+    /*
+     * In the first layout engines find other places with each broker, so this
+     * may have been another's before.  Nobody is taken for gone by a mark there:
+     * so none can be missed.  A length of 0 would be the rest of the file.
+     */
+    if (roster->entries == NULL) {
+        return (at == 0 || fcntl(fd, F_OFD_SETLK, &below) == 0) &&
+            fcntl(fd, F_OFD_SETLK, &above) == 0;
     }
+    /* In this order: what says that there is a mark must not come first. */
+    __atomic_or_fetch(&roster->entries[at].flags, ENTRY_MARKED,
+                      __ATOMIC_RELEASE);
     return TRUE;
 }
 

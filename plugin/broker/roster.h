@@ -53,8 +53,8 @@ gboolean ksm_roster_next(const KsmRoster *roster, guint32 *at,
                          KsmRosterEntry *entry);
 
 /**
- * Marks the open file @fd, which is of the store's file, as the one given to
- * who stands at @at, and as nobody else's.  FALSE: the kernel would not have it.
+ * Marks the open file @fd, which is of the store's file, as one given to who
+ * stands at @at.  FALSE: the kernel would not have it.
  */
 gboolean ksm_roster_mark(KsmRoster *roster, guint32 at, int fd);
 

@@ -6,6 +6,9 @@
  *    ^  \_______________________process gone_________________^
  *    |______the same engine_______/
  *
+ * An orphan is ending as well when the open file that its engine was given has
+ * gone (roster.h): the engine has, while its process lives on.
+ *
  * An engine is known by its number (KsmEngineId) and its process.  To take one
  * for another would be the worst that can happen here: it would release, page by
  * page, what the other one has mapped.  So nothing is resumed by a name, which
@@ -29,6 +32,9 @@
 #include "grace.h"
 #include "headroom.h"
 #include "process.h"
+
+#define ORPHAN_SECONDS 1u
+#define ORPHANS_AT_ONCE 64u     /* each looks at all locks of a file */
 
 static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
 {
@@ -332,10 +338,15 @@ gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
     return TRUE;
 }
 
-/* What it handed in: it goes on with that, if it sees that this is the store. */
-static gboolean mark_own(KsmSession *session, int store_fd, GError **errp)
+/*
+ * What it handed in: it goes on with that when it has this store already.  Is it
+ * told to begin anew, it takes what it is given; what it had stays another's, the
+ * orphan's that it may still have pages of.
+ */
+static gboolean mark_own(KsmSession *session, KsmWelcome welcome, int store_fd,
+                         GError **errp)
 {
-    return store_fd < 0 ||
+    return welcome == KSM_WELCOME_NEW || store_fd < 0 ||
         !ksm_store_is_file(session->home->group->store, store_fd) ||
         ksm_session_mark(session, store_fd, errp);
 }
@@ -402,17 +413,18 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
     } else if (!ksm_session_resize(session, hello->pages, errp)) {
         return NULL;
     }
-    if (session != NULL && !mark_own(session, store_fd, errp)) {
+    if (session == NULL) {
+        return NULL;
+    }
+    if (session->member->holding) {
+        *welcome = KSM_WELCOME_HANDED;
+    }
+    if (!mark_own(session, *welcome, store_fd, errp)) {
         ksm_session_detach(session);
         return NULL;
     }
-    if (session != NULL) {
-        session->connection = connection;
-        session->version = MIN(hello->version, KSM_PROTO_VERSION);
-        if (session->member->holding) {
-            *welcome = KSM_WELCOME_HANDED;
-        }
-    }
+    session->connection = connection;
+    session->version = MIN(hello->version, KSM_PROTO_VERSION);
     return session;
 }
 
@@ -454,9 +466,62 @@ static void session_on_withdrawn(KsmMember *member, gpointer opaque)
     }
 }
 
+static void session_return(KsmSession *session);
+
+/* Sees to orphans whose engine has ended; no more than so many at once. */
+static gboolean broker_on_orphans(gpointer data)
+{
+    KsmBroker *broker = data;
+    guint every = 1 + broker->orphans / ORPHANS_AT_ONCE, seen = 0;
+    g_autoptr(GPtrArray) gone = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer process;
+    GList *link;
+    guint i;
+
+    broker->orphan_turn++;
+    g_hash_table_iter_init(&iter, broker->processes);
+    while (g_hash_table_iter_next(&iter, NULL, &process)) {
+        for (link = ((KsmProcess *)process)->sessions.head; link != NULL;
+             link = link->next) {
+            KsmSession *session = link->data;
+            const KsmMember *member = session->member;
+
+            if (session->connection == NULL &&
+                member->cleaning == KSM_CLEANING_NONE &&
+                (seen++ + broker->orphan_turn) % every == 0 &&
+                member->roster_at != KSM_ROSTER_NONE && !session->unmarkable &&
+                ksm_roster_is_gone(ksm_store_roster(member->group->store),
+                                   member->roster_at)) {
+                g_ptr_array_add(gone, session);
+            }
+        }
+    }
+    broker->orphans = seen - gone->len;
+    for (i = 0; i < gone->len; i++) {
+        session_return(g_ptr_array_index(gone, i));
+    }
+    if (broker->orphans > 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    broker->orphan_timer = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void note_orphan(KsmBroker *broker)
+{
+    broker->orphans++;
+    if (broker->orphan_timer == 0) {
+        broker->orphan_timer = g_timeout_add_seconds(ORPHAN_SECONDS,
+                                                     broker_on_orphans,
+                                                     broker);
+    }
+}
+
 void ksm_session_detach(KsmSession *session)
 {
     session->connection = NULL;
+    note_orphan(session->broker);
     ksm_orders_drop(session);
     if (session->member->cleaning != KSM_CLEANING_ALL) {
         ksm_member_clean(session->member, KSM_CLEANING_LISTINGS,
@@ -476,11 +541,17 @@ static void session_on_returned(KsmMember *member, gpointer opaque)
 
 void ksm_session_end(KsmSession *session)
 {
-    ksm_log(KSM_LOG_INFO, "process %d ended: session %s returns %"
-            G_GUINT64_FORMAT " bound and %" G_GUINT64_FORMAT " listed pages",
-            session->process->pid, session->name, session->member->bound,
-            session->member->listed);
     session->connection = NULL;
+    session_return(session);
+}
+
+/* It can map nothing any more. */
+static void session_return(KsmSession *session)
+{
+    ksm_log(KSM_LOG_INFO, "session %s of process %d ended: it returns %"
+            G_GUINT64_FORMAT " bound and %" G_GUINT64_FORMAT " listed pages",
+            session->name, session->process->pid, session->member->bound,
+            session->member->listed);
     ksm_orders_drop(session);
     ksm_member_clean(session->member, KSM_CLEANING_ALL, session_on_returned,
                      session);

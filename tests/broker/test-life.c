@@ -128,7 +128,9 @@ static void closer_run(gpointer socket)
 {
     ProtoClient *client = proto_client_new(socket, "g", "vm", 1000);
     guint32 slot = proto_client_publish(client, 7, 7, 0).slot;
+    int store_fd;
 
+    store_fd = dup(client->store_fd);       /* as if it mapped it */
     hoard(client, 100, 10);
     proto_client_free(client);
     proto_child_report(slot);
@@ -139,6 +141,7 @@ static void closer_run(gpointer socket)
                     KSM_ANSWER_SLOT);
     g_assert_cmpint(proto_client_lookup(client, 1999, 7).kind, ==,
                     KSM_ANSWER_SLOT);
+    close(store_fd);
     proto_client_range(client, KSM_MSG_RELEASE, 0, 200);
     proto_child_report((guint32)proto_client_stats(client).pages_shared);
     proto_child_await();

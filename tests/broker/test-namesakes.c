@@ -313,6 +313,58 @@ static void test_ended_alone_later(void)
 }
 
 /*
+ * The same while the broker is there, but did not hear of it: and not before the
+ * last mapping has gone, either.
+ */
+static void test_ended_unheard(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    Engine one, two;
+    guint8 *mapped;
+
+    engine_new(&one, broker, KSM_PROTO_VERSION, 10);
+    engine_new(&two, broker, KSM_PROTO_VERSION, 20);
+    mapped = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE, one.store_fd,
+                  (off_t)one.slot * 4096);
+    g_assert_true(mapped != MAP_FAILED);
+    engine_end(&one);
+    g_assert_cmpfloat(ksm_test_wait(only_own_is_left, two.client, 2.5), <, 0);
+    g_assert_cmpuint(mapped[0], ==, 10);
+    munmap(mapped, 4096);
+    g_assert_cmpfloat(ksm_test_wait(only_own_is_left, two.client, 10), >=, 0);
+    engine_end(&two);
+}
+
+/* Told to begin anew, it still has what it had, as long as it maps it. */
+static void test_begun_anew(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) witness = proto_client_new(broker->socket, "g",
+                                                      "witness", PAGES);
+    guint32 version = KSM_PROTO_NAMELESS;
+    struct flock lock = { .l_type = F_RDLCK, .l_start = 1ll << 61, .l_len = 9 };
+    Engine one;
+    int fd;
+
+    proto_client_publish(witness, 20, 20, 0);
+    engine_new(&one, broker, version, 10);
+    disconnect(&one);
+    /* somebody else of the group puts all marks on what is his */
+    g_assert_cmpint(fcntl(witness->store_fd, F_OFD_SETLK, &lock), ==, 0);
+    g_assert_cmpuint(connect_as(&one, broker, one.store_fd), ==,
+                     KSM_WELCOME_NEW);
+    lock.l_type = F_UNLCK;
+    g_assert_cmpint(fcntl(witness->store_fd, F_OFD_SETLK, &lock), ==, 0);
+    fd = one.store_fd;
+    one.store_fd = dup(one.client->store_fd);
+    g_assert_cmpfloat(ksm_test_wait(only_own_is_left, witness, 2.5), <, 0);
+    proto_client_assert_slot(witness, one.slot, 10);
+    close(fd);
+    g_assert_cmpfloat(ksm_test_wait(only_own_is_left, witness, 10), >=, 0);
+    engine_end(&one);
+}
+
+/*
  * A store of a broker from before engines had numbers, which @count engines of
  * this process were given; slot n holds content n + 1.  It is theirs all by one
  * open file here: nothing in it tells them apart.
@@ -430,6 +482,8 @@ int main(int argc, char **argv)
                     test_handed_over_nameless);
     g_test_add_func("/namesakes/ended-alone", test_ended_alone);
     g_test_add_func("/namesakes/ended-alone-later", test_ended_alone_later);
+    g_test_add_func("/namesakes/ended-unheard", test_ended_unheard);
+    g_test_add_func("/namesakes/begun-anew", test_begun_anew);
     g_test_add_func("/namesakes/old-roster", test_old_roster);
     g_test_add_func("/namesakes/old-roster-nameless",
                     test_old_roster_nameless);
