@@ -22,9 +22,10 @@
  *  - Who comes back as which heir: by the engine's number.  An older client has
  *    none; it is known by the mark of the descriptor that it hands in.  Where a
  *    roster has neither (its first layout), any heir of that process may be
- *    meant: then as many must come as there are, and who comes and holds nothing
- *    counts for none of them, as it may be somebody who never was one.  It costs
- *    no more than that the store waits for the end of that process.
+ *    meant: then as many must come as there are, and who comes and holds
+ *    nothing counts for none of them, as it may be somebody who never was
+ *    one.  It costs no more than that the store waits for the end of that
+ *    process.
  * Until then slots that nobody wants stay; nothing ends that wait early.  If
  * this broker ends as well, the roster still has all names: a session takes
  * the place of its heir, and is struck out when it can map nothing any more.
@@ -88,7 +89,7 @@ typedef enum Phase {
 typedef struct Heir {
     KsmAdoption *adoption;
     KsmRosterEntry who;
-    gboolean taken;             /* a member says that it is it: member->heir_at */
+    gboolean taken;             /* by a member: member->heir_at */
     guint32 at;                 /* in the roster */
     int pidfd;
     KsmWatch watch;

@@ -95,10 +95,10 @@ static gboolean add_rules(int ruleset, const KsmConfinement *confinement,
     }
     /*
      * Figures of the host, and parents and control groups of clients (kin.c):
-     * no single file of a process that is still to come can be named here.  What
-     * is a process's own (memory, environment, open files) stays closed, as
-     * landlock lets nobody trace who is not confined as well.  A container may
-     * have hidden it all.
+     * no single file of a process that is still to come can be named
+     * here.  What is a process's own (memory, environment, open files) stays
+     * closed, as landlock lets nobody trace who is not confined as well.  A
+     * container may have hidden it all.
      */
     return access("/proc", R_OK | X_OK) != 0 ||
         allow(ruleset, "/proc", FS_READ_FILE, errp);

@@ -5,30 +5,33 @@
  * A process belongs to the first group that it named (process.c), so that one
  * that was taken over by its guest learns of no other.  That would be worth
  * nothing if it could fork: a child has a number of its own.  So before a
- * process may name its first group it is asked, against each process of the same
- * user that belongs to another, whether it may be a descendant of that (kin.c):
+ * process may name its first group it is asked, against each process of the
+ * same user that belongs to another, whether it may be a descendant of that
+ * (kin.c):
  *   - who has it above itself, is: refused;
  *   - who has lost a parent, and runs in the same service or scope, may be:
  *     refused as well, unless --no-orphan-check says that this is not to count.
- *     That is the price: two VMs that both went into the background by themselves
- *     (-daemonize) in one service or scope cannot be of two groups.  libvirt gives
- *     each VM a scope.
+ *     That is the price: two VMs that both went into the background by
+ *     themselves (-daemonize) in one service or scope cannot be of two
+ *     groups.  libvirt gives each VM a scope.
  * A process of another user cannot name the same groups anyway.
  *
  * What has ended may have left children: so for each service and scope it is
  * kept, as long as this broker runs, which group VMs of it were of that have
- * ended; who has lost a parent there, and is no older, may name that group only.
- * When there were two, none.  Nothing says when the last child has gone: they are
- * of the same user, and have what they need to hide from a look at all processes.
+ * ended; who has lost a parent there, and is no older, may name that group
+ * only. When there were two, none.  Nothing says when the last child has gone:
+ * they are of the same user, and have what they need to hide from a look at all
+ * processes.
  *
  * What is not covered: a user who may move processes from one scope to another,
  * or have them started by a service manager (as a user may by his own), can get
  * out of this; and a broker knows nothing of what was before its start.
  *
- * Races.  A process that is asked about may fork, and its parents may end, at any
- * time: kin.c.  It belongs to a group from this very turn on, so its own children
- * will be asked against it.  Children that were there before, and have named
- * another group already, are not undone: their parent had named none then.
+ * Races.  A process that is asked about may fork, and its parents may end, at
+ * any time: kin.c.  It belongs to a group from this very turn on, so its own
+ * children will be asked against it.  Children that were there before, and have
+ * named another group already, are not undone: their parent had named none
+ * then.
  */
 #include "descent.h"
 
@@ -110,22 +113,27 @@ static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
                           GError **errp)
 {
     const KsmDescent *descent = process->broker->descent;
-    g_autofree char *cgroup = ksm_kin_read_cgroup(PROC, member->pid);
-    g_autofree char *vm = NULL;
-    KsmKinship kinship = ksm_kin_to(process->kin, member->kin, cgroup);
+    g_autofree char *cgroup = NULL, *vm = NULL;
+    /* As if it ran in the same place: for most that is enough to tell. */
+    KsmKinship kinship = ksm_kin_to(process->kin, member->kin,
+                                    process->kin->cgroup);
 
+    if (kinship == KSM_KIN_MAYBE) {
+        cgroup = ksm_kin_read_cgroup(PROC, member->pid);
+        kinship = ksm_kin_to(process->kin, member->kin, cgroup);
+    }
     if (kinship == KSM_KIN_NONE ||
         (kinship == KSM_KIN_MAYBE && !descent->orphans)) {
         return TRUE;
     }
     vm = vm_of(member);
     if (kinship == KSM_KIN_DESCENDANT) {
-        return refuse(errp, "this process is a child of VM '%s' of group %s, and "
-                      "can name no other", vm,
+        return refuse(errp, "this process is a child of VM '%s' of group %s, "
+                      "and can name no other", vm,
                       ksm_control_group_name(member->group_key));
     }
-    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of group "
-                  "%s; or see --no-orphan-check in guest-ksmd(8)", vm,
+    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
+                  "group %s; or see --no-orphan-check in guest-ksmd(8)", vm,
                   ksm_control_group_name(member->group_key));
 }
 
@@ -144,8 +152,8 @@ static gboolean check_place(KsmProcess *process, const char *key,
         !ksm_kin_is_orphan(process->kin, &born) || born < place->born) {
         return TRUE;
     }
-    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of another "
-                  "group, which has ended; or see --no-orphan-check in "
+    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
+                  "another group, which has ended; or see --no-orphan-check in "
                   "guest-ksmd(8)", place->vm);
 }
 
@@ -165,8 +173,9 @@ gboolean ksm_descent_check(KsmProcess *process, const char *key,
     GHashTableIter iter;
     gpointer other;
 
+    g_clear_pointer(&process->kin, ksm_kin_free);
     process->kin = ksm_kin_read(PROC, process->pid, &unknown);
-    /* What was read is its own only if it lives still: its number is then its. */
+    /* What was read is its own only if it still lives, and has its number. */
     if (ksm_pidfd_is_dead(process->pidfd)) {
         g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_GROUP,
                     "the process has ended");

@@ -1,41 +1,44 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kin.c: whether a process may have been started by another, or by its children.
+ * kin.c: whether a process may have been started by another, or by its
+ * children.
  *
  * Theory of operation.  The kernel keeps the parent of each process.  When that
- * ends, the process gets another: the nearest living ancestor that has asked for
- * it (PR_SET_CHILD_SUBREAPER), or else the init of its pid namespace.  So
+ * ends, the process gets another: the nearest living ancestor that has asked
+ * for it (PR_SET_CHILD_SUBREAPER), or else the init of its pid namespace.  So
  *   - who stands in the chain of parents is an ancestor, always;
  *   - an ancestor that still lives is in the chain, always;
- *   - between a child and its parent in the chain others may have been, but only
- *     if that parent is such a reaper.
+ *   - between a child and its parent in the chain others may have been, but
+ *     only if that parent is such a reaper.
  * Let P be asked about, and M another process.  Is M in P's chain, P is its
- * descendant.  Else let X be the nearest common ancestor, and T its child on P's
- * side.  P can only be a descendant of M if T got X as parent by the end of one
- * (whoever that was had M above it, and M has X above it): so X is a reaper, and
- * T is no older than M.  Such a T also has the control group that M has, or had:
- * it is inherited, and changed by those who may write to both groups' files.
+ * descendant.  Else let X be the nearest common ancestor, and T its child on
+ * P's side.  P can only be a descendant of M if T got X as parent by the end of
+ * one (whoever that was had M above it, and M has X above it): so X is a
+ * reaper, and T is no older than M.  Such a T also has the control group that M
+ * has, or had: it is inherited, and changed by those who may write to both
+ * groups' files.
  *
  * A process that was put into a pid namespace from outside (nsenter) has no
- * ancestor in it, but its children's children get that one's init as well: so an
- * init counts as a common ancestor wherever it stands.
+ * ancestor in it, but its children's children get that one's init as well: so
+ * an init counts as a common ancestor wherever it stands.
  *
- * Which process is a reaper: the init of a pid namespace is.  The kernel does not
- * show who has asked to be one.  systemd's user manager has, and is known by what
- * it is called; others, as those of container managers, are not known.
+ * Which process is a reaper: the init of a pid namespace is.  The kernel does
+ * not show who has asked to be one.  systemd's user manager has, and is known
+ * by what it is called; others, as those of container managers, are not known.
  *
- * A control group is taken as the whole of a service's or a scope's: libvirt and
- * others make some inside, and put a VM's threads there one by one; a child comes
- * to be where the thread was that made it.
+ * A control group is taken as the whole of a service's or a scope's: libvirt
+ * and others make some inside, and put a VM's threads there one by one; a child
+ * comes to be where the thread was that made it.
  *
  * Races.  Parents end while the chain is read.  After an ancestor is read, its
  * child is read again: if the child still has that parent, then it had it all
- * the time, as a number that was given up cannot come back as the same process's
- * parent (it goes to an older process, which has its number already); so what was
- * read is of the true parent.  Else all begins anew, some times.  The links of a
- * chain are thus true one after the other, not all at once.  That is enough: what
- * a process had above it when its link was read, it had, or it has a reaper there
- * now.  A process whose chain does not hold still is not told, which is refused.
+ * the time, as a number that was given up cannot come back as the same
+ * process's parent (it goes to an older process, which has its number
+ * already); so what was read is of the true parent.  Else all begins anew, some
+ * times.  The links of a chain are thus true one after the other, not all at
+ * once.  That is enough: what a process had above it when its link was read, it
+ * had, or it has a reaper there now.  A process whose chain does not hold still
+ * is not told, which is refused.
  *
  * All of it is readable for everybody, unless /proc is mounted with hidepid= or
  * subset=.  Where an ancestor cannot be looked at, as one of another user then,
@@ -73,8 +76,8 @@ static gboolean read_file(const char *proc, pid_t pid, const char *name,
 }
 
 /*
- * "PID (NAME) STATE PPID ... BORN": fields 4 and 22.  A name can have anything in
- * it, but what follows has no parenthesis.
+ * "PID (NAME) STATE PPID ... BORN": fields 4 and 22.  A name can have anything
+ * in it, but what follows has no parenthesis.
  */
 static gboolean read_stat(const char *proc, pid_t pid, pid_t *parent,
                           guint64 *born, char name[32])

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* kin.h: whether a process may have been started by another, or by its children. */
+/* kin.h: whether a process may come from another, by whatever children. */
 #ifndef KSM_KIN_H
 #define KSM_KIN_H
 

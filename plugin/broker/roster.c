@@ -11,9 +11,9 @@
  * moment at which the broker's end would leave somebody out.
  *
  * Marks.  A process can live on when an engine in it has ended, and no broker
- * was there to be told.  So each open file that is given away has a mark, a read
- * lock of its own ("open file description lock") on the byte that stands for
- * the entry, far beyond the file's end.  The kernel drops it with the last
+ * was there to be told.  So each open file that is given away has a mark, a
+ * read lock of its own ("open file description lock") on the byte that stands
+ * for the entry, far beyond the file's end.  The kernel drops it with the last
  * descriptor and the last mapping of that open file, in whatever process: a
  * mapping refers to the open file that it was made with.  As long as there is
  * the lock, somebody may map the store by it; when it has gone, nobody can.
@@ -294,8 +294,9 @@ gboolean ksm_roster_mark(KsmRoster *roster, guint32 at, int fd)
     }
     /*
      * In the first layout engines find other places with each broker, so this
-     * may have been another's before.  Nobody is taken for gone by a mark there:
-     * so none can be missed.  A length of 0 would be the rest of the file.
+     * may have been another's before.  Nobody is taken for gone by a mark
+     * there: so none can be missed.  A length of 0 would be the rest of the
+     * file.
      */
     if (roster->entries == NULL) {
         return (at == 0 || fcntl(fd, F_OFD_SETLK, &below) == 0) &&

@@ -23,7 +23,7 @@ typedef struct KsmRoster KsmRoster;
 /** Who may map the store. */
 typedef struct KsmRosterEntry {
     KsmIdentity process;
-    KsmEngineId engine;         /* none: an older client's, or an older roster */
+    KsmEngineId engine;         /* none: of an older client, or roster */
     gboolean marked;            /* so that ksm_roster_is_gone() can tell */
 } KsmRosterEntry;
 

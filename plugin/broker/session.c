@@ -10,11 +10,12 @@
  * gone (roster.h): the engine has, while its process lives on.
  *
  * An engine is known by its number (KsmEngineId) and its process.  To take one
- * for another would be the worst that can happen here: it would release, page by
- * page, what the other one has mapped.  So nothing is resumed by a name, which
- * any number of engines may have.  A client older than numbers is known by the
- * open file that it was given: it hands the descriptor in with each HELLO, and
- * that has the mark of its session's entry (roster.c); no other engine has it.
+ * for another would be the worst that can happen here: it would release, page
+ * by page, what the other one has mapped.  So nothing is resumed by a name,
+ * which any number of engines may have.  A client older than numbers is known
+ * by the open file that it was given: it hands the descriptor in with each
+ * HELLO, and that has the mark of its session's entry (roster.c); no other
+ * engine has it.
  *
  * An orphan keeps its references, as its process may have the slots mapped,
  * but lists nothing.  An orphan without references is freed at once, unless it
@@ -256,8 +257,8 @@ static gboolean is_of_nameless(const KsmSession *session,
 
 /*
  * The session that this very engine had; NULL when it cannot be told for sure.
- * Its former connection may not have ended yet, as far as is known here, when we
- * were long without a turn: an engine has one, so that one is over.
+ * Its former connection may not have ended yet, as far as is known here, when
+ * we were long without a turn: an engine has one, so that one is over.
  */
 static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
                             const char *name, int store_fd)
@@ -339,9 +340,9 @@ gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
 }
 
 /*
- * What it handed in: it goes on with that when it has this store already.  Is it
- * told to begin anew, it takes what it is given; what it had stays another's, the
- * orphan's that it may still have pages of.
+ * What it handed in: it goes on with that when it has this store already.  Is
+ * it told to begin anew, it takes what it is given; what it had stays
+ * another's, the orphan's that it may still have pages of.
  */
 static gboolean mark_own(KsmSession *session, KsmWelcome welcome, int store_fd,
                          GError **errp)

@@ -24,16 +24,16 @@ struct KsmSession {
 };
 
 /**
- * Whether a HELLO, as far as it goes, is of a version spoken here; its @version,
- * 0 if it does not go that far.
+ * Whether a HELLO, as far as it goes, is of a version spoken here; its
+ * @version, 0 if it does not go that far.
  */
 gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
                                    guint32 *version, GError **errp);
 
 /**
  * Gives @connection a session: the one that this engine of the process had, if
- * there is one and it is not longer than @pages, else a new one.  @store_fd is the
- * store that the client had before, or -1; it stays the caller's.
+ * there is one and it is not longer than @pages, else a new one.  @store_fd is
+ * the store that the client had before, or -1; it stays the caller's.
  */
 KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
                              const KsmMsgHello *hello, int store_fd,

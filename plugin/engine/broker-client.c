@@ -14,8 +14,8 @@
  *
  * What a broker says to have kept is believed if it names this engine's number
  * (KsmEngineId), as another engine of this process may have the same name and
- * the same store.  An older broker knows names alone: to it the number is a part
- * of the name.
+ * the same store.  An older broker knows names alone: to it the number is a
+ * part of the name.
  *
  * The broker can change the bulk memory at any time: a reply's items are copied
  * out of it once, here, before anybody looks at them.
@@ -48,7 +48,7 @@
    because the broker that had it may still be on its way out. */
 #define KSM_MOST_REFUSALS   4
 
-/* Of a name for a broker that knows no numbers: VM, '/', BACKEND, '#', number. */
+/* Of a name for a broker that knows no numbers: VM/BACKEND#NUMBER. */
 #define KSM_OLD_VM_MOST         25u
 #define KSM_OLD_BACKEND_MOST    20u
 #define KSM_OLD_NAME_FORMAT     "%s#%016" G_GINT64_MODIFIER "x"

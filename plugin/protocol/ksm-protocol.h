@@ -34,8 +34,8 @@
  * over, so that the engine, too, sees that its own is meant.
  *
  * A group has a store and trees for each NUMA node that a client names with
- * HELLO, and others for those who name none: as many groups of one name, between
- * which nothing is shared.
+ * HELLO, and others for those who name none: as many groups of one name,
+ * between which nothing is shared.
  *
  * Versions: a VM lives for months, and meets brokers of later releases, or of
  * earlier ones where a package was upgraded under a broker that runs on.  So
@@ -67,7 +67,7 @@
 #define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
 #define KSM_PROTO_VERSION   6u
 #define KSM_PROTO_OLDEST    4u              /* that is still spoken */
-#define KSM_PROTO_NAMELESS  5u              /* the last without engines' numbers */
+#define KSM_PROTO_NAMELESS  5u              /* the last without KsmEngineId */
 
 #define KSM_GROUP_BYTES     64u             /* with its NUL */
 #define KSM_NAME_BYTES      256u            /* with its NUL */

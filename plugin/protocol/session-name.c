@@ -6,7 +6,7 @@
 
 #define CUT "..."
 
-/* A character is one, however many bytes it takes; a byte that is no UTF-8, too. */
+/* A character is one, of however many bytes; so is a byte that is no UTF-8. */
 char *ksm_session_name_part(const char *name, gsize most)
 {
     GString *part = g_string_new(NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test-kin.c: who may have been started by whom, by a /proc of the test's own. */
+/* test-kin.c: who may come from whom, by a /proc of the test's own. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>

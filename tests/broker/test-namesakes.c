@@ -171,7 +171,7 @@ static void test_nameless_in_doubt(void)
     engine_end(&later);
 }
 
-/* The end of its former connection is still unread when an engine comes back. */
+/* The end of its former connection is unread when an engine comes back. */
 static void test_end_not_noticed(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
@@ -267,8 +267,8 @@ static void test_handed_over_nameless(void)
 }
 
 /*
- * An engine ends while there is no broker, and its process lives on: what it had
- * is given back, but no sooner than its last mapping has gone.
+ * An engine ends while there is no broker, and its process lives on: what it
+ * had is given back, but no sooner than its last mapping has gone.
  */
 static void end_alone(gboolean before_start)
 {
@@ -313,8 +313,8 @@ static void test_ended_alone_later(void)
 }
 
 /*
- * The same while the broker is there, but did not hear of it: and not before the
- * last mapping has gone, either.
+ * The same while the broker is there, but did not hear of it: and not before
+ * the last mapping has gone, either.
  */
 static void test_ended_unheard(void)
 {

@@ -66,7 +66,8 @@ KsmTestProbe *ksm_test_probe_new(const char *socket, const char *group)
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO, .serial = 1 },
         .magic = KSM_PROTO_MAGIC, .version = KSM_PROTO_VERSION,
-        .node = KSM_NODE_ANY, .engine = { { 1, (guint64)g_get_monotonic_time() } },
+        .node = KSM_NODE_ANY,
+        .engine = { { 1, (guint64)g_get_monotonic_time() } },
     };
     union {
         KsmMsg msg;
