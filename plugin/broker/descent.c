@@ -13,7 +13,10 @@
  *     refused as well, unless --no-orphan-check says that this is not to count.
  *     That is the price: two VMs that both went into the background by
  *     themselves (-daemonize) in one service or scope cannot be of two
- *     groups.  libvirt gives each VM a scope.
+ *     groups.  libvirt gives each VM a scope;
+ *   - who has the same parent as that, and runs in the same service or scope,
+ *     may be, too, as a child may be given its parent's parent (CLONE_PARENT):
+ *     refused in the same way, but for the broker's own user.
  * A process of another user cannot name the same groups anyway.
  *
  * What has ended may have left children: so for each service and scope it is
@@ -36,6 +39,7 @@
 #include "descent.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "broker-error.h"
 #include "control-target.h"
@@ -45,6 +49,7 @@
 
 #define PROC "/proc"
 #define MOST_PLACES 16384u
+#define MOST_PARENTS 64u
 
 /* A service or scope that VMs were in which have ended. */
 typedef struct Place {
@@ -52,6 +57,7 @@ typedef struct Place {
     char *group_key;            /* NULL: several */
     char *vm;                   /* one of them */
     guint64 born;               /* the eldest of them */
+    GArray *parents;            /* KsmAncestor, whose children count, too */
     GList link;                 /* in descent->order */
 } Place;
 
@@ -68,6 +74,7 @@ static void place_free(gpointer data)
     g_free(place->name);
     g_free(place->group_key);
     g_free(place->vm);
+    g_array_unref(place->parents);
     g_free(place);
 }
 
@@ -109,18 +116,29 @@ static gboolean refuse(GError **errp, const char *format, ...)
 
 #define ADVICE "start this VM in another scope (systemd-run --scope): "
 
+/*
+ * Whether who has the same parent as a VM may be that one's child.  Not of the
+ * broker's own user: who is that can write to all stores anyway, and the price,
+ * that one shell cannot start VMs of two groups, would be for nothing.
+ */
+static gboolean siblings_count(const KsmProcess *process)
+{
+    return process->uid != geteuid();
+}
+
 static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
                           GError **errp)
 {
     const KsmDescent *descent = process->broker->descent;
     g_autofree char *cgroup = NULL, *vm = NULL;
     /* As if it ran in the same place: for most that is enough to tell. */
+    gboolean siblings = siblings_count(process);
     KsmKinship kinship = ksm_kin_to(process->kin, member->kin,
-                                    process->kin->cgroup);
+                                    process->kin->cgroup, siblings);
 
     if (kinship == KSM_KIN_MAYBE) {
         cgroup = ksm_kin_read_cgroup(PROC, member->pid);
-        kinship = ksm_kin_to(process->kin, member->kin, cgroup);
+        kinship = ksm_kin_to(process->kin, member->kin, cgroup, siblings);
     }
     if (kinship == KSM_KIN_NONE ||
         (kinship == KSM_KIN_MAYBE && !descent->orphans)) {
@@ -149,7 +167,8 @@ static gboolean check_place(KsmProcess *process, const char *key,
 
     if (!descent->orphans || place == NULL ||
         g_strcmp0(place->group_key, key) == 0 ||
-        !ksm_kin_is_orphan(process->kin, &born) || born < place->born) {
+        !ksm_kin_is_orphan(process->kin, place->parents, &born) ||
+        born < place->born) {
         return TRUE;
     }
     return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
@@ -208,6 +227,7 @@ static Place *place_new(KsmDescent *descent, char *name, guint64 born)
 
     place->name = name;
     place->born = born;
+    place->parents = g_array_new(FALSE, FALSE, sizeof(KsmAncestor));
     place->link.data = place;
     g_hash_table_insert(descent->places, name, place);
     g_queue_push_tail_link(&descent->order, &place->link);
@@ -218,6 +238,19 @@ static Place *place_new(KsmDescent *descent, char *name, guint64 born)
         g_hash_table_remove(descent->places, oldest->name);
     }
     return place;
+}
+
+static void add_parent(Place *place, const KsmProcess *process)
+{
+    const GArray *ancestors = process->kin->ancestors;
+
+    if (ancestors->len == 0 || !siblings_count(process)) {
+        return;
+    }
+    if (place->parents->len >= MOST_PARENTS) {
+        g_array_remove_index(place->parents, 0);
+    }
+    g_array_append_vals(place->parents, ancestors->data, 1);
 }
 
 void ksm_descent_ended(KsmProcess *process)
@@ -235,9 +268,11 @@ void ksm_descent_ended(KsmProcess *process)
         place = place_new(descent, name, process->kin->self.born);
         place->group_key = g_strdup(process->group_key);
         place->vm = vm_of(process);
+        add_parent(place, process);
         return;
     }
     g_free(name);
+    add_parent(place, process);
     place->born = MIN(place->born, process->kin->self.born);
     if (g_strcmp0(place->group_key, process->group_key) != 0) {
         g_clear_pointer(&place->group_key, g_free);

@@ -9,7 +9,7 @@
  *   - who stands in the chain of parents is an ancestor, always;
  *   - an ancestor that still lives is in the chain, always;
  *   - between a child and its parent in the chain others may have been, but
- *     only if that parent is such a reaper.
+ *     only if that parent is such a reaper, or by CLONE_PARENT, see below.
  * Let P be asked about, and M another process.  Is M in P's chain, P is its
  * descendant.  Else let X be the nearest common ancestor, and T its child on
  * P's side.  P can only be a descendant of M if T got X as parent by the end of
@@ -17,6 +17,10 @@
  * reaper, and T is no older than M.  Such a T also has the control group that M
  * has, or had: it is inherited, and changed by those who may write to both
  * groups' files.
+ *
+ * A process can also give its child its own parent (CLONE_PARENT): so X may
+ * be M's parent, without being a reaper.  Then T may be the child of M, or have
+ * been started by X like M itself: that cannot be told.
  *
  * A process that was put into a pid namespace from outside (nsenter) has no
  * ancestor in it, but its children's children get that one's init as well: so
@@ -269,20 +273,31 @@ static gboolean is_same(const KsmAncestor *one, const KsmAncestor *other)
     return one->pid == other->pid && one->born == other->born;
 }
 
-static gboolean has_ancestor(const KsmKin *kin, const KsmAncestor *one)
+static gboolean is_among(const GArray *all, const KsmAncestor *one)
 {
     guint i;
 
-    for (i = 0; i < kin->ancestors->len; i++) {
-        if (is_same(&g_array_index(kin->ancestors, KsmAncestor, i), one)) {
+    for (i = 0; i < all->len; i++) {
+        if (is_same(&g_array_index(all, KsmAncestor, i), one)) {
             return TRUE;
         }
     }
     return FALSE;
 }
 
+static gboolean has_ancestor(const KsmKin *kin, const KsmAncestor *one)
+{
+    return is_among(kin->ancestors, one);
+}
+
+static gboolean is_parent(const KsmKin *kin, const KsmAncestor *one)
+{
+    return kin->ancestors->len > 0 &&
+        is_same(&g_array_index(kin->ancestors, KsmAncestor, 0), one);
+}
+
 KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
-                      const char *other_cgroup)
+                      const char *other_cgroup, gboolean siblings)
 {
     gboolean near = g_strcmp0(kin->cgroup, other->cgroup) == 0 ||
         g_strcmp0(kin->cgroup, other_cgroup) == 0;
@@ -299,8 +314,9 @@ KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
         const KsmAncestor *one = &g_array_index(kin->ancestors, KsmAncestor,
                                                 i);
 
-        if (one->reaper && child->born >= other->self.born && near &&
-            (one->init || has_ancestor(other, one))) {
+        if (near && child->born >= other->self.born &&
+            ((siblings && is_parent(other, one)) || one->init ||
+             (one->reaper && has_ancestor(other, one)))) {
             return KSM_KIN_MAYBE;
         }
         if (has_ancestor(other, one)) {
@@ -311,7 +327,8 @@ KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
     return KSM_KIN_NONE;
 }
 
-gboolean ksm_kin_is_orphan(const KsmKin *kin, guint64 *born)
+gboolean ksm_kin_is_orphan(const KsmKin *kin, const GArray *parents,
+                           guint64 *born)
 {
     const KsmAncestor *child = &kin->self;
     guint i;
@@ -320,7 +337,7 @@ gboolean ksm_kin_is_orphan(const KsmKin *kin, guint64 *born)
         const KsmAncestor *one = &g_array_index(kin->ancestors, KsmAncestor,
                                                 i);
 
-        if (one->reaper) {
+        if (one->reaper || is_among(parents, one)) {
             *born = child->born;
             return TRUE;
         }

@@ -38,15 +38,20 @@ void ksm_kin_free(KsmKin *kin);
 /** The unit that a process runs in now, NULL when it cannot be told. */
 char *ksm_kin_read_cgroup(const char *proc, pid_t pid);
 
-/** What @kin is to @other; @other_cgroup: where that runs now, or NULL. */
+/**
+ * What @kin is to @other; @other_cgroup: where that runs now, or NULL.
+ * @siblings: whether a child of the other's parent may be its own.
+ */
 KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
-                      const char *other_cgroup);
+                      const char *other_cgroup, gboolean siblings);
 
 /**
- * Whether who started @kin, or an ancestor of it, has ended: an ancestor is the
- * child of a reaper.  Its birth goes to @born.
+ * Whether who started @kin, or an ancestor of it, may have ended: an ancestor is
+ * the child of a reaper, or of one of @parents (KsmAncestor).  Its birth goes to
+ * @born.
  */
-gboolean ksm_kin_is_orphan(const KsmKin *kin, guint64 *born);
+gboolean ksm_kin_is_orphan(const KsmKin *kin, const GArray *parents,
+                           guint64 *born);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmKin, ksm_kin_free)
 

@@ -182,8 +182,8 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
           "Most shared memory kept (half the host's, or its control group's)",
           "MIB" },
         { "no-orphan-check", 0, 0, G_OPTION_ARG_NONE, &given.no_orphan_check,
-          "Let a process whose parent has ended name any group, also when it "
-          "may be a child of another group's VM", NULL },
+          "Let a process name any group unless it is for sure a child of "
+          "another group's VM", NULL },
         { "log-level", 0, 0, G_OPTION_ARG_STRING, &given.log_level,
           "error, warning, info (default) or debug", "LEVEL" },
         { "version", 0, 0, G_OPTION_ARG_NONE, &options->show_version,

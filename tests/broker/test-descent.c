@@ -4,8 +4,10 @@
  * they come to be; others are not taken for them.
  */
 #include <glib.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -34,7 +36,10 @@ static guint32 ask_for(const char *socket, const char *group,
     return result;
 }
 
-typedef enum Way { CHILD, GRANDCHILD, ORPHAN, CHILD_OF_ORPHAN } Way;
+typedef enum Way {
+    CHILD, GRANDCHILD, ORPHAN, CHILD_OF_ORPHAN,
+    GIVEN_AWAY,                 /* to its parent's parent */
+} Way;
 
 typedef struct Deed {
     const char *socket, *group; /* that the descendant asks for */
@@ -59,8 +64,7 @@ static void descendant_run(const Deed *deed, pid_t parent)
         proto_child_await();
     }
     proto_child_report(ask_for(deed->socket, deed->group,
-                               deed->way == ORPHAN ||
-                               deed->way == CHILD_OF_ORPHAN
+                               deed->way >= ORPHAN
                                ? "systemd-run --scope"
                                : "is a child of VM 'member' of group a"));
     _exit(0);
@@ -70,12 +74,14 @@ static void member_run(gpointer opaque)
 {
     const Deed *deed = opaque;
     ProtoClient *client = proto_client_new(deed->socket, "a", "member", 100);
-    pid_t first = fork();
+    pid_t first = deed->way == GIVEN_AWAY
+        ? (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL,
+                         NULL) : fork();
 
     if (first == 0) {
         pid_t parent = getpid();
 
-        if (deed->way == CHILD || fork() == 0) {
+        if (deed->way == CHILD || deed->way == GIVEN_AWAY || fork() == 0) {
             descendant_run(deed, parent);
         }
         if (deed->way == GRANDCHILD) {
@@ -187,6 +193,13 @@ static void test_by_another_user(void)
     }
     run_deed("--user nobody --control none", CHILD, "b", FALSE, ERROR_GROUP);
     run_deed("--user nobody --control none", CHILD, "a", FALSE, WELCOME);
+    run_deed("--user nobody --control none", GIVEN_AWAY, "b", FALSE,
+             ERROR_GROUP);
+    run_deed("--user nobody --control none", GIVEN_AWAY, "a", FALSE, WELCOME);
+    run_deed("--user nobody --control none", GIVEN_AWAY, "b", TRUE,
+             ERROR_GROUP);
+    run_deed("--user nobody --control none --no-orphan-check", GIVEN_AWAY, "b",
+             FALSE, WELCOME);
     if (orphans_are_known()) {
         run_deed("--user nobody --control none", ORPHAN, "b", FALSE,
                  ERROR_GROUP);

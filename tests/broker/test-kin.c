@@ -71,96 +71,109 @@ static void remove_entry(const char *proc, pid_t pid)
 typedef struct Row {
     const char *name;
     KsmKinship kinship;         /* of P to M */
+    gboolean siblings;          /* may be children, given away */
     Entry entries[8];           /* beside init */
 } Row;
 
 static const Entry init = { 1, 0, 0, "systemd", "/init.scope", NULL };
 
 static const Row rows[] = {
-    { "child", KSM_KIN_DESCENDANT, {
+    { "child", KSM_KIN_DESCENDANT, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
         { P, M, 60, "qemu", SCOPE, NULL } } },
-    { "grandchild", KSM_KIN_DESCENDANT, {
+    { "grandchild", KSM_KIN_DESCENDANT, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
         { 150, M, 55, "sh", SCOPE, NULL },
         { P, 150, 60, "x", "/elsewhere.scope", NULL } } },
-    { "parent", KSM_KIN_NONE, {
+    { "parent", KSM_KIN_NONE, FALSE, {
         { P, 1, 40, "manager", SCOPE, NULL },
         { M, P, 50, "qemu", SCOPE, NULL } } },
-    { "of-one-shell", KSM_KIN_NONE, {
+    { "of-one-shell", KSM_KIN_NONE, FALSE, {
         { 90, 1, 40, "bash", SCOPE, NULL },
         { M, 90, 50, "qemu", SCOPE, NULL },
         { P, 90, 60, "qemu", SCOPE, NULL } } },
-    { "of-two-shells", KSM_KIN_NONE, {
+    { "of-one-shell-or-given-away", KSM_KIN_MAYBE, TRUE, {
+        { 90, 1, 40, "bash", SCOPE, NULL },
+        { M, 90, 50, "qemu", SCOPE, NULL },
+        { P, 90, 60, "qemu", SCOPE, NULL } } },
+    { "of-one-shell-in-another-scope", KSM_KIN_NONE, TRUE, {
+        { 90, 1, 40, "bash", SCOPE, NULL },
+        { M, 90, 50, "qemu", SCOPE, NULL },
+        { P, 90, 60, "qemu", "/own.scope", NULL } } },
+    { "of-one-shell-and-older", KSM_KIN_NONE, TRUE, {
+        { 90, 1, 40, "bash", SCOPE, NULL },
+        { M, 90, 50, "qemu", SCOPE, NULL },
+        { P, 90, 45, "qemu", SCOPE, NULL } } },
+    { "of-two-shells", KSM_KIN_NONE, FALSE, {
         { 80, 1, 30, "sshd", SCOPE, NULL },
         { 90, 80, 40, "bash", SCOPE, NULL },
         { 91, 80, 41, "bash", SCOPE, NULL },
         { M, 90, 50, "qemu", SCOPE, NULL },
         { P, 91, 60, "qemu", SCOPE, NULL } } },
-    { "orphan", KSM_KIN_MAYBE, {
+    { "orphan", KSM_KIN_MAYBE, FALSE, {
         { 90, 1, 40, "bash", SCOPE, NULL },
         { M, 90, 50, "qemu", SCOPE, NULL },
         { P, 1, 60, "x", SCOPE, NULL } } },
-    { "child-of-orphan", KSM_KIN_MAYBE, {
+    { "child-of-orphan", KSM_KIN_MAYBE, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
         { 150, 1, 55, "sh", SCOPE, NULL },
         { P, 150, 60, "x", SCOPE, NULL } } },
-    { "orphan-at-the-same-tick", KSM_KIN_MAYBE, {
+    { "orphan-at-the-same-tick", KSM_KIN_MAYBE, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
         { P, 1, 50, "x", SCOPE, NULL } } },
-    { "orphan-that-is-older", KSM_KIN_NONE, {
+    { "orphan-that-is-older", KSM_KIN_NONE, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
         { P, 1, 49, "qemu", SCOPE, NULL } } },
-    { "younger-child-of-an-older-orphan", KSM_KIN_NONE, {
+    { "younger-child-of-an-older-orphan", KSM_KIN_NONE, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
         { 90, 1, 40, "bash", SCOPE, NULL },
         { P, 90, 60, "qemu", SCOPE, NULL } } },
-    { "orphan-of-another-scope", KSM_KIN_NONE, {
+    { "orphan-of-another-scope", KSM_KIN_NONE, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
         { P, 1, 60, "qemu", "/machine.slice/other.scope", NULL } } },
-    { "orphan-of-a-thread", KSM_KIN_MAYBE, {
+    { "orphan-of-a-thread", KSM_KIN_MAYBE, FALSE, {
         { M, 1, 50, "qemu", SCOPE "/libvirt/emulator", NULL },
         { P, 1, 60, "x", SCOPE "/libvirt/vcpu0", NULL } } },
-    { "orphan-of-a-thread-without-scopes", KSM_KIN_MAYBE, {
+    { "orphan-of-a-thread-without-scopes", KSM_KIN_MAYBE, FALSE, {
         { M, 1, 50, "qemu", "/machine/qemu-1-vm.libvirt-qemu/emulator", NULL },
         { P, 1, 60, "x", "/machine/qemu-1-vm.libvirt-qemu/vcpu3", NULL } } },
-    { "orphan-of-another-vm-without-scopes", KSM_KIN_NONE, {
+    { "orphan-of-another-vm-without-scopes", KSM_KIN_NONE, FALSE, {
         { M, 1, 50, "qemu", "/machine/qemu-1-vm.libvirt-qemu/emulator", NULL },
         { P, 1, 60, "x", "/machine/qemu-2-vm.libvirt-qemu/vcpu3", NULL } } },
-    { "orphan-of-the-user-manager", KSM_KIN_MAYBE, {
+    { "orphan-of-the-user-manager", KSM_KIN_MAYBE, FALSE, {
         { 80, 1, 30, "systemd", "/user.slice/user@7.service/init.scope",
           NULL },
         { M, 80, 50, "qemu", SCOPE, NULL },
         { P, 80, 60, "x", SCOPE, NULL } } },
-    { "orphan-in-a-namespace", KSM_KIN_MAYBE, {
+    { "orphan-in-a-namespace", KSM_KIN_MAYBE, FALSE, {
         { 80, 1, 30, "tini", SCOPE, "1" },
         { M, 80, 50, "qemu", SCOPE, "7" },
         { P, 80, 60, "x", SCOPE, "8" } } },
     /* put into the namespace from outside, as docker exec does */
-    { "orphan-of-one-from-outside", KSM_KIN_MAYBE, {
+    { "orphan-of-one-from-outside", KSM_KIN_MAYBE, FALSE, {
         { 70, 1, 20, "shim", SCOPE, NULL },
         { 80, 70, 30, "app", SCOPE, "1" },
         { M, 70, 50, "qemu", SCOPE, "7" },
         { P, 80, 60, "x", SCOPE, "8" } } },
-    { "orphan-by-version-1", KSM_KIN_MAYBE, {
+    { "orphan-by-version-1", KSM_KIN_MAYBE, FALSE, {
         { M, 1, 50, "qemu", "5:cpu:/a\n1:name=systemd:" SCOPE "\n0::/",
           NULL },
         { P, 1, 60, "x", "5:cpu:/b\n1:name=systemd:" SCOPE "\n0::/",
           NULL } } },
-    { "other-scope-by-version-1", KSM_KIN_NONE, {
+    { "other-scope-by-version-1", KSM_KIN_NONE, FALSE, {
         { M, 1, 50, "qemu", "5:cpu:/a\n1:name=systemd:" SCOPE "\n0::/",
           NULL },
         { P, 1, 60, "x", "5:cpu:/a\n1:name=systemd:/b.scope\n0::/",
           NULL } } },
-    { "name-like-fields", KSM_KIN_DESCENDANT, {
+    { "name-like-fields", KSM_KIN_DESCENDANT, FALSE, {
         { M, 1, 50, "q) S 1 9 (", SCOPE, NULL },
         { P, M, 60, ") R 1 (", SCOPE, NULL } } },
-    { "no-more-than-called-systemd", KSM_KIN_NONE, {
+    { "no-more-than-called-systemd", KSM_KIN_NONE, FALSE, {
         { 90, 1, 40, "systemd-x", SCOPE, NULL },
         { M, 90, 50, "qemu", SCOPE, NULL },
         { P, 90, 60, "qemu", SCOPE, NULL } } },
     /* whose parent cannot be looked at: nothing is above it for sure */
-    { "of-a-hidden-one", KSM_KIN_MAYBE, {
+    { "of-a-hidden-one", KSM_KIN_MAYBE, FALSE, {
         { M, 90, 50, "qemu", SCOPE, NULL },
         { P, 91, 60, "qemu", SCOPE, NULL } } },
 };
@@ -197,14 +210,22 @@ static void test_row(gconstpointer opaque)
     g_autoptr(GError) error = NULL;
     g_autoptr(KsmKin) member = ksm_kin_read(proc, M, &error);
     g_autoptr(KsmKin) asked = NULL;
+    g_autoptr(GArray) parents = NULL;
     guint64 born;
 
     g_assert_no_error(error);
     asked = ksm_kin_read(proc, P, &error);
     g_assert_no_error(error);
-    g_assert_cmpint(ksm_kin_to(asked, member, NULL), ==, row->kinship);
+    g_assert_cmpint(ksm_kin_to(asked, member, NULL, row->siblings), ==,
+                    row->kinship);
     if (row->kinship == KSM_KIN_MAYBE) {
-        g_assert_true(ksm_kin_is_orphan(asked, &born));
+        parents = g_array_new(FALSE, FALSE, sizeof(KsmAncestor));
+        if (row->siblings) {
+            g_assert_false(ksm_kin_is_orphan(asked, parents, &born) &&
+                           born >= member->self.born);
+            g_array_append_vals(parents, member->ancestors->data, 1);
+        }
+        g_assert_true(ksm_kin_is_orphan(asked, parents, &born));
         g_assert_cmpuint(born, >=, member->self.born);
     }
     proc_free(proc, row);
@@ -213,16 +234,17 @@ static void test_row(gconstpointer opaque)
 /* The member was moved to another scope since it named its group. */
 static void test_moved(void)
 {
-    static const Row row = { "moved", KSM_KIN_MAYBE, {
+    static const Row row = { "moved", KSM_KIN_MAYBE, FALSE, {
         { M, 1, 50, "qemu", "/shell.scope", NULL },
         { P, 1, 60, "x", SCOPE, NULL } } };
     char *proc = proc_new(&row);
     g_autoptr(KsmKin) member = ksm_kin_read(proc, M, NULL);
     g_autoptr(KsmKin) asked = ksm_kin_read(proc, P, NULL);
 
-    g_assert_cmpint(ksm_kin_to(asked, member, "/shell.scope"), ==,
+    g_assert_cmpint(ksm_kin_to(asked, member, "/shell.scope", FALSE), ==,
                     KSM_KIN_NONE);
-    g_assert_cmpint(ksm_kin_to(asked, member, SCOPE), ==, KSM_KIN_MAYBE);
+    g_assert_cmpint(ksm_kin_to(asked, member, SCOPE, FALSE), ==,
+                    KSM_KIN_MAYBE);
     proc_free(proc, &row);
 }
 
@@ -239,8 +261,8 @@ static void assert_not_told(pid_t pid, const Row *row, const char *reason)
 
 static void test_not_told(void)
 {
-    static const Row none = { "none", KSM_KIN_NONE, { { 0 } } };
-    static const Row ring = { "ring", KSM_KIN_NONE, {
+    static const Row none = { "none", KSM_KIN_NONE, FALSE, { { 0 } } };
+    static const Row ring = { "ring", KSM_KIN_NONE, FALSE, {
         { P, 201, 60, "x", SCOPE, NULL },
         { 201, P, 60, "x", SCOPE, NULL } } };
 
@@ -267,8 +289,9 @@ static void test_own(void)
     }
     child = ksm_kin_read("/proc", pid, &error);
     g_assert_no_error(error);
-    g_assert_cmpint(ksm_kin_to(child, self, NULL), ==, KSM_KIN_DESCENDANT);
-    g_assert_cmpint(ksm_kin_to(self, child, NULL), ==, KSM_KIN_NONE);
+    g_assert_cmpint(ksm_kin_to(child, self, NULL, FALSE), ==,
+                    KSM_KIN_DESCENDANT);
+    g_assert_cmpint(ksm_kin_to(self, child, NULL, FALSE), ==, KSM_KIN_NONE);
     kill(pid, SIGKILL);
     g_assert_cmpint(waitpid(pid, NULL, 0), ==, pid);
 }
