@@ -49,6 +49,9 @@ static void write_slot(KsmStore *store, guint32 slot, guint32 number)
 /* Puts a store of before in the place of the group's; a is its heir. */
 static void begin(Fixture *self)
 {
+    const KsmRosterEntry who = {
+        .process = ksm_identity_self(), .engine = { { 1, 2 } },
+    };
     g_autoptr(KsmStore) store = NULL;
     g_autoptr(GError) error = NULL;
     guint32 slot;
@@ -63,15 +66,14 @@ static void begin(Fixture *self)
     }
     write_slot(store, ZERO_AT, 0);
     g_assert_cmpuint(ksm_roster_enter(ksm_store_roster(store),
-                                      ksm_identity_self()), !=,
+                                      who.process, &who.engine), !=,
                      KSM_ROSTER_NONE);
     fd = ksm_store_open(store, NULL);
     g_clear_pointer(&store, ksm_store_free);
-    ksm_adoption_begin(self->group, fd, ksm_identity_self(), &self->budget,
-                       &error);
+    ksm_adoption_begin(self->group, fd, &who, &self->budget, &error);
     g_assert_no_error(error);
+    g_assert_true(ksm_adoption_claim(self->a, &who, fd));
     close(fd);
-    g_assert_true(ksm_adoption_claim(self->a, ksm_identity_self()));
     g_assert_true(ksm_adoption_is_filing(self->group));
 }
 
