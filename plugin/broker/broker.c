@@ -13,15 +13,15 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "adoption.h"
-#include "broker-error.h"
-#include "cgroup.h"
-#include "connection.h"
-#include "descent.h"
-#include "grace.h"
-#include "headroom.h"
-#include "process.h"
-#include "session.h"
+#include "group/adoption.h"
+#include "error.h"
+#include "host/cgroup.h"
+#include "clients/connection.h"
+#include "clients/descent.h"
+#include "clients/grace.h"
+#include "host/headroom.h"
+#include "clients/process.h"
+#include "clients/session.h"
 
 #define PAGE_BYTES 4096u
 #define STORE_SPACE_FACTOR 4    /* address space for each slot allowed */

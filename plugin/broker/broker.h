@@ -12,13 +12,13 @@
 
 #include <glib.h>
 
-#include "acceptor.h"
-#include "group.h"
-#include "history.h"
-#include "log.h"
-#include "store.h"
-#include "totals.h"
-#include "user.h"
+#include "host/acceptor.h"
+#include "group/group.h"
+#include "clients/history.h"
+#include "host/log.h"
+#include "store/store.h"
+#include "clients/totals.h"
+#include "clients/user.h"
 
 typedef struct KsmProcess KsmProcess;
 typedef struct KsmSession KsmSession;

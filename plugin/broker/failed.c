@@ -23,9 +23,9 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "broker-error.h"
+#include "error.h"
 #include "guard.h"
-#include "watch.h"
+#include "host/watch.h"
 
 static struct {
     KsmWatch watch;
@@ -68,9 +68,7 @@ gboolean ksm_failed_watch(KsmBroker *broker, GError **errp)
     action.sa_sigaction = on_sigbus;
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0 ||
         !ksm_watch_set(&failed.watch, fds[0], G_IO_IN, on_told, broker)) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
-                    "watching for memory that fails: %s", g_strerror(errno));
-        return FALSE;
+        return ksm_error_set_failed(errp, "watching for memory that fails");
     }
     failed.told = fds[1];
     sigaction(SIGBUS, &action, NULL);

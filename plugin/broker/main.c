@@ -10,15 +10,15 @@
 #include <unistd.h>
 
 #include "broker.h"
-#include "broker-error.h"
-#include "confine.h"
-#include "control.h"
+#include "error.h"
+#include "confine/confine.h"
+#include "control/control.h"
 #include "failed.h"
-#include "headroom.h"
-#include "listener.h"
+#include "host/headroom.h"
+#include "host/listener.h"
 #include "options.h"
-#include "signals.h"
-#include "stray.h"
+#include "host/signals.h"
+#include "host/stray.h"
 
 /* For its own sockets and a few sessions. */
 #define LEAST_DESCRIPTORS 32u
@@ -68,7 +68,7 @@ static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < LEAST_DESCRIPTORS) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_LIMIT,
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "%llu open files are allowed (RLIMIT_NOFILE), %u are the "
                     "least", (unsigned long long)limit.rlim_cur,
                     LEAST_DESCRIPTORS);
@@ -138,7 +138,7 @@ static gboolean open_control(const KsmDaemonOptions *options,
         return TRUE;
     }
     if (result == KSM_LISTEN_BUSY) {
-        g_set_error(&error, KSM_BROKER_ERROR, KSM_ERROR_FAILED,
+        g_set_error(&error, KSM_ERROR, KSM_ERROR_FAILED,
                     "another broker listens on %s", path);
     }
     ksm_listener_close(control);

@@ -6,7 +6,7 @@
 #include <grp.h>
 #include <pwd.h>
 
-#include "broker-error.h"
+#include "error.h"
 
 #define PAGES_PER_MIB 256
 #define PAGES_MAX ((gint64)G_MAXUINT32)
@@ -21,7 +21,7 @@ typedef struct Given {
 
 static gboolean invalid(GError **errp, const char *option, const char *why)
 {
-    g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID, "--%s: %s", option,
+    g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID, "--%s: %s", option,
                 why);
     return FALSE;
 }
@@ -125,7 +125,7 @@ static gboolean apply(KsmDaemonOptions *options, const Given *given,
                       int arguments, GError **errp)
 {
     if (arguments > 1) {
-        g_set_error(errp, KSM_BROKER_ERROR, KSM_ERROR_INVALID,
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "it takes no arguments, only options; see --help");
         return FALSE;
     }

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "command.h"
+#include "base/command.h"
 
 typedef struct Common {
     char *socket;

@@ -2,21 +2,21 @@
 /*
  * engine.c: the public API: engines, regions, options at run time.
  */
-#include "engine-private.h"
+#include "core/engine-private.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include "budget.h"
-#include "connection.h"
+#include "core/budget.h"
+#include "session/connection.h"
 #include "error.h"
-#include "fork-guard.h"
-#include "giveback.h"
-#include "pace.h"
-#include "round.h"
-#include "scanner.h"
+#include "memory/fork-guard.h"
+#include "pages/giveback.h"
+#include "core/pace.h"
+#include "scan/round.h"
+#include "scan/scanner.h"
 #include "session-name.h"
 #include "sys.h"
 

@@ -14,7 +14,7 @@
 #include <stdio.h>
 
 #include "bench-measure.h"
-#include "group.h"
+#include "group/group.h"
 #include "page-content.h"
 
 #define VMS 200u

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "bench-measure.h"
-#include "fp-tree.h"
+#include "tree/fp-tree.h"
 #include "page-content.h"
 
 #define BATCH 2048u

@@ -18,8 +18,8 @@
 #include "page-content.h"
 #include "reading.h"
 #include "sys.h"
-#include "tracker.h"
-#include "verify.h"
+#include "memory/tracker.h"
+#include "memory/verify.h"
 
 #define PAGES 16384u
 #define STAGING_PAGES 1024u

@@ -5,7 +5,7 @@
 
 #include <glib.h>
 
-#include "group.h"
+#include "group/group.h"
 #include "proto-client.h"     /* contents */
 
 #define PAGE 4096u

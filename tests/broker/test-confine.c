@@ -22,10 +22,10 @@
 #include <glib/gstdio.h>
 
 #include "broker-proc.h"
-#include "confine.h"
+#include "confine/confine.h"
 #include "proto-client.h"
 #include "require.h"
-#include "stray.h"
+#include "host/stray.h"
 
 #define DONE 0                  /* exit status of a child that got through */
 #define OTHER 99

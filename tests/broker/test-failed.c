@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "adoption.h"
+#include "group/adoption.h"
 #include "failed.h"
 #include "group-fixture.h"
 #include "guard.h"

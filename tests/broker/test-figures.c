@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test-figures.c: whatever a client says of itself is safe to show and add. */
-#include "figures.h"
+#include "clients/figures.h"
 
 #include <string.h>
 

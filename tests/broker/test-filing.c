@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "adoption.h"
+#include "group/adoption.h"
 #include "group-fixture.h"
 
 #define SLOTS 12288u

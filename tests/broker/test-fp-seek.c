@@ -2,7 +2,7 @@
 /* test-fp-seek.c: searches by places in the tree, against single ones. */
 #include <glib.h>
 
-#include "fp-tree.h"
+#include "tree/fp-tree.h"
 #include "tree-pair.h"
 
 /* Places found together answer as single searches do. */

@@ -2,7 +2,7 @@
 /* test-fp-tree.c: the fingerprint tree against GTree as the oracle. */
 #include <glib.h>
 
-#include "fp-tree.h"
+#include "tree/fp-tree.h"
 #include "tree-pair.h"
 
 /* How the keys of a run are chosen. */

@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <string.h>
 
-#include "broker-error.h"
+#include "error.h"
 #include "group-fixture.h"
 
 static void test_share(Fixture *self, gconstpointer unused)
@@ -161,7 +161,7 @@ static void test_forbidden(Fixture *self, gconstpointer unused)
     page = (KsmPublish) { 2, 7 };
     ksm_group_publish(self->a, &page, 1, content, &answer, &errors[5]);
     for (i = 0; i < G_N_ELEMENTS(errors); i++) {
-        g_assert_error(errors[i], KSM_BROKER_ERROR, KSM_ERROR_PROTOCOL);
+        g_assert_error(errors[i], KSM_ERROR, KSM_ERROR_PROTOCOL);
         g_clear_error(&errors[i]);
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* test-history.c: the ring of samples keeps the latest, in order, and ends. */
 #include "broker.h"
-#include "history.h"
-#include "totals.h"
+#include "clients/history.h"
+#include "clients/totals.h"
 
 /* Sample number i, as it is put in. */
 static KsmTotals totals_of(guint i)

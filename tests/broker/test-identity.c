@@ -10,9 +10,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "identity.h"
-#include "roster.h"
-#include "store.h"
+#include "host/identity.h"
+#include "store/roster.h"
+#include "store/store.h"
 
 #define SLOTS 4096u
 

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "kin.h"
+#include "clients/kin.h"
 
 #define SCOPE "/machine.slice/vm.scope"
 #define M 100                   /* the member */

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "group-fixture.h"
-#include "listing.h"
+#include "group/listing.h"
 
 static gint64 now_us;
 

@@ -14,12 +14,12 @@
 #include <unistd.h>
 
 #include "broker-proc.h"
-#include "identity.h"
+#include "host/identity.h"
 #include "probe.h"
 #include "proto-client.h"
 #include "require.h"
-#include "roster.h"
-#include "store.h"
+#include "store/roster.h"
+#include "store/store.h"
 
 #define PAGES 100u
 #define NAME "same/ram0"

@@ -2,7 +2,7 @@
 /*
  * test-node-pool.c: nodes come and go, and their memory with them.
  */
-#include "node-pool.h"
+#include "tree/node-pool.h"
 
 #include <string.h>
 #include <sys/mman.h>

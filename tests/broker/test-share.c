@@ -2,7 +2,7 @@
 /* test-share.c: shares of a limit: there is always room for one user more. */
 #include <math.h>
 
-#include "share.h"
+#include "host/share.h"
 
 #define LIMIT 1000000u
 #define USERS 6u

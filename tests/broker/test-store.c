@@ -11,8 +11,8 @@
 #include <unistd.h>
 
 #include "ksm-protocol.h"
-#include "slot-map.h"
-#include "store.h"
+#include "store/slot-map.h"
+#include "store/store.h"
 
 #define SLOTS 8192u
 #define PAGE 4096u

@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "watch.h"
+#include "host/watch.h"
 
 #define PAIRS 200u              /* more than are taken from the set at once */
 

@@ -5,7 +5,7 @@
 
 #include <glib.h>
 
-#include "fp-tree.h"
+#include "tree/fp-tree.h"
 
 typedef struct TreePair {
     KsmFpTree *tree;

@@ -5,9 +5,9 @@
  */
 #include <string.h>
 
-#include "domain-ksm.h"
-#include "error.h"
-#include "line-diff.h"
+#include "domain/domain-ksm.h"
+#include "base/error.h"
+#include "domain/line-diff.h"
 
 #define NS " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
 #define NEW_LIBVIRT 11003000

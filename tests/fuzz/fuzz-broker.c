@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "connection.h"
+#include "clients/connection.h"
 #include "fuzz-input.h"
 #include "fuzz-world.h"
 

@@ -9,8 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "connection.h"
-#include "control-client.h"
+#include "clients/connection.h"
+#include "control/control-client.h"
 #include "fuzz-input.h"
 #include "fuzz-world.h"
 

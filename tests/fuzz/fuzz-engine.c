@@ -11,12 +11,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "connection.h"
-#include "engine-private.h"
+#include "session/connection.h"
+#include "core/engine-private.h"
 #include "fuzz-input.h"
 #include "liar.h"
-#include "pace.h"
-#include "round.h"
+#include "core/pace.h"
+#include "scan/round.h"
 
 #define PAGES 64u
 #define BYTES ((gsize)PAGES * KSM_PAGE_BYTES)

@@ -11,10 +11,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "control.h"
+#include "control/control.h"
 #include "fuzz-input.h"
-#include "process.h"
-#include "stray.h"
+#include "clients/process.h"
+#include "host/stray.h"
 
 #define STORE_SLOTS 512u
 #define MOST_TURNS 100000u      /* more work than an input can make */

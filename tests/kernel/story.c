@@ -7,13 +7,13 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "connection.h"
-#include "giveback.h"
-#include "pace.h"
+#include "session/connection.h"
+#include "pages/giveback.h"
+#include "core/pace.h"
 #include "page-content.h"
 #include "proc-info.h"
-#include "round.h"
-#include "scanner.h"
+#include "scan/round.h"
+#include "scan/scanner.h"
 #include "sys.h"
 
 /* ---- calls ------------------------------------------------------------------ */

@@ -12,7 +12,7 @@
 #ifndef TEST_STORY_H
 #define TEST_STORY_H
 
-#include "engine-private.h"
+#include "core/engine-private.h"
 #include "liar.h"
 #include "sys.h"
 

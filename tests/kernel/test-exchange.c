@@ -14,7 +14,7 @@
 #endif
 
 #include "broker-proc.h"
-#include "engine-private.h"
+#include "core/engine-private.h"
 #include "page-content.h"
 #include "proc-info.h"
 #include "require.h"

@@ -12,8 +12,8 @@
 #include <unistd.h>
 
 #include "broker-proc.h"
-#include "budget.h"
-#include "engine-private.h"
+#include "core/budget.h"
+#include "core/engine-private.h"
 #include "page-content.h"
 #include "proc-info.h"
 #include "require.h"

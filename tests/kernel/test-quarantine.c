@@ -10,10 +10,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "quarantine.h"
+#include "memory/quarantine.h"
 #include "require.h"
 #include "sys.h"
-#include "tracker.h"
+#include "memory/tracker.h"
 
 #define PAGES 16u
 #define BYTES (PAGES * KSM_PAGE_BYTES)

@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "engine-private.h"
+#include "core/engine-private.h"
 #include "page-content.h"
 #include "proc-info.h"
 #include "require.h"

@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 #include "page-content.h"
-#include "quarantine.h"
+#include "memory/quarantine.h"
 #include "require.h"
-#include "tracker.h"
+#include "memory/tracker.h"
 
 #define PAGES 1u
 #define BYTES (PAGES * KSM_PAGE_BYTES)

@@ -5,12 +5,12 @@
  * The guests are two processes, or (ONE_PROCESS) two engines of one process that
  * have one name: then an end of one is an end of an engine alone, which nobody
  * tells the broker, and which the mark of its open file shows to a later one
- * (plugin/broker/roster.c).
+ * (plugin/broker/store/roster.c).
  *
  * Each guest has one page.  It writes it, has it shared (quarantine: kept from
  * the page, compared, mapped), gives it back, loses its connection, dies.  The
  * broker answers, frees slots, ends and is started again, and takes up the
- * store of its predecessor (plugin/broker/adoption.c).
+ * store of its predecessor (plugin/broker/group/adoption.c).
  *
  * A request with its reply is one step: a broker that ends before it never got
  * it.  A reply that is lost is a connection that ends after it.  All that a

@@ -4,7 +4,7 @@
  */
 #include <string.h>
 
-#include "ram.h"
+#include "memory/ram.h"
 
 #define KEEP 64u
 

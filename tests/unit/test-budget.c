@@ -2,8 +2,8 @@
 /*
  * test-budget.c: counting mappings and ranges, against counting them naively.
  */
-#include "budget.h"
-#include "engine-private.h"
+#include "core/budget.h"
+#include "core/engine-private.h"
 
 #define PAGES 200u
 

@@ -27,7 +27,7 @@ COMPLETE = ('plugin/include', 'plugin/protocol', 'plugin/sys', 'plugin/*/*',
             'scripts/lib/lab', 'scripts/lib/libvirt', 'tests/fuzz',
             'tests/qemu', 'tests/support')
 # Names that stand for a source of another folder all the same.
-ELSEWHERE = {('plugin/engine/README.md', 'fingerprint')}
+ELSEWHERE = set()
 # What each part of the plugin may include besides its own headers.
 MAY_INCLUDE = {
     'include': set(),

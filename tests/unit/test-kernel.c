@@ -7,7 +7,7 @@
 
 #include <glib/gstdio.h>
 
-#include "kernel-guard.h"
+#include "core/kernel-guard.h"
 #include "ksm-protocol.h"
 #include "sys.h"
 

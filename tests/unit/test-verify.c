@@ -2,7 +2,7 @@
 /*
  * test-verify.c: isolated pages against their replacement, in both ways.
  */
-#include "verify.h"
+#include "memory/verify.h"
 
 #include <errno.h>
 #include <string.h>

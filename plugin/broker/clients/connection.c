@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * connection.c: one client's socket: packets in, one reply to each out.
+ *
+ * A client can send what it likes and read when it likes: the socket is never
+ * waited for, one request at a time is at work, and while its reply is not
+ * sent, or the work is not done, nothing more is read.  So the broker never
+ * queues more than one packet for a client.  The main loop gives every
+ * connection that has something to read one turn before any gets a second, and
+ * every user (user.c) some milliseconds.
+ *
+ * One descriptor may come with HELLO (session.c says what becomes of it).  Any
+ * others are dropped by the kernel, because there is no room for control data;
+ * that they came is an error all the same.
+ */
+#include "clients/connection.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "clients/process.h"
+#include "clients/session.h"
+#include "host/stray.h"
+
+#define HELLO_SECONDS 10
+#define DRAIN_PACKETS 64
+
+static gboolean connection_on_event(gint fd, GIOCondition condition,
+                                    gpointer data);
+
+static gboolean connection_watch(KsmConnection *self, GIOCondition condition)
+{
+    return ksm_watch_set(&self->watch, self->fd, condition,
+                         connection_on_event, self);
+}
+
+static void close_out_fds(KsmConnection *self)
+{
+    while (self->out_fd_count > 0) {
+        close(self->out_fds[--self->out_fd_count]);
+    }
+}
+
+static void drop_store_fd(KsmConnection *self)
+{
+    if (self->store_fd >= 0) {
+        ksm_stray_close(self->store_fd, self->process->uid);
+        self->store_fd = -1;
+    }
+}
+
+void ksm_connection_close(KsmConnection *self)
+{
+    KsmBroker *broker = self->broker;
+    KsmProcess *process = self->process;
+    KsmSession *session = self->session;
+
+    g_queue_unlink(&broker->connections, &self->link);
+    ksm_watch_clear(&self->watch);
+    if (self->job_source != NULL) {
+        g_source_destroy(self->job_source);
+        g_source_unref(self->job_source);
+    }
+    if (self->hello_timer != 0) {
+        g_source_remove(self->hello_timer);
+    }
+    if (self->bulk != NULL) {
+        munmap(self->bulk, KSM_BULK_BYTES);
+    }
+    close_out_fds(self);
+    drop_store_fd(self);
+    close(self->fd);
+    ksm_request_drop_job(self);
+    g_free(self);
+    if (session != NULL) {
+        ksm_session_detach(session);
+    }
+    if (process != NULL) {
+        process->connections--;
+        ksm_share_give(&process->user->shares[KSM_QUOTA_CONNECTIONS], 1);
+        ksm_process_check(process);
+    }
+    ksm_broker_check_idle(broker);
+}
+
+/* Unread packets would make the kernel take our last words back. */
+static void drain(int fd)
+{
+    char byte;
+    guint i;
+
+    shutdown(fd, SHUT_RD);
+    for (i = 0; i < DRAIN_PACKETS; i++) {
+        if (recv(fd, &byte, 1, MSG_DONTWAIT) <= 0) {
+            return;
+        }
+    }
+}
+
+void ksm_connection_fail(KsmConnection *self, const GError *error)
+{
+    KsmMsgError reply = {
+        .msg = { .type = KSM_MSG_ERROR, .serial = self->serial },
+        .code = (guint32)error->code,
+    };
+    KsmLogBucket *bucket = self->process != NULL ? &self->process->log_bucket
+                                                 : &self->broker->log_limits;
+    KsmSession *session = self->session;
+    g_autofree char *more = NULL;
+    guint left_out;
+
+    g_strlcpy(reply.reason, error->message, sizeof(reply.reason));
+    if (ksm_user_note_refusal(self->broker, &left_out)) {
+        if (left_out > 0) {
+            more = g_strdup_printf("; as %u others that were not logged",
+                                   left_out);
+        }
+        ksm_log_limited(bucket, KSM_LOG_WARNING,
+                        "session %s of process %d, user %d, group %s: %s; "
+                        "closed%s",
+                        session != NULL ? session->name : "(none)",
+                        self->process != NULL ? (int)self->process->pid : 0,
+                        self->process != NULL ? (int)self->process->uid : -1,
+                        session != NULL ? session->home->key : "(none)",
+                        error->message, more != NULL ? more : "");
+    }
+    if (send(self->fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL)
+        < 0) {
+        /* a client that does not read learns it from the end of file */
+    }
+    drain(self->fd);
+    ksm_connection_close(self);
+}
+
+/* Sends what waits; FALSE when the peer has gone. */
+static gboolean connection_flush(KsmConnection *self)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+    } control;
+    struct iovec iov = { self->out, self->out_bytes };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+    if (self->out_fd_count > 0) {
+        gsize bytes = self->out_fd_count * sizeof(int);
+
+        memset(&control, 0, sizeof(control));
+        msg.msg_control = &control;
+        msg.msg_controllen = CMSG_SPACE(bytes);
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(bytes);
+        memcpy(CMSG_DATA(&control.header), self->out_fds, bytes);
+    }
+    if (sendmsg(self->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
+        if (errno == EAGAIN || errno == EINTR) {
+            connection_watch(self, G_IO_OUT);
+            return TRUE;
+        }
+        return FALSE;
+    }
+    self->out_bytes = 0;
+    close_out_fds(self);
+    connection_watch(self, G_IO_IN);
+    return TRUE;
+}
+
+void ksm_connection_reply(KsmConnection *self, gconstpointer reply,
+                          gsize bytes)
+{
+    g_assert(bytes <= sizeof(self->out) && self->out_bytes == 0);
+    memcpy(self->out, reply, bytes);
+    ((KsmMsg *)(void *)self->out)->serial = self->serial;
+    self->out_bytes = bytes;
+    if (!connection_flush(self)) {
+        /* the peer has gone: the watch will tell, there is nothing to say */
+        self->out_bytes = 0;
+        close_out_fds(self);
+        connection_watch(self, G_IO_IN);
+    }
+}
+
+static gboolean connection_on_job(gpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    KsmConnection *self = data;
+    gint64 start_us = g_get_monotonic_time();
+    gboolean more;
+
+    if (!ksm_user_has_turn(self->process->user)) {
+        return G_SOURCE_CONTINUE;
+    }
+    more = ksm_request_job_step(self, &error);
+    ksm_user_spend(self->process->user, start_us);
+    if (more) {
+        return G_SOURCE_CONTINUE;
+    }
+    g_source_unref(self->job_source);
+    self->job_source = NULL;
+    if (error != NULL) {
+        ksm_connection_fail(self, error);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+/* The request at work goes on in steps of the main loop. */
+static void connection_start_job(KsmConnection *self)
+{
+    connection_watch(self, (GIOCondition)0);
+    self->job_source = g_idle_source_new();
+    g_source_set_priority(self->job_source, G_PRIORITY_DEFAULT);
+    g_source_set_callback(self->job_source, connection_on_job, self, NULL);
+    g_source_attach(self->job_source, NULL);
+}
+
+void ksm_connection_ready(KsmConnection *self)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!ksm_request_welcome(self, &error)) {
+        ksm_connection_fail(self, error);
+    }
+}
+
+/* Takes the descriptor that came along, if one did. */
+static void take_store_fd(KsmConnection *self, struct msghdr *msg)
+{
+    struct cmsghdr *header = CMSG_FIRSTHDR(msg);
+
+    if (header != NULL && header->cmsg_level == SOL_SOCKET &&
+        header->cmsg_type == SCM_RIGHTS &&
+        header->cmsg_len == CMSG_LEN(sizeof(int))) {
+        memcpy(&self->store_fd, CMSG_DATA(header), sizeof(int));
+    }
+}
+
+/* Reads one packet; -1 with @errp set, or 0 at the end. */
+static gssize connection_read(KsmConnection *self, guint8 *packet,
+                              gboolean at_end, GError **errp)
+{
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_LEN(sizeof(int))];      /* no room for a second */
+    } control;
+    struct iovec iov = { packet, KSM_CONNECTION_PACKET };
+    struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+    gboolean may_take = self->session == NULL &&
+        ksm_stray_may_take(self->process->uid);
+    gssize bytes;
+
+    if (may_take) {
+        msg.msg_control = control.bytes;
+        msg.msg_controllen = sizeof(control.bytes);
+    }
+    bytes = recvmsg(self->fd, &msg,
+                    MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+    if (bytes >= 0 && may_take) {
+        take_store_fd(self, &msg);
+    }
+    if (bytes < 0 && errno != EAGAIN && errno != EINTR) {
+        return 0;
+    }
+    if (bytes > 0 && (msg.msg_flags & MSG_CTRUNC) != 0) {
+        g_set_error(errp, KSM_ERROR, self->session == NULL && !may_take
+                    ? KSM_ERROR_LIMIT : KSM_ERROR_PROTOCOL,
+                    "a descriptor or other control data came along");
+        return -1;
+    }
+    if (bytes > (gssize)KSM_CONNECTION_PACKET ||
+        (bytes == 0 && !at_end)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "a packet of %zd bytes", bytes);
+        return -1;
+    }
+    return bytes;
+}
+
+static gboolean connection_on_event(gint fd, GIOCondition condition,
+                                    gpointer data)
+{
+    KsmConnection *self = data;
+    g_autoptr(GError) error = NULL;
+    gboolean at_end = (condition & (G_IO_HUP | G_IO_ERR)) != 0;
+    guint8 packet[KSM_CONNECTION_PACKET]
+        __attribute__((aligned(8)));
+    gint64 start_us = g_get_monotonic_time();
+    gboolean ok;
+    gssize bytes;
+
+    (void)fd;
+    if (self->watch.condition != G_IO_IN) {
+        if (at_end || !connection_flush(self)) {
+            ksm_connection_close(self);
+        }
+        return G_SOURCE_CONTINUE;
+    }
+    if (!ksm_user_has_turn(self->process->user)) {
+        return G_SOURCE_CONTINUE;       /* it is still there to be read */
+    }
+    bytes = connection_read(self, packet, at_end, &error);
+    if (bytes == 0) {
+        ksm_connection_close(self);
+        return G_SOURCE_CONTINUE;
+    }
+    if (error == NULL && bytes < 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    ok = error == NULL &&
+        ksm_request_handle(self, packet, (gsize)bytes, &error);
+    ksm_user_spend(self->process->user, start_us);
+    if (!ok) {
+        ksm_connection_fail(self, error);
+        return G_SOURCE_CONTINUE;
+    }
+    drop_store_fd(self);
+    if (ksm_request_has_job(self)) {
+        connection_start_job(self);
+    } else if (self->bulk == NULL) {
+        connection_watch(self, (GIOCondition)0);    /* HELLO waits */
+    }
+    return G_SOURCE_CONTINUE;
+}
+
+static gboolean connection_on_hello_timeout(gpointer data)
+{
+    g_autoptr(GError) error = NULL;
+    KsmConnection *self = data;
+
+    self->hello_timer = 0;
+    if (self->session == NULL) {
+        g_set_error(&error, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "no HELLO within %d s", HELLO_SECONDS);
+        ksm_connection_fail(self, error);
+    }
+    return G_SOURCE_REMOVE;
+}
+
+KsmSession *ksm_connection_session(const KsmConnection *self)
+{
+    return self->session;
+}
+
+KsmProcess *ksm_connection_process(const KsmConnection *self)
+{
+    return self->process;
+}
+
+/* Finds out who it is and whether there is room for it. */
+static gboolean connection_admit(KsmConnection *self, GError **errp)
+{
+    const KsmBrokerLimits *limits = &self->broker->limits;
+    KsmProcess *process = ksm_process_of_peer(self->broker, self->fd, errp);
+
+    if (process == NULL) {
+        return FALSE;
+    }
+    if (!ksm_user_check(process->user, KSM_QUOTA_CONNECTIONS, 1, errp)) {
+        ksm_process_check(process);
+        return FALSE;
+    }
+    self->process = process;
+    process->connections++;
+    ksm_share_take(&process->user->shares[KSM_QUOTA_CONNECTIONS], 1);
+    if (process->connections > limits->max_process_sessions) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "process %d has %u connections, its maximum: see "
+                    "guest-ksmd --max-process-sessions", process->pid,
+                    limits->max_process_sessions);
+        return FALSE;
+    }
+    if (!connection_watch(self, G_IO_IN)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "watching the connection: %s", g_strerror(errno));
+        return FALSE;
+    }
+    return TRUE;
+}
+
+void ksm_connection_new(KsmBroker *broker, int fd)
+{
+    g_autoptr(GError) error = NULL;
+    KsmConnection *self = g_new0(KsmConnection, 1);
+
+    self->broker = broker;
+    self->fd = fd;
+    self->store_fd = -1;
+    self->link.data = self;
+    g_queue_push_tail_link(&broker->connections, &self->link);
+    if (!connection_admit(self, &error)) {
+        ksm_connection_fail(self, error);
+        return;
+    }
+    self->hello_timer = g_timeout_add_seconds(HELLO_SECONDS,
+                                              connection_on_hello_timeout,
+                                              self);
+    ksm_broker_check_idle(broker);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * descent.c: the children of a group's processes stay in that group.
+ *
+ * A process belongs to the first group that it named (process.c), so that one
+ * that was taken over by its guest learns of no other.  That would be worth
+ * nothing if it could fork: a child has a number of its own.  So before a
+ * process may name its first group it is asked, against each process of the
+ * same user that belongs to another, whether it may be a descendant of that
+ * (kin.c):
+ *   - who has it above itself, is: refused;
+ *   - who has lost a parent, and runs in the same service or scope, may be:
+ *     refused as well, unless --no-orphan-check says that this is not to count.
+ *     That is the price: two VMs that both went into the background by
+ *     themselves (-daemonize) in one service or scope cannot be of two
+ *     groups.  libvirt gives each VM a scope;
+ *   - who has the same parent as that, and runs in the same service or scope,
+ *     may be, too, as a child may be given its parent's parent (CLONE_PARENT):
+ *     refused in the same way, but for the broker's own user.
+ * A process of another user cannot name the same groups anyway.
+ *
+ * What has ended may have left children: so for each service and scope it is
+ * kept, as long as this broker runs, which group VMs of it were of that have
+ * ended; who has lost a parent there, and is no older, may name that group
+ * only. When there were two, none.  Nothing says when the last child has gone:
+ * they are of the same user, and have what they need to hide from a look at all
+ * processes.
+ *
+ * What is not covered: a user who may move processes from one scope to another,
+ * or have them started by a service manager (as a user may by his own), can get
+ * out of this; and a broker knows nothing of what was before its start.
+ *
+ * Races.  A process that is asked about may fork, and its parents may end, at
+ * any time: kin.c.  It belongs to a group from this very turn on, so its own
+ * children will be asked against it.  Children that were there before, and have
+ * named another group already, are not undone: their parent had named none
+ * then.
+ */
+#include "clients/descent.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "control/control-target.h"
+#include "clients/kin.h"
+#include "clients/process.h"
+#include "clients/session.h"
+
+#define PROC "/proc"
+#define MOST_PLACES 16384u
+#define MOST_PARENTS 64u
+
+/* A service or scope that VMs were in which have ended. */
+typedef struct Place {
+    char *name;                 /* "UID CGROUP" */
+    char *group_key;            /* NULL: several */
+    char *vm;                   /* one of them */
+    guint64 born;               /* the eldest of them */
+    GArray *parents;            /* KsmAncestor, whose children count, too */
+    GList link;                 /* in descent->order */
+} Place;
+
+struct KsmDescent {
+    gboolean orphans;
+    GHashTable *places;         /* name -> Place */
+    GQueue order;               /* the oldest first */
+};
+
+static void place_free(gpointer data)
+{
+    Place *place = data;
+
+    g_free(place->name);
+    g_free(place->group_key);
+    g_free(place->vm);
+    g_array_unref(place->parents);
+    g_free(place);
+}
+
+KsmDescent *ksm_descent_new(gboolean orphans)
+{
+    KsmDescent *self = g_new0(KsmDescent, 1);
+
+    self->orphans = orphans;
+    self->places = g_hash_table_new_full(g_str_hash, g_str_equal, NULL,
+                                         place_free);
+    g_queue_init(&self->order);
+    return self;
+}
+
+static char *vm_of(const KsmProcess *process)
+{
+    const KsmSession *session = g_queue_peek_head(
+        (GQueue *)&process->sessions);
+
+    return session != NULL ? ksm_control_vm_name(session)
+                           : g_strdup_printf("%d", (int)process->pid);
+}
+
+static gboolean refuse(GError **errp, const char *format, ...)
+    G_GNUC_PRINTF(2, 3);
+
+/* The log gets all of it, the client its beginning: KSM_REASON_BYTES. */
+static gboolean refuse(GError **errp, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    g_propagate_error(errp, g_error_new_valist(KSM_ERROR,
+                                               KSM_ERROR_GROUP, format,
+                                               args));
+    va_end(args);
+    return FALSE;
+}
+
+#define ADVICE "start this VM in another scope (systemd-run --scope): "
+
+/*
+ * Whether who has the same parent as a VM may be that one's child.  Not of the
+ * broker's own user: who is that can write to all stores anyway, and the price,
+ * that one shell cannot start VMs of two groups, would be for nothing.
+ */
+static gboolean siblings_count(const KsmProcess *process)
+{
+    return process->uid != geteuid();
+}
+
+static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
+                          GError **errp)
+{
+    const KsmDescent *descent = process->broker->descent;
+    g_autofree char *cgroup = NULL, *vm = NULL;
+    /* As if it ran in the same place: for most that is enough to tell. */
+    gboolean siblings = siblings_count(process);
+    KsmKinship kinship = ksm_kin_to(process->kin, member->kin,
+                                    process->kin->cgroup, siblings);
+
+    if (kinship == KSM_KIN_MAYBE) {
+        cgroup = ksm_kin_read_cgroup(PROC, member->pid);
+        kinship = ksm_kin_to(process->kin, member->kin, cgroup, siblings);
+    }
+    if (kinship == KSM_KIN_NONE ||
+        (kinship == KSM_KIN_MAYBE && !descent->orphans)) {
+        return TRUE;
+    }
+    vm = vm_of(member);
+    if (kinship == KSM_KIN_DESCENDANT) {
+        return refuse(errp, "this process is a child of VM '%s' of group %s, "
+                      "and can name no other", vm,
+                      ksm_control_group_name(member->group_key));
+    }
+    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
+                  "group %s; or see --no-orphan-check in guest-ksmd(8)", vm,
+                  ksm_control_group_name(member->group_key));
+}
+
+/* Against those of before who ran where it runs. */
+static gboolean check_place(KsmProcess *process, const char *key,
+                            GError **errp)
+{
+    const KsmDescent *descent = process->broker->descent;
+    g_autofree char *name = g_strdup_printf("%u %s", process->uid,
+                                            process->kin->cgroup);
+    const Place *place = g_hash_table_lookup(descent->places, name);
+    guint64 born;
+
+    if (!descent->orphans || place == NULL ||
+        g_strcmp0(place->group_key, key) == 0 ||
+        !ksm_kin_is_orphan(process->kin, place->parents, &born) ||
+        born < place->born) {
+        return TRUE;
+    }
+    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
+                  "another group, which has ended; or see --no-orphan-check in "
+                  "guest-ksmd(8)", place->vm);
+}
+
+/* Whether there is anybody whose child it could be. */
+static gboolean matters(const KsmProcess *process, const KsmProcess *other,
+                        const char *key)
+{
+    return other != process && other->uid == process->uid &&
+        other->group_key != NULL && strcmp(other->group_key, key) != 0;
+}
+
+gboolean ksm_descent_check(KsmProcess *process, const char *key,
+                           GError **errp)
+{
+    const KsmDescent *descent = process->broker->descent;
+    g_autoptr(GError) unknown = NULL;
+    GHashTableIter iter;
+    gpointer other;
+
+    g_clear_pointer(&process->kin, ksm_kin_free);
+    process->kin = ksm_kin_read(PROC, process->pid, &unknown);
+    /* What was read is its own only if it still lives, and has its number. */
+    if (ksm_pidfd_is_dead(process->pidfd)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
+                    "the process has ended");
+        return FALSE;
+    }
+    g_hash_table_iter_init(&iter, process->broker->processes);
+    while (g_hash_table_iter_next(&iter, NULL, &other)) {
+        const KsmProcess *member = other;
+
+        if (!matters(process, member, key)) {
+            continue;
+        }
+        if (process->kin != NULL && member->kin != NULL) {
+            if (!check_one(process, member, errp)) {
+                return FALSE;
+            }
+        } else if (descent->orphans) {
+            return refuse(errp, "whether it is a child of another group's VM "
+                          "cannot be told: %s; see --no-orphan-check in "
+                          "guest-ksmd(8)", unknown != NULL ? unknown->message
+                                          : "nor could it for that VM");
+        }
+    }
+    return process->kin == NULL || check_place(process, key, errp);
+}
+
+static Place *place_new(KsmDescent *descent, char *name, guint64 born)
+{
+    Place *place = g_new0(Place, 1);
+
+    place->name = name;
+    place->born = born;
+    place->parents = g_array_new(FALSE, FALSE, sizeof(KsmAncestor));
+    place->link.data = place;
+    g_hash_table_insert(descent->places, name, place);
+    g_queue_push_tail_link(&descent->order, &place->link);
+    if (descent->order.length > MOST_PLACES) {
+        Place *oldest = g_queue_peek_head(&descent->order);
+
+        g_queue_unlink(&descent->order, &oldest->link);
+        g_hash_table_remove(descent->places, oldest->name);
+    }
+    return place;
+}
+
+static void add_parent(Place *place, const KsmProcess *process)
+{
+    const GArray *ancestors = process->kin->ancestors;
+
+    if (ancestors->len == 0 || !siblings_count(process)) {
+        return;
+    }
+    if (place->parents->len >= MOST_PARENTS) {
+        g_array_remove_index(place->parents, 0);
+    }
+    g_array_append_vals(place->parents, ancestors->data, 1);
+}
+
+void ksm_descent_ended(KsmProcess *process)
+{
+    KsmDescent *descent = process->broker->descent;
+    Place *place;
+    char *name;
+
+    if (process->group_key == NULL || process->kin == NULL) {
+        return;
+    }
+    name = g_strdup_printf("%u %s", process->uid, process->kin->cgroup);
+    place = g_hash_table_lookup(descent->places, name);
+    if (place == NULL) {
+        place = place_new(descent, name, process->kin->self.born);
+        place->group_key = g_strdup(process->group_key);
+        place->vm = vm_of(process);
+        add_parent(place, process);
+        return;
+    }
+    g_free(name);
+    add_parent(place, process);
+    place->born = MIN(place->born, process->kin->self.born);
+    if (g_strcmp0(place->group_key, process->group_key) != 0) {
+        g_clear_pointer(&place->group_key, g_free);
+    }
+}

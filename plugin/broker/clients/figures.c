@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * figures.c: what a client tells of itself, made safe to show and to add.
+ *
+ * A client may say what it likes; it must not spoil the sums over its group
+ * beyond its own pages, nor put control characters on a terminal.
+ */
+#include "clients/figures.h"
+
+#define FIRST_RATE_US G_USEC_PER_SEC
+#define RATE_US (5 * G_USEC_PER_SEC)
+#define MOST_CENTI 100000u      /* ten CPUs; a scanner is one thread */
+
+static void make_printable(char *text, gsize bytes)
+{
+    gsize i;
+
+    text[bytes - 1] = '\0';
+    for (i = 0; text[i] != '\0'; i++) {
+        if (!g_ascii_isprint(text[i])) {
+            text[i] = '?';
+        }
+    }
+}
+
+static void bound_pages(KsmMsgStats *stats, guint64 pages)
+{
+    guint64 *const counts[] = {
+        &stats->pages_total, &stats->pages_untouched, &stats->pages_volatile,
+        &stats->pages_unshared, &stats->pages_sharing, &stats->zero_pages,
+        &stats->pages_broken, &stats->pages_excluded, &stats->pages_hwpoison,
+        &stats->pages_kept_huge, &stats->pages_resting,
+    };
+    guint i;
+
+    for (i = 0; i < G_N_ELEMENTS(counts); i++) {
+        *counts[i] = MIN(*counts[i], pages);
+    }
+}
+
+/* CPU time over some seconds; the first figure comes sooner. */
+static void measure_rate(KsmFigures *self, gint64 now_us)
+{
+    guint64 cpu_ns = self->stats.cpu_ns;
+    gint64 passed_us = now_us - self->rate_us;
+
+    if (self->rate_us == 0 || cpu_ns < self->rate_cpu_ns) {
+        self->cpu_centi = 0;
+        self->rate_known = FALSE;
+    } else if (passed_us < (self->rate_known ? RATE_US : FIRST_RATE_US)) {
+        return;
+    } else {
+        /* 1 us of CPU in 1 us is 10000 hundredths of a per cent */
+        double centi = (double)(cpu_ns - self->rate_cpu_ns) * 10.0 /
+            (double)passed_us;
+
+        self->cpu_centi = (guint)MIN(centi, (double)MOST_CENTI);
+        self->rate_known = TRUE;
+    }
+    self->rate_us = now_us;
+    self->rate_cpu_ns = cpu_ns;
+}
+
+void ksm_figures_take(KsmFigures *self, const KsmMsgStats *stats,
+                      guint64 pages)
+{
+    self->stats = *stats;
+    make_printable(self->stats.order_reason,
+                   sizeof(self->stats.order_reason));
+    make_printable(self->stats.stand_aside, sizeof(self->stats.stand_aside));
+    bound_pages(&self->stats, pages);
+    self->heard_us = g_get_monotonic_time();
+    measure_rate(self, self->heard_us);
+}

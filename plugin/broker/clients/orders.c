@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * orders.c: what is wanted of a client: an order, a map of its pages.
+ *
+ * The broker never speaks first: orders travel in the reply to STATS, again
+ * and again until the client names their serial.  Orders that come while one
+ * waits are added to it under a new serial, so there is never more than one,
+ * and whoever waits for an older one is answered with the newer.
+ */
+#include "clients/orders.h"
+
+#include <string.h>
+
+#include "guest-ksm.h"
+#include "clients/session.h"
+
+typedef struct Wait {
+    gboolean map;
+    KsmOrderDone done;
+    gpointer opaque;
+} Wait;
+
+/* Serials are never 0, and differ over all sessions. */
+static guint32 next_serial(KsmSession *session)
+{
+    guint32 serial = ++session->broker->report_serials;
+
+    return serial != 0 ? serial : ++session->broker->report_serials;
+}
+
+static void add_wait(KsmOrders *self, gboolean map, KsmOrderDone done,
+                     gpointer opaque)
+{
+    Wait wait = { map, done, opaque };
+
+    if (self->waits == NULL) {
+        self->waits = g_array_new(FALSE, FALSE, sizeof(Wait));
+    }
+    g_array_append_val(self->waits, wait);
+}
+
+/* Answers all who wait for that.  An answer may make others wait. */
+static void answer(KsmSession *session, gboolean map, guint32 error,
+                   const char *reason, const KsmPageMap *picture)
+{
+    KsmOrders *self = &session->orders;
+    GArray *waits = g_steal_pointer(&self->waits);
+    guint i;
+
+    for (i = 0; waits != NULL && i < waits->len; i++) {
+        Wait *wait = &g_array_index(waits, Wait, i);
+
+        if (wait->map == map) {
+            wait->done(session, error, reason, picture, wait->opaque);
+        } else {
+            add_wait(self, wait->map, wait->done, wait->opaque);
+        }
+    }
+    if (waits != NULL) {
+        g_array_free(waits, TRUE);
+    }
+}
+
+static void merge(KsmOrder *order, const KsmOrder *more)
+{
+    order->fields |= more->fields;
+    if (more->fields & KSM_ORDER_RUN) {
+        order->run = more->run;
+    }
+    if (more->fields & KSM_ORDER_SCAN_CPU_PERCENT) {
+        order->scan_cpu_percent = more->scan_cpu_percent;
+    }
+    if (more->fields & KSM_ORDER_SCAN_INTERVAL) {
+        order->scan_interval_ms = more->scan_interval_ms;
+    }
+    if (more->fields & KSM_ORDER_MAX_MAPPINGS) {
+        order->max_mappings = more->max_mappings;
+    }
+    if (more->fields & KSM_ORDER_KEEP_HUGE) {
+        order->keep_huge = more->keep_huge;
+    }
+}
+
+const char *ksm_orders_give(KsmSession *session, const KsmOrder *order,
+                            KsmOrderDone done, gpointer opaque)
+{
+    KsmOrders *self = &session->orders;
+
+    if (session->connection == NULL) {
+        return "the VM is not connected to the broker at present";
+    }
+    if (order->fields & KSM_ORDER_KEEP_HUGE &&
+        ksm_proto_group_bytes(session->version) <=
+            offsetof(KsmMsgGroup, order.keep_huge)) {
+        return "the VM's library is of an earlier version and does not "
+               "know keep-huge";
+    }
+    merge(&self->order, order);
+    self->order.serial = next_serial(session);
+    add_wait(self, FALSE, done, opaque);
+    return NULL;
+}
+
+gboolean ksm_orders_want_map(KsmSession *session, KsmOrderDone done,
+                             gpointer opaque)
+{
+    KsmOrders *self = &session->orders;
+
+    if (session->connection == NULL) {
+        return FALSE;
+    }
+    if (self->map_serial == 0) {
+        self->map_serial = next_serial(session);
+    }
+    add_wait(self, TRUE, done, opaque);
+    return TRUE;
+}
+
+void ksm_orders_forget(KsmSession *session, gpointer opaque)
+{
+    GArray *waits = session->orders.waits;
+    guint i = 0;
+
+    while (waits != NULL && i < waits->len) {
+        if (g_array_index(waits, Wait, i).opaque == opaque) {
+            g_array_remove_index(waits, i);
+        } else {
+            i++;
+        }
+    }
+}
+
+void ksm_orders_report(KsmSession *session)
+{
+    KsmOrders *self = &session->orders;
+    const KsmMsgStats *stats = &session->figures.stats;
+
+    if (self->order.serial == 0 || stats->order_serial != self->order.serial) {
+        return;
+    }
+    memset(&self->order, 0, sizeof(self->order));
+    answer(session, FALSE, stats->order_error, stats->order_reason, NULL);
+}
+
+void ksm_orders_take_map(KsmSession *session, const KsmMsgMap *map,
+                         const guint8 *cells)
+{
+    g_autofree KsmPageMap *picture =
+        g_malloc(sizeof(KsmPageMap) + map->msg.count);
+
+    picture->pages = map->pages;
+    picture->pages_per_cell = map->pages_per_cell;
+    picture->cells = map->msg.count;
+    memcpy(picture->cell, cells, map->msg.count);
+    session->orders.map_serial = 0;
+    answer(session, TRUE, 0, NULL, picture);
+}
+
+void ksm_orders_drop(KsmSession *session)
+{
+    static const char reason[] = "the VM's connection ended before it answered";
+
+    memset(&session->orders.order, 0, sizeof(session->orders.order));
+    session->orders.map_serial = 0;
+    answer(session, FALSE, KSM_ERROR_FAILED, reason, NULL);
+    answer(session, TRUE, KSM_ERROR_FAILED, reason, NULL);
+}
+
+void ksm_orders_clear(KsmOrders *self)
+{
+    g_clear_pointer(&self->waits, g_array_unref);
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* process.h: a client's process, known by more than its number. */
+#ifndef KSM_PROCESS_H
+#define KSM_PROCESS_H
+
+#include <sys/types.h>
+
+#include "broker.h"
+#include "host/identity.h"
+#include "host/watch.h"
+
+struct KsmProcess {
+    KsmBroker *broker;
+    pid_t pid;
+    uid_t uid;
+    KsmUser *user;
+    KsmShare pages;            /* of its sessions, a part of the user's */
+    int pidfd;
+    KsmIdentity identity;
+    struct KsmKin *kin;         /* when it named a group; NULL: not known */
+    KsmWatch watch;             /* of the pidfd, while it is known */
+    char *group_key;            /* "UID:NAME" of the group that it named
+                                   first, of all nodes; NULL: none yet */
+    GQueue sessions;            /* KsmSession */
+    guint connections;
+    KsmLogBucket log_bucket;
+};
+
+/**
+ * Who is at the other end of @fd.  Makes a KsmProcess when it is not known
+ * yet.  Fails when it has gone, or cannot be told.
+ */
+KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp);
+
+/** Frees it if nothing needs to be remembered: no group, no connection. */
+void ksm_process_check(KsmProcess *process);
+
+/** The process has ended: begins to take everything back. */
+void ksm_process_ended(KsmProcess *process);
+
+#endif /* KSM_PROCESS_H */

@@ -1,0 +1,544 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * request.c: what each message of a client does.
+ *
+ * Checks come first and are made on copies: the packet was copied by the
+ * kernel, arrays are copied out of the bulk memory before they are looked at.
+ * Anything the protocol does not allow ends the connection; what was done by
+ * then stands, and belongs to the process as ever.
+ *
+ * Work of a request is bounded by its arrays, except for what goes on in
+ * steps, between which others have their turns: WITHDRAW, RELEASE and HOLD of
+ * long ranges, the sum of which may not be more than the session has pages,
+ * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
+ * client is answered, and its next request read, when the last step is done.
+ */
+#include "clients/connection.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "group/adoption.h"
+#include "error.h"
+#include "host/memfd.h"
+#include "clients/process.h"
+#include "clients/session.h"
+
+#define JOB_STEP_PAGES 16384u   /* that say nothing, or are listed */
+#define JOB_STEP_BOUND 4096u    /* that are, or become, bound: some 1 ms */
+#define PUBLISH_STEP_SLOTS 512u /* some 0.5 ms of writing, and all that can be
+                                   without tiles */
+
+static gboolean protocol_error(GError **errp, const char *format, ...)
+    G_GNUC_PRINTF(2, 3);
+
+static gboolean protocol_error(GError **errp, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    if (errp != NULL) {
+        *errp = g_error_new_valist(KSM_ERROR, KSM_ERROR_PROTOCOL,
+                                   format, args);
+    }
+    va_end(args);
+    return FALSE;
+}
+
+static void reply_simple(KsmConnection *self, KsmMsgType type, guint count)
+{
+    KsmMsg reply = { .type = type, .count = count };
+
+    ksm_connection_reply(self, &reply, sizeof(reply));
+}
+
+/* The memory that both sides see, and its descriptor for WELCOME. */
+static gboolean make_bulk(KsmConnection *self, GError **errp)
+{
+    int fd = ksm_memfd_new("ksm-bulk", KSM_BULK_BYTES, errp);
+    gpointer bulk;
+
+    if (fd < 0) {
+        return FALSE;
+    }
+    bulk = mmap(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                0);
+    if (bulk == MAP_FAILED) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "no memory for the bulk memory: %s", g_strerror(errno));
+        close(fd);
+        return FALSE;
+    }
+    self->bulk = bulk;
+    self->out_fds[self->out_fd_count++] = fd;
+    return TRUE;
+}
+
+gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
+{
+    const KsmGroup *group = self->session->home->group;
+    KsmMsgWelcome reply = {
+        .msg = { .type = KSM_MSG_WELCOME },
+        .version = self->session->version,
+        .resumed = self->welcome,
+        .broker_id = self->broker->broker_id,
+        .store_id = group->store_id,
+        .store_bytes = ksm_store_bytes(group->store),
+        .max_pages = self->broker->limits.max_pages,
+        .engine = self->session->engine,
+    };
+    int store_fd;
+
+    if (!make_bulk(self, errp)) {
+        return FALSE;
+    }
+    store_fd = ksm_store_open(group->store, errp);
+    if (store_fd < 0) {
+        return FALSE;
+    }
+    self->out_fds[self->out_fd_count++] = store_fd;
+    /* Before anybody can map it: roster.c.  Also where the client may go on
+       with the one that it has: it need not. */
+    if (!ksm_session_mark(self->session, store_fd, errp)) {
+        return FALSE;
+    }
+    ksm_connection_reply(self, &reply,
+                         ksm_proto_welcome_bytes(self->session->version));
+    return TRUE;
+}
+
+static gboolean handle_hello(KsmConnection *self, const guint8 *packet,
+                             gsize bytes, GError **errp)
+{
+    KsmMsgHello hello = { .magic = 0 };
+
+    memcpy(&hello, packet, MIN(bytes, sizeof(hello)));
+    if (self->session != NULL) {
+        return protocol_error(errp, "a second HELLO");
+    }
+    if (hello.msg.count != 0) {
+        return protocol_error(errp, "HELLO with %u items", hello.msg.count);
+    }
+    self->session = ksm_session_open(self, self->process, &hello,
+                                     self->store_fd, &self->welcome, errp);
+    if (self->session == NULL) {
+        return FALSE;
+    }
+    ksm_log(KSM_LOG_DEBUG, "session %s of process %d, group %s: %s",
+            self->session->name, (int)self->process->pid,
+            self->session->home->key,
+            self->welcome == KSM_WELCOME_NEW ? "begun" :
+            self->welcome == KSM_WELCOME_RESUMED ? "resumed" : "taken up");
+    return !ksm_session_is_ready(self->session) ||
+        ksm_request_welcome(self, errp);
+}
+
+static gboolean handle_resize(KsmConnection *self, const guint8 *packet,
+                              GError **errp)
+{
+    KsmMsgResize resize;
+
+    memcpy(&resize, packet, sizeof(resize));
+    if (!ksm_session_resize(self->session, resize.pages, errp)) {
+        return FALSE;
+    }
+    reply_simple(self, KSM_MSG_OK, 0);
+    return TRUE;
+}
+
+/* A limit makes REFUSED answers; one line a minute tells of it. */
+static void note_refusals(KsmConnection *self, const KsmAnswer *answers,
+                          guint count)
+{
+    guint i;
+
+    for (i = 0; i < count; i++) {
+        if (answers[i].kind == KSM_ANSWER_REFUSED) {
+            ksm_broker_note_refused(self->broker, self->process->user);
+            return;
+        }
+    }
+}
+
+static gboolean handle_lookup(KsmConnection *self, guint count, GError **errp)
+{
+    KsmLookup items[KSM_BATCH_LOOKUPS];
+    KsmAnswer answers[KSM_BATCH_LOOKUPS];
+
+    if (count > KSM_BATCH_LOOKUPS) {
+        return protocol_error(errp, "LOOKUP of %u items", count);
+    }
+    memcpy(items, self->bulk + KSM_BULK_REQUEST, count * sizeof(*items));
+    if (!ksm_group_lookup(self->session->member, items, count, answers,
+                          errp)) {
+        return FALSE;
+    }
+    note_refusals(self, answers, count);
+    memcpy(self->bulk + KSM_BULK_REPLY, answers, count * sizeof(*answers));
+    reply_simple(self, KSM_MSG_ANSWERS, count);
+    return TRUE;
+}
+
+void ksm_request_drop_job(KsmConnection *self)
+{
+    g_clear_pointer(&self->job.ranges, g_free);
+    g_clear_pointer(&self->publish.items, g_free);
+    g_clear_pointer(&self->publish.answers, g_free);
+}
+
+gboolean ksm_request_has_job(const KsmConnection *self)
+{
+    return self->job.ranges != NULL || self->publish.items != NULL;
+}
+
+/* How many of the items left are a step: at least one. */
+static guint publish_step_items(const KsmPublishJob *job)
+{
+    guint count = 0;
+    guint64 slots = 0;
+
+    while (job->at + count < job->count) {
+        guint32 order = job->items[job->at + count].tile_order;
+
+        /* One that is not allowed ends the request in ksm_group_publish(). */
+        slots += (guint64)1 << MIN(order, KSM_MAX_TILE_ORDER);
+        if (count > 0 && slots > PUBLISH_STEP_SLOTS) {
+            break;
+        }
+        count++;
+    }
+    return count;
+}
+
+/*
+ * The items of a step are a PUBLISH of their own: their contents are copied,
+ * filed and written within it, so whatever others do between two steps, they
+ * find nothing half done.
+ */
+static gboolean publish_step(KsmConnection *self, GError **errp)
+{
+    KsmPublishJob *job = &self->publish;
+    guint count = publish_step_items(job);
+
+    if (!ksm_group_publish(self->session->member, job->items + job->at, count,
+                           self->bulk + KSM_BULK_CONTENT +
+                           (gsize)job->at * KSM_STORE_PAGE_BYTES,
+                           job->answers + job->at, errp)) {
+        ksm_request_drop_job(self);
+        return FALSE;
+    }
+    job->at += count;
+    if (job->at < job->count) {
+        return TRUE;
+    }
+    note_refusals(self, job->answers, job->count);
+    memcpy(self->bulk + KSM_BULK_REPLY, job->answers,
+           job->count * sizeof(*job->answers));
+    ksm_request_drop_job(self);
+    reply_simple(self, KSM_MSG_ANSWERS, job->count);
+    return FALSE;
+}
+
+static gboolean handle_publish(KsmConnection *self, guint count,
+                               GError **errp)
+{
+    GError *error = NULL;
+
+    if (count > KSM_BATCH_PUBLISH) {
+        return protocol_error(errp, "PUBLISH of %u items", count);
+    }
+    /* One more, so that it is not NULL. */
+    self->publish = (KsmPublishJob) {
+        .items = g_new0(KsmPublish, count + 1),
+        .answers = g_new0(KsmAnswer, count + 1), .count = count,
+    };
+    memcpy(self->publish.items, self->bulk + KSM_BULK_REQUEST,
+           count * sizeof(KsmPublish));
+    publish_step(self, &error);
+    if (error != NULL) {
+        g_propagate_error(errp, error);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+static gboolean handle_hints(KsmConnection *self)
+{
+    KsmHint hints[KSM_BATCH_HINTS];
+    guint count = ksm_group_take_hints(self->session->member, hints,
+                                       KSM_BATCH_HINTS);
+
+    memcpy(self->bulk + KSM_BULK_REPLY, hints, count * sizeof(*hints));
+    reply_simple(self, KSM_MSG_ANSWERS, count);
+    return TRUE;
+}
+
+static gboolean handle_stats(KsmConnection *self, const guint8 *packet)
+{
+    const KsmMember *member = self->session->member;
+    const KsmGroup *group = member->group;
+    KsmMsgGroup reply = {
+        .msg = { .type = KSM_MSG_GROUP },
+        .pages_shared = ksm_store_used(group->store),
+        .pages_sharing = group->bound,
+        .pages_unshared = group->listed,
+        .sessions = group->member_count,
+        .hints_waiting = member->hints.count,
+    };
+    guint32 version = self->session->version;
+    KsmMsgStats stats = { .msg = { 0 } };
+
+    memcpy(&stats, packet, ksm_proto_stats_bytes(version));
+    ksm_figures_take(&self->session->figures, &stats, member->table.pages);
+    ksm_orders_report(self->session);
+    reply.order = self->session->orders.order;
+    reply.map_serial = self->session->orders.map_serial;
+    ksm_connection_reply(self, &reply, ksm_proto_group_bytes(version));
+    return TRUE;
+}
+
+static gboolean handle_map(KsmConnection *self, const guint8 *packet,
+                           GError **errp)
+{
+    KsmMsgMap map;
+
+    memcpy(&map, packet, sizeof(map));
+    if (map.msg.count == 0 || map.msg.count > KSM_BATCH_CELLS ||
+        map.pages == 0 || map.pages_per_cell == 0 ||
+        (map.pages - 1) / map.pages_per_cell != map.msg.count - 1) {
+        return protocol_error(errp, "MAP of %u cells", map.msg.count);
+    }
+    if (map.map_serial == 0 ||
+        map.map_serial != self->session->orders.map_serial) {
+        /* Whoever asked for it has gone meanwhile. */
+        reply_simple(self, KSM_MSG_OK, 0);
+        return TRUE;
+    }
+    ksm_orders_take_map(self->session, &map, self->bulk + KSM_BULK_REQUEST);
+    reply_simple(self, KSM_MSG_OK, 0);
+    return TRUE;
+}
+
+/* A part of a range; FALSE when a HOLD is not true. */
+static gboolean job_do(const KsmRangeJob *job, KsmMember *member,
+                       guint32 part, GError **errp)
+{
+    const KsmHold *range = &job->ranges[job->at];
+    guint32 done = (guint32)job->done;
+
+    if (job->type == KSM_MSG_HOLD) {
+        return ksm_adoption_hold(member, range->page + done,
+                                 range->slot + done, part, errp);
+    }
+    if (job->type == KSM_MSG_RELEASE) {
+        ksm_member_release(member, range->page + done, part);
+    } else {
+        ksm_member_withdraw(member, range->page + done, part);
+    }
+    return TRUE;
+}
+
+gboolean ksm_request_job_step(KsmConnection *self, GError **errp)
+{
+    KsmRangeJob *job = &self->job;
+    KsmMember *member = self->session->member;
+    guint64 budget = job->type == KSM_MSG_WITHDRAW ? JOB_STEP_PAGES
+                                                   : JOB_STEP_BOUND;
+
+    if (self->publish.items != NULL) {
+        return publish_step(self, errp);
+    }
+    while (job->at < job->count && budget > 0) {
+        const KsmHold *range = &job->ranges[job->at];
+        guint64 part = MIN(range->count - job->done, budget);
+
+        if (!job_do(job, member, (guint32)part, errp)) {
+            g_clear_pointer(&job->ranges, g_free);
+            return FALSE;
+        }
+        job->done += part;
+        budget -= part;
+        if (job->done == range->count) {
+            job->at++;
+            job->done = 0;
+        }
+    }
+    if (job->at < job->count) {
+        return TRUE;
+    }
+    g_clear_pointer(&job->ranges, g_free);
+    reply_simple(self, KSM_MSG_OK, 0);
+    return FALSE;
+}
+
+/* A copy of the ranges in the bulk memory, one more so that it is not NULL. */
+static KsmHold *copy_ranges(const KsmConnection *self, const KsmMsg *msg)
+{
+    KsmHold *ranges = g_new0(KsmHold, msg->count + 1);
+    const guint8 *items = self->bulk + KSM_BULK_REQUEST;
+    guint i;
+
+    if (msg->type == KSM_MSG_HOLD) {
+        memcpy(ranges, items, msg->count * sizeof(*ranges));
+        return ranges;
+    }
+    for (i = 0; i < msg->count; i++) {
+        KsmRange range;
+
+        memcpy(&range, items + i * sizeof(range), sizeof(range));
+        ranges[i].page = range.first;
+        ranges[i].count = range.count;
+    }
+    return ranges;
+}
+
+/* Begins to carry out ranges. */
+static gboolean handle_ranges(KsmConnection *self, const KsmMsg *msg,
+                              GError **errp)
+{
+    guint64 pages = self->session->member->table.pages;
+    guint64 sum = 0;
+    g_autofree KsmHold *ranges = NULL;
+    GError *error = NULL;
+    guint i;
+
+    if (msg->count > KSM_BATCH_RANGES) {
+        return protocol_error(errp, "%u ranges", msg->count);
+    }
+    ranges = copy_ranges(self, msg);
+    for (i = 0; i < msg->count; i++) {
+        sum += ranges[i].count;
+        if ((guint64)ranges[i].page + ranges[i].count > pages ||
+            sum > pages) {
+            return protocol_error(errp, "range %u: %u pages from %u, of %"
+                                  G_GUINT64_FORMAT, i, ranges[i].count,
+                                  ranges[i].page, pages);
+        }
+    }
+    self->job = (KsmRangeJob) {
+        .ranges = g_steal_pointer(&ranges), .count = msg->count,
+        .type = msg->type,
+    };
+    ksm_request_job_step(self, &error);
+    if (error != NULL) {
+        g_propagate_error(errp, error);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Slots that the client maps since before this broker; without any: all told. */
+static gboolean handle_hold(KsmConnection *self, const KsmMsg *msg,
+                            GError **errp)
+{
+    KsmMember *member = self->session->member;
+
+    if (!member->holding) {
+        return protocol_error(errp, "HOLD where nothing is to be held");
+    }
+    if (msg->count > 0) {
+        return handle_ranges(self, msg, errp);
+    }
+    ksm_adoption_held(member);
+    reply_simple(self, KSM_MSG_OK, 0);
+    return TRUE;
+}
+
+/* Sizes of the requests; 0: not a request.  HELLO's is of its own @version. */
+static gsize request_bytes(const KsmConnection *self, guint32 type,
+                           guint32 version)
+{
+    switch (type) {
+    case KSM_MSG_HELLO:
+        return ksm_proto_hello_bytes(version);
+    case KSM_MSG_RESIZE:
+        return sizeof(KsmMsgResize);
+    case KSM_MSG_STATS:
+        return ksm_proto_stats_bytes(self->session != NULL
+                                     ? self->session->version
+                                     : KSM_PROTO_VERSION);
+    case KSM_MSG_MAP:
+        return sizeof(KsmMsgMap);
+    case KSM_MSG_LOOKUP:
+    case KSM_MSG_PUBLISH:
+    case KSM_MSG_WITHDRAW:
+    case KSM_MSG_RELEASE:
+    case KSM_MSG_HINTS:
+    case KSM_MSG_HOLD:
+        return sizeof(KsmMsg);
+    default:
+        return 0;
+    }
+}
+
+static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
+                              gsize bytes, guint32 version, GError **errp)
+{
+    gsize want = request_bytes(self, msg->type, version);
+
+    if (want == 0) {
+        return protocol_error(errp, "unknown message %u", msg->type);
+    }
+    /* A HELLO of a version to come may be longer: the rest is not for us. */
+    if (bytes < want || (bytes > want && version <= KSM_PROTO_VERSION)) {
+        return protocol_error(errp, "message %u of %zu bytes", msg->type,
+                              bytes);
+    }
+    if (msg->reserved != 0) {
+        return protocol_error(errp, "message %u with reserved bits set",
+                              msg->type);
+    }
+    if (self->session == NULL && msg->type != KSM_MSG_HELLO) {
+        return protocol_error(errp, "message %u before HELLO", msg->type);
+    }
+    if (self->session != NULL && self->session->member->holding &&
+        msg->type != KSM_MSG_HOLD && msg->type != KSM_MSG_HELLO) {
+        return protocol_error(errp, "message %u before the end of HOLD",
+                              msg->type);
+    }
+    return TRUE;
+}
+
+gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
+                            gsize bytes, GError **errp)
+{
+    guint32 version = 0;
+    KsmMsg msg;
+
+    if (bytes < sizeof(msg)) {
+        return protocol_error(errp, "a packet of %zu bytes", bytes);
+    }
+    memcpy(&msg, packet, sizeof(msg));
+    self->serial = msg.serial;
+    /* Of another version it may have another size. */
+    if (msg.type == KSM_MSG_HELLO &&
+        !ksm_session_check_version(packet, bytes, &version, errp)) {
+        return FALSE;
+    }
+    if (!request_check(self, &msg, bytes, version, errp)) {
+        return FALSE;
+    }
+    switch (msg.type) {
+    case KSM_MSG_HELLO:
+        return handle_hello(self, packet, bytes, errp);
+    case KSM_MSG_RESIZE:
+        return handle_resize(self, packet, errp);
+    case KSM_MSG_LOOKUP:
+        return handle_lookup(self, msg.count, errp);
+    case KSM_MSG_PUBLISH:
+        return handle_publish(self, msg.count, errp);
+    case KSM_MSG_WITHDRAW:
+    case KSM_MSG_RELEASE:
+        return handle_ranges(self, &msg, errp);
+    case KSM_MSG_HOLD:
+        return handle_hold(self, &msg, errp);
+    case KSM_MSG_HINTS:
+        return handle_hints(self);
+    case KSM_MSG_MAP:
+        return handle_map(self, packet, errp);
+    default:
+        return handle_stats(self, packet);
+    }
+}

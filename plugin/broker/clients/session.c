@@ -1,0 +1,559 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * session.c: what one engine of a process holds in its group.
+ *
+ *   open ----connection lost---> orphan ----process gone---> ending --> freed
+ *    ^  \_______________________process gone_________________^
+ *    |______the same engine_______/
+ *
+ * An orphan is ending as well when the open file that its engine was given has
+ * gone (roster.h): the engine has, while its process lives on.
+ *
+ * An engine is known by its number (KsmEngineId) and its process.  To take one
+ * for another would be the worst that can happen here: it would release, page
+ * by page, what the other one has mapped.  So nothing is resumed by a name,
+ * which any number of engines may have.  A client older than numbers is known
+ * by the open file that it was given: it hands the descriptor in with each
+ * HELLO, and that has the mark of its session's entry (roster.c); no other
+ * engine has it.
+ *
+ * An orphan keeps its references, as its process may have the slots mapped,
+ * but lists nothing.  An orphan without references is freed at once, unless it
+ * has not yet said which it has (adoption.c).
+ */
+#include "clients/session.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "group/adoption.h"
+#include "error.h"
+#include "clients/connection.h"
+#include "clients/descent.h"
+#include "clients/grace.h"
+#include "host/headroom.h"
+#include "clients/process.h"
+
+#define ORPHAN_SECONDS 1u
+#define ORPHANS_AT_ONCE 64u     /* each looks at all locks of a file */
+
+static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
+{
+    gsize length = strnlen(name, size);
+    gsize i;
+
+    if (length == 0 || length == size) {
+        return FALSE;
+    }
+    for (i = 0; i < length; i++) {
+        if (strict ? !g_ascii_isalnum(name[i]) && strchr("._-", name[i]) == NULL
+                   : !g_ascii_isprint(name[i])) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
+                                   guint32 *version, GError **errp)
+{
+    KsmMsgHello hello = { .magic = 0 };
+
+    *version = 0;
+    if (bytes < offsetof(KsmMsgHello, pages)) {
+        return TRUE;            /* its size is complained of, then */
+    }
+    memcpy(&hello, packet, MIN(bytes, sizeof(hello)));
+    if (hello.magic != KSM_PROTO_MAGIC || hello.version < KSM_PROTO_OLDEST) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "protocol version %u, this broker speaks %u to %u",
+                    hello.magic == KSM_PROTO_MAGIC ? hello.version : 0,
+                    KSM_PROTO_OLDEST, KSM_PROTO_VERSION);
+        return FALSE;
+    }
+    *version = hello.version;
+    return TRUE;
+}
+
+/* The name in its two parts; no longer than a name can be, with a NUL. */
+static void name_of(const KsmMsgHello *hello, char name[KSM_NAME_BYTES])
+{
+    const gsize first = sizeof(hello->name);
+
+    memcpy(name, hello->name, first);
+    memcpy(name + first, hello->more_name, sizeof(hello->more_name));
+    if (memchr(hello->name, '\0', first) != NULL) {
+        memset(name + first, 0, KSM_NAME_BYTES - first);
+    }
+}
+
+static gboolean hello_check(const KsmMsgHello *hello, const char *name,
+                            GError **errp)
+{
+    gsize most = hello->version > KSM_PROTO_NAMELESS ? KSM_NAME_BYTES
+                                                     : KSM_NAME_BYTES_5;
+
+    if (hello->reserved != 0 || hello->node < KSM_NODE_ANY) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "HELLO of node %d, reserved %u", hello->node,
+                    hello->reserved);
+        return FALSE;
+    }
+    if (!name_is_valid(hello->group, sizeof(hello->group), TRUE)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
+                    "a group name is 1 to 63 of A-Z a-z 0-9 . _ -");
+        return FALSE;
+    }
+    if (!name_is_valid(name, most, FALSE)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "a session name is 1 to %u printable characters",
+                    (guint)most - 1);
+        return FALSE;
+    }
+    if (hello->version > KSM_PROTO_NAMELESS &&
+        ksm_engine_id_is_none(&hello->engine)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "HELLO without the engine's number");
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Whether @process may have @more pages, @total of them in one session. */
+static gboolean pages_check(const KsmProcess *process, guint64 total,
+                            guint64 more, GError **errp)
+{
+    const KsmBrokerLimits *limits = &process->broker->limits;
+    const KsmShare *own = &process->pages;
+
+    if (total > limits->max_pages) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "%" G_GUINT64_FORMAT " pages; the most of a session is %"
+                    G_GUINT64_FORMAT, total, limits->max_pages);
+        return FALSE;
+    }
+    if (more > own->limit - MIN(own->limit, own->used)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "process %d has %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                    " guest pages, this needs %" G_GUINT64_FORMAT " more: see "
+                    "guest-ksmd --max-process-pages", process->pid, own->used,
+                    own->limit, more);
+        return FALSE;
+    }
+    return ksm_user_check(process->user, KSM_QUOTA_PAGES, more, errp);
+}
+
+static char *label_key(const KsmGroupHome *home, const char *label)
+{
+    return g_strconcat(home->family, "\n", label, NULL);
+}
+
+/*
+ * What people see: the name, or NAME#2, NAME#3 ... where others of the group,
+ * whatever their node, are called so already.  It stays as long as the session.
+ */
+static char *label_new(const KsmGroupHome *home, const char *name)
+{
+    GHashTable *labels = home->broker->labels;
+    guint number = 1;
+
+    for (;;) {
+        g_autofree char *label = number == 1
+            ? g_strdup(name) : g_strdup_printf("%s#%u", name, number);
+        g_autofree char *key = label_key(home, label);
+
+        if (g_hash_table_add(labels, g_steal_pointer(&key))) {
+            return g_steal_pointer(&label);
+        }
+        number++;
+    }
+}
+
+static void label_free(const KsmGroupHome *home, char *label)
+{
+    g_autofree char *key = label_key(home, label);
+
+    g_hash_table_remove(home->broker->labels, key);
+    g_free(label);
+}
+
+static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
+                               const KsmMsgHello *hello, const char *name,
+                               GError **errp)
+{
+    KsmBroker *broker = process->broker;
+    KsmSession *session;
+    KsmMember *member;
+
+    /* Those whose connection has gone are not among the connections. */
+    if (process->sessions.length >= broker->limits.max_process_sessions) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "process %d has %u sessions, its maximum: see guest-ksmd "
+                    "--max-process-sessions", process->pid,
+                    process->sessions.length);
+        return NULL;
+    }
+    if (!ksm_user_check(process->user, KSM_QUOTA_SESSIONS, 1, errp) ||
+        !pages_check(process, hello->pages, hello->pages, errp)) {
+        return NULL;
+    }
+    member = ksm_member_new(home->group, hello->pages, errp);
+    if (member == NULL) {
+        return NULL;
+    }
+    session = g_new0(KsmSession, 1);
+    session->broker = broker;
+    session->process = process;
+    session->home = home;
+    session->member = member;
+    session->engine = hello->engine;
+    session->told_name = g_strdup(name);
+    session->name = label_new(home, name);
+    g_queue_push_tail(&process->sessions, session);
+    broker->sessions++;
+    ksm_grace_note_sessions(broker);
+    ksm_share_take(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
+    ksm_share_take(&process->pages, hello->pages);
+    return session;
+}
+
+static void session_free(KsmSession *session)
+{
+    KsmBroker *broker = session->broker;
+    KsmProcess *process = session->process;
+    KsmGroup *group = session->home->group;
+
+    g_assert(session->connection == NULL);
+    broker->sessions--;
+    ksm_grace_note_sessions(broker);
+    ksm_share_give(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
+    ksm_share_give(&process->pages, session->member->table.pages);
+    g_queue_remove(&process->sessions, session);
+    ksm_member_free(session->member);
+    label_free(session->home, session->name);
+    ksm_broker_check_group(broker, group);
+    ksm_orders_clear(&session->orders);
+    g_free(session->told_name);
+    g_free(session);
+    ksm_process_check(process);
+}
+
+/* The same, of a client that has no number: by the open file it was given. */
+static gboolean is_of_nameless(const KsmSession *session,
+                               const KsmMsgHello *hello, const char *name,
+                               int store_fd)
+{
+    const KsmStore *store = session->home->group->store;
+
+    return ksm_engine_id_is_none(&session->engine) &&
+        session->connection == NULL &&
+        session->home->node == hello->node &&
+        strcmp(session->told_name, name) == 0 &&
+        store_fd >= 0 && ksm_store_is_file(store, store_fd) &&
+        session->member->roster_at != KSM_ROSTER_NONE &&
+        ksm_roster_is_marked(ksm_store_roster(store),
+                             session->member->roster_at, store_fd);
+}
+
+/*
+ * The session that this very engine had; NULL when it cannot be told for sure.
+ * Its former connection may not have ended yet, as far as is known here, when
+ * we were long without a turn: an engine has one, so that one is over.
+ */
+static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
+                            const char *name, int store_fd)
+{
+    GList *link;
+
+    for (link = process->sessions.head; link != NULL; link = link->next) {
+        KsmSession *session = link->data;
+
+        if (session->member->table.pages > hello->pages) {
+            continue;
+        }
+        if (ksm_engine_id_is_none(&hello->engine)
+            ? is_of_nameless(session, hello, name, store_fd)
+            : ksm_engine_id_equal(&session->engine, &hello->engine) &&
+              session->home->node == hello->node) {
+            if (session->connection != NULL) {
+                ksm_connection_close(session->connection);
+            }
+            return session;
+        }
+    }
+    return NULL;
+}
+
+/*
+ * A store that a client hands in takes the place of the group's own, if that
+ * is another and unused; members that have been given the unused one come
+ * again.
+ */
+static gboolean take_store(KsmGroupHome *home, const KsmRosterEntry *who,
+                           int fd, GError **errp)
+{
+    KsmBroker *broker = home->broker;
+    KsmGroup *group = home->group;
+    GList *link, *next;
+
+    if (fd < 0 || ksm_store_is_file(group->store, fd)) {
+        return TRUE;
+    }
+    if (!ksm_adoption_begin(group, fd, who,
+                            &home->user->shares[KSM_QUOTA_SLOTS], errp)) {
+        return FALSE;
+    }
+    group->store_id = ++broker->store_ids;
+    for (link = broker->connections.head; link != NULL; link = next) {
+        KsmConnection *other = link->data;
+
+        next = link->next;
+        if (ksm_connection_session(other) != NULL && other->bulk != NULL &&
+            ksm_connection_session(other)->home == home) {
+            ksm_connection_close(other);
+        }
+    }
+    ksm_broker_welcome(broker, home);   /* who waited for that, grace.c */
+    return TRUE;
+}
+
+gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
+{
+    KsmRoster *roster = ksm_store_roster(session->home->group->store);
+    KsmMember *member = session->member;
+
+    if (member->roster_at == KSM_ROSTER_NONE) {
+        member->roster_at = ksm_roster_enter(roster,
+                                             session->process->identity,
+                                             &session->engine);
+        session->unmarkable = FALSE;
+    }
+    if (member->roster_at == KSM_ROSTER_NONE) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "the group's roster is full");
+        return FALSE;
+    }
+    if (!session->unmarkable) {
+        session->unmarkable = !ksm_roster_mark(roster, member->roster_at, fd);
+    }
+    return TRUE;
+}
+
+/*
+ * What it handed in: it goes on with that when it has this store already.  Is
+ * it told to begin anew, it takes what it is given; what it had stays
+ * another's, the orphan's that it may still have pages of.
+ */
+static gboolean mark_own(KsmSession *session, KsmWelcome welcome, int store_fd,
+                         GError **errp)
+{
+    return welcome == KSM_WELCOME_NEW || store_fd < 0 ||
+        !ksm_store_is_file(session->home->group->store, store_fd) ||
+        ksm_session_mark(session, store_fd, errp);
+}
+
+/* A new session in the group of @process. */
+static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
+                                 const char *name, int store_fd,
+                                 GError **errp)
+{
+    const KsmRosterEntry who = {
+        .process = process->identity, .engine = hello->engine,
+    };
+    KsmBroker *broker = process->broker;
+    KsmSession *session = NULL;
+    KsmGroupHome *home;
+
+    if (!ksm_headroom_check("another session", errp)) {
+        return NULL;
+    }
+    home = ksm_broker_get_group(broker, process->group_key, hello->node,
+                                errp);
+    if (home == NULL) {
+        return NULL;
+    }
+    if (take_store(home, &who, store_fd, errp)) {
+        session = session_new(process, home, hello, name, errp);
+    }
+    if (session == NULL) {
+        ksm_broker_check_group(broker, home->group);
+    } else if (store_fd >= 0) {
+        ksm_adoption_claim(session->member, &who, store_fd);
+    }
+    return session;
+}
+
+KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
+                             const KsmMsgHello *hello, int store_fd,
+                             KsmWelcome *welcome, GError **errp)
+{
+    g_autofree char *key = NULL;
+    char name[KSM_NAME_BYTES];
+    KsmSession *session;
+
+    name_of(hello, name);
+    if (!hello_check(hello, name, errp)) {
+        return NULL;
+    }
+    key = g_strdup_printf("%u:%s", process->uid, hello->group);
+    if (process->group_key == NULL) {
+        if (!ksm_descent_check(process, key, errp)) {
+            return NULL;
+        }
+        process->group_key = g_steal_pointer(&key);
+    } else if (strcmp(process->group_key, key) != 0) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
+                    "asked for group %s, but this process belongs to %s",
+                    hello->group, strchr(process->group_key, ':') + 1);
+        return NULL;
+    }
+    session = find_own(process, hello, name, store_fd);
+    *welcome = session != NULL ? KSM_WELCOME_RESUMED : KSM_WELCOME_NEW;
+    if (session == NULL) {
+        session = session_begin(process, hello, name, store_fd, errp);
+    } else if (!ksm_session_resize(session, hello->pages, errp)) {
+        return NULL;
+    }
+    if (session == NULL) {
+        return NULL;
+    }
+    if (session->member->holding) {
+        *welcome = KSM_WELCOME_HANDED;
+    }
+    if (!mark_own(session, *welcome, store_fd, errp)) {
+        ksm_session_detach(session);
+        return NULL;
+    }
+    session->connection = connection;
+    session->version = MIN(hello->version, KSM_PROTO_VERSION);
+    return session;
+}
+
+gboolean ksm_session_is_ready(const KsmSession *session)
+{
+    return session->member->cleaning == KSM_CLEANING_NONE &&
+        !ksm_grace_holds(session);
+}
+
+gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
+{
+    KsmProcess *process = session->process;
+    guint64 before = session->member->table.pages;
+
+    if (pages < before) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "RESIZE from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
+                    " pages", before, pages);
+        return FALSE;
+    }
+    if (!pages_check(process, pages, pages - before, errp) ||
+        !ksm_member_resize(session->member, pages, errp)) {
+        return FALSE;
+    }
+    ksm_share_take(&process->pages, pages - before);
+    return TRUE;
+}
+
+static void session_on_withdrawn(KsmMember *member, gpointer opaque)
+{
+    KsmSession *session = opaque;
+
+    if (session->connection != NULL) {
+        if (ksm_session_is_ready(session)) {
+            ksm_connection_ready(session->connection);
+        }
+    } else if (member->bound == 0 && !member->holding) {
+        session_free(session);
+    }
+}
+
+static void session_return(KsmSession *session);
+
+/* Sees to orphans whose engine has ended; no more than so many at once. */
+static gboolean broker_on_orphans(gpointer data)
+{
+    KsmBroker *broker = data;
+    guint every = 1 + broker->orphans / ORPHANS_AT_ONCE, seen = 0;
+    g_autoptr(GPtrArray) gone = g_ptr_array_new();
+    GHashTableIter iter;
+    gpointer process;
+    GList *link;
+    guint i;
+
+    broker->orphan_turn++;
+    g_hash_table_iter_init(&iter, broker->processes);
+    while (g_hash_table_iter_next(&iter, NULL, &process)) {
+        for (link = ((KsmProcess *)process)->sessions.head; link != NULL;
+             link = link->next) {
+            KsmSession *session = link->data;
+            const KsmMember *member = session->member;
+
+            if (session->connection == NULL &&
+                member->cleaning == KSM_CLEANING_NONE &&
+                (seen++ + broker->orphan_turn) % every == 0 &&
+                member->roster_at != KSM_ROSTER_NONE && !session->unmarkable &&
+                ksm_roster_is_gone(ksm_store_roster(member->group->store),
+                                   member->roster_at)) {
+                g_ptr_array_add(gone, session);
+            }
+        }
+    }
+    broker->orphans = seen - gone->len;
+    for (i = 0; i < gone->len; i++) {
+        session_return(g_ptr_array_index(gone, i));
+    }
+    if (broker->orphans > 0) {
+        return G_SOURCE_CONTINUE;
+    }
+    broker->orphan_timer = 0;
+    return G_SOURCE_REMOVE;
+}
+
+static void note_orphan(KsmBroker *broker)
+{
+    broker->orphans++;
+    if (broker->orphan_timer == 0) {
+        broker->orphan_timer = g_timeout_add_seconds(ORPHAN_SECONDS,
+                                                     broker_on_orphans,
+                                                     broker);
+    }
+}
+
+void ksm_session_detach(KsmSession *session)
+{
+    session->connection = NULL;
+    note_orphan(session->broker);
+    ksm_orders_drop(session);
+    if (session->member->cleaning != KSM_CLEANING_ALL) {
+        ksm_member_clean(session->member, KSM_CLEANING_LISTINGS,
+                         session_on_withdrawn, session);
+    }
+}
+
+static void session_on_returned(KsmMember *member, gpointer opaque)
+{
+    KsmSession *session = opaque;
+
+    (void)member;
+    ksm_log(KSM_LOG_DEBUG, "all of session %s of process %d was returned",
+            session->name, session->process->pid);
+    session_free(session);
+}
+
+void ksm_session_end(KsmSession *session)
+{
+    session->connection = NULL;
+    session_return(session);
+}
+
+/* It can map nothing any more. */
+static void session_return(KsmSession *session)
+{
+    ksm_log(KSM_LOG_INFO, "session %s of process %d ended: it returns %"
+            G_GUINT64_FORMAT " bound and %" G_GUINT64_FORMAT " listed pages",
+            session->name, session->process->pid, session->member->bound,
+            session->member->listed);
+    ksm_orders_drop(session);
+    ksm_member_clean(session->member, KSM_CLEANING_ALL, session_on_returned,
+                     session);
+}

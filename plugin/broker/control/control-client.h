@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* control-client.h: one client of the control socket: a line in, one out. */
+#ifndef KSM_CONTROL_CLIENT_H
+#define KSM_CONTROL_CLIENT_H
+
+#include "control/control.h"
+#include "control/control-json.h"
+#include "clients/orders.h"
+
+/** A session that a request waits for. */
+typedef struct KsmControlItem {
+    KsmSession *session;        /* NULL: it has answered */
+    char *name, *group;
+    uid_t uid;
+    pid_t pid;
+    gboolean failed;
+    char *error;                /* of one that failed */
+} KsmControlItem;
+
+struct KsmControlClient {
+    KsmControl *control;
+    GList link;                 /* in control->clients */
+    int fd;
+    uid_t uid;
+    KsmWatch watch;
+    guint timer;                /* of the present state */
+    char in[KSM_CONTROL_LINE];
+    gsize in_bytes;
+    GString *out;               /* the reply; NULL: none under way */
+    gsize out_at;
+    gboolean closing;           /* when the reply is sent */
+    GArray *items;              /* KsmControlItem; NULL: waits for none */
+    guint waiting;              /* items without an answer */
+    /* all have answered, or the time is over: makes the reply */
+    void (*finish)(KsmControlClient *client);
+};
+
+/** Takes @fd over and waits for requests of user @uid on it. */
+void ksm_control_client_new(KsmControl *control, int fd, uid_t uid);
+
+/** Tells why and closes @fd. */
+void ksm_control_refuse(int fd, const char *code, const char *message);
+
+/** Begins a reply: {"ok":true, to be closed by ksm_control_send(). */
+void ksm_control_begin(KsmJson *json);
+
+/** Ends the reply and sends it. */
+void ksm_control_send(KsmControlClient *client, KsmJson *json);
+
+/** Replies with an error. */
+void ksm_control_fail(KsmControlClient *client, const char *code,
+                      const char *format, ...) G_GNUC_PRINTF(3, 4);
+
+/** Adds an item for @session; the caller asks it something. */
+KsmControlItem *ksm_control_add_item(KsmControlClient *client,
+                                     KsmSession *session);
+
+/** Notes the answer of @session's item; calls finish after the last. */
+void ksm_control_answered(KsmControlClient *client, KsmSession *session,
+                          const char *error);
+
+/** Waits for the items, at most so long, then calls @finish. */
+void ksm_control_wait(KsmControlClient *client, guint timeout_ms,
+                      void (*finish)(KsmControlClient *client));
+
+/** Carries a request out (control-request.c); @line is terminated. */
+void ksm_control_request(KsmControlClient *client, const char *line,
+                         gsize bytes);
+
+#endif /* KSM_CONTROL_CLIENT_H */

@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * control-report.c: replies of the control socket that tell figures.
+ *
+ * docs/control-protocol.md says what each field means.  Pages unless the name
+ * ends in a unit.
+ */
+#include "control/control-report.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "host/cgroup.h"
+#include "control/control-target.h"
+#include "guest-ksm.h"
+#include "ksm-protocol.h"
+#include "clients/process.h"
+#include "clients/session.h"
+
+#define PAGE_BYTES 4096u
+
+typedef struct Field {
+    const char *name;
+    gsize offset;
+} Field;
+
+#define STATS(name) { #name, offsetof(KsmMsgStats, name) }
+#define TOTALS(name) { #name, offsetof(KsmTotals, name) }
+
+static const Field stats_fields[] = {
+    STATS(pages_total), STATS(pages_untouched), STATS(pages_volatile),
+    STATS(pages_unshared), STATS(pages_sharing), STATS(zero_pages),
+    STATS(pages_broken), STATS(pages_excluded), STATS(full_scans),
+    STATS(merges), STATS(zero_merges), STATS(breaks), STATS(rollbacks),
+    STATS(refused_pinned), STATS(refused_budget), STATS(refused_torn),
+    STATS(refused_broker),
+    STATS(refused_error), STATS(fingerprints), STATS(lookups),
+    STATS(publishes), STATS(hints), STATS(broker_requests),
+    STATS(broker_losses), STATS(cpu_ns),
+    STATS(windows), STATS(window_ns_total), STATS(window_ns_max),
+    STATS(runs), STATS(mappings), STATS(max_mappings), STATS(metadata_bytes),
+    STATS(round_ns), STATS(given_back), STATS(refused_held), STATS(collapses),
+    STATS(pages_hwpoison), STATS(pages_kept_huge), STATS(pages_resting),
+};
+
+static const Field totals_fields[] = {
+    TOTALS(vms), TOTALS(sessions), TOTALS(pages_total), TOTALS(pages_untouched),
+    TOTALS(pages_volatile), TOTALS(pages_unshared), TOTALS(pages_sharing),
+    TOTALS(zero_pages), TOTALS(pages_broken), TOTALS(pages_excluded),
+    TOTALS(pages_shared), TOTALS(metadata_bytes), TOTALS(cpu_ns),
+};
+
+/* Those that lie in the first @bytes of it. */
+static void add_fields(KsmJson *json, const Field *fields, gsize count,
+                       gconstpointer base, gsize bytes)
+{
+    gsize i;
+
+    for (i = 0; i < count; i++) {
+        if (fields[i].offset < bytes) {
+            ksm_json_uint(json, fields[i].name,
+                          G_STRUCT_MEMBER(guint64, base, fields[i].offset));
+        }
+    }
+}
+
+static void add_totals(KsmJson *json, const KsmTotals *totals)
+{
+    add_fields(json, totals_fields, G_N_ELEMENTS(totals_fields), totals,
+               sizeof(*totals));
+    ksm_json_centi(json, "cpu_percent", totals->cpu_centi);
+    ksm_json_int(json, "saved_pages", ksm_totals_saved_pages(totals));
+    ksm_json_uint(json, "worst_case_pages",
+                  totals->pages_sharing + totals->zero_pages);
+}
+
+/* A line of /proc/meminfo, in bytes; 0 when it is not there. */
+static guint64 meminfo_bytes(const char *text, const char *name)
+{
+    const char *line = text != NULL ? strstr(text, name) : NULL;
+
+    return line != NULL
+        ? g_ascii_strtoull(line + strlen(name), NULL, 10) * 1024 : 0;
+}
+
+static void add_host(KsmJson *json)
+{
+    g_autofree char *text = NULL;
+
+    g_file_get_contents("/proc/meminfo", &text, NULL, NULL);
+    ksm_json_open(json, "host", '{');
+    ksm_json_uint(json, "memory_bytes", meminfo_bytes(text, "MemTotal:"));
+    ksm_json_uint(json, "available_bytes",
+                  meminfo_bytes(text, "MemAvailable:"));
+    ksm_json_close(json, '}');
+}
+
+static guint64 own_cpu_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (guint64)now.tv_sec * 1000000000u + (guint64)now.tv_nsec;
+}
+
+/* The least limit of its control groups, and the least room in one of them. */
+static void add_cgroup(KsmJson *json)
+{
+    const KsmCgroup *cgroup = ksm_cgroup_own();
+    guint64 limit = ksm_cgroup_limit_bytes(cgroup);
+    gboolean limited = limit != G_MAXUINT64;
+
+    ksm_json_uint(json, "cgroup_limit_bytes", limited ? limit : 0);
+    ksm_json_uint(json, "cgroup_room_bytes",
+                  limited ? ksm_cgroup_room_bytes(cgroup) : 0);
+}
+
+static void add_broker(KsmBroker *broker, KsmJson *json)
+{
+    gint64 now_us = g_get_monotonic_time();
+
+    ksm_json_open(json, "broker", '{');
+    ksm_json_string(json, "version", KSM_VERSION);
+    ksm_json_uint(json, "protocol", KSM_PROTO_VERSION);
+    ksm_json_uint(json, "pid", (guint64)getpid());
+    ksm_json_uint(json, "uid", geteuid());
+    ksm_json_uint(json, "uptime_ms",
+                  (guint64)(now_us - broker->started_us) / 1000);
+    ksm_json_uint(json, "cpu_ns", own_cpu_ns());
+    ksm_json_uint(json, "memory_bytes", ksm_broker_memory_bytes(broker));
+    ksm_json_uint(json, "store_pages",
+                  broker->shares[KSM_QUOTA_SLOTS].used);
+    ksm_json_uint(json, "store_pages_max", broker->limits.max_store_slots);
+    add_cgroup(json);
+    ksm_json_uint(json, "sessions_max", broker->limits.max_sessions);
+    ksm_json_uint(json, "guest_pages",
+                  broker->shares[KSM_QUOTA_PAGES].used);
+    ksm_json_uint(json, "guest_pages_max", broker->limits.max_total_pages);
+    ksm_json_uint(json, "process_pages_max",
+                  broker->limits.max_process_pages);
+    ksm_json_uint(json, "user_percent_max", broker->limits.max_user_percent);
+    ksm_json_uint(json, "processes", g_hash_table_size(broker->processes));
+    ksm_json_close(json, '}');
+}
+
+/* The NUMA node that a group is kept to. */
+static void add_node(KsmJson *json, const KsmGroupHome *home)
+{
+    if (home->node == KSM_NODE_ANY) {
+        ksm_json_string(json, "node", NULL);
+    } else {
+        ksm_json_int(json, "node", home->node);
+    }
+}
+
+static void add_group(const KsmGroupHome *home, KsmJson *json)
+{
+    ksm_json_open(json, NULL, '{');
+    ksm_json_string(json, "name", ksm_control_group_name(home->family));
+    ksm_json_uint(json, "uid", g_ascii_strtoull(home->family, NULL, 10));
+    add_node(json, home);
+    add_totals(json, &home->totals);
+    ksm_json_uint(json, "bound_pages", home->group->bound);
+    ksm_json_uint(json, "listed_pages", home->group->listed);
+    ksm_json_uint(json, "broker_memory_bytes", ksm_group_bytes(home->group));
+    ksm_json_close(json, '}');
+}
+
+/* What a user has, and what it may have as long as the others stay. */
+static void add_user(const KsmUser *user, KsmJson *json)
+{
+    static const struct {
+        KsmQuota quota;
+        const char *used, *max;
+    } fields[] = {
+        { KSM_QUOTA_SESSIONS, "sessions", "sessions_max" },
+        { KSM_QUOTA_CONNECTIONS, "connections", "connections_max" },
+        { KSM_QUOTA_PROCESSES, "processes", "processes_max" },
+        { KSM_QUOTA_PAGES, "guest_pages", "guest_pages_max" },
+        { KSM_QUOTA_SLOTS, "store_pages", "store_pages_max" },
+    };
+    guint i;
+
+    ksm_json_open(json, NULL, '{');
+    ksm_json_uint(json, "uid", user->uid);
+    for (i = 0; i < G_N_ELEMENTS(fields); i++) {
+        const KsmShare *share = &user->shares[fields[i].quota];
+
+        ksm_json_uint(json, fields[i].used, share->used);
+        ksm_json_uint(json, fields[i].max, MIN(ksm_share_most(share),
+                                               share->all->limit));
+    }
+    ksm_json_close(json, '}');
+}
+
+void ksm_control_report_status(KsmBroker *broker, KsmJson *json)
+{
+    GHashTableIter iter;
+    gpointer home, user;
+
+    ksm_json_uint(json, "page_bytes", PAGE_BYTES);
+    add_broker(broker, json);
+    add_host(json);
+    ksm_json_open(json, "total", '{');
+    add_totals(json, &broker->totals);
+    ksm_json_close(json, '}');
+    ksm_json_open(json, "groups", '[');
+    g_hash_table_iter_init(&iter, broker->groups);
+    while (g_hash_table_iter_next(&iter, NULL, &home)) {
+        add_group(home, json);
+    }
+    ksm_json_close(json, ']');
+    ksm_json_open(json, "users", '[');
+    g_hash_table_iter_init(&iter, broker->users);
+    while (g_hash_table_iter_next(&iter, NULL, &user)) {
+        add_user(user, json);
+    }
+    ksm_json_close(json, ']');
+}
+
+static const char *run_name(guint32 run)
+{
+    static const char *const names[] = {
+        [KSM_RUN_PAUSE] = "pause", [KSM_RUN_RUN] = "run",
+        [KSM_RUN_UNMERGE] = "unmerge",
+    };
+
+    return run < G_N_ELEMENTS(names) ? names[run] : "unknown";
+}
+
+/* Which limit leaves duplicates unshared; NULL: none. */
+static const char *degraded_name(guint32 degraded)
+{
+    switch (degraded) {
+    case KSM_DEGRADED_NOT:
+        return NULL;
+    case KSM_DEGRADED_MAPPINGS:
+        return "mappings";
+    case KSM_DEGRADED_BROKER:
+        return "broker";
+    default:
+        return "unknown";
+    }
+}
+
+/* What it does, in one word. */
+static const char *state_name(const KsmSession *session)
+{
+    const KsmMsgStats *stats = &session->figures.stats;
+
+    if (session->connection == NULL) {
+        return "disconnected";
+    }
+    if (session->figures.heard_us == 0) {
+        return "starting";
+    }
+    if (stats->stand_aside[0] != '\0') {
+        return "stood-aside";
+    }
+    switch (stats->run) {
+    case KSM_RUN_RUN:
+        return stats->degraded != KSM_DEGRADED_NOT ? "degraded" : "running";
+    case KSM_RUN_UNMERGE:
+        return stats->pages_sharing > 0 ? "unmerging" : "unmerged";
+    default:
+        return "paused";
+    }
+}
+
+static void add_identity(const KsmSession *session, KsmJson *json)
+{
+    const char *slash = strrchr(session->name, '/');
+    g_autofree char *vm = ksm_control_vm_name(session);
+
+    ksm_json_string(json, "name", session->name);
+    ksm_json_string(json, "vm", vm);
+    ksm_json_string(json, "backend", slash != NULL && slash > session->name
+                                     ? slash + 1 : NULL);
+    ksm_json_string(json, "group",
+                    ksm_control_group_name(session->home->family));
+    add_node(json, session->home);
+    ksm_json_uint(json, "uid", session->process->uid);
+    ksm_json_uint(json, "pid", (guint64)session->process->pid);
+}
+
+static void add_condition(const KsmSession *session, KsmJson *json)
+{
+    const KsmMsgStats *stats = &session->figures.stats;
+    gint64 heard_us = session->figures.heard_us;
+
+    ksm_json_string(json, "state", state_name(session));
+    ksm_json_string(json, "run", run_name(stats->run));
+    ksm_json_string(json, "stand_aside", stats->stand_aside[0] != '\0'
+                                         ? stats->stand_aside : NULL);
+    ksm_json_string(json, "degraded", degraded_name(stats->degraded));
+    ksm_json_int(json, "heard_ms", heard_us == 0 ? -1 :
+                 (g_get_monotonic_time() - heard_us) / 1000);
+    ksm_json_uint(json, "scan_cpu_percent", stats->scan_cpu_percent);
+    ksm_json_uint(json, "scan_interval_ms", stats->scan_interval_ms);
+    ksm_json_uint(json, "max_mappings_set", stats->max_mappings_set);
+    ksm_json_uint(json, "interval_ms", stats->interval_ms);
+    ksm_json_int(json, "general_profit_bytes", stats->general_profit);
+    ksm_json_uint(json, "protocol", session->version);
+}
+
+static void add_session(const KsmSession *session, KsmJson *json)
+{
+    const KsmMsgStats *stats = &session->figures.stats;
+    /* A VM whose library is older does not tell the rest. */
+    gsize told = ksm_proto_stats_bytes(session->version);
+    guint i;
+
+    ksm_json_open(json, NULL, '{');
+    add_identity(session, json);
+    add_condition(session, json);
+    add_fields(json, stats_fields, G_N_ELEMENTS(stats_fields), stats, told);
+    if (offsetof(KsmMsgStats, keep_huge) < told) {
+        ksm_json_uint(json, "keep_huge", stats->keep_huge);
+    }
+    ksm_json_centi(json, "cpu_percent", session->figures.cpu_centi);
+    ksm_json_int(json, "saved_pages",
+                 ksm_totals_session_saved_pages(session));
+    ksm_json_uint(json, "worst_case_pages",
+                  stats->pages_sharing + stats->zero_pages);
+    ksm_json_uint(json, "bound_pages", session->member->bound);
+    ksm_json_uint(json, "listed_pages", session->member->listed);
+    ksm_json_open(json, "window_us_histogram", '[');
+    for (i = 0; i < KSM_WINDOW_BUCKETS; i++) {
+        ksm_json_uint(json, NULL, stats->window_us_histogram[i]);
+    }
+    ksm_json_close(json, ']');
+    ksm_json_close(json, '}');
+}
+
+void ksm_control_report_sessions(const GPtrArray *sessions, KsmJson *json)
+{
+    guint i;
+
+    ksm_json_open(json, "sessions", '[');
+    for (i = 0; i < sessions->len; i++) {
+        add_session(g_ptr_array_index(sessions, i), json);
+    }
+    ksm_json_close(json, ']');
+}
+
+static void add_sample(const KsmSample *sample, gint64 real_time_s,
+                       KsmJson *json)
+{
+    ksm_json_open(json, NULL, '[');
+    ksm_json_int(json, NULL, real_time_s);
+    ksm_json_uint(json, NULL, sample->pages_shared);
+    ksm_json_uint(json, NULL, sample->pages_sharing);
+    ksm_json_uint(json, NULL, sample->zero_pages);
+    ksm_json_uint(json, NULL, sample->pages_broken);
+    ksm_json_int(json, NULL, sample->saved_pages);
+    ksm_json_centi(json, NULL, sample->cpu_centi);
+    ksm_json_close(json, ']');
+}
+
+void ksm_control_report_history(const KsmHistory *history, gint64 seconds,
+                                KsmJson *json)
+{
+    static const char *const fields[] = {
+        "time_s", "pages_shared", "pages_sharing", "zero_pages",
+        "pages_broken", "saved_pages", "cpu_percent",
+    };
+    gint64 now_s = ksm_history_now();
+    gint64 started_s = g_get_real_time() / G_USEC_PER_SEC - now_s;
+    guint i;
+
+    ksm_json_uint(json, "interval_s", KSM_HISTORY_SECONDS);
+    ksm_json_open(json, "fields", '[');
+    for (i = 0; i < G_N_ELEMENTS(fields); i++) {
+        ksm_json_string(json, NULL, fields[i]);
+    }
+    ksm_json_close(json, ']');
+    ksm_json_open(json, "samples", '[');
+    for (i = 0; i < history->count; i++) {
+        const KsmSample *sample = ksm_history_get(history, i);
+
+        if (sample->time_s >= now_s - seconds) {
+            add_sample(sample, started_s + sample->time_s, json);
+        }
+    }
+    ksm_json_close(json, ']');
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* control-report.h: replies of the control socket that tell figures. */
+#ifndef KSM_CONTROL_REPORT_H
+#define KSM_CONTROL_REPORT_H
+
+#include "broker.h"
+#include "control/control-json.h"
+
+/** The broker, the host, each group; after ksm_totals_update(). */
+void ksm_control_report_status(KsmBroker *broker, KsmJson *json);
+
+/** "sessions": what is known of each of them; after ksm_totals_update(). */
+void ksm_control_report_sessions(const GPtrArray *sessions, KsmJson *json);
+
+/** "fields" and "samples" of the last @seconds. */
+void ksm_control_report_history(const KsmHistory *history, gint64 seconds,
+                                KsmJson *json);
+
+#endif /* KSM_CONTROL_REPORT_H */

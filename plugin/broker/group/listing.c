@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * listing.c: who has a content that has no slot yet, who is to publish it,
+ * and who waits for that.
+ *
+ * The first page of a content is listed.  When a second one is looked up, its
+ * member is told to publish: the entry in the unstable tree now names that
+ * page as the publisher, and the first one waits.  Pages of other members that
+ * are looked up until then wait, too: to copy and compare a content once for
+ * each of many clients that come across it at the same moment would cost the
+ * broker ten times a look-up.  Pages of the publisher's own member are told to
+ * publish as well; it knows best which of them to take (tiles).
+ *
+ * A page that waits is listed by its word, but not in the tree: a hint for it
+ * lies in its member's ring.  When hints are fetched, each is settled by what
+ * is then true (hints.c):
+ *   the content has a slot      the page is bound to it
+ *   somebody is to publish it   the hint stays
+ *   another page is listed      the page is to be looked up again
+ *   nothing                     the page is listed in the tree
+ * So nobody waits for ever, as long as clients fetch their hints: a publisher
+ * is one only while its page's word says so, and that for KSM_LISTING_WAIT_US
+ * at most.  The word is changed by whatever happens to that page: it is
+ * published (perhaps with other content, perhaps refused), withdrawn, looked
+ * up again, its connection or its process ends.  After that the first of those
+ * who waited gets into the tree, the second is told to look its page up again,
+ * meets the first there, and is the next publisher.
+ *
+ * Somebody who never publishes can hold others up only so often: a member that
+ * has let KSM_UNKEPT_MAX of its turns pass is not waited for any more for a
+ * while.  Then, and when there is no room for a hint, whoever asks is told to
+ * publish, and the broker finds out that a content has come twice.
+ */
+#include "group/listing.h"
+
+/* The publisher's stamp in a page word: time in 131 ms, for 36 minutes. */
+#define STAMP_SHIFT 17
+#define STAMP_MASK 0x3fffu
+#define STAMP_VALID (KSM_LISTING_WAIT_US >> STAMP_SHIFT)
+
+#define KSM_UNKEPT_MAX 256u
+#define DISTRUST_US (60 * G_USEC_PER_SEC)
+
+static guint32 stamp_now(const KsmGroup *group)
+{
+    return (guint32)(group->now_us >> STAMP_SHIFT) & STAMP_MASK;
+}
+
+/* The member that a listing names; NULL when it has gone, or is going. */
+static KsmMember *listing_member(const KsmGroup *group,
+                                 const KsmListing *listing)
+{
+    KsmMember *member = listing->member < group->members->len
+        ? g_ptr_array_index(group->members, listing->member) : NULL;
+
+    return member != NULL && listing->page < member->table.pages &&
+        member->cleaning == KSM_CLEANING_NONE ? member : NULL;
+}
+
+/* A turn to publish has passed: the page is nothing now. */
+static void note_unkept(KsmGroup *group, KsmMember *member, guint32 page)
+{
+    ksm_member_unlist(member, page);
+    if (++member->unkept >= KSM_UNKEPT_MAX) {
+        member->unkept = 0;
+        member->distrust_until_us = group->now_us + DISTRUST_US;
+    }
+}
+
+KsmListed ksm_listing_of(KsmGroup *group, guint64 value)
+{
+    KsmListing listing = ksm_listing_unpack(value);
+    KsmListed listed = {
+        KSM_LISTED_NONE, listing_member(group, &listing), listing.page,
+    };
+    guint32 word, stamp;
+
+    if (listed.member == NULL) {
+        return listed;
+    }
+    word = listed.member->table.words[listing.page];
+    if ((guint16)word != listing.tag) {
+        return listed;
+    }
+    if (ksm_page_state(word) == KSM_PAGE_LISTED) {
+        listed.kind = KSM_LISTED_PAGE;
+    } else if (ksm_page_state(word) == KSM_PAGE_PUBLISHER) {
+        stamp = ksm_page_value(word) >> 16;
+        if (((stamp_now(group) - stamp) & STAMP_MASK) <= STAMP_VALID) {
+            listed.kind = KSM_LISTED_PUBLISHER;
+        } else {
+            note_unkept(group, listed.member, listing.page);
+        }
+    }
+    return listed;
+}
+
+KsmListed ksm_listing_find(KsmGroup *group, guint64 key, KsmFpPlace *place)
+{
+    guint64 value;
+
+    if (!ksm_fp_tree_find_at(group->unstable, place, key, &value)) {
+        return (KsmListed) { KSM_LISTED_NONE, NULL, 0 };
+    }
+    return ksm_listing_of(group, value);
+}
+
+gboolean ksm_listed_has_tag(const KsmListed *listed, guint32 tag)
+{
+    guint32 word = listed->member->table.words[listed->page];
+
+    return listed->kind == KSM_LISTED_PUBLISHER
+        ? (guint16)word == (guint16)tag : ksm_page_value(word) == tag;
+}
+
+void ksm_listing_prefetch(const KsmGroup *group, guint64 value)
+{
+    KsmListing listing = ksm_listing_unpack(value);
+    const KsmMember *member = listing_member(group, &listing);
+
+    if (member != NULL) {
+        __builtin_prefetch(member->table.words + listing.page);
+    }
+}
+
+gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
+                         KsmFpPlace *place, guint32 tag)
+{
+    KsmGroup *group = member->group;
+    KsmListing listing = { page, member->id, (guint16)tag };
+
+    if (!ksm_fp_tree_has_room(group->unstable)) {
+        ksm_member_unlist(member, page);
+        return FALSE;
+    }
+    ksm_member_list(member, page, tag);
+    ksm_fp_tree_insert_at(group->unstable, place, key,
+                          ksm_listing_pack(&listing));
+    ksm_group_note_inserted(group);
+    return TRUE;
+}
+
+/* Makes @page the publisher, and the page that is listed wait. */
+static gboolean elect(KsmMember *member, guint32 page, guint64 key,
+                      KsmFpPlace *place, guint32 tag, const KsmListed *listed)
+{
+    KsmGroup *group = member->group;
+    KsmListing listing = { page, member->id, (guint16)tag };
+    KsmWaitingHint hint = { key, listed->page, tag };
+
+    if (member->distrust_until_us > group->now_us ||
+        !ksm_hint_ring_push(&listed->member->hints, &hint)) {
+        return FALSE;
+    }
+    ksm_member_set_publisher(member, page,
+                             stamp_now(group) << 16 | listing.tag);
+    ksm_fp_tree_insert_at(group->unstable, place, key,
+                          ksm_listing_pack(&listing));
+    return TRUE;
+}
+
+static gboolean wait(KsmMember *member, guint32 page, guint64 key, guint32 tag)
+{
+    KsmWaitingHint hint = { key, page, tag };
+
+    if (!ksm_hint_ring_push(&member->hints, &hint)) {
+        return FALSE;
+    }
+    ksm_member_list(member, page, tag);
+    return TRUE;
+}
+
+KsmAnswerKind ksm_listing_meet(KsmMember *member, guint32 page, guint64 key,
+                               KsmFpPlace *place, guint32 tag,
+                               const KsmListed *other)
+{
+    if (!ksm_listed_has_tag(other, tag)) {
+        ksm_member_unlist(member, page);
+        return KSM_ANSWER_REFUSED;
+    }
+    if (other->kind == KSM_LISTED_PAGE) {
+        if (!elect(member, page, key, place, tag, other)) {
+            ksm_member_unlist(member, page);
+        }
+        return KSM_ANSWER_PUBLISH;
+    }
+    if (other->member != member && wait(member, page, key, tag)) {
+        return KSM_ANSWER_LISTED;
+    }
+    if (other->member != member || other->page != page) {
+        ksm_member_unlist(member, page);
+    }
+    return KSM_ANSWER_PUBLISH;
+}
+
+void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
+                           guint32 tag)
+{
+    KsmGroup *group = member->group;
+    KsmWaitingHint hint = { key, 0, tag };
+    KsmFpPlace place;
+    KsmListed listed;
+
+    ksm_fp_tree_seek(group->unstable, &key, 1, &place);
+    listed = ksm_listing_find(group, key, &place);
+    if (listed.kind == KSM_LISTED_NONE || !ksm_listed_has_tag(&listed, tag)) {
+        return;
+    }
+    hint.page = listed.page;
+    if (listed.kind == KSM_LISTED_PUBLISHER) {
+        listed.member->unkept -= MIN(listed.member->unkept, 1);
+    } else if ((listed.member != member || listed.page != page) &&
+               !ksm_hint_ring_push(&listed.member->hints, &hint)) {
+        /* whoever listed this hears of the slot when there is room */
+        listed.member->hints_lost = TRUE;
+        return;
+    }
+    ksm_fp_tree_remove(group->unstable, key);
+}

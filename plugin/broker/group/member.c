@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * member.c: one client's part of a group.
+ *
+ * Every reference to a slot is one "bound" word, every true listing one
+ * "listed" word; the counts here and in the group follow the words, so they
+ * are changed only by the five functions below.  What a member holds goes
+ * back by walking the words, a bounded number at a time, whichever way the
+ * client ended; nothing it did last can be half done, as requests are carried
+ * out by one thread, an item at a time.
+ */
+#include "group/member.h"
+
+#include "group/adoption.h"
+#include "error.h"
+#include "group/group.h"
+
+/* A step takes some 0.2 ms for words that say nothing, 1 ms for bound ones. */
+#define CLEAN_STEP_WORDS 65536u
+#define CLEAN_STEP_UNBINDS 2048u
+
+static gboolean member_take_id(KsmMember *member, KsmGroup *group,
+                               GError **errp)
+{
+    guint id = group->next_id;
+    guint tries;
+
+    if (group->member_count >= KSM_GROUP_MAX_MEMBERS) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
+                    "the group is full");
+        return FALSE;
+    }
+    for (tries = 0; tries < KSM_GROUP_MAX_MEMBERS; tries++) {
+        id = id % KSM_GROUP_MAX_MEMBERS;
+        if (id >= group->members->len ||
+            g_ptr_array_index(group->members, id) == NULL) {
+            break;
+        }
+        id++;
+    }
+    if (id >= group->members->len) {
+        g_ptr_array_set_size(group->members, (gint)id + 1);
+        g_array_set_size(group->turns, id + 1);
+    }
+    g_ptr_array_index(group->members, id) = member;
+    member->turn = ++g_array_index(group->turns, guint8, id);
+    member->id = (guint16)id;
+    group->next_id = (guint16)(id + 1);
+    group->member_count++;
+    return TRUE;
+}
+
+KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp)
+{
+    KsmMember *member = g_new0(KsmMember, 1);
+
+    member->group = group;
+    member->clean_link.data = member;
+    member->roster_at = KSM_ROSTER_NONE;
+    member->heir_at = KSM_ROSTER_NONE;
+    if (!ksm_page_table_resize(&member->table, pages, errp)) {
+        g_free(member);
+        return NULL;
+    }
+    if (!member_take_id(member, group, errp)) {
+        ksm_page_table_clear(&member->table);
+        g_free(member);
+        return NULL;
+    }
+    return member;
+}
+
+/* Whether a word says listed, or to be published. */
+static gboolean lists_any(const KsmMember *member)
+{
+    return member->listed > 0 || member->publishers > 0;
+}
+
+void ksm_member_free(KsmMember *member)
+{
+    KsmGroup *group = member->group;
+
+    g_assert(!lists_any(member) && member->bound == 0);
+    g_assert(member->cleaning == KSM_CLEANING_NONE);
+    if (member->roster_at != KSM_ROSTER_NONE) {
+        ksm_roster_clear(ksm_store_roster(group->store), member->roster_at);
+    }
+    if (member->holding) {
+        ksm_adoption_held(member);
+    }
+    g_ptr_array_index(group->members, member->id) = NULL;
+    group->member_count--;
+    ksm_hint_ring_clear(&member->hints);
+    ksm_page_table_clear(&member->table);
+    g_free(member);
+}
+
+gboolean ksm_member_resize(KsmMember *member, guint64 pages, GError **errp)
+{
+    return ksm_page_table_resize(&member->table, pages, errp);
+}
+
+void ksm_member_unlist(KsmMember *member, guint32 page)
+{
+    guint32 *word = member->table.words + page;
+
+    if (ksm_page_state(*word) == KSM_PAGE_LISTED) {
+        *word = ksm_page_word(KSM_PAGE_NOTHING, 0);
+        member->listed--;
+        member->group->listed--;
+        ksm_group_note_unlisted(member->group);
+    } else if (ksm_page_state(*word) == KSM_PAGE_PUBLISHER) {
+        *word = ksm_page_word(KSM_PAGE_NOTHING, 0);
+        member->publishers--;
+    }
+}
+
+void ksm_member_set_publisher(KsmMember *member, guint32 page, guint32 value)
+{
+    guint32 *word = member->table.words + page;
+
+    g_assert(ksm_page_state(*word) != KSM_PAGE_BOUND);
+    ksm_member_unlist(member, page);
+    *word = ksm_page_word(KSM_PAGE_PUBLISHER, value);
+    member->publishers++;
+}
+
+void ksm_member_list(KsmMember *member, guint32 page, guint32 tag)
+{
+    guint32 *word = member->table.words + page;
+
+    g_assert(ksm_page_state(*word) != KSM_PAGE_BOUND);
+    ksm_member_unlist(member, page);
+    *word = ksm_page_word(KSM_PAGE_LISTED, tag);
+    member->listed++;
+    member->group->listed++;
+}
+
+void ksm_member_bind(KsmMember *member, guint32 page, guint32 slot)
+{
+    guint32 *word = member->table.words + page;
+
+    g_assert(ksm_page_state(*word) != KSM_PAGE_BOUND);
+    ksm_member_unlist(member, page);
+    *word = ksm_page_word(KSM_PAGE_BOUND, slot);
+    member->bound++;
+    member->group->bound++;
+}
+
+void ksm_member_unbind(KsmMember *member, guint32 page)
+{
+    guint32 *word = member->table.words + page;
+    guint32 slot = ksm_page_value(*word);
+
+    if (ksm_page_state(*word) == KSM_PAGE_BOUND) {
+        *word = ksm_page_word(KSM_PAGE_NOTHING, 0);
+        member->bound--;
+        member->group->bound--;
+        ksm_group_unref_slot(member->group, slot);
+    }
+}
+
+void ksm_member_withdraw(KsmMember *member, guint64 first, guint64 count)
+{
+    guint64 end = first + count, page;
+
+    for (page = ksm_page_table_skip(&member->table, first, end);
+         page < end && lists_any(member);
+         page = ksm_page_table_skip(&member->table, page + 1, end)) {
+        ksm_member_unlist(member, (guint32)page);
+    }
+}
+
+void ksm_member_release(KsmMember *member, guint64 first, guint64 count)
+{
+    guint64 end = first + count, page;
+
+    for (page = ksm_page_table_skip(&member->table, first, end);
+         page < end && member->bound > 0;
+         page = ksm_page_table_skip(&member->table, page + 1, end)) {
+        ksm_member_unbind(member, (guint32)page);
+    }
+}
+
+void ksm_member_clean(KsmMember *member, KsmCleaning what,
+                      KsmMemberCleaned cleaned, gpointer opaque)
+{
+    if (member->cleaning == KSM_CLEANING_NONE) {
+        g_queue_push_tail_link(&member->group->cleaning, &member->clean_link);
+    }
+    ksm_hint_ring_clear(&member->hints);
+    member->hints_lost = FALSE;
+    member->cleaning = what;
+    member->clean_cursor = 0;
+    member->cleaned = cleaned;
+    member->opaque = opaque;
+    ksm_group_wake(member->group);
+}
+
+/* Whether the words that are still to be walked can be of interest. */
+static gboolean clean_is_done(const KsmMember *member)
+{
+    return member->clean_cursor >= member->table.pages ||
+        (!lists_any(member) &&
+         (member->cleaning == KSM_CLEANING_LISTINGS || member->bound == 0));
+}
+
+gboolean ksm_member_clean_step(KsmMember *member)
+{
+    guint64 end = MIN(member->clean_cursor + CLEAN_STEP_WORDS,
+                      member->table.pages);
+    guint64 stop_bound = member->bound > CLEAN_STEP_UNBINDS
+        ? member->bound - CLEAN_STEP_UNBINDS : 0;
+
+    for (;;) {
+        guint32 page;
+
+        member->clean_cursor = ksm_page_table_skip(&member->table,
+                                                   member->clean_cursor, end);
+        if (member->clean_cursor >= end) {
+            break;
+        }
+        page = (guint32)member->clean_cursor++;
+        ksm_member_unlist(member, page);
+        if (member->cleaning == KSM_CLEANING_ALL) {
+            ksm_member_unbind(member, page);
+            if (member->bound <= stop_bound && stop_bound > 0) {
+                break;
+            }
+        }
+    }
+    if (!clean_is_done(member)) {
+        return TRUE;
+    }
+    g_queue_unlink(&member->group->cleaning, &member->clean_link);
+    member->cleaning = KSM_CLEANING_NONE;
+    member->cleaned(member, member->opaque);    /* may free the member */
+    return FALSE;
+}
+
+guint64 ksm_member_bytes(const KsmMember *member)
+{
+    return sizeof(KsmMember) + ksm_page_table_bytes(&member->table) +
+        member->hints.size * sizeof(KsmWaitingHint);
+}

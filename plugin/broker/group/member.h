@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * member.h: one client's part of a group: the words of its pages, the slots
+ * it refers to, the hints that wait for it.  Knows nothing of sockets.
+ */
+#ifndef KSM_MEMBER_H
+#define KSM_MEMBER_H
+
+#include <glib.h>
+
+#include "group/hint-ring.h"
+#include "group/page-table.h"
+
+typedef struct KsmGroup KsmGroup;
+typedef struct KsmMember KsmMember;
+
+/** What is being taken back from a member in the background. */
+typedef enum KsmCleaning {
+    KSM_CLEANING_NONE = 0,
+    KSM_CLEANING_LISTINGS,      /* its connection has gone */
+    KSM_CLEANING_ALL,           /* its process has gone */
+} KsmCleaning;
+
+/** The cleaning is done; after KSM_CLEANING_ALL: free the member. */
+typedef void (*KsmMemberCleaned)(KsmMember *member, gpointer opaque);
+
+struct KsmMember {
+    KsmGroup *group;
+    KsmPageTable table;
+    KsmHintRing hints;
+    guint64 listed;             /* words of that state */
+    guint64 bound;
+    guint64 publishers;
+    gint64 distrust_until_us;   /* it has not published what it should */
+    guint64 published_slots;    /* made by this member and still in use */
+    guint64 clean_cursor;
+    KsmMemberCleaned cleaned;
+    gpointer opaque;
+    GList clean_link;           /* in group->cleaning */
+    KsmCleaning cleaning;
+    guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
+    guint32 heir_at;            /* of who it may be: adoption.c; or NONE */
+    guint16 id;                 /* index in group->members */
+    guint8 turn;                /* which holder of that id */
+    gboolean hints_lost;        /* the ring was full once */
+    gboolean holding;           /* it has not yet said all that it maps */
+    guint unkept;               /* turns to publish that it let pass */
+};
+
+/** A new member of @group; NULL when it has all the members it can. */
+KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp);
+
+/** Frees a member that holds nothing: never used, or cleaned of all. */
+void ksm_member_free(KsmMember *member);
+
+/** Makes it longer; @pages must not be below what it has. */
+gboolean ksm_member_resize(KsmMember *member, guint64 pages, GError **errp);
+
+/*
+ * Changes of one page's word, with all counts that hang on it.  To unlist also
+ * ends that a page is to be published.
+ */
+void ksm_member_list(KsmMember *member, guint32 page, guint32 tag);
+void ksm_member_unlist(KsmMember *member, guint32 page);
+void ksm_member_set_publisher(KsmMember *member, guint32 page, guint32 value);
+void ksm_member_bind(KsmMember *member, guint32 page, guint32 slot);
+void ksm_member_unbind(KsmMember *member, guint32 page);
+
+/**
+ * Withdraws or releases the pages first .. first + count - 1, which must be
+ * in the table.  Pages in another state are passed over.
+ */
+void ksm_member_withdraw(KsmMember *member, guint64 first, guint64 count);
+void ksm_member_release(KsmMember *member, guint64 first, guint64 count);
+
+/**
+ * Begins to take back listings, or everything, in steps of the group's work;
+ * @cleaned is called from there at the end.
+ */
+void ksm_member_clean(KsmMember *member, KsmCleaning what,
+                      KsmMemberCleaned cleaned, gpointer opaque);
+
+/** One bounded step; TRUE while there is more to do. */
+gboolean ksm_member_clean_step(KsmMember *member);
+
+guint64 ksm_member_bytes(const KsmMember *member);
+
+#endif /* KSM_MEMBER_H */

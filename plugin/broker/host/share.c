@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * share.c: a limit, what is taken of it, and the limit that it is a part of.
+ *
+ * A user's part has no limit of its own, but a share p < 1 of what the other
+ * users leave: with L the limit of all, h what the user has, and O what the
+ * others have, it may take as long as  h <= p (L - O).  So one that is alone
+ * can have p L, and nobody needs to know how many there will be.
+ *
+ * There is always something left for one more user: after a user took,
+ *     L - O - h >= (1 - p) (L - O),
+ * that is, what is free is not less than the part 1 - p of what would be free
+ * without that user.  Put N users in the order in which each took last: by
+ * that rule, applied to one after the other, what is free is never less than
+ * (1 - p)^N L, whoever took when and in what order, and a newcomer may take
+ * the part p of it.  (What is given back only adds to it.)  With p = 1/2 one
+ * user leaves half, and the next may have a quarter.
+ */
+#include "host/share.h"
+
+guint64 ksm_share_most(const KsmShare *share)
+{
+    const KsmShare *all = share->all;
+    guint64 others, free;
+
+    if (all == NULL || share->percent == 0) {
+        return share->limit;
+    }
+    others = all->used - MIN(all->used, share->used);
+    free = all->limit - MIN(all->limit, others);
+    return MIN(share->limit, free / 100 * share->percent +
+               free % 100 * share->percent / 100);
+}
+
+guint64 ksm_share_left(const KsmShare *share)
+{
+    guint64 most = ksm_share_most(share);
+    guint64 left = most - MIN(most, share->used);
+
+    return share->all == NULL ? left
+                               : MIN(left, ksm_share_left(share->all));
+}
+
+void ksm_share_take(KsmShare *share, guint64 count)
+{
+    for (; share != NULL; share = share->all) {
+        share->used += count;
+    }
+}
+
+void ksm_share_give(KsmShare *share, guint64 count)
+{
+    for (; share != NULL; share = share->all) {
+        g_assert(share->used >= count);
+        share->used -= count;
+    }
+}

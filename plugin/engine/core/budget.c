@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * budget.c: counting mappings, the scarce resource (vm.max_map_count).
+ *
+ * Two neighbouring pages need one mapping together when both are anonymous, or
+ * both lie in the store in neighbouring slots.  The count is kept by looking
+ * at the borders of what changes.  The kernel can have more mappings than
+ * that: two neighbours with copies made by different writers (anon_vma) do not
+ * always merge, and unsettled parts are not registered yet; the sixteenth that
+ * the budget leaves free covers them.  Running into the kernel's own limit is
+ * harmless (the window rolls back), but would starve the rest of the program of
+ * mappings, hence the budget.
+ *
+ * The limit is the process's, and so is the account: the sum of what all of
+ * its engines use, which each keeps right for its part (ksm_budget_tell()),
+ * and what they may use together.  Before a window an engine looks at both; as
+ * two can do that at once, they can be two mappings each above it, of some
+ * thousands that are free.  The sum is an atomic, so nobody waits for a lock
+ * in a window.  The lock of the account is held while the program's other
+ * mappings are counted.
+ *
+ * These are counted again when they may have changed, by what counting costs:
+ * after every eighth that the engines have grown or shrunk, about once a
+ * second while little is left, and now and then in any case.  A million of
+ * them take a third of a second: whoever wants the engine ends it, and other
+ * engines do not wait for it.  vm.max_map_count itself is read for every
+ * batch.  When the engines turn out to have too much, shrink.c gives back what
+ * saves the most.
+ *
+ * A child has none of the regions (MADV_DONTFORK): its account begins anew.
+ * `generation` tells it from the parent's, whose engines it may still free.
+ */
+#include "core/budget.h"
+
+#include <string.h>
+
+#include "core/engine-private.h"
+#include "core/pace.h"
+#include "sys.h"
+
+/* Counting reads /proc/self/maps: 0.5 us a mapping; so often at most. */
+#define KSM_COUNT_NS            (10 * G_GUINT64_CONSTANT(1000000000))
+#define KSM_COUNT_SHARE         1000u   /* and a thousandth of the time */
+#define KSM_COUNT_SCARCE_NS     G_GUINT64_CONSTANT(1000000000)
+#define KSM_COUNT_SCARCE_SHARE  50u
+/* How often vm.max_map_count is read: it takes some microseconds. */
+#define KSM_LIMIT_NS            100000000u
+
+static struct {
+    /* atomic */
+    gint64 used;                /* by all engines of the process */
+    gint64 limit;               /* what they may use */
+    guint generation;           /* written by fork()'s child alone */
+
+    GMutex lock;                /* not taken in windows; the rest is under it */
+    guint64 max_map_count;
+    guint64 max_read_ns;
+    guint64 others;             /* mappings that are of no region */
+    guint64 counted_used;       /* when they were counted */
+    guint64 counted_ns;         /* 0: never */
+    guint64 cost_ns;            /* of counting them */
+} account = { .limit = G_MAXINT64 };
+
+static gboolean one_mapping(const KsmRegion *region, guint32 page)
+{
+    gboolean left = ksm_page_in_store(region->state[page - 1]);
+    gboolean right = ksm_page_in_store(region->state[page]);
+
+    if (left != right) {
+        return FALSE;
+    }
+    return !left ||
+           (region->slot[page - 1] + 1 == region->slot[page] &&
+            !((region->state[page - 1] ^ region->state[page]) &
+              KSM_PAGE_LOST));
+}
+
+guint32 ksm_budget_borders(const KsmRegion *region, guint32 first,
+                           guint32 end, guint32 *stores)
+{
+    guint32 page, borders = 0;
+
+    *stores = 0;
+    for (page = first; page <= end && page < region->pages; page++) {
+        if (page == 0) {
+            *stores += ksm_page_in_store(region->state[0]);
+        } else if (!one_mapping(region, page)) {
+            borders++;
+            *stores += ksm_page_in_store(region->state[page]);
+        }
+    }
+    return borders;
+}
+
+gboolean ksm_budget_allows(guint64 used, guint64 budget, guint32 length,
+                           gint64 delta)
+{
+    guint64 share = length >= 64 ? 16 : length >= 8 ? 15 : length >= 2 ? 14 :
+                    12;
+
+    return delta <= 0 || used + (guint64)delta <= budget * share / 16;
+}
+
+gint64 ksm_budget_delta(const KsmRegion *region, guint32 first, guint32 count,
+                        guint32 slot)
+{
+    gint64 delta = 0;
+    guint32 end = first + count;
+
+    if (first > 0) {
+        guint8 left = region->state[first - 1];
+        gboolean joins = ksm_page_in_store(left) && !(left & KSM_PAGE_LOST) &&
+                         region->slot[first - 1] + 1 == slot;
+
+        delta += (joins ? 0 : 1) - (one_mapping(region, first) ? 0 : 1);
+    }
+    if (end < region->pages) {
+        guint8 right = region->state[end];
+        gboolean joins = ksm_page_in_store(right) &&
+                         !(right & KSM_PAGE_LOST) &&
+                         region->slot[end] == slot + count;
+
+        delta += (joins ? 0 : 1) - (one_mapping(region, end) ? 0 : 1);
+    }
+    return delta;
+}
+
+guint64 ksm_budget_used(KsmEngine *engine)
+{
+    guint64 used = 0;
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        used += ((KsmRegion *)g_ptr_array_index(engine->regions, i))->mappings;
+    }
+    return used;
+}
+
+static gint64 used_by_all(void)
+{
+    return __atomic_load_n(&account.used, __ATOMIC_RELAXED);
+}
+
+static gint64 limit_of_all(void)
+{
+    return __atomic_load_n(&account.limit, __ATOMIC_RELAXED);
+}
+
+static gint64 add_used(gint64 mappings)
+{
+    return __atomic_add_fetch(&account.used, mappings, __ATOMIC_RELAXED);
+}
+
+/* What the engine has entered was entered in the parent: that is not here. */
+static void check_generation(KsmEngine *engine)
+{
+    if (engine->mappings_generation != account.generation) {
+        engine->mappings_generation = account.generation;
+        engine->mappings_told = engine->mappings_claimed = 0;
+    }
+}
+
+void ksm_budget_tell_regions(KsmEngine *engine)
+{
+    guint64 used = ksm_budget_used(engine);
+
+    check_generation(engine);
+    if (used != engine->mappings_told) {
+        add_used((gint64)(used - engine->mappings_told));
+        engine->mappings_told = used;
+    }
+}
+
+void ksm_budget_tell(KsmEngine *engine)
+{
+    ksm_budget_tell_regions(engine);
+    if (engine->mappings_claimed) {
+        add_used(-(gint64)engine->mappings_claimed);
+        engine->mappings_claimed = 0;
+    }
+}
+
+void ksm_budget_leave(KsmEngine *engine)
+{
+    check_generation(engine);
+    add_used(-(gint64)(engine->mappings_told + engine->mappings_claimed));
+    engine->mappings_told = engine->mappings_claimed = 0;
+}
+
+gboolean ksm_budget_claim(KsmEngine *engine, guint mappings)
+{
+    check_generation(engine);
+    if (add_used(mappings) > limit_of_all()) {
+        add_used(-(gint64)mappings);
+        return FALSE;
+    }
+    engine->mappings_claimed += mappings;
+    return TRUE;
+}
+
+gboolean ksm_budget_leaves(KsmEngine *engine, gint64 mappings)
+{
+    return mappings <= 0 || engine->shrinking ||
+           used_by_all() + mappings <= limit_of_all();
+}
+
+void ksm_budget_reset_in_child(void)
+{
+    guint generation = account.generation + 1;
+
+    /* Whoever held the lock is not here, either. */
+    memset(&account, 0, sizeof(account));
+    g_mutex_init(&account.lock);
+    account.generation = generation;
+    account.limit = G_MAXINT64;
+}
+
+/* Under the account's lock, as the next ones. */
+static gboolean is_count_due(guint64 now)
+{
+    guint64 since = now - account.counted_ns;
+    gint64 used = used_by_all(), limit = limit_of_all();
+    guint64 change = (guint64)ABS(used - (gint64)account.counted_used);
+
+    return !account.counted_ns || change > (guint64)limit / 8 ||
+           since >= MAX(KSM_COUNT_NS, account.cost_ns * KSM_COUNT_SHARE) ||
+           (change > 0 && limit - used < limit / 8 &&
+            since >= MAX(KSM_COUNT_SCARCE_NS,
+                         account.cost_ns * KSM_COUNT_SCARCE_SHARE));
+}
+
+/*
+ * Other engines go on meanwhile: what they come to use may be in the count or
+ * not.  Taken for the program's own until the next count, it is left free.
+ */
+static void count_others(KsmEngine *engine, guint64 now)
+{
+    guint64 start_ns = ksm_sys_thread_cpu_ns();
+    gint64 before = used_by_all(), used;
+    guint64 all = ksm_sys->count_mappings(&engine->interrupt);
+
+    if (!all && ksm_pace_waited_for(engine)) {
+        return;
+    }
+    used = MIN(before, used_by_all());
+    account.others = all > (guint64)used ? all - (guint64)used : 1;
+    account.counted_used = (guint64)used;
+    account.counted_ns = now;
+    account.cost_ns = ksm_sys_thread_cpu_ns() - start_ns;
+}
+
+static void set_limit(void)
+{
+    guint64 left = account.max_map_count > account.others ?
+        account.max_map_count - account.others : 0;
+    guint64 spare = MAX(left / 16, KSM_BUDGET_SPARE);
+
+    __atomic_store_n(&account.limit, (gint64)(left - MIN(left, spare)),
+                     __ATOMIC_RELAXED);
+}
+
+static void update_limit(KsmEngine *engine)
+{
+    guint64 now = ksm_sys_now_ns();
+
+    if (limit_of_all() == G_MAXINT64) {
+        g_mutex_lock(&account.lock);    /* nobody has counted before */
+    } else if (!g_mutex_trylock(&account.lock)) {
+        return;                 /* another engine is about it */
+    }
+    if (now - account.max_read_ns > KSM_LIMIT_NS) {
+        account.max_map_count = ksm_sys->max_map_count();
+        account.max_read_ns = now;
+    }
+    if (is_count_due(now)) {
+        count_others(engine, now);
+    }
+    set_limit();
+    g_mutex_unlock(&account.lock);
+}
+
+guint64 ksm_budget_compute(KsmEngine *engine)
+{
+    guint option = g_atomic_int_get(&engine->max_mappings);
+    gint64 left;
+
+    ksm_budget_tell_regions(engine);
+    update_limit(engine);
+    left = limit_of_all() - used_by_all() + (gint64)engine->mappings_told;
+    left = MAX(left, 0);
+    return option ? MIN(option, (guint64)left) : (guint64)left;
+}
+
+guint64 ksm_budget_excess(KsmEngine *engine)
+{
+    gint64 used = used_by_all(), excess = used - limit_of_all();
+
+    return excess <= 0 ? 0 :
+           (guint64)excess * engine->mappings_told / (guint64)used + 1;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * notice.c: finds out what has changed, and tells the program.
+ *
+ * What is told is found by comparing snapshots, not where it happens: at the end
+ * of a turn, and at rests in a long one.  So no window is open and the fork lock
+ * is not held while the program is told.  A state that came and went between two
+ * snapshots is not told.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "core/notice.h"
+
+/* By then every page that was refused has been tried once more. */
+#define KSM_QUIET_ROUNDS (2u + (1u << KSM_PAGE_MAX_LEVEL))
+
+void ksm_notice_look(KsmEngine *engine)
+{
+    const KsmStats *now = &engine->counters, *last = &engine->looked;
+
+    if (now->refused_budget != last->refused_budget) {
+        engine->degraded = KSM_DEGRADED_MAPPINGS;
+        engine->quiet_rounds = 0;
+    } else if (now->refused_broker != last->refused_broker) {
+        engine->degraded = KSM_DEGRADED_BROKER;
+        engine->quiet_rounds = 0;
+    } else if (now->full_scans != last->full_scans &&
+               ++engine->quiet_rounds >= KSM_QUIET_ROUNDS) {
+        engine->degraded = KSM_DEGRADED_NOT;
+    }
+    engine->looked = *now;
+}
+
+void ksm_notice_tell(KsmEngine *engine)
+{
+    const KsmStats *told = &engine->told;
+    KsmStats now;
+
+    if (!engine->notify) {
+        return;
+    }
+    ksm_engine_get_stats(engine, &now);
+    if (now.state != told->state || now.broker != told->broker ||
+        g_strcmp0(now.stand_aside, told->stand_aside) != 0) {
+        engine->notify(KSM_NOTICE_STATE, &now, engine->opaque);
+    }
+    if (now.degraded != told->degraded) {
+        engine->notify(KSM_NOTICE_DEGRADED, &now, engine->opaque);
+    }
+    if (now.full_scans != told->full_scans || now.windows != told->windows) {
+        engine->notify(KSM_NOTICE_PROGRESS, &now, engine->opaque);
+    }
+    engine->told = now;
+}

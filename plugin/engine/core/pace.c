@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * pace.c: paces the scanner by sleeping, never by priority.
+ *
+ * A window must end soon once it has begun, so the scanner keeps its normal
+ * priority and sleeps before windows instead of being preempted inside them.
+ * Of the share not used nothing is saved up for longer than a fifth of a
+ * second.
+ */
+#include "core/pace.h"
+
+#include <sched.h>
+
+#include "sys.h"
+
+#define KSM_PACE_SLACK_NS   1000000u
+#define KSM_PACE_CREDIT_NS  200000000u
+/*
+ * Running for longer than its slice (some ms) makes it likely that the
+ * scheduler's patience ends.  A yield that finds somebody waiting costs two
+ * context switches and what both sides had in the cache, so it is done as seldom
+ * as that allows, and seldom by the time that a window takes, which differs by
+ * a factor of ten between machines.
+ */
+#define KSM_PACE_YIELD_NS           50000u
+#define KSM_PACE_YIELD_NS_MAX       2000000u
+#define KSM_PACE_YIELD_WINDOWS      8u
+
+void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
+{
+    engine->pace.wall_ns = ksm_sys_now_ns();
+    engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
+    engine->pace.unlimited = unlimited;
+}
+
+gboolean ksm_pace_waited_for(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->interrupt) > 0;
+}
+
+/* A reason to stand aside that this turn did not begin with. */
+static gboolean must_stand_aside(KsmEngine *engine)
+{
+    return !engine->standing_aside &&
+           ((engine->stand_aside && engine->stand_aside(engine->opaque)) ||
+            ksm_kernel_guard_reason(&engine->kernel));
+}
+
+gboolean ksm_pace_interrupted(KsmEngine *engine)
+{
+    return ksm_pace_waited_for(engine) ||
+           g_atomic_int_get(&engine->run) != (gint)engine->turn_run ||
+           must_stand_aside(engine);
+}
+
+/* Under sleep_lock: is there a reason not to sleep (on)? */
+static gboolean wanted_locked(KsmEngine *engine, gboolean in_round)
+{
+    return engine->stop || ksm_pace_interrupted(engine) ||
+           (!in_round && (engine->poked ||
+                          engine->rounds_requested != engine->rounds_done));
+}
+
+/* TRUE when nothing ended the sleep before its time. */
+static gboolean sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
+{
+    gint64 deadline = g_get_monotonic_time() + (gint64)(ns / 1000);
+    gboolean slept = FALSE;
+
+    g_mutex_lock(&engine->sleep_lock);
+    while (!slept && !wanted_locked(engine, in_round)) {
+        slept = !g_cond_wait_until(&engine->sleep_cond, &engine->sleep_lock,
+                                   deadline);
+    }
+    if (!in_round) {
+        engine->poked = FALSE;
+    }
+    g_mutex_unlock(&engine->sleep_lock);
+    return slept;
+}
+
+void ksm_pace_rest(KsmEngine *engine)
+{
+    guint percent = g_atomic_int_get(&engine->scan_cpu_percent);
+    guint64 wall, owed;
+
+    if (ksm_staging_is_old(&engine->quarantine.staging)) {
+        ksm_quarantine_drop(&engine->quarantine);
+    }
+    ksm_stats_refresh(engine);
+    if (engine->pace.unlimited || percent >= 100) {
+        return;
+    }
+    wall = ksm_sys_now_ns() - engine->pace.wall_ns;
+    owed = (ksm_sys_thread_cpu_ns() - engine->pace.cpu_ns) * 100 / percent;
+    if (owed > wall + KSM_PACE_SLACK_NS) {
+        ksm_quarantine_drop(&engine->quarantine);
+        sleep_ns(engine, owed - wall, TRUE);
+    } else if (wall > owed + KSM_PACE_CREDIT_NS) {
+        engine->pace.wall_ns = ksm_sys_now_ns() - KSM_PACE_CREDIT_NS;
+        engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
+    }
+}
+
+/* How long to run without yielding: some windows of the usual length. */
+static guint64 patience_ns(const KsmQuarantine *q)
+{
+    guint64 mean_ns = q->window_ns_total / MAX(q->windows, 1);
+
+    return CLAMP(mean_ns * KSM_PACE_YIELD_WINDOWS, KSM_PACE_YIELD_NS,
+                 KSM_PACE_YIELD_NS_MAX);
+}
+
+void ksm_pace_before_window(KsmEngine *engine)
+{
+    guint64 now = ksm_sys_now_ns();
+
+    if (now - engine->pace.yielded_ns > patience_ns(&engine->quarantine)) {
+        sched_yield();
+        engine->pace.yielded_ns = ksm_sys_now_ns();
+    }
+}
+
+gboolean ksm_pace_sleep(KsmEngine *engine, guint64 ms)
+{
+    return sleep_ns(engine, ms * 1000000, FALSE);
+}

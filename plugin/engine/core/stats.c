@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * stats.c: the snapshot that others see.
+ *
+ * The scanner counts in plain variables and copies them here at the end of a
+ * turn and at rests, so that a reader never waits for it, and it never waits
+ * in a window.
+ */
+#include "core/engine-private.h"
+
+#include <string.h>
+
+#include "core/notice.h"
+#include "sys.h"
+
+#define KSM_REFRESH_NS 50000000u
+
+static void add_region(KsmStats *s, const KsmRegion *region)
+{
+    s->pages_total += region->pages;
+    s->pages_untouched += region->counts[KSM_PAGE_UNTOUCHED];
+    s->pages_volatile += region->counts[KSM_PAGE_PRIVATE];
+    s->pages_unshared += region->counts[KSM_PAGE_CANDIDATE];
+    s->pages_sharing += region->counts[KSM_PAGE_SHARED];
+    s->zero_pages += region->counts[KSM_PAGE_ZERO];
+    s->pages_broken += region->counts[KSM_PAGE_BROKEN];
+    s->pages_excluded += region->counts[KSM_PAGE_EXCLUDED];
+    s->pages_kept_huge += region->kept;
+    s->pages_resting += (guint64)region->resting * KSM_BLOCK_PAGES;
+    s->pages_hwpoison += region->hwpoison;
+    s->mappings += region->mappings;
+    s->runs += region->store_mappings;
+    s->metadata_bytes += region->metadata_bytes;
+}
+
+/*
+ * The tables are as long as the region, but only what was touched is there: 512
+ * GiB of which 200 MiB are in use have 2 MiB of tables, not 3 GiB.  The kernel
+ * tells, in a microsecond or so for each 100 MiB that are there.
+ */
+void ksm_stats_measure(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint64 pages =
+            ksm_tracker_present_pages(&engine->tracker, region->state,
+                                      region->pages) +
+            ksm_tracker_present_pages(&engine->tracker, region->wait,
+                                      region->pages) +
+            ksm_tracker_present_pages(&engine->tracker, region->slot,
+                                      (gsize)region->pages * sizeof(guint32));
+
+        region->metadata_bytes = ksm_ram_fixed_bytes(region) +
+                                 pages * KSM_PAGE_BYTES;
+    }
+}
+
+static void add_quarantine(KsmStats *s, const KsmQuarantine *q)
+{
+    s->windows = q->windows;
+    s->window_ns_total = q->window_ns_total;
+    s->window_ns_max = q->window_ns_max;
+    memcpy(s->window_us_histogram, q->window_us_histogram,
+           sizeof(s->window_us_histogram));
+}
+
+/* As the header says; with the group's figures as the broker told them last. */
+static gint64 general_profit(const KsmStats *s)
+{
+    double kept = 0;
+
+    if (s->group_pages_sharing) {
+        kept = (double)s->pages_sharing * (double)s->group_pages_shared /
+               (double)s->group_pages_sharing;
+        kept = MIN(kept, (double)s->pages_sharing);
+    }
+    return (gint64)((s->pages_sharing + s->zero_pages) * KSM_PAGE_BYTES) -
+           (gint64)(kept * KSM_PAGE_BYTES) - (gint64)s->metadata_bytes;
+}
+
+static KsmState state(const KsmEngine *engine, const KsmStats *s)
+{
+    if (s->stand_aside) {
+        return KSM_STATE_STOOD_ASIDE;
+    }
+    if (engine->turn_run != KSM_RUN_RUN) {
+        return engine->turn_run == KSM_RUN_PAUSE ? KSM_STATE_PAUSED :
+               KSM_STATE_UNMERGED;
+    }
+    return s->broker == KSM_BROKER_CONNECTED ? KSM_STATE_RUNNING :
+           KSM_STATE_NO_BROKER;
+}
+
+void ksm_stats_collect(KsmEngine *engine, KsmStats *s)
+{
+    guint i;
+
+    if (engine->thread == g_thread_self()) {
+        engine->counters.cpu_ns = ksm_sys_thread_cpu_ns();
+    }
+    *s = engine->counters;
+    for (i = 0; i < engine->regions->len; i++) {
+        add_region(s, g_ptr_array_index(engine->regions, i));
+    }
+    add_quarantine(s, &engine->quarantine);
+    s->max_mappings = engine->budget;
+    s->stand_aside = engine->standing_aside;
+    s->broker = ksm_broker_client_connected(&engine->broker) ?
+                KSM_BROKER_CONNECTED :
+                engine->was_connected ? KSM_BROKER_LOST : KSM_BROKER_NONE;
+    s->state = state(engine, s);
+    s->degraded = engine->degraded;
+    s->broker_requests = engine->broker.requests;
+    s->general_profit = general_profit(s);
+    s->scan_interval_ms = engine->interval_ms;
+    if (s->broker != KSM_BROKER_CONNECTED) {
+        s->group_pages_shared = s->group_pages_sharing = 0;
+        s->group_pages_unshared = 0;
+    }
+}
+
+void ksm_stats_publish(KsmEngine *engine)
+{
+    KsmStats s;
+
+    ksm_stats_collect(engine, &s);
+    engine->published_ns = ksm_sys_now_ns();
+    g_mutex_lock(&engine->stats_lock);
+    engine->published = s;
+    g_mutex_unlock(&engine->stats_lock);
+}
+
+void ksm_stats_refresh(KsmEngine *engine)
+{
+    if (ksm_sys_now_ns() - engine->published_ns > KSM_REFRESH_NS) {
+        /* The program's own code runs here, and may lock all memory. */
+        ksm_quarantine_drop(&engine->quarantine);
+        ksm_notice_look(engine);
+        ksm_stats_publish(engine);
+        ksm_notice_tell(engine);
+    }
+}
+
+void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats)
+{
+    g_mutex_lock(&engine->stats_lock);
+    *stats = engine->published;
+    g_mutex_unlock(&engine->stats_lock);
+    stats->run = g_atomic_int_get(&engine->run);
+    stats->scan_cpu_percent = ksm_engine_get_scan_cpu_percent(engine);
+    if (stats->state != KSM_STATE_RUNNING) {
+        stats->scan_interval_ms = ksm_engine_get_scan_interval(engine);
+    }
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * block.h: the 2 MiB blocks of a region, and when they are left alone.
+ *
+ * A block is what one huge page can hold: 512 pages at an address that is a
+ * multiple of 2 MiB.  It is *whole* while all of its pages are anonymous memory
+ * of the guest's own.  Bookkeeping only: huge.c acts on it.
+ */
+#ifndef KSM_BLOCK_H
+#define KSM_BLOCK_H
+
+#include <glib.h>
+
+#include "memory/page-state.h"
+
+#define KSM_BLOCK_PAGES 512u
+
+/* Pages written in one round that make a block hot by themselves. */
+#define KSM_BLOCK_HOT       256u
+/* Rounds after a write until what is calm in a block has been looked up. */
+#define KSM_BLOCK_ROUNDS    4u
+/* Rounds that a block rests: so many, doubled up to so often. */
+#define KSM_BLOCK_REST      8u
+#define KSM_BLOCK_MAX_LEVEL 4u
+
+/* 14 bytes, for 512 pages. */
+typedef struct KsmBlock {
+    guint16 away;               /* pages not present, or in the store */
+    guint16 kept;               /* pages with KSM_PAGE_KEPT */
+    guint16 written;            /* pages found written in this round */
+    guint16 found;              /* duplicates: while they are weighed */
+    guint16 mappings;           /* that begin in it, or UNCOUNTED: piece.c */
+    guint8 rest;                /* rounds that it is yet left unarmed */
+    guint8 level;               /* of the rest's doubling */
+    guint8 rounds;              /* since it was armed, or written first */
+    guint8 flags;
+} KsmBlock;
+
+#define KSM_BLOCK_UNCOUNTED 0xffffu
+
+#define KSM_BLOCK_HUGE      0x01u   /* has been a huge page */
+#define KSM_BLOCK_FRESH     0x02u   /* counts as written in this round */
+#define KSM_BLOCK_SPLIT     0x04u   /* written since it was armed */
+#define KSM_BLOCK_SPARED    0x08u   /* is not to be split: while weighed */
+
+static inline gboolean ksm_block_is_whole(const KsmBlock *block)
+{
+    return block->away == 0;
+}
+
+/*
+ * Whether it is, or so few pages were shared or given back that it is worth
+ * making it so; half of what would split it, lest it go to and fro.
+ */
+static inline gboolean ksm_block_is_nearly_whole(const KsmBlock *block,
+                                                 guint keep)
+{
+    return block->away * 2u <= keep;
+}
+
+/* A page's state changes: keeps `away`, `kept` and `mappings`. */
+static inline void ksm_block_note_state(KsmBlock *block, guint8 word,
+                                        KsmPageState state)
+{
+    if (ksm_page_in_store(word) != ksm_page_in_store((guint8)state)) {
+        block->mappings = KSM_BLOCK_UNCOUNTED;
+    }
+    block->kept = (guint16)(block->kept - ksm_page_is_kept(word));
+    block->away = (guint16)(block->away + ksm_page_state_is_away(state) -
+                            ksm_page_state_is_away(ksm_page_state(word)));
+}
+
+/* What a round's end has for a block. */
+typedef enum KsmBlockVerdict {
+    KSM_BLOCK_GOES_ON,          /* stays as it is, armed or at rest */
+    KSM_BLOCK_SHALL_REST,       /* nothing in it is worth splitting it */
+} KsmBlockVerdict;
+
+/*
+ * The round's writes are known.  `keep`: so many duplicates are left unshared
+ * rather than split the block.
+ */
+KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep);
+
+/* The block is no longer armed: its rest begins. */
+void ksm_block_begin_rest(KsmBlock *block);
+
+/* One round of rest less; TRUE: that was the last, it is to be armed. */
+gboolean ksm_block_rest_over(KsmBlock *block);
+
+#endif /* KSM_BLOCK_H */

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * fork-guard.c: a mutex that fork() takes, for all engines of the process.
+ *
+ * The holder (a scanner, for one batch of windows and their settling, some
+ * milliseconds at most) waits for nothing that a forking thread could hold.
+ */
+#include "memory/fork-guard.h"
+
+#include <pthread.h>
+
+#include "core/budget.h"
+
+static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
+
+void ksm_fork_guard_lock(void)
+{
+    pthread_mutex_lock(&guard);
+}
+
+void ksm_fork_guard_unlock(void)
+{
+    pthread_mutex_unlock(&guard);
+}
+
+static void reset_in_child(void)
+{
+    /* The child has one thread, and it is the one that took the lock. */
+    pthread_mutex_unlock(&guard);
+    ksm_budget_reset_in_child();
+}
+
+static void install(void)
+{
+    pthread_atfork(ksm_fork_guard_lock, ksm_fork_guard_unlock,
+                   reset_in_child);
+}
+
+void ksm_fork_guard_install(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+    pthread_once(&once, install);
+}

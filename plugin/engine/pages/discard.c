@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * discard.c: pages that their owner gives up become empty memory at once.
+ *
+ * MADV_DONTNEED on a page in a store mapping drops the private copy, if there is
+ * one, and the slot's content shows again.  Whoever discards memory wants it
+ * back, and relies on zeros.  So the mapping itself is replaced by empty
+ * anonymous memory, which no longer needs the slot.
+ *
+ * Two threads: the owner's, which must not wait for a round, and the scanner's,
+ * to which the states belong.  So the owner's thread only changes what is mapped
+ * and notes the range; the scanner enters it in its books afterwards.  Between
+ * the two a page's state says "in the store" though it is not: its slot is
+ * referenced for nothing, which is safe, and the tracker cannot report it, as
+ * the new mapping is not registered before it is entered.
+ *
+ * place_lock is held by the owner's thread for all it does, and by the scanner
+ * around each window and each piece that is given back, until the new state is
+ * entered (ksm_discard_lock()).  Hence
+ *  - no page is on its way when the owner's thread looks: it is in its place, and
+ *    MADV_DONTNEED finds it, or it is in the store by its state, and replaced.
+ *    The owner's own MADV_DONTNEED, which may have come in the midst of a
+ *    window, is of no consequence;
+ *  - a page that was discarded is entered before the next window, so before it
+ *    can be shared again: what is released then is the slot that it had.
+ * Publishing and listing copy content from where it lies, as a guest's write
+ * may change it: what is filed under the old content fails its verification.
+ *
+ * Where the budget of mappings is used up, zeros are written instead: the pages
+ * are broken then, and become zero pages as others do.
+ *
+ * place_lock comes after the fork lock.  Its holder in the owner's thread
+ * touches no guest memory, waits for nobody, and is not in anybody's window.
+ */
+#include "pages/discard.h"
+
+#include <string.h>
+
+#include "core/budget.h"
+#include "reading.h"
+#include "sys.h"
+
+/* Replaced by one call: up to 3 us for each that is a mapping of its own. */
+#define KSM_EMPTY_PAGES 128u
+
+/* Pages of one region in the store from `first` on, up to `end`. */
+static guint32 in_store(const KsmRegion *region, guint32 first, guint32 end)
+{
+    guint32 page = first;
+
+    while (page < end && ksm_page_in_store(region->state[page])) {
+        page++;
+    }
+    return page - first;
+}
+
+static gboolean put_empty(KsmRegion *region, guint32 first, guint8 *addr,
+                          gsize bytes)
+{
+    gsize offset = (gsize)first * KSM_PAGE_BYTES;
+
+    /*
+     * A piece of the shadow merges with its neighbours (ram.c).  It is empty,
+     * unless a page could not be given back, nor its copy be dropped (seen with
+     * failing calls).
+     */
+    if (region->shadow &&
+        !ksm_sys->advise(region->shadow + offset, bytes, MADV_DONTNEED) &&
+        !ksm_sys->remap_onto(region->shadow + offset, bytes, addr)) {
+        ksm_ram_advise_anonymous(region, first,
+                                 (guint32)(bytes / KSM_PAGE_BYTES));
+        return TRUE;
+    }
+    if (ksm_sys->map(addr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+                     -1, 0, NULL)) {
+        return FALSE;
+    }
+    ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
+    return TRUE;
+}
+
+/*
+ * Replaces store mappings by empty memory; FALSE: for want of mappings.  The
+ * kernel removes what is there first, and could fail after that: then it must
+ * be tried again.
+ */
+static gboolean make_empty(KsmRegion *region, guint32 first, guint32 count)
+{
+    guint8 *addr = ksm_ram_address(region, first);
+    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
+    guint tries;
+
+    for (tries = 0; tries < KSM_FILL_TRIES; tries++) {
+        if (put_empty(region, first, addr, bytes)) {
+            return TRUE;
+        }
+        if (ksm_ram_is_mapped(addr, bytes)) {
+            return FALSE;
+        }
+        g_usleep(KSM_FILL_WAIT_US);
+    }
+    return FALSE;
+}
+
+static void note(KsmRegion *region, guint32 first, guint32 count)
+{
+    KsmRange range = { .first = first, .count = count };
+
+    g_array_append_val(region->discarded, range);
+}
+
+/*
+ * A stretch of store mappings in a row, by pieces, as others wait for the mmap
+ * lock (piece.c).  The pieces become one mapping.
+ */
+static gboolean empty_stretch(KsmRegion *region, guint32 first, guint32 count)
+{
+    while (count) {
+        guint32 n = MIN(count, KSM_EMPTY_PAGES);
+
+        if (!make_empty(region, first, n)) {
+            return FALSE;
+        }
+        note(region, first, n);
+        first += n;
+        count -= n;
+    }
+    return TRUE;
+}
+
+/*
+ * All of the range that is in the store; FALSE: some could not be, as a hole in
+ * the midst of a mapping takes two more.  Candidates are only noted: who is told
+ * of their content would look in vain.  So are pages that had failed: they are
+ * well again.
+ */
+static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
+                        guint32 end)
+{
+    guint32 page = first;
+    gboolean all = TRUE;
+
+    while (page < end) {
+        guint32 count = in_store(region, page, end);
+
+        if (!count) {
+            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
+                (region->state[page] & KSM_PAGE_HWPOISON)) {
+                note(region, page, 1);
+            }
+            page++;
+            continue;
+        }
+        if (engine->spare_mappings >= 2 && ksm_budget_claim(engine, 2) &&
+            empty_stretch(region, page, count)) {
+            engine->spare_mappings -= 2;
+        } else {
+            all = FALSE;
+        }
+        page += count;
+    }
+    return all;
+}
+
+/* Pages that could not be replaced: zeros of their own instead. */
+static void clear(guint8 *addr, guint64 bytes)
+{
+    guint64 offset;
+
+    for (offset = 0; offset < bytes; offset += KSM_PAGE_BYTES) {
+        gboolean failed;
+
+        /* Memory that failed keeps failing, for whoever reads it. */
+        if (!ksm_read_zeros(addr + offset, 1, &failed) && !failed) {
+            memset(addr + offset, 0, KSM_PAGE_BYTES);
+        }
+    }
+}
+
+/* Whether that is a range of the region's pages. */
+static gboolean is_range(const KsmRegion *region, guint64 offset,
+                         guint64 bytes)
+{
+    guint64 size = (guint64)region->pages * KSM_PAGE_BYTES;
+
+    g_return_val_if_fail(offset <= size && bytes <= size - offset, FALSE);
+    g_return_val_if_fail(offset % KSM_PAGE_BYTES == 0 &&
+                         bytes % KSM_PAGE_BYTES == 0, FALSE);
+    return bytes > 0;
+}
+
+void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes)
+{
+    KsmEngine *engine = region->engine;
+    guint32 first = (guint32)(offset / KSM_PAGE_BYTES);
+    guint32 end = first + (guint32)(bytes / KSM_PAGE_BYTES);
+    gboolean empty;
+
+    if (!is_range(region, offset, bytes)) {
+        return;
+    }
+    g_mutex_lock(&engine->place_lock);
+    empty = !ksm_sys->advise(region->addr + offset, bytes, MADV_DONTNEED);
+    empty = replace(engine, region, first, end) && empty;
+    g_mutex_unlock(&engine->place_lock);
+    if (!empty) {
+        clear(region->addr + offset, bytes);
+    }
+}
+
+/*
+ * Mapped anew, to be like the pages around it: empty, with the region's advice,
+ * and of the shadow's anon_vma where there is one.  Should that fail, the pages
+ * are as good, but in a mapping of their own.  What was there is entered as
+ * discarded; settling has writes tracked again.
+ */
+void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes)
+{
+    KsmEngine *engine = region->engine;
+    guint32 first = (guint32)(offset / KSM_PAGE_BYTES);
+    guint32 count = (guint32)(bytes / KSM_PAGE_BYTES);
+
+    if (!is_range(region, offset, bytes)) {
+        return;
+    }
+    g_mutex_lock(&engine->place_lock);
+    if (!make_empty(region, first, count)) {
+        ksm_ram_advise(region, first, first + count);
+        ksm_sys->advise(ksm_ram_address(region, first), bytes,
+                        MADV_UNMERGEABLE);
+    }
+    note(region, first, count);
+    g_mutex_unlock(&engine->place_lock);
+}
+
+static void enter_page(KsmEngine *engine, KsmRegion *region, guint32 page)
+{
+    guint8 word = region->state[page];
+
+    if (!(word & KSM_PAGE_LOST)) {
+        ksm_ranges_add(engine->released, region->base + page);
+    }
+    if (ksm_page_state(word) == KSM_PAGE_SHARED) {
+        ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
+    } else {
+        /* Found written: before it was discarded, or in a hurry after it. */
+        ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+        region->wait[page] = 2;
+    }
+}
+
+static void enter_range(KsmEngine *engine, KsmRegion *region,
+                        const KsmRange *range)
+{
+    guint32 first = range->first, end = first + range->count, page;
+    guint32 before, after, stores_before, stores_after;
+
+    before = ksm_budget_borders(region, first, end, &stores_before);
+    for (page = first; page < end; page++) {
+        if (ksm_page_in_store(region->state[page])) {
+            enter_page(engine, region, page);
+            continue;
+        }
+        if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
+            ksm_ranges_add(engine->withdrawn, region->base + page);
+            ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
+        } else if (region->state[page] & KSM_PAGE_HWPOISON) {
+            ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
+        }
+    }
+    after = ksm_budget_borders(region, first, end, &stores_after);
+    region->mappings += (guint64)after - before;
+    region->store_mappings += (guint64)stores_after - stores_before;
+    ksm_ram_unsettle(region, first, end);
+}
+
+static gboolean enter_locked(KsmEngine *engine)
+{
+    gboolean any = FALSE;
+    guint i, j;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        for (j = 0; j < region->discarded->len; j++) {
+            enter_range(engine, region,
+                        &g_array_index(region->discarded, KsmRange, j));
+            any = TRUE;
+        }
+        g_array_set_size(region->discarded, 0);
+    }
+    return any;
+}
+
+void ksm_discard_lock(KsmEngine *engine)
+{
+    g_mutex_lock(&engine->place_lock);
+    enter_locked(engine);
+}
+
+/* Taken from by discarding, which is counted right when it is entered. */
+static void count_spare(KsmEngine *engine)
+{
+    engine->spare_mappings = (gint64)engine->budget -
+                             (gint64)ksm_budget_used(engine);
+    ksm_budget_tell(engine);
+}
+
+void ksm_discard_unlock(KsmEngine *engine)
+{
+    count_spare(engine);
+    g_mutex_unlock(&engine->place_lock);
+}
+
+gboolean ksm_discard_enter(KsmEngine *engine)
+{
+    gboolean any;
+
+    g_mutex_lock(&engine->place_lock);
+    any = enter_locked(engine);
+    count_spare(engine);
+    g_mutex_unlock(&engine->place_lock);
+    return any;
+}
+
+gboolean ksm_discard_leaves(KsmEngine *engine, gint64 mappings)
+{
+    return mappings <= 0 ||
+           (ksm_budget_used(engine) + (guint64)mappings <= engine->budget &&
+            ksm_budget_leaves(engine, mappings));
+}
+
+gboolean ksm_discard_still(const KsmRegion *region, guint32 first,
+                           guint32 count, KsmPageState state)
+{
+    guint32 page = first;
+
+    while (page < first + count &&
+           ksm_page_state(region->state[page]) == state) {
+        page++;
+    }
+    return page == first + count;
+}

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * huge.c: keeps huge pages whole where splitting them would gain little.
+ *
+ * Two things split a huge page: sharing one of its pages, and the first write
+ * after it was armed (the kernel resolves that in the page table's entries).  A
+ * guest bound by memory pays more for its small pages, with translations of its
+ * own on top, than some of them are worth.  So with keep_huge = N
+ *  - *few duplicates*: a block that is whole and huge is not touched while N of
+ *    its pages at most are duplicates or zeros.  They are given back to the
+ *    broker, marked KSM_PAGE_KEPT, and not looked up again before something
+ *    happens: they are written, or the block is found split: because more than
+ *    N of its pages match, or by whatever else (swap, discarding);
+ *  - *hot blocks*: a block that is written and has no more than N duplicates is
+ *    left unarmed for some rounds (block.c) and made a huge page again by
+ *    MADV_COLLAPSE, which khugepaged would never do: it leaves armed pages
+ *    alone, and takes ten seconds for 16 MiB.  Up to N / 2 pages that are
+ *    still shared or given back from earlier are taken back for it.
+ *
+ * A page that is not armed must never be taken for unwritten.  A block at rest
+ * is not swept, so none of its pages can become calm, and is not asked about
+ * (ksm_ram_find_armed()).  When it is armed again, all of its pages are entered
+ * as written in that round, whatever the kernel says (it tells nothing of pages
+ * that went to swap meanwhile): ksm_huge_wake().  What is listed when the rest
+ * begins stays listed, so that guests whose blocks rest by turns find each
+ * other; as between two rounds, a page may have been written when its hint
+ * comes, and it is the comparison in the window that decides.  So even without
+ * all this no byte would be lost: only savings are.
+ *
+ * Collapsing moves pages.  The kernel does that as any migration, under its own
+ * locks: it leaves a block alone of which a page has references that it cannot
+ * account for (DMA, O_DIRECT), is armed, or missing.  It is done here outside
+ * windows, never while the engine stands aside, by the scanner's time, and for
+ * KSM_COLLAPSE_BLOCKS at a time, as the calls' own cost is large (it drains
+ * per-CPU lists).  The guest's faults wait for one block's copy at most.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "pages/huge.h"
+
+#include <string.h>
+
+#include "pages/giveback.h"
+#include "core/pace.h"
+#include "scan/round.h"
+#include "sys.h"
+
+/* Blocks collapsed by one call, and in one round. */
+#define KSM_COLLAPSE_BLOCKS 8u
+#define KSM_COLLAPSE_ROUND  256u
+/* Rounds between two looks at whether blocks with kept pages are still huge. */
+#define KSM_LOOK_ROUNDS     16u
+
+static guint32 first_page(const KsmRegion *region, guint32 number)
+{
+    return region->block_first + number * KSM_BLOCK_PAGES;
+}
+
+/* The policy's figure; 0: it is off. */
+static guint keep_of(KsmEngine *engine)
+{
+    return engine->turn_run == KSM_RUN_UNMERGE ? 0 :
+           ksm_engine_get_keep_huge(engine);
+}
+
+gboolean ksm_huge_weighs(KsmEngine *engine)
+{
+    return keep_of(engine) > 0;
+}
+
+void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
+                           gboolean huge)
+{
+    guint32 page;
+
+    for (page = first; page < end; page++) {
+        KsmBlock *block = ksm_ram_block(region, page);
+
+        if (block && huge) {
+            block->flags |= KSM_BLOCK_HUGE;
+        } else if (block && block->written < KSM_BLOCK_PAGES &&
+                   ksm_page_state(region->state[page]) !=
+                   KSM_PAGE_UNTOUCHED) {
+            block->written++;
+        }
+    }
+}
+
+/*
+ * All of its pages count as written, as nobody has looked while it rested; but
+ * what has failed is not well for that.
+ */
+static void note_all_written(KsmEngine *engine, KsmRegion *region,
+                             guint32 number)
+{
+    guint32 page = first_page(region, number), end = page + KSM_BLOCK_PAGES;
+
+    for (; page < end; page++) {
+        if (!ksm_page_state_is_away(ksm_page_state(region->state[page])) &&
+            !(region->state[page] & KSM_PAGE_HWPOISON)) {
+            ksm_round_note_written(engine, region, page);
+        }
+    }
+}
+
+/* Pages kept for the block's sake are looked up with the next sweep. */
+static void keep_no_more(KsmRegion *region, guint32 number)
+{
+    guint32 page = first_page(region, number), end = page + KSM_BLOCK_PAGES;
+
+    for (; page < end && region->blocks[number].kept; page++) {
+        if (ksm_page_is_kept(region->state[page])) {
+            ksm_ram_look_again(region, page);
+        }
+    }
+}
+
+void ksm_huge_wake(KsmEngine *engine, KsmRegion *region)
+{
+    guint keep = keep_of(engine);
+    guint32 i;
+
+    if (!region->resting) {
+        return;
+    }
+    for (i = 0; i < region->block_count; i++) {
+        KsmBlock *block = &region->blocks[i];
+
+        if (block->rest && (!keep || !ksm_block_is_whole(block))) {
+            block->rest = 1;
+        }
+        if (ksm_block_rest_over(block)) {
+            region->resting--;
+            note_all_written(engine, region, i);
+        }
+    }
+}
+
+static gboolean is_huge(KsmEngine *engine, KsmRegion *region, guint32 number)
+{
+    KsmBlock *block = &region->blocks[number];
+
+    if (ksm_tracker_is_huge(&engine->tracker, region,
+                            first_page(region, number))) {
+        block->flags |= KSM_BLOCK_HUGE;
+        return TRUE;
+    }
+    return FALSE;
+}
+
+/* Whether it is huge, or was and will be, as it is written and rests soon. */
+static gboolean stays_huge(KsmEngine *engine, KsmRegion *region,
+                           guint32 number, guint keep)
+{
+    const KsmBlock *block = &region->blocks[number];
+
+    if (block->flags & KSM_BLOCK_HUGE &&
+        (block->rest || block->flags & KSM_BLOCK_SPLIT)) {
+        return ksm_block_is_nearly_whole(block, keep);
+    }
+    return ksm_block_is_whole(block) && is_huge(engine, region, number);
+}
+
+/*
+ * Fills what is missing of a block that is nearly whole, and takes back what
+ * is shared.  FALSE: not yet; given back pages are tracked from the next round
+ * on, broken ones come by themselves.
+ */
+static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
+                           guint32 number)
+{
+    const KsmBlock *block = &region->blocks[number];
+    guint32 first = first_page(region, number), page;
+
+    for (page = first; block->away && page < first + KSM_BLOCK_PAGES; page++) {
+        KsmPageState state = ksm_page_state(region->state[page]);
+
+        if (!ksm_page_state_is_away(state) ||
+            ksm_page_in_store(region->state[page])) {
+            continue;
+        }
+        /* As if the guest had written: zeros are there, whoever is first. */
+        if (ksm_sys->advise(ksm_ram_address(region, page), KSM_PAGE_BYTES,
+                            MADV_POPULATE_WRITE)) {
+            return FALSE;
+        }
+        ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+        region->wait[page] = 2;
+    }
+    if (!block->away) {
+        return TRUE;
+    }
+    ksm_giveback_range(engine, region, first, KSM_BLOCK_PAGES);
+    return FALSE;
+}
+
+/* Disarms blocks in a row, and makes them huge. */
+static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 number,
+                     guint32 count)
+{
+    guint32 page = first_page(region, number), i;
+
+    if (ksm_tracker_disarm(&engine->tracker, region, page,
+                           count * KSM_BLOCK_PAGES)) {
+        engine->counters.refused_error++;
+        return;                 /* armed, as before: judged again */
+    }
+    ksm_sys->advise(ksm_ram_address(region, page),
+                    (gsize)count * KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
+                    MADV_COLLAPSE);
+    for (i = number; i < number + count; i++) {
+        ksm_block_begin_rest(&region->blocks[i]);
+        region->resting++;
+        /* One that failed (a page in use, no memory) is tried next time. */
+        engine->counters.collapses += is_huge(engine, region, i);
+    }
+}
+
+/* Whether a block's kept pages have lost what they were kept for. */
+static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
+                              guint32 number, guint keep)
+{
+    const KsmBlock *block = &region->blocks[number];
+
+    return block->kept &&
+           ((guint)block->kept + block->away > keep ||
+            !ksm_block_is_nearly_whole(block, keep) ||
+            (number % KSM_LOOK_ROUNDS == engine->round % KSM_LOOK_ROUNDS &&
+             !stays_huge(engine, region, number, keep)));
+}
+
+void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
+{
+    guint keep = keep_of(engine);
+    guint32 i, count = 0, rested = 0;
+
+    for (i = 0; i < region->block_count; i++) {
+        KsmBlock *block = &region->blocks[i];
+        KsmBlockVerdict verdict = ksm_block_judge(block, keep);
+
+        if (keeps_in_vain(engine, region, i, keep)) {
+            keep_no_more(region, i);
+        }
+        if (keep && verdict == KSM_BLOCK_SHALL_REST &&
+            rested < KSM_COLLAPSE_ROUND && !ksm_pace_interrupted(engine) &&
+            make_whole(engine, region, i)) {
+            count++;
+            rested++;
+            if (count < KSM_COLLAPSE_BLOCKS && i + 1 < region->block_count) {
+                continue;
+            }
+            let_rest(engine, region, i + 1 - count, count);
+        } else if (count) {
+            let_rest(engine, region, i - count, count);
+        } else {
+            continue;
+        }
+        count = 0;
+        ksm_pace_rest(engine);
+    }
+}
+
+/* A page on the way to be merged, and its block. */
+typedef struct KsmWeighed {
+    KsmRegion *region;
+    guint32 page;               /* in the region */
+    KsmBlock *block;
+} KsmWeighed;
+
+/* Elements of all three arrays begin with the session-wide page. */
+static guint32 number_at(GArray *array, guint i)
+{
+    guint32 number;
+
+    memcpy(&number, array->data + (gsize)i * g_array_get_element_size(array),
+           sizeof(number));
+    return number;
+}
+
+/* FALSE: nothing to weigh (no block, or a broker that is confused). */
+static gboolean find_weighed(KsmEngine *engine, guint32 number,
+                             KsmWeighed *item)
+{
+    item->region = ksm_engine_find_region(engine, number);
+    if (!item->region) {
+        return FALSE;
+    }
+    item->page = number - item->region->base;
+    item->block = ksm_ram_block(item->region, item->page);
+    return item->block && !ksm_page_state_is_away(
+               ksm_page_state(item->region->state[item->page]));
+}
+
+/* What is found in each block; `first` gets a page of each. */
+static void count_found(KsmEngine *engine, GArray *array, GArray *first)
+{
+    KsmWeighed item;
+    guint i;
+
+    for (i = 0; i < array->len; i++) {
+        guint32 number = number_at(array, i);
+
+        if (find_weighed(engine, number, &item) && item.block->found++ == 0) {
+            g_array_append_val(first, number);
+        }
+    }
+}
+
+static void decide(KsmEngine *engine, guint32 number, guint keep)
+{
+    KsmWeighed item;
+    guint32 block;
+
+    find_weighed(engine, number, &item);
+    block = (guint32)(item.block - item.region->blocks);
+    if ((guint)item.block->found + item.block->kept +
+        item.block->away <= keep &&
+        stays_huge(engine, item.region, block, keep)) {
+        item.block->flags |= KSM_BLOCK_SPARED;
+    }
+    item.block->found = 0;
+}
+
+/* Takes spared pages out; `told`: where the broker is told of them. */
+static void take_spared(KsmEngine *engine, GArray *array, GArray *told)
+{
+    gsize bytes = g_array_get_element_size(array);
+    KsmWeighed item;
+    guint i, left = 0;
+
+    for (i = 0; i < array->len; i++) {
+        guint32 number = number_at(array, i);
+
+        if (find_weighed(engine, number, &item) &&
+            item.block->flags & KSM_BLOCK_SPARED) {
+            ksm_ram_keep(item.region, item.page);
+            if (told) {
+                ksm_ranges_add(told, number);
+            }
+        } else {
+            memmove(array->data + left++ * bytes, array->data + i * bytes,
+                    bytes);
+        }
+    }
+    g_array_set_size(array, left);
+}
+
+void ksm_huge_weigh(KsmEngine *engine, GArray *zeros)
+{
+    guint keep = keep_of(engine), i;
+    g_autoptr(GArray) first = NULL;
+    KsmWeighed item;
+
+    if (!keep) {
+        return;
+    }
+    first = g_array_new(FALSE, FALSE, sizeof(guint32));
+    count_found(engine, engine->matches, first);
+    count_found(engine, engine->publishable, first);
+    if (zeros) {
+        count_found(engine, zeros, first);
+    }
+    for (i = 0; i < first->len; i++) {
+        decide(engine, g_array_index(first, guint32, i), keep);
+    }
+    take_spared(engine, engine->matches, engine->released);
+    take_spared(engine, engine->publishable, engine->withdrawn);
+    if (zeros) {
+        take_spared(engine, zeros, NULL);
+    }
+    for (i = 0; i < first->len; i++) {
+        find_weighed(engine, g_array_index(first, guint32, i), &item);
+        item.block->flags &= (guint8)~KSM_BLOCK_SPARED;
+    }
+}

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * merge.c: from matches to mappings: runs, longest first, window by window.
+ *
+ * A run is a stretch of matches whose pages and slots are both adjacent.  The
+ * comparison in the window is the one that decides (quarantine.c, verify.c).
+ * Where guests write what is just being merged, each piece of a run is compared
+ * with its slots before its window, too: a page that differs then costs no
+ * window.  Elsewhere that would find nothing, so it is done for some pieces
+ * only after a page has differed.
+ *
+ * Every match holds a reference (the page is bound at the broker) from before
+ * it is mapped until after it is not: a page whose merge fails is released
+ * only by entering engine->released here, when it is known not to be mapped.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "pages/merge.h"
+
+#include <string.h>
+
+#include "core/budget.h"
+#include "pages/discard.h"
+#include "memory/fork-guard.h"
+#include "pages/hwpoison.h"
+#include "core/pace.h"
+#include "reading.h"
+#include "sys.h"
+
+/* Pieces that are compared beforehand, too, after a page that differed. */
+#define KSM_DOUBT_PIECES 256u
+/* Most windows between two settlings; bounds fork's wait. */
+#define KSM_BATCH_WINDOWS 128u
+
+typedef struct KsmRun {
+    guint32 first;              /* index into matches */
+    guint32 pages;
+} KsmRun;
+
+static gint compare_matches(gconstpointer a, gconstpointer b)
+{
+    guint32 x = ((const KsmMatch *)a)->page, y = ((const KsmMatch *)b)->page;
+
+    return x < y ? -1 : x > y;
+}
+
+/*
+ * By powers of two, and by address within one: a batch of windows then lies
+ * close together, so that settling it walks few mappings.
+ */
+static gint longer_first(gconstpointer a, gconstpointer b)
+{
+    const KsmRun *x = a, *y = b;
+    guint x_class = g_bit_storage(x->pages), y_class = g_bit_storage(y->pages);
+
+    if (x_class != y_class) {
+        return x_class > y_class ? -1 : 1;
+    }
+    return x->first < y->first ? -1 : x->first > y->first;
+}
+
+static GArray *find_runs(KsmEngine *engine)
+{
+    GArray *runs = g_array_new(FALSE, FALSE, sizeof(KsmRun));
+    const KsmMatch *m = (const KsmMatch *)(gpointer)engine->matches->data;
+    guint i;
+
+    for (i = 0; i < engine->matches->len; i++) {
+        KsmRun *last = runs->len ?
+            &g_array_index(runs, KsmRun, runs->len - 1) : NULL;
+
+        if (last && m[i].page == m[i - 1].page + 1 &&
+            m[i].slot == m[i - 1].slot + 1) {
+            last->pages++;
+        } else {
+            KsmRun run = { .first = i, .pages = 1 };
+
+            g_array_append_val(runs, run);
+        }
+    }
+    g_array_sort(runs, longer_first);
+    return runs;
+}
+
+/* The page stays private for a while, and its slot is not wanted. */
+static void refuse(KsmEngine *engine, KsmRegion *region, guint32 page,
+                   KsmPageState state)
+{
+    ksm_ram_back_off(region, page, state);
+    ksm_ranges_add(engine->released, region->base + page);
+}
+
+/* A page stays as it is, for what a window found. */
+static void keep(KsmEngine *engine, KsmRegion *region, guint32 page,
+                 KsmVerdict verdict)
+{
+    KsmStats *c = &engine->counters;
+
+    switch (verdict) {
+    case KSM_VERDICT_DONE:
+    case KSM_VERDICT_CHANGED:
+        c->rollbacks++;
+        ksm_ram_back_off(region, page, KSM_PAGE_PRIVATE);
+        return;
+    case KSM_VERDICT_HOLE:
+        ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
+        return;
+    case KSM_VERDICT_PINNED:
+        c->refused_pinned++;
+        break;
+    case KSM_VERDICT_HELD:
+        c->refused_held++;
+        break;
+    case KSM_VERDICT_ERROR:
+        if (ksm_hwpoison_look(engine, region, page, 1)) {
+            return;
+        }
+        c->refused_error++;
+        break;
+    }
+    ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
+}
+
+static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
+                      KsmVerdict verdict)
+{
+    keep(engine, region, page, verdict);
+    ksm_ranges_add(engine->released, region->base + page);
+}
+
+/* Enters pages as shared, and what it does to the mappings. */
+static void enter_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
+                         guint32 count, guint32 slot)
+{
+    guint32 before, after, stores_before, stores_after, i;
+
+    before = ksm_budget_borders(region, first, first + count, &stores_before);
+    for (i = 0; i < count; i++) {
+        ksm_ram_set_state(region, first + i, KSM_PAGE_SHARED);
+        region->slot[first + i] = slot + i;
+        region->wait[first + i] = engine->round;
+    }
+    after = ksm_budget_borders(region, first, first + count, &stores_after);
+    region->mappings += (guint64)after - before;
+    region->store_mappings += (guint64)stores_after - stores_before;
+    engine->counters.merges += count;
+}
+
+/*
+ * Each window leaves up to two mappings more until it is settled, which the
+ * budget does not know of: a small budget is settled more often.
+ */
+static gboolean settling_due(KsmEngine *engine)
+{
+    return engine->quarantine.windows - engine->settled_windows >=
+           CLAMP(engine->budget / 50, 1, KSM_BATCH_WINDOWS);
+}
+
+void ksm_merge_settle(KsmEngine *engine)
+{
+    guint i;
+
+    engine->settled_windows = engine->quarantine.windows;
+    ksm_quarantine_drop(&engine->quarantine);
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        if (ksm_tracker_settle(&engine->tracker, region)) {
+            engine->counters.refused_error++;
+        }
+    }
+}
+
+/*
+ * Reads the slots of a piece, and compares them with its pages when there is
+ * reason to doubt that they are equal: a torn read of those only costs savings.
+ * Returns the pages, from the first on, that are worth a window.
+ */
+static guint32 look_before(KsmEngine *engine, KsmRegion *region,
+                           guint32 first, guint32 count, guint64 offset,
+                           KsmVerdict *verdict)
+{
+    KsmVerify *verify = &engine->quarantine.verify;
+    gboolean failed;
+    guint32 equal;
+
+    if (ksm_verify_load(verify, engine->broker.store_fd, offset, count)) {
+        *verdict = KSM_VERDICT_ERROR;
+        return 0;
+    }
+    if (!engine->doubt_pieces) {
+        return count;
+    }
+    engine->doubt_pieces--;
+    equal = ksm_read_equal(ksm_ram_address(region, first), verify->content,
+                           count, &failed);
+    *verdict = failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
+    return equal;
+}
+
+static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
+                              guint32 first, guint32 count)
+{
+    guint32 i;
+
+    engine->counters.refused_budget += count;
+    for (i = 0; i < count; i++) {
+        refuse(engine, region, first + i, KSM_PAGE_EXCLUDED);
+    }
+    if (!engine->budget_warned) {
+        engine->budget_warned = TRUE;
+        g_warning("'%s' has used its budget of %" G_GUINT64_FORMAT
+                  " memory mappings: some duplicates stay private; raise "
+                  "vm.max_map_count (now %u) or max-mappings to share them",
+                  engine->name, engine->budget, ksm_sys_max_map_count());
+    }
+}
+
+/*
+ * One window's worth of a run; returns the pages dealt with.  At least one:
+ * where the window stops short, the page that stopped it is refused.
+ */
+static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
+                           guint32 first, guint32 count, guint32 slot)
+{
+    guint64 offset = (guint64)slot * KSM_PAGE_BYTES;
+    KsmVerdict verdict = KSM_VERDICT_CHANGED, doubt;
+    guint32 worth, merged = 0;
+
+    if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_SHARE,
+                           ksm_ram_address(region, first), count)) {
+        for (; merged < count; merged++) {
+            refuse_by(engine, region, first + merged, KSM_VERDICT_HELD);
+        }
+        return count;
+    }
+    worth = look_before(engine, region, first, count, offset, &verdict);
+    if (!worth && verdict == KSM_VERDICT_ERROR && count > 1) {
+        /* One slot of them may have failed: not for that all pages. */
+        return merge_piece(engine, region, first, 1, slot);
+    }
+    doubt = verdict;
+    if (worth) {
+        ksm_discard_lock(engine);
+        if (!ksm_discard_leaves(engine, ksm_budget_delta(region, first, worth,
+                                                         slot))) {
+            ksm_discard_unlock(engine);
+            refuse_for_budget(engine, region, first, count);
+            return count;
+        }
+        merged = ksm_quarantine_share(&engine->quarantine, region, first,
+                                      worth,
+                                      engine->quarantine.verify.content,
+                                      engine->broker.store_fd,
+                                      offset, &verdict);
+        if (merged) {
+            enter_shared(engine, region, first, merged, slot);
+        }
+        ksm_discard_unlock(engine);
+    }
+    if (merged == count) {
+        return merged;
+    }
+    if (worth && merged == worth) {
+        verdict = doubt;
+    }
+    if (verdict == KSM_VERDICT_CHANGED) {
+        engine->doubt_pieces = KSM_DOUBT_PIECES;
+    }
+    refuse_by(engine, region, first + merged, verdict);
+    return merged + 1;
+}
+
+/* Whether a match is what it should be; a confused broker must not confuse
+   the bookkeeping. */
+static gboolean match_valid(KsmEngine *engine, const KsmMatch *match,
+                            KsmRegion **region)
+{
+    KsmPageState state;
+    guint8 word;
+
+    *region = ksm_engine_find_region(engine, match->page);
+    if (!*region) {
+        return FALSE;
+    }
+    word = (*region)->state[match->page - (*region)->base];
+    state = ksm_page_state(word);
+    return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_CANDIDATE ||
+            state == KSM_PAGE_EXCLUDED) && !(word & KSM_PAGE_HWPOISON) &&
+           ksm_broker_client_slot_ok(&engine->broker, match->slot);
+}
+
+/* Drops matches that are no good; sorted ones stay sorted. */
+static void filter_matches(KsmEngine *engine)
+{
+    KsmMatch *m = (KsmMatch *)(gpointer)engine->matches->data;
+    guint i, kept = 0;
+
+    for (i = 0; i < engine->matches->len; i++) {
+        KsmRegion *region;
+
+        if (kept && m[kept - 1].page == m[i].page) {
+            continue;
+        }
+        if (match_valid(engine, &m[i], &region)) {
+            m[kept++] = m[i];
+        } else if (region && !ksm_page_in_store(
+                       region->state[m[i].page - region->base])) {
+            ksm_ranges_add(engine->released, m[i].page);
+        }
+    }
+    g_array_set_size(engine->matches, kept);
+}
+
+/* Matches that there is no time for: bound no more, to be looked up anew. */
+static void put_off(KsmEngine *engine, const KsmMatch *match, guint32 count)
+{
+    guint32 i;
+
+    for (i = 0; i < count; i++) {
+        KsmRegion *region = ksm_engine_find_region(engine, match[i].page);
+        guint32 page = match[i].page - region->base;
+
+        ksm_ram_look_again(region, page);
+        ksm_ranges_add(engine->released, match[i].page);
+    }
+}
+
+static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
+{
+    guint32 done = 0;
+
+    while (done < pages) {
+        KsmRegion *region = ksm_engine_find_region(engine, match[done].page);
+        guint32 first = match[done].page - region->base;
+        guint32 slot = match[done].slot;
+        guint32 count = MIN(MIN(pages - done, region->pages - first),
+                            KSM_WINDOW_PAGES);
+
+        if (ksm_pace_interrupted(engine)) {
+            put_off(engine, match + done, pages - done);
+            return;
+        }
+        if (!ksm_budget_allows(ksm_budget_used(engine), engine->budget,
+                               pages - done,
+                               ksm_budget_delta(region, first, count, slot))) {
+            refuse_for_budget(engine, region, first, count);
+            done += count;
+            continue;
+        }
+        if (settling_due(engine)) {
+            ksm_merge_settle(engine);
+            ksm_fork_guard_unlock();
+            ksm_pace_rest(engine);
+            ksm_fork_guard_lock();
+        }
+        ksm_ram_follow_policy(region);
+        ksm_pace_before_window(engine);
+        done += merge_piece(engine, region, first, count, slot);
+    }
+}
+
+void ksm_merge_matches(KsmEngine *engine)
+{
+    g_autoptr(GArray) runs = NULL;
+    guint i;
+
+    if (!engine->matches->len) {
+        return;
+    }
+    engine->budget = ksm_budget_compute(engine);
+    g_array_sort(engine->matches, compare_matches);
+    filter_matches(engine);
+    runs = find_runs(engine);
+    ksm_fork_guard_lock();
+    for (i = 0; i < runs->len; i++) {
+        const KsmRun *run = &g_array_index(runs, KsmRun, i);
+
+        merge_run(engine,
+                  &g_array_index(engine->matches, KsmMatch, run->first),
+                  run->pages);
+    }
+    ksm_merge_settle(engine);
+    ksm_fork_guard_unlock();
+    g_array_set_size(engine->matches, 0);
+}
+
+static void enter_zero(KsmEngine *engine, KsmRegion *region, guint32 first,
+                       guint32 count)
+{
+    guint32 i;
+
+    for (i = 0; i < count; i++) {
+        ksm_ram_set_state(region, first + i, KSM_PAGE_ZERO);
+        region->wait[first + i] = engine->round;
+    }
+    engine->counters.zero_merges += count;
+}
+
+void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
+                     guint32 count)
+{
+    while (count) {
+        guint32 n = MIN(count, KSM_WINDOW_PAGES);
+        KsmVerdict verdict;
+        guint32 done;
+
+        ksm_pace_before_window(engine);
+        ksm_discard_lock(engine);
+        done = ksm_quarantine_zero(&engine->quarantine, region, first, n,
+                                   &verdict);
+        enter_zero(engine, region, first, done);
+        ksm_discard_unlock(engine);
+        if (done < n) {
+            keep(engine, region, first + done, verdict);
+            done++;
+        }
+        first += done;
+        count -= done;
+        if (settling_due(engine)) {
+            ksm_merge_settle(engine);
+        }
+    }
+}

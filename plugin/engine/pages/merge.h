@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * merge.h: pages and the slots or zeros that replace them: runs, windows,
+ * bookkeeping.
+ */
+#ifndef KSM_MERGE_H
+#define KSM_MERGE_H
+
+#include "core/engine-private.h"
+
+/*
+ * Merges the pages of engine->matches with their slots, longest runs first,
+ * and empties the array.  What cannot be merged stays private, and its binding
+ * goes to engine->released.  Ends early when the engine is interrupted.
+ */
+void ksm_merge_matches(KsmEngine *engine);
+
+/* Gives zero pages [first, first + count) back to the kernel's zero page. */
+void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
+                     guint32 count);
+
+/* Registers and advises what the windows left unsettled, and frees what is
+   left in staging.  Called when a batch of windows is over. */
+void ksm_merge_settle(KsmEngine *engine);
+
+#endif /* KSM_MERGE_H */

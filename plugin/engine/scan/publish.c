@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * publish.c: copies pages to the broker, in runs, and repeated content as tiles.
+ *
+ * The copy is taken from the live page.  It may be torn by the guest, which
+ * is noticed here as a rule, or changed in the bulk memory by a hostile one:
+ * then the broker files what it copied under what that content is called, and
+ * the page fails the comparison with its slot and stays private.  So nothing
+ * need be quarantined for this.
+ *
+ * A stretch of adjacent pages with the same content is published once, as a
+ * tile of a quarter of the stretch at most, so that a stretch of n pages costs
+ * about 4 to 8 mappings, or n / 64; its other pages look it up again afterwards.
+ * Content repeated at other places is recognised by the broker.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "scan/publish.h"
+
+#include "pages/hwpoison.h"
+#include "core/pace.h"
+#include "reading.h"
+#include "scan/sweep.h"
+
+static const KsmPublishable *item_at(KsmEngine *engine, guint i)
+{
+    return &g_array_index(engine->publishable, KsmPublishable, i);
+}
+
+static gboolean same_content(const KsmFingerprint *a, const KsmFingerprint *b)
+{
+    return a->hi == b->hi && a->lo == b->lo;
+}
+
+/* Adjacent pages from item `first` on that hold the same content. */
+static guint32 stretch_at(KsmEngine *engine, guint first)
+{
+    const KsmPublishable *item = item_at(engine, first);
+    guint32 n = 1;
+
+    while (first + n < engine->publishable->len &&
+           item[n].page == item->page + n &&
+           same_content(&item[n].fingerprint, &item->fingerprint)) {
+        n++;
+    }
+    return n;
+}
+
+static guint32 tile_order(guint32 stretch)
+{
+    guint32 quarter = stretch / 4;
+
+    return quarter ? MIN((guint32)g_bit_storage(quarter) - 1,
+                         KSM_MAX_TILE_ORDER) : 0;
+}
+
+/* Files the answers to a PUBLISH of pages `pages`. */
+static void file_published(KsmEngine *engine, const guint32 *pages,
+                           const KsmAnswer *answers, guint32 count)
+{
+    guint32 i;
+
+    for (i = 0; i < count; i++) {
+        KsmRegion *region = ksm_engine_find_region(engine, pages[i]);
+        KsmMatch match = { .page = pages[i], .slot = answers[i].slot };
+
+        if (answers[i].kind == KSM_ANSWER_SLOT) {
+            g_array_append_val(engine->matches, match);
+        } else {
+            engine->counters.refused_broker++;
+            ksm_ram_back_off(region, pages[i] - region->base,
+                             KSM_PAGE_EXCLUDED);
+        }
+    }
+}
+
+/*
+ * Copies a page into the bulk memory; FALSE when the guest has written to it
+ * since it was looked up, which spares the store a slot that nobody wants.
+ */
+static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
+                          const KsmPublishable *item, guint32 place)
+{
+    guint8 *copy = ksm_broker_client_content(&engine->broker, place);
+    guint32 page = item->page - region->base;
+    KsmLook look = { .content = copy };
+
+    if (!ksm_read_copy(copy, ksm_ram_address(region, page), KSM_PAGE_BYTES) &&
+        ksm_hwpoison_look(engine, region, page, 1)) {
+        return FALSE;
+    }
+    ksm_read_looks(&look, 1);
+    if (!look.failed && !look.zero &&
+        same_content(&look.fingerprint, &item->fingerprint)) {
+        return TRUE;
+    }
+    engine->counters.refused_torn++;
+    ksm_ram_back_off(region, page, KSM_PAGE_PRIVATE);
+    return FALSE;
+}
+
+/* Publishes items from *next on until the bulk memory is full. */
+static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
+{
+    KsmPublish *request = ksm_broker_client_items(&engine->broker);
+    guint32 pages[KSM_BATCH_PUBLISH];
+    guint32 count = 0, replied;
+
+    while (*next < engine->publishable->len && count < KSM_BATCH_PUBLISH) {
+        const KsmPublishable *item = item_at(engine, *next);
+        KsmRegion *region = ksm_engine_find_region(engine, item->page);
+        guint32 stretch = stretch_at(engine, *next);
+
+        *next += stretch;
+        g_array_append_vals(repeated, item + 1, stretch - 1);
+        if (!copy_page(engine, region, item, count)) {
+            continue;
+        }
+        request[count] = (KsmPublish) {
+            .page = item->page, .tile_order = tile_order(stretch),
+        };
+        pages[count++] = item->page;
+    }
+    if (!count) {
+        return TRUE;
+    }
+    if (!ksm_broker_client_call(&engine->broker, KSM_MSG_PUBLISH, count,
+                                &replied)) {
+        return FALSE;
+    }
+    engine->counters.publishes += count;
+    file_published(engine, pages, ksm_broker_client_reply(&engine->broker),
+                   replied);
+    return TRUE;
+}
+
+/* Looks the repeated ones up again: they now have a slot, as a rule. */
+static gboolean look_up_repeated(KsmEngine *engine, GArray *repeated)
+{
+    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_BATCH_LOOKUPS);
+    guint i = 0;
+
+    while (i < repeated->len && !ksm_pace_interrupted(engine)) {
+        guint32 count = 0;
+
+        for (; i < repeated->len && count < KSM_BATCH_LOOKUPS; i++, count++) {
+            const KsmPublishable *item =
+                &g_array_index(repeated, KsmPublishable, i);
+
+            items[count] = (KsmLookup) {
+                .fingerprint = item->fingerprint, .page = item->page,
+            };
+        }
+        if (!ksm_sweep_look_up(engine, items, count)) {
+            return FALSE;
+        }
+    }
+    return TRUE;
+}
+
+gboolean ksm_publish_all(KsmEngine *engine)
+{
+    g_autoptr(GArray) repeated = NULL;
+    guint next = 0;
+
+    if (!engine->publishable->len) {
+        return TRUE;
+    }
+    repeated = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
+    while (next < engine->publishable->len && !ksm_pace_interrupted(engine)) {
+        if (!publish_some(engine, &next, repeated)) {
+            return FALSE;
+        }
+        ksm_pace_rest(engine);
+    }
+    return look_up_repeated(engine, repeated);
+}

@@ -1,0 +1,287 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * round.c: one round: what was written, what is calm, who else has it, merge.
+ *
+ *   1. the tracker tells the pages written; listings of written candidates are
+ *      withdrawn; blocks that are hot are left alone for a while (huge.c);
+ *   2. broken pages that have rested are given back to anonymous memory;
+ *      pages that have been unwritten for their number of rounds are calm:
+ *      zeros are given back at once, the others fingerprinted and looked up;
+ *   3. of the answers, pages to publish are published (publish.c), and all
+ *      pages with a slot are merged, longest runs first (merge.c);
+ *   4. hints of the broker (listed pages that have got a slot) likewise, also
+ *      between rounds: a page written meanwhile is found out by comparing;
+ *   5. bindings that came to nothing are released.
+ * After the first pass the work is proportional to what was written: one byte
+ * per page is looked at, and that only in regions with pages that wait.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "scan/round.h"
+
+#include <string.h>
+
+#include "core/budget.h"
+#include "pages/discard.h"
+#include "pages/giveback.h"
+#include "pages/huge.h"
+#include "pages/merge.h"
+#include "core/pace.h"
+#include "scan/sweep.h"
+#include "session/report.h"
+#include "pages/shrink.h"
+#include "sys.h"
+#include "pages/unmergeable.h"
+
+/* Hinted pages merged together, so that runs are found whole. */
+#define KSM_HINTED_PAGES    32768u
+
+/* Shared pages [first, end) are copies now. */
+static void broken(KsmRegion *region, guint32 first, guint32 end,
+                   G_GNUC_UNUSED gboolean huge, void *opaque)
+{
+    KsmEngine *engine = opaque;
+    guint32 page;
+
+    for (page = first; page < end; page++) {
+        guint8 lost = region->state[page] & KSM_PAGE_LOST;
+
+        if (ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
+            engine->counters.breaks++;
+            ksm_ram_note_written(region, page, engine->round);
+            ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
+            region->state[page] |= lost;
+        }
+    }
+}
+
+void ksm_round_note_written(KsmEngine *engine, KsmRegion *region,
+                            guint32 page)
+{
+    switch (ksm_page_state(region->state[page])) {
+    case KSM_PAGE_BROKEN:
+        return;
+    case KSM_PAGE_CANDIDATE:
+        ksm_ranges_add(engine->withdrawn, region->base + page);
+        break;
+    case KSM_PAGE_ZERO:
+        engine->counters.breaks++;
+        break;
+    case KSM_PAGE_UNTOUCHED:
+        /* Nothing to hold against it: it was never looked at. */
+        region->wait[page] = (guint8)(engine->round - 128);
+        break;
+    case KSM_PAGE_PRIVATE:
+    case KSM_PAGE_EXCLUDED:
+    case KSM_PAGE_SHARED:
+    case KSM_PAGE_STATES:
+        break;
+    }
+    ksm_ram_note_written(region, page, engine->round);
+    ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+}
+
+/* The tracker's report: anonymous pages one by one, shared ones together. */
+static void written(KsmRegion *region, guint32 first, guint32 end,
+                    gboolean huge, void *opaque)
+{
+    KsmEngine *engine = opaque;
+    guint32 page = first;
+
+    ksm_huge_note_written(region, first, end, huge);
+    while (page < end) {
+        guint32 from = page;
+
+        while (page < end &&
+               ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
+            page++;
+        }
+        if (page > from &&
+            ksm_tracker_find_copies(&engine->tracker, region, from, page,
+                                    broken, engine)) {
+            engine->counters.refused_error++;
+        }
+        if (page < end) {
+            ksm_round_note_written(engine, region, page++);
+        }
+    }
+}
+
+/* Sends an array of ranges in batches, and empties it. */
+static gboolean send_ranges(KsmEngine *engine, GArray *ranges,
+                            KsmMsgType type)
+{
+    guint32 sent = 0;
+
+    while (sent < ranges->len &&
+           ksm_broker_client_connected(&engine->broker)) {
+        guint32 n = MIN(ranges->len - sent, KSM_BATCH_RANGES);
+
+        memcpy(ksm_broker_client_items(&engine->broker),
+               &g_array_index(ranges, KsmRange, sent), n * sizeof(KsmRange));
+        if (!ksm_broker_client_call(&engine->broker, type, n, NULL)) {
+            return FALSE;
+        }
+        sent += n;
+    }
+    g_array_set_size(ranges, 0);
+    return ksm_broker_client_connected(&engine->broker);
+}
+
+gboolean ksm_round_send_released(KsmEngine *engine)
+{
+    return send_ranges(engine, engine->withdrawn, KSM_MSG_WITHDRAW) &&
+           send_ranges(engine, engine->released, KSM_MSG_RELEASE);
+}
+
+gboolean ksm_round_track(KsmEngine *engine)
+{
+    guint64 start_ns = ksm_sys_thread_cpu_ns();
+    guint i;
+
+    ksm_discard_enter(engine);
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        ksm_huge_wake(engine, region);
+        if (ksm_tracker_settle(&engine->tracker, region) ||
+            ksm_tracker_scan(&engine->tracker, region, written, engine)) {
+            engine->counters.refused_error++;
+        }
+        ksm_huge_judge(engine, region);
+        ksm_pace_rest(engine);
+    }
+    engine->track_ns = ksm_sys_thread_cpu_ns() - start_ns;
+    return ksm_round_send_released(engine);
+}
+
+/* Files one hint; a confused broker must not confuse the bookkeeping. */
+static void file_hint(KsmEngine *engine, const KsmHint *hint)
+{
+    KsmMatch match = { .page = hint->page, .slot = hint->slot };
+    KsmRegion *region;
+
+    if (match.slot != KSM_SLOT_NONE) {
+        g_array_append_val(engine->matches, match);
+        return;
+    }
+    region = ksm_engine_find_region(engine, match.page);
+    if (region && ksm_page_state(region->state[match.page - region->base]) ==
+                  KSM_PAGE_CANDIDATE) {
+        ksm_ram_look_again(region, match.page - region->base);
+    }
+}
+
+/*
+ * Fetches hints, at most so many of them; FALSE: the broker is lost.  *left:
+ * how many there can still be.  A page has at most one, as none is looked up
+ * meanwhile: a broker with more of them would keep us here for ever.
+ */
+static gboolean fetch_hints(KsmEngine *engine, guint64 *left, gboolean *more)
+{
+    guint32 count, i;
+
+    do {
+        const KsmHint *hints;
+
+        if (!ksm_broker_client_call(&engine->broker, KSM_MSG_HINTS, 0,
+                                    &count)) {
+            return FALSE;
+        }
+        if (count > *left) {
+            ksm_broker_client_expose(&engine->broker,
+                                     "more hints than there are pages");
+            return FALSE;
+        }
+        *left -= count;
+        hints = ksm_broker_client_reply(&engine->broker);
+        for (i = 0; i < count; i++) {
+            file_hint(engine, &hints[i]);
+        }
+        engine->counters.hints += count;
+        *more = count == KSM_BATCH_HINTS;
+    } while (*more && engine->matches->len < KSM_HINTED_PAGES);
+    return TRUE;
+}
+
+/* Listed pages that have got a slot meanwhile. */
+static gboolean take_hints(KsmEngine *engine)
+{
+    guint64 left = engine->session_pages;
+    gboolean more = TRUE;
+
+    while (more && !ksm_pace_interrupted(engine)) {
+        if (!fetch_hints(engine, &left, &more)) {
+            g_array_set_size(engine->matches, 0);
+            return FALSE;
+        }
+        ksm_huge_weigh(engine, NULL);
+        ksm_merge_matches(engine);
+        if (!ksm_round_send_released(engine)) {
+            return FALSE;
+        }
+        ksm_pace_rest(engine);
+    }
+    return TRUE;
+}
+
+void ksm_round_forget_candidates(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint32 page;
+
+        for (page = 0; page < region->pages; page++) {
+            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
+                ksm_page_is_kept(region->state[page])) {
+                ksm_ram_look_again(region, page);
+            }
+        }
+    }
+}
+
+void ksm_round_run(KsmEngine *engine)
+{
+    guint64 start_ns = ksm_sys_now_ns();
+    gboolean ok;
+    guint i;
+
+    engine->round = (guint8)engine->counters.full_scans;
+    engine->budget = ksm_budget_compute(engine);
+    ksm_unmergeable_check(engine);
+    ok = ksm_round_track(engine);
+    if (ok && engine->lost) {
+        ksm_giveback_lost(engine);
+    }
+    if (ok) {
+        ksm_shrink(engine);
+    }
+    for (i = 0; ok && i < engine->regions->len; i++) {
+        ksm_giveback_broken(engine, g_ptr_array_index(engine->regions, i));
+        ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i));
+    }
+    ok = ok && take_hints(engine) && ksm_report_exchange(engine);
+    engine->was_useful = engine->was_useful || ok;
+    ksm_quarantine_rest(&engine->quarantine);
+    ksm_stats_measure(engine);
+    engine->counters.full_scans++;
+    engine->round_end_ns = ksm_sys_now_ns();
+    engine->counters.round_ns = engine->round_end_ns - start_ns;
+}
+
+void ksm_round_hints(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        if (region->counts[KSM_PAGE_CANDIDATE]) {
+            take_hints(engine);
+            ksm_quarantine_rest(&engine->quarantine);
+            break;
+        }
+    }
+}

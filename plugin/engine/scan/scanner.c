@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * scanner.c: the thread: one turn after the other, and the sleep between.
+ *
+ * A turn runs a round, or undoes what is shared (`unmerge`), or only keeps the
+ * connection up (`pause`), or stands aside: while something needs memory that
+ * does not move, tracking is off and nothing is touched.
+ *
+ * Every turn keeps the connection up, whatever else it does: a broker that
+ * takes the store up waits for all who map it, and frees nothing of it before.
+ * Meeting it takes the books alone: guest memory is neither read nor the
+ * subject of a system call.
+ *
+ * Rounds come once an interval, and so seldom that tracking writes takes a
+ * tenth of the time at most.  In between the broker is asked for hints: another
+ * VM's find is then shared without waiting for the next round.
+ */
+#include "scan/scanner.h"
+
+#include "core/budget.h"
+#include "session/connection.h"
+#include "pages/discard.h"
+#include "pages/giveback.h"
+#include "guard.h"
+#include "pages/merge.h"
+#include "core/notice.h"
+#include "core/pace.h"
+#include "session/report.h"
+#include "scan/round.h"
+#include "sys.h"
+
+#define KSM_PARKED_MS       1000u
+/* Until detaching goes on that gave way to somebody. */
+#define KSM_DETACH_MS       1u
+#define KSM_HINTS_PER_ROUND 4
+#define KSM_TRACK_SHARE     9u
+
+/* FALSE: somebody waits for the engine, and shall not wait for this. */
+static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
+                              gboolean at_once)
+{
+    while (region->detached_pages < region->pages) {
+        if (!at_once && ksm_pace_waited_for(engine)) {
+            return FALSE;
+        }
+        /* Fails for want of kernel memory only. */
+        if (ksm_tracker_detach_piece(&engine->tracker, region)) {
+            engine->counters.refused_error++;
+            g_usleep(1000);
+        }
+    }
+    return TRUE;
+}
+
+void ksm_scanner_detach(KsmEngine *engine, gboolean at_once)
+{
+    gboolean all = TRUE;
+    guint i;
+
+    for (i = 0; i < engine->regions->len && all && !engine->detached; i++) {
+        all = detach_region(engine, g_ptr_array_index(engine->regions, i),
+                            at_once);
+    }
+    engine->detached = all;
+}
+
+void ksm_scanner_attach(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+
+        region->detached_pages = 0;
+    }
+    engine->detached = FALSE;
+}
+
+/* A reason to leave the memory alone, or NULL. */
+static const char *reason_to_stand_aside(KsmEngine *engine)
+{
+    const char *reason = NULL;
+
+    if (engine->suspended) {
+        reason = engine->suspend_reason;
+    } else if (engine->stand_aside) {
+        reason = engine->stand_aside(engine->opaque);
+    }
+    return reason ? reason : ksm_kernel_guard_reason(&engine->kernel);
+}
+
+static void unmerge(KsmEngine *engine)
+{
+    gboolean all = TRUE;
+    guint i;
+
+    /* Pages written lately are broken, and to be known as such. */
+    ksm_round_track(engine);
+    engine->budget = ksm_budget_compute(engine);
+    for (i = 0; i < engine->regions->len; i++) {
+        all = ksm_giveback_region(engine,
+                                  g_ptr_array_index(engine->regions, i)) &&
+              all;
+    }
+    ksm_round_send_released(engine);
+    engine->unmerged = all;
+}
+
+/* Milliseconds until the next round is due; 0: it is. */
+static guint64 due_ms(KsmEngine *engine)
+{
+    guint64 interval = g_atomic_int_get(&engine->scan_interval_ms), since;
+
+    engine->interval_ms = MAX(interval, engine->track_ns * KSM_TRACK_SHARE /
+                                        1000000);
+    if (!engine->round_end_ns) {
+        return 0;
+    }
+    since = (ksm_sys_now_ns() - engine->round_end_ns) / 1000000;
+    return since < engine->interval_ms ? engine->interval_ms - since : 0;
+}
+
+/* A round if one is due, or else a look for hints; how long to sleep then. */
+static guint64 run_turn(KsmEngine *engine, gboolean asked)
+{
+    guint64 hint_ms = MAX(g_atomic_int_get(&engine->scan_interval_ms) /
+                          KSM_HINTS_PER_ROUND, 1);
+
+    if (asked || !due_ms(engine)) {
+        ksm_round_run(engine);
+    } else {
+        ksm_round_hints(engine);
+    }
+    return CLAMP(due_ms(engine), 1, hint_ms);
+}
+
+/* Keeps the connection up where no round is to be made; TRUE: it is there. */
+static gboolean only_connect(KsmEngine *engine)
+{
+    /* What a new connection makes of the pages is told at once. */
+    return ksm_connection_keep(engine) && ksm_round_send_released(engine);
+}
+
+/*
+ * How long to sleep: `ms`, or until the next attempt to connect if that is
+ * sooner.
+ */
+static guint64 sleep_connected(KsmEngine *engine, gboolean connected,
+                               guint64 ms)
+{
+    return connected ? ms : MIN(ms, ksm_connection_retry_ms(engine));
+}
+
+/* One turn under the work lock; returns how long to sleep after it. */
+static guint64 turn(KsmEngine *engine, gboolean asked)
+{
+    KsmRunMode run = g_atomic_int_get(&engine->run);
+
+    engine->turn_run = run;
+    if (ksm_discard_enter(engine)) {
+        ksm_round_send_released(engine);
+    }
+    engine->standing_aside = reason_to_stand_aside(engine);
+    if (engine->standing_aside) {
+        ksm_scanner_detach(engine, FALSE);
+        return sleep_connected(engine, only_connect(engine),
+                               !engine->detached ? KSM_DETACH_MS :
+                               (guint)g_atomic_int_get(
+                                   &engine->scan_interval_ms));
+    }
+    ksm_scanner_attach(engine);
+    ksm_pace_begin(engine, asked);
+    if (run == KSM_RUN_UNMERGE && !engine->unmerged) {
+        unmerge(engine);
+        return sleep_connected(engine, only_connect(engine),
+                               engine->unmerged ? KSM_PARKED_MS :
+                               (guint)g_atomic_int_get(
+                                   &engine->scan_interval_ms));
+    }
+    if (run != KSM_RUN_RUN && !(run == KSM_RUN_PAUSE && asked)) {
+        return sleep_connected(engine, only_connect(engine), KSM_PARKED_MS);
+    }
+    if (!ksm_connection_keep(engine)) {
+        return ksm_connection_retry_ms(engine);
+    }
+    engine->unmerged = FALSE;
+    return run_turn(engine, asked);
+}
+
+static guint requested(KsmEngine *engine, gboolean *stop)
+{
+    guint rounds;
+
+    g_mutex_lock(&engine->sleep_lock);
+    rounds = engine->rounds_requested;
+    *stop = engine->stop;
+    g_mutex_unlock(&engine->sleep_lock);
+    return rounds;
+}
+
+static void report_done(KsmEngine *engine, guint rounds)
+{
+    g_mutex_lock(&engine->sleep_lock);
+    engine->rounds_done = rounds;
+    g_cond_broadcast(&engine->sleep_cond);
+    g_mutex_unlock(&engine->sleep_lock);
+}
+
+/* Lets those go first who waited for the engine. */
+static void yield_to_others(KsmEngine *engine)
+{
+    while (ksm_pace_waited_for(engine)) {
+        g_usleep(50);
+    }
+}
+
+/* The sleep between turns, with a report to the broker now and then. */
+static void sleep_and_report(KsmEngine *engine, guint64 ms)
+{
+    gboolean there;
+
+    while (ms > KSM_REPORT_MS && ksm_pace_sleep(engine, KSM_REPORT_MS)) {
+        ms -= KSM_REPORT_MS;
+        g_mutex_lock(&engine->work_lock);
+        there = ksm_report_if_due(engine);
+        ksm_stats_publish(engine);
+        g_mutex_unlock(&engine->work_lock);
+        yield_to_others(engine);
+        if (!there) {
+            return;             /* the next turn looks for another broker */
+        }
+    }
+    if (ms <= KSM_REPORT_MS) {
+        ksm_pace_sleep(engine, ms);
+    }
+}
+
+gpointer ksm_scanner_thread(gpointer data)
+{
+    KsmEngine *engine = data;
+    gboolean stop = FALSE;
+
+    ksm_guard_admit();
+    for (;;) {
+        guint rounds = requested(engine, &stop);
+        guint64 ms;
+
+        if (stop) {
+            break;
+        }
+        g_mutex_lock(&engine->work_lock);
+        ms = turn(engine, rounds != engine->rounds_done);
+        ksm_report_if_due(engine);
+        ksm_notice_look(engine);
+        ksm_stats_publish(engine);
+        ksm_notice_tell(engine);
+        g_mutex_unlock(&engine->work_lock);
+        report_done(engine, rounds);
+        yield_to_others(engine);
+        sleep_and_report(engine, ms);
+    }
+    return NULL;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * scanner.h: the engine's thread.
+ */
+#ifndef KSM_SCANNER_H
+#define KSM_SCANNER_H
+
+#include "core/engine-private.h"
+
+/* GThreadFunc; data is the engine. */
+gpointer ksm_scanner_thread(gpointer data);
+
+/*
+ * Takes tracking off all regions, piece by piece, under the work lock;
+ * engine->detached says whether nothing is left.  Unless `at_once`, it ends
+ * early for a thread that waits for the engine, and goes on when it is called
+ * again.
+ */
+void ksm_scanner_detach(KsmEngine *engine, gboolean at_once);
+
+/* From here on regions are registered again, by settling. */
+void ksm_scanner_attach(KsmEngine *engine);
+
+#endif /* KSM_SCANNER_H */

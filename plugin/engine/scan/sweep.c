@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * sweep.c: calm pages, from finding them to having them merged.
+ *
+ * Taken in batches small enough that a page is still in the processor's cache
+ * when it is published, compared and merged after its fingerprint was made;
+ * reading a page from memory costs three times as much.  Runs longer than a
+ * batch are joined by the kernel, as their slots follow each other.
+ *
+ * Thread: the scanner's, under the work lock.
+ */
+#include "scan/sweep.h"
+
+#include <string.h>
+
+#include "pages/huge.h"
+#include "pages/hwpoison.h"
+#include "pages/merge.h"
+#include "core/pace.h"
+#include "scan/publish.h"
+#include "reading.h"
+#include "session/report.h"
+#include "scan/round.h"
+
+/* Calm pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
+#define KSM_SWEEP_PAGES     512u
+/* Pages between two looks at the clock. */
+#define KSM_REST_PAGES      256u
+/* Pages read in one go. */
+#define KSM_LOOK_PAGES      32u
+
+/* Where huge pages are weighed, blocks are not divided between batches. */
+#define KSM_SWEEP_MOST      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
+
+G_STATIC_ASSERT(KSM_SWEEP_MOST <= KSM_BATCH_LOOKUPS);
+
+/* Files the answers to LOOKUP of `count` items. */
+static void file_answers(KsmEngine *engine, const KsmLookup *items,
+                         const KsmAnswer *answers, guint32 count)
+{
+    guint32 i;
+
+    for (i = 0; i < count; i++) {
+        KsmRegion *region = ksm_engine_find_region(engine, items[i].page);
+        guint32 page = items[i].page - region->base;
+        KsmMatch match = { .page = items[i].page, .slot = answers[i].slot };
+        KsmPublishable publishable = {
+            .page = items[i].page, .fingerprint = items[i].fingerprint,
+        };
+
+        switch ((KsmAnswerKind)answers[i].kind) {
+        case KSM_ANSWER_LISTED:
+            ksm_ram_set_state(region, page, KSM_PAGE_CANDIDATE);
+            region->wait[page] = engine->round;
+            break;
+        case KSM_ANSWER_SLOT:
+            g_array_append_val(engine->matches, match);
+            break;
+        case KSM_ANSWER_PUBLISH:
+            g_array_append_val(engine->publishable, publishable);
+            break;
+        case KSM_ANSWER_REFUSED:
+        default:
+            engine->counters.refused_broker++;
+            ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
+            break;
+        }
+    }
+}
+
+gboolean ksm_sweep_look_up(KsmEngine *engine, const KsmLookup *items,
+                           guint32 count)
+{
+    const KsmAnswer *answers;
+    guint32 replied;
+
+    if (!count) {
+        return TRUE;
+    }
+    memcpy(ksm_broker_client_items(&engine->broker), items,
+           count * sizeof(KsmLookup));
+    if (!ksm_broker_client_call(&engine->broker, KSM_MSG_LOOKUP, count,
+                                &replied)) {
+        return FALSE;
+    }
+    engine->counters.lookups += count;
+    answers = ksm_broker_client_reply(&engine->broker);
+    file_answers(engine, items, answers, replied);
+    return TRUE;
+}
+
+/* Zero pages, by session-wide number, are given back: runs of a region. */
+static void merge_zeros(KsmEngine *engine, GArray *zeros)
+{
+    guint i = 0;
+
+    while (i < zeros->len && !ksm_pace_interrupted(engine)) {
+        guint32 first = g_array_index(zeros, guint32, i), count = 1;
+        KsmRegion *region = ksm_engine_find_region(engine, first);
+
+        while (i + count < zeros->len && count < KSM_WINDOW_PAGES &&
+               first - region->base + count < region->pages &&
+               g_array_index(zeros, guint32, i + count) == first + count) {
+            count++;
+        }
+        ksm_merge_zeros(engine, region, first - region->base, count);
+        i += count;
+        ksm_pace_rest(engine);
+    }
+}
+
+/* Reads calm pages from `first` on, as many as are read in one go. */
+static guint32 look_at_calm(KsmEngine *engine, guint first, KsmLook *looks)
+{
+    guint32 count = MIN(engine->calm->len - first, KSM_LOOK_PAGES), i;
+
+    for (i = 0; i < count; i++) {
+        guint32 number = g_array_index(engine->calm, guint32, first + i);
+        KsmRegion *region = ksm_engine_find_region(engine, number);
+
+        looks[i].content = ksm_ram_address(region, number - region->base);
+    }
+    ksm_read_looks(looks, count);
+    engine->counters.fingerprints += count;
+    return count;
+}
+
+/* Fingerprints the calm pages; returns how many wait for an answer. */
+static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
+                                GArray *zeros)
+{
+    KsmLook looks[KSM_LOOK_PAGES];
+    guint32 count = 0, looked, j;
+    guint i;
+
+    for (i = 0; i < engine->calm->len && !ksm_pace_interrupted(engine);
+         i += looked) {
+        looked = look_at_calm(engine, i, looks);
+        for (j = 0; j < looked; j++) {
+            guint32 number = g_array_index(engine->calm, guint32, i + j);
+            KsmRegion *region = ksm_engine_find_region(engine, number);
+
+            if (looks[j].failed) {
+                ksm_hwpoison_look(engine, region, number - region->base, 1);
+            } else if (looks[j].zero) {
+                g_array_append_val(zeros, number);
+            } else {
+                items[count++] = (KsmLookup) {
+                    .fingerprint = looks[j].fingerprint, .page = number,
+                };
+            }
+        }
+        if ((i + looked) % KSM_REST_PAGES == 0) {
+            ksm_pace_rest(engine);
+        }
+    }
+    return count;
+}
+
+/* Looks the collected calm pages up, publishes, merges. */
+static gboolean process_calm(KsmEngine *engine)
+{
+    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_SWEEP_MOST);
+    g_autoptr(GArray) zeros = g_array_new(FALSE, FALSE, sizeof(guint32));
+    guint32 count = fingerprint_calm(engine, items, zeros);
+    gboolean ok;
+
+    g_array_set_size(engine->calm, 0);
+    ok = ksm_report_if_due(engine) &&
+         ksm_sweep_look_up(engine, items, count);
+    if (ok) {
+        ksm_huge_weigh(engine, zeros);
+        merge_zeros(engine, zeros);
+        ok = ksm_publish_all(engine);
+    }
+    g_array_set_size(engine->publishable, 0);
+    if (!ok) {
+        /* Lost with the connection, or kept by the process's session. */
+        g_array_set_size(engine->matches, 0);
+        return FALSE;
+    }
+    ksm_merge_matches(engine);
+    ksm_merge_settle(engine);   /* zeros alone */
+    return ksm_round_send_released(engine);
+}
+
+/* Whether the page's time has come; counts its rest down otherwise. */
+static inline gboolean is_calm(KsmRegion *region, guint32 page)
+{
+    KsmPageState state = ksm_page_state(region->state[page]);
+
+    if ((state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) ||
+        ksm_page_is_kept(region->state[page]) ||
+        (region->state[page] & KSM_PAGE_HWPOISON)) {
+        return FALSE;
+    }
+    if (region->wait[page] > 1) {
+        region->wait[page]--;
+        return FALSE;
+    }
+    return TRUE;
+}
+
+/* Whether the calm pages up to this one make a batch. */
+static gboolean is_batch(KsmEngine *engine, const KsmRegion *region,
+                         guint32 page)
+{
+    return engine->calm->len >= KSM_SWEEP_PAGES &&
+           (!ksm_huge_weighs(engine) ||
+            (page + 1 - region->block_first) % KSM_BLOCK_PAGES == 0);
+}
+
+/* Pages [first, end); *stop: interrupted.  FALSE: the broker is lost. */
+static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region,
+                            guint32 first, guint32 end, gboolean *stop)
+{
+    guint32 page;
+
+    for (page = first; page < end && !*stop; page++) {
+        if (is_calm(region, page)) {
+            guint32 number = region->base + page;
+
+            g_array_append_val(engine->calm, number);
+        }
+        if (is_batch(engine, region, page) && !process_calm(engine)) {
+            return FALSE;
+        }
+        *stop = page % 4096 == 0 && ksm_pace_interrupted(engine);
+    }
+    return TRUE;
+}
+
+gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
+{
+    gboolean stop = FALSE;
+    guint32 first, end;
+
+    if (region->counts[KSM_PAGE_PRIVATE] +
+        region->counts[KSM_PAGE_EXCLUDED] == region->kept) {
+        return TRUE;
+    }
+    for (first = ksm_ram_find_armed(region, 0, &end);
+         first < region->pages && !stop;
+         first = ksm_ram_find_armed(region, end, &end)) {
+        if (!sweep_armed(engine, region, first, end, &stop)) {
+            return FALSE;
+        }
+    }
+    return !engine->calm->len || process_calm(engine);
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * connection.c: what a new connection means for the pages.
+ *
+ * Losing the broker loses nothing: shared pages stay mapped, because the store
+ * lives as long as somebody maps it.  Meeting a broker again:
+ *   the same one, which still keeps our bindings ("resumed"): listings were
+ *     dropped with the old connection, so candidates become private again; and
+ *     every page that is not in the store is released, because answers that
+ *     were under way may have bound it without our knowing;
+ *   another one, which takes the store up ("handed"): it knows nothing of our
+ *     pages, and frees no slot of the store before it does.  All that is mapped
+ *     is told (HOLD), and is bound as before.  Answers of the old broker that
+ *     came to nothing went with it.  A connection that ends halfway through is
+ *     no harm: the next one tells everything again, and releases what was told
+ *     over the first one and given back since;
+ *   another one, which has another store: nobody holds references for what we
+ *     have mapped, and nobody will free it.  Those pages are marked lost: still
+ *     shared with whoever maps the same old store, joined by no newcomer,
+ *     released to nobody, and given back bit by bit to be shared anew.
+ *
+ * Between attempts there is a pause, twice as long each time.  A connection
+ * ends that only if it was of use: a whole round was made with it, or it
+ * lasted.  So a broker that is polite at first and then lies or hangs up is
+ * asked as seldom as one that is not there.
+ *
+ * Thread: the scanner's or ksm_engine_start()'s, under the work lock.
+ */
+#include "session/connection.h"
+
+#include "client/broker-launch.h"
+#include "error.h"
+#include "core/pace.h"
+#include "session/report.h"
+#include "scan/round.h"
+#include "sys.h"
+
+#define KSM_RETRY_FIRST_MS  100u
+#define KSM_LAUNCH_WAIT_MS  3000u
+#define NS_PER_MS           G_GUINT64_CONSTANT(1000000)
+
+static void release_unmapped(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint32 page;
+
+        for (page = 0; page < region->pages; page++) {
+            if (!ksm_page_in_store(region->state[page])) {
+                ksm_ranges_add(engine->released, region->base + page);
+            }
+        }
+    }
+}
+
+static void mark_lost(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint32 page;
+
+        for (page = 0; page < region->pages; page++) {
+            if (ksm_page_in_store(region->state[page])) {
+                region->state[page] |= KSM_PAGE_LOST;
+                engine->lost = TRUE;
+            }
+        }
+    }
+}
+
+/* The pages from `page` on that lie in one piece of the store; 0: none. */
+static guint32 held_stretch(const KsmRegion *region, guint32 page)
+{
+    guint32 n = 0;
+
+    while (page + n < region->pages &&
+           ksm_page_in_store(region->state[page + n]) &&
+           !(region->state[page + n] & KSM_PAGE_LOST) &&
+           region->slot[page + n] == region->slot[page] + n) {
+        n++;
+    }
+    return n;
+}
+
+static gboolean send_holds(KsmEngine *engine, guint32 *count)
+{
+    gboolean ok = ksm_broker_client_call(&engine->broker, KSM_MSG_HOLD, *count,
+                                         NULL);
+
+    *count = 0;
+    return ok;
+}
+
+static gboolean hold_region(KsmEngine *engine, const KsmRegion *region)
+{
+    KsmHold *items = ksm_broker_client_items(&engine->broker);
+    guint32 page = 0, count = 0;
+
+    while (page < region->pages) {
+        guint32 n = held_stretch(region, page);
+
+        if (n) {
+            items[count++] = (KsmHold) {
+                region->base + page, region->slot[page], n,
+            };
+        }
+        if (count == KSM_BATCH_HOLDS && !send_holds(engine, &count)) {
+            return FALSE;
+        }
+        page += MAX(n, 1);
+    }
+    return !count || send_holds(engine, &count);
+}
+
+/* Tells all that is mapped, and that it is all. */
+static gboolean hold_everything(KsmEngine *engine)
+{
+    guint32 none = 0;
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        if (!hold_region(engine, g_ptr_array_index(engine->regions, i))) {
+            return FALSE;
+        }
+    }
+    return send_holds(engine, &none);
+}
+
+/* The store will not be taken up: begin anew. */
+static void give_store_up(KsmEngine *engine)
+{
+    g_warning("'%s' cannot hand its shared pages over to the new broker: they "
+              "stay shared, but new guests do not join them", engine->name);
+    mark_lost(engine);
+    ksm_broker_client_forget_store(&engine->broker);
+}
+
+static gboolean hand_over(KsmEngine *engine, GError **errp)
+{
+    if (hold_everything(engine)) {
+        return TRUE;
+    }
+    if (engine->broker.refused) {
+        give_store_up(engine);
+    }
+    g_set_error(errp, KSM_ERROR, KSM_ERROR_NO_BROKER,
+                "Lost the broker while pages were handed over");
+    return FALSE;
+}
+
+static gboolean try_connect(KsmEngine *engine, GError **errp)
+{
+    KsmWelcome welcome;
+
+    if (!ksm_broker_client_connect(&engine->broker, engine->broker_path,
+                                   engine->group, engine->name,
+                                   engine->session_pages, &welcome, errp)) {
+        if (ksm_broker_client_store_refused(&engine->broker)) {
+            give_store_up(engine);
+        }
+        return FALSE;
+    }
+    g_array_set_size(engine->withdrawn, 0);
+    g_array_set_size(engine->released, 0);
+    g_array_set_size(engine->matches, 0);
+    ksm_round_forget_candidates(engine);
+    if (welcome == KSM_WELCOME_NEW) {
+        mark_lost(engine);
+    } else {
+        if (welcome == KSM_WELCOME_HANDED && !hand_over(engine, errp)) {
+            return FALSE;
+        }
+        release_unmapped(engine);
+    }
+    engine->was_connected = engine->is_connected = TRUE;
+    engine->was_useful = FALSE;
+    engine->connected_ns = ksm_sys_now_ns();
+    ksm_report_begin(engine);
+    return TRUE;
+}
+
+/* Starts a broker and waits until it listens. */
+static gboolean launch(KsmEngine *engine, GError **errp)
+{
+    guint waited = 0;
+
+    if (!ksm_broker_launch(engine->broker_path, errp)) {
+        return FALSE;
+    }
+    for (;;) {
+        GError *error = NULL;
+
+        if (try_connect(engine, &error)) {
+            return TRUE;
+        }
+        if (!g_error_matches(error, KSM_ERROR, KSM_ERROR_NO_BROKER) ||
+            waited >= KSM_LAUNCH_WAIT_MS || ksm_pace_waited_for(engine)) {
+            g_propagate_error(errp, error);
+            return FALSE;
+        }
+        g_error_free(error);
+        g_usleep(10000);
+        waited += 10;
+    }
+}
+
+gboolean ksm_connection_open(KsmEngine *engine, GError **errp)
+{
+    GError *error = NULL;
+
+    if (try_connect(engine, &error)) {
+        return TRUE;
+    }
+    if (engine->start_broker &&
+        g_error_matches(error, KSM_ERROR, KSM_ERROR_NO_BROKER)) {
+        g_clear_error(&error);
+        if (launch(engine, &error)) {
+            return TRUE;
+        }
+    }
+    g_propagate_error(errp, error);
+    return FALSE;
+}
+
+/* Another pause, before the next attempt. */
+static void pause_longer(KsmEngine *engine)
+{
+    engine->retry_ms = CLAMP(engine->retry_ms * 2, KSM_RETRY_FIRST_MS,
+                             KSM_RETRY_MOST_MS);
+    engine->retry_at_ns = ksm_sys_now_ns() + engine->retry_ms * NS_PER_MS;
+}
+
+/* The connection was there at the last look, and is gone. */
+static void note_loss(KsmEngine *engine)
+{
+    guint64 lasted_ns = ksm_sys_now_ns() - engine->connected_ns;
+
+    engine->is_connected = FALSE;
+    engine->counters.broker_losses++;
+    if (engine->was_useful || lasted_ns >= KSM_RETRY_MOST_MS * NS_PER_MS) {
+        engine->retry_ms = 0;
+    }
+    pause_longer(engine);
+}
+
+gboolean ksm_connection_keep(KsmEngine *engine)
+{
+    GError *error = NULL;
+
+    if (ksm_broker_client_connected(&engine->broker)) {
+        return TRUE;
+    }
+    if (engine->is_connected) {
+        note_loss(engine);
+    }
+    if (ksm_sys_now_ns() < engine->retry_at_ns) {
+        return FALSE;
+    }
+    if (ksm_connection_open(engine, &error)) {
+        g_message("'%s' is connected to the broker at '%s'", engine->name,
+                  engine->broker_path);
+        return TRUE;
+    }
+    g_debug("%s", error->message);
+    g_error_free(error);
+    pause_longer(engine);
+    return FALSE;
+}
+
+guint64 ksm_connection_retry_ms(KsmEngine *engine)
+{
+    guint64 now = ksm_sys_now_ns();
+
+    return engine->retry_at_ns > now ?
+           (engine->retry_at_ns - now) / 1000000 + 1 : 1;
+}
