@@ -13,15 +13,17 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "group/adoption.h"
-#include "error.h"
-#include "host/cgroup.h"
 #include "clients/connection.h"
 #include "clients/descent.h"
 #include "clients/grace.h"
-#include "host/headroom.h"
 #include "clients/process.h"
 #include "clients/session.h"
+#include "group/adoption.h"
+#include "host/cgroup.h"
+#include "host/headroom.h"
+#include "host/share.h"
+#include "tree/fp-tree.h"
+#include "error.h"
 
 #define PAGE_BYTES 4096u
 #define STORE_SPACE_FACTOR 4    /* address space for each slot allowed */

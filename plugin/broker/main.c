@@ -9,16 +9,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "broker.h"
-#include "error.h"
 #include "confine/confine.h"
 #include "control/control.h"
-#include "failed.h"
 #include "host/headroom.h"
 #include "host/listener.h"
-#include "options.h"
+#include "host/log.h"
 #include "host/signals.h"
 #include "host/stray.h"
+#include "broker.h"
+#include "error.h"
+#include "failed.h"
+#include "options.h"
 
 /* For its own sockets and a few sessions. */
 #define LEAST_DESCRIPTORS 32u

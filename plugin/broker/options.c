@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include "host/log.h"
 #include "error.h"
 
 #define PAGES_PER_MIB 256

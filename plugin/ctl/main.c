@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/client.h"
 #include "base/command.h"
 
 typedef struct Common {

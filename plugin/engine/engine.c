@@ -9,14 +9,19 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "client/broker-client.h"
 #include "core/budget.h"
-#include "session/connection.h"
-#include "error.h"
-#include "memory/fork-guard.h"
-#include "pages/giveback.h"
+#include "core/kernel-guard.h"
 #include "core/pace.h"
+#include "memory/fork-guard.h"
+#include "memory/quarantine.h"
+#include "memory/ram.h"
+#include "memory/tracker.h"
+#include "pages/giveback.h"
 #include "scan/round.h"
 #include "scan/scanner.h"
+#include "session/connection.h"
+#include "error.h"
 #include "session-name.h"
 #include "sys.h"
 

@@ -21,10 +21,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "error.h"
 #include "clients/process.h"
 #include "clients/session.h"
+#include "clients/user.h"
+#include "host/log.h"
+#include "host/share.h"
 #include "host/stray.h"
+#include "error.h"
 
 #define HELLO_SECONDS 10
 #define DRAIN_PACKETS 64

@@ -41,11 +41,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "error.h"
-#include "control/control-target.h"
 #include "clients/kin.h"
 #include "clients/process.h"
 #include "clients/session.h"
+#include "control/control-target.h"
+#include "host/identity.h"
+#include "error.h"
 
 #define PROC "/proc"
 #define MOST_PLACES 16384u

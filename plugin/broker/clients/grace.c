@@ -20,8 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "ksm-protocol.h"
 #include "clients/session.h"
+#include "host/log.h"
+#include "ksm-protocol.h"
 
 /* Until the slowest attempt has come, and been read. */
 #define KSM_GRACE_MS    (KSM_RETRY_MOST_MS + 500u)

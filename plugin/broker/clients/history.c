@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clients/totals.h"
 #include "broker.h"
 
 #define FIRST_ROOM 64u

@@ -18,11 +18,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "error.h"
 #include "clients/connection.h"
 #include "clients/descent.h"
 #include "clients/kin.h"
 #include "clients/session.h"
+#include "clients/user.h"
+#include "host/share.h"
+#include "error.h"
 
 #ifndef SO_PEERPIDFD            /* Linux 6.5 */
 #define SO_PEERPIDFD 77

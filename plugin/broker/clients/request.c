@@ -20,11 +20,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "group/adoption.h"
-#include "error.h"
-#include "host/memfd.h"
+#include "clients/figures.h"
+#include "clients/orders.h"
 #include "clients/process.h"
 #include "clients/session.h"
+#include "group/adoption.h"
+#include "group/group.h"
+#include "group/member.h"
+#include "host/log.h"
+#include "host/memfd.h"
+#include "store/store.h"
+#include "error.h"
 
 #define JOB_STEP_PAGES 16384u   /* that say nothing, or are listed */
 #define JOB_STEP_BOUND 4096u    /* that are, or become, bound: some 1 ms */

@@ -26,13 +26,19 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "group/adoption.h"
-#include "error.h"
 #include "clients/connection.h"
 #include "clients/descent.h"
 #include "clients/grace.h"
-#include "host/headroom.h"
 #include "clients/process.h"
+#include "clients/user.h"
+#include "group/adoption.h"
+#include "group/member.h"
+#include "host/headroom.h"
+#include "host/log.h"
+#include "host/share.h"
+#include "store/roster.h"
+#include "store/store.h"
+#include "error.h"
 
 #define ORPHAN_SECONDS 1u
 #define ORPHANS_AT_ONCE 64u     /* each looks at all locks of a file */

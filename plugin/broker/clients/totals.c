@@ -9,9 +9,10 @@
 
 #include <string.h>
 
-#include "broker.h"
 #include "clients/process.h"
 #include "clients/session.h"
+#include "store/store.h"
+#include "broker.h"
 
 void ksm_totals_visit(KsmBroker *broker, KsmSessionVisit visit,
                       gpointer opaque)

@@ -17,6 +17,7 @@
 
 #include "clients/process.h"
 #include "clients/session.h"
+#include "host/watch.h"
 
 #define IDLE_SECONDS 300        /* between requests */
 #define LINE_SECONDS 10         /* for the rest of a line */

@@ -13,12 +13,16 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "host/cgroup.h"
-#include "control/control-target.h"
-#include "guest-ksm.h"
-#include "ksm-protocol.h"
+#include "clients/history.h"
 #include "clients/process.h"
 #include "clients/session.h"
+#include "clients/totals.h"
+#include "control/control-target.h"
+#include "group/group.h"
+#include "host/cgroup.h"
+#include "host/share.h"
+#include "guest-ksm.h"
+#include "ksm-protocol.h"
 
 #define PAGE_BYTES 4096u
 

@@ -10,11 +10,15 @@
 #include <json-glib/json-glib.h>
 #include <string.h>
 
+#include "clients/history.h"
+#include "clients/orders.h"
+#include "clients/process.h"
+#include "clients/session.h"
+#include "clients/totals.h"
+#include "control/control-json.h"
 #include "control/control-report.h"
 #include "control/control-target.h"
 #include "guest-ksm.h"
-#include "clients/process.h"
-#include "clients/session.h"
 
 #define ORDER_TIMEOUT_MS 5000
 #define HISTORY_MOST_SECONDS (KSM_HISTORY_SECONDS * KSM_HISTORY_SAMPLES)

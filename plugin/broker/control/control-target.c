@@ -11,9 +11,10 @@
 
 #include <string.h>
 
-#include "error.h"
 #include "clients/process.h"
 #include "clients/session.h"
+#include "clients/totals.h"
+#include "error.h"
 
 typedef enum Kind { BY_VM, BY_GROUP, BY_PID } Kind;
 

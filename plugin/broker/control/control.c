@@ -10,7 +10,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clients/user.h"
 #include "control/control-client.h"
+#include "host/acceptor.h"
+#include "host/log.h"
 
 /* Whether the peer of @fd is in the group, by its own or a further group. */
 static gboolean peer_in_group(int fd, const struct ucred *cred, gid_t group)

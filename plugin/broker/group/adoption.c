@@ -65,10 +65,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "error.h"
+#include "group/member.h"
+#include "group/page-table.h"
+#include "group/stable-tree.h"
 #include "host/log.h"
-#include "reading.h"
 #include "host/watch.h"
+#include "store/roster.h"
+#include "store/store.h"
+#include "tree/fp-tree.h"
+#include "error.h"
+#include "reading.h"
 
 #define FIND_STEP_SLOTS 2048u   /* some 0.6 ms */
 #define MARKS_SECONDS 1u

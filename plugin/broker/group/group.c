@@ -22,9 +22,10 @@
 #include <sys/random.h>
 
 #include "group/adoption.h"
-#include "error.h"
+#include "group/hint-ring.h"
 #include "group/listing.h"
 #include "host/log.h"
+#include "error.h"
 
 #define SWEEP_STEP 2048u
 #define SWEEP_PER_INSERT 8u

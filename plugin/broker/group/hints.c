@@ -10,7 +10,12 @@
  */
 #include "group/group.h"
 
+#include "group/hint-ring.h"
 #include "group/listing.h"
+#include "group/member.h"
+#include "group/page-table.h"
+#include "group/stable-tree.h"
+#include "tree/fp-tree.h"
 
 /* What becomes of a hint. */
 typedef enum Outcome {

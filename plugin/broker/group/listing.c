@@ -33,6 +33,11 @@
  */
 #include "group/listing.h"
 
+#include "group/hint-ring.h"
+#include "group/member.h"
+#include "group/page-table.h"
+#include "tree/fp-tree.h"
+
 /* The publisher's stamp in a page word: time in 131 ms, for 36 minutes. */
 #define STAMP_SHIFT 17
 #define STAMP_MASK 0x3fffu

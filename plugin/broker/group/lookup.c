@@ -11,8 +11,12 @@
  */
 #include "group/group.h"
 
-#include "error.h"
 #include "group/listing.h"
+#include "group/member.h"
+#include "group/page-table.h"
+#include "group/stable-tree.h"
+#include "tree/fp-tree.h"
+#include "error.h"
 
 /* An item of a group that is looked up together. */
 typedef struct Lane {

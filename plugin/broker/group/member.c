@@ -12,8 +12,10 @@
 #include "group/member.h"
 
 #include "group/adoption.h"
-#include "error.h"
 #include "group/group.h"
+#include "store/roster.h"
+#include "store/store.h"
+#include "error.h"
 
 /* A step takes some 0.2 ms for words that say nothing, 1 ms for bound ones. */
 #define CLEAN_STEP_WORDS 65536u

@@ -20,11 +20,16 @@
  */
 #include "group/group.h"
 
+#include "group/listing.h"
+#include "group/member.h"
+#include "group/page-table.h"
+#include "group/stable-tree.h"
+#include "group/staging.h"
+#include "store/store.h"
+#include "tree/fp-tree.h"
 #include "error.h"
 #include "fingerprint.h"
-#include "group/listing.h"
 #include "reading.h"
-#include "group/staging.h"
 
 /* What a member may have published beyond one slot for each of its pages. */
 #define PUBLISH_SLACK (64u << KSM_MAX_TILE_ORDER)

@@ -14,6 +14,7 @@
  * putting it back does not deal out again and again.
  */
 #include "tree/fp-node.h"
+#include "tree/node-pool.h"
 
 #include <string.h>
 

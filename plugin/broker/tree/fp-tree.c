@@ -20,6 +20,7 @@
 #include "tree/fp-tree.h"
 
 #include "tree/fp-node.h"
+#include "tree/node-pool.h"
 
 /* Fill is looked after at one in so many removals: it reads neighbours. */
 #define LOOK_EVERY 4

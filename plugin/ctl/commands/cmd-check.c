@@ -2,8 +2,9 @@
 /* cmd-check.c: `guest-ksmctl check`: what is right here, and what is not. */
 #include <stdio.h>
 
-#include "check/check.h"
+#include "base/client.h"
 #include "base/command.h"
+#include "check/check.h"
 
 static char *user, *uri, *broker, *root;
 

@@ -4,9 +4,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/client.h"
 #include "base/command.h"
-#include "history/series.h"
 #include "base/terminal.h"
+#include "history/series.h"
 
 static char *svg_path, *last;
 

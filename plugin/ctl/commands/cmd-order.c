@@ -2,6 +2,8 @@
 /* cmd-order.c: `guest-ksmctl pause | run | unmerge`. */
 #include <stdio.h>
 
+#include "base/client.h"
+#include "base/command.h"
 #include "base/order.h"
 
 static gboolean all_vms;

@@ -2,6 +2,7 @@
 /* cmd-set.c: `guest-ksmctl set VM KEY=VALUE...`: options of running VMs. */
 #include <string.h>
 
+#include "base/command.h"
 #include "base/order.h"
 
 /* One KEY=VALUE into the request; keys are those of QEMU's object. */

@@ -2,11 +2,12 @@
 /* cmd-status.c: `guest-ksmctl status`: the host at a glance. */
 #include <stdio.h>
 
+#include "base/client.h"
 #include "base/command.h"
-#include "domain/domain-target.h"
 #include "base/table.h"
 #include "base/units.h"
 #include "base/vms.h"
+#include "domain/domain-target.h"
 
 static void print_broker(JsonObject *reply)
 {

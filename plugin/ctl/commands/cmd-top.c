@@ -2,6 +2,7 @@
 /* cmd-top.c: `guest-ksmctl top`: the VMs, live. */
 #include "base/command.h"
 #include "domain/domain-target.h"
+#include "top/top-model.h"
 #include "top/top-screen.h"
 
 #define LEAST_SECONDS 0.1

@@ -2,6 +2,7 @@
 /* cmd-vm.c: `guest-ksmctl vm NAME`: all that is known of one VM. */
 #include <stdio.h>
 
+#include "base/client.h"
 #include "base/command.h"
 #include "base/units.h"
 #include "base/vms.h"

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/client.h"
 #include "base/vms.h"
 
 extern const KsmCommand ksm_command_status, ksm_command_vms, ksm_command_vm,

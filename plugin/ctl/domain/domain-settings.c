@@ -4,8 +4,9 @@
 
 #include <string.h>
 
-#include "domain/domain-node.h"
 #include "base/error.h"
+#include "domain/domain-node.h"
+#include "domain/domain-opts.h"
 
 #define RAM_ID "pc.ram"         /* of all PC machine types */
 #define GROUP_MOST 63

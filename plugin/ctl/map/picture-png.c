@@ -10,8 +10,9 @@
 #include <errno.h>
 #include <math.h>
 
-#include "map/page-picture.h"
+#include "base/client.h"
 #include "base/units.h"
+#include "map/page-picture.h"
 
 #define MARGIN 24
 #define PANEL 768               /* pixels a row; a multiple of all widths */

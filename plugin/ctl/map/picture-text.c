@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* picture-text.c: a VM's memory by state, as lines for a terminal. */
-#include "map/page-picture.h"
+#include "base/client.h"
 #include "base/units.h"
+#include "map/page-picture.h"
 
 #define LABEL_COLUMNS 12u       /* "  1234 MiB  " */
 #define LEAST_COLUMNS 16u

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* metrics-vm.c: metrics of the VMs, each of their backends by itself. */
+#include "base/client.h"
+#include "map/page-kind.h"
 #include "metrics/metric-writer.h"
 #include "metrics/metrics.h"
-#include "map/page-kind.h"
 
 #define PAGE_BYTES 4096.0
 

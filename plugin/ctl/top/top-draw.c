@@ -3,9 +3,11 @@
 #include <curses.h>
 #include <string.h>
 
-#include "map/page-kind.h"
-#include "top/top-screen.h"
+#include "base/client.h"
 #include "base/units.h"
+#include "map/page-kind.h"
+#include "top/top-model.h"
+#include "top/top-screen.h"
 
 #define HEAD_LINES 6            /* above the first VM */
 #define FOOT_LINES 1

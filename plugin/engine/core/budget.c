@@ -36,6 +36,7 @@
 
 #include "core/engine-private.h"
 #include "core/pace.h"
+#include "memory/page-state.h"
 #include "sys.h"
 
 /* Counting reads /proc/self/maps: 0.5 us a mapping; so often at most. */

@@ -11,6 +11,9 @@
 
 #include <sched.h>
 
+#include "core/kernel-guard.h"
+#include "memory/quarantine.h"
+#include "memory/staging.h"
 #include "sys.h"
 
 #define KSM_PACE_SLACK_NS   1000000u

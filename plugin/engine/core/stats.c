@@ -10,7 +10,11 @@
 
 #include <string.h>
 
+#include "client/broker-client.h"
 #include "core/notice.h"
+#include "memory/quarantine.h"
+#include "memory/ram.h"
+#include "memory/tracker.h"
 #include "sys.h"
 
 #define KSM_REFRESH_NS 50000000u

@@ -37,6 +37,8 @@
 #include <string.h>
 
 #include "core/budget.h"
+#include "memory/page-state.h"
+#include "memory/ram.h"
 #include "reading.h"
 #include "sys.h"
 

@@ -47,11 +47,15 @@
 #include <unistd.h>
 
 #include "core/budget.h"
-#include "pages/discard.h"
+#include "core/pace.h"
 #include "memory/fork-guard.h"
+#include "memory/page-state.h"
+#include "memory/ram.h"
+#include "memory/tracker.h"
+#include "memory/writers.h"
+#include "pages/discard.h"
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
-#include "core/pace.h"
 #include "reading.h"
 #include "sys.h"
 

@@ -40,8 +40,12 @@
 
 #include <string.h>
 
-#include "pages/giveback.h"
 #include "core/pace.h"
+#include "memory/block.h"
+#include "memory/page-state.h"
+#include "memory/ram.h"
+#include "memory/tracker.h"
+#include "pages/giveback.h"
 #include "scan/round.h"
 #include "sys.h"
 

@@ -23,6 +23,8 @@
  */
 #include "pages/hwpoison.h"
 
+#include "memory/page-state.h"
+#include "memory/ram.h"
 #include "guard.h"
 #include "reading.h"
 

@@ -20,10 +20,16 @@
 #include <string.h>
 
 #include "core/budget.h"
-#include "pages/discard.h"
-#include "memory/fork-guard.h"
-#include "pages/hwpoison.h"
 #include "core/pace.h"
+#include "memory/fork-guard.h"
+#include "memory/page-state.h"
+#include "memory/quarantine.h"
+#include "memory/ram.h"
+#include "memory/tracker.h"
+#include "memory/verify.h"
+#include "memory/writers.h"
+#include "pages/discard.h"
+#include "pages/hwpoison.h"
 #include "reading.h"
 #include "sys.h"
 

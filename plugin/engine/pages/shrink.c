@@ -19,8 +19,9 @@
 #include "pages/shrink.h"
 
 #include "core/budget.h"
-#include "pages/giveback.h"
 #include "core/pace.h"
+#include "memory/page-state.h"
+#include "pages/giveback.h"
 
 /* Pages that are given back for a mapping: at first, and at most. */
 #define KSM_SHRINK_PAGES_FIRST  1u

@@ -19,6 +19,9 @@
  */
 #include "pages/unmergeable.h"
 
+#include "memory/ram.h"
+#include "memory/staging.h"
+#include "memory/verify.h"
 #include "sys.h"
 
 /* Walked by one call, which holds the lock of the process's mappings. */

@@ -17,10 +17,12 @@
  */
 #include "scan/publish.h"
 
-#include "pages/hwpoison.h"
+#include "client/broker-client.h"
 #include "core/pace.h"
-#include "reading.h"
+#include "memory/ram.h"
+#include "pages/hwpoison.h"
 #include "scan/sweep.h"
+#include "reading.h"
 
 static const KsmPublishable *item_at(KsmEngine *engine, guint i)
 {

@@ -21,17 +21,22 @@
 
 #include <string.h>
 
+#include "client/broker-client.h"
 #include "core/budget.h"
+#include "core/pace.h"
+#include "memory/page-state.h"
+#include "memory/quarantine.h"
+#include "memory/ram.h"
+#include "memory/tracker.h"
 #include "pages/discard.h"
 #include "pages/giveback.h"
 #include "pages/huge.h"
 #include "pages/merge.h"
-#include "core/pace.h"
+#include "pages/shrink.h"
+#include "pages/unmergeable.h"
 #include "scan/sweep.h"
 #include "session/report.h"
-#include "pages/shrink.h"
 #include "sys.h"
-#include "pages/unmergeable.h"
 
 /* Hinted pages merged together, so that runs are found whole. */
 #define KSM_HINTED_PAGES    32768u

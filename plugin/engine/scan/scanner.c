@@ -18,15 +18,17 @@
 #include "scan/scanner.h"
 
 #include "core/budget.h"
-#include "session/connection.h"
-#include "pages/discard.h"
-#include "pages/giveback.h"
-#include "guard.h"
-#include "pages/merge.h"
+#include "core/kernel-guard.h"
 #include "core/notice.h"
 #include "core/pace.h"
-#include "session/report.h"
+#include "memory/tracker.h"
+#include "pages/discard.h"
+#include "pages/giveback.h"
+#include "pages/merge.h"
 #include "scan/round.h"
+#include "session/connection.h"
+#include "session/report.h"
+#include "guard.h"
 #include "sys.h"
 
 #define KSM_PARKED_MS       1000u

@@ -13,14 +13,17 @@
 
 #include <string.h>
 
+#include "client/broker-client.h"
+#include "core/pace.h"
+#include "memory/page-state.h"
+#include "memory/ram.h"
 #include "pages/huge.h"
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
-#include "core/pace.h"
 #include "scan/publish.h"
-#include "reading.h"
-#include "session/report.h"
 #include "scan/round.h"
+#include "session/report.h"
+#include "reading.h"
 
 /* Calm pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
 #define KSM_SWEEP_PAGES     512u

@@ -28,11 +28,13 @@
  */
 #include "session/connection.h"
 
+#include "client/broker-client.h"
 #include "client/broker-launch.h"
-#include "error.h"
 #include "core/pace.h"
-#include "session/report.h"
+#include "memory/page-state.h"
 #include "scan/round.h"
+#include "session/report.h"
+#include "error.h"
 #include "sys.h"
 
 #define KSM_RETRY_FIRST_MS  100u

@@ -12,6 +12,9 @@
 
 #include <string.h>
 
+#include "client/broker-client.h"
+#include "memory/page-state.h"
+
 G_STATIC_ASSERT((int)KSM_MAP_UNTOUCHED == (int)KSM_PAGE_UNTOUCHED);
 G_STATIC_ASSERT((int)KSM_MAP_PRIVATE == (int)KSM_PAGE_PRIVATE);
 G_STATIC_ASSERT((int)KSM_MAP_CANDIDATE == (int)KSM_PAGE_CANDIDATE);

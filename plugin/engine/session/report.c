@@ -13,6 +13,7 @@
  */
 #include "session/report.h"
 
+#include "client/broker-client.h"
 #include "session/page-map.h"
 #include "sys.h"
 
