@@ -10,6 +10,7 @@
 
 #define VIRTIO_NET 0x10001af4u
 #define VIRTIO_BLK 0x10011af4u
+#define VIRTIO_SCSI 0x10041af4u
 #define VIRTIO_CONFIG 0x14      /* of the device, behind its port */
 
 #define QUEUE_MOST 1024u

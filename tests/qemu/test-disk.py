@@ -56,12 +56,16 @@ class Disks:
             file.truncate(MEM_MIB * MIB)
         return path
 
-    def arguments(self, aio, limit=''):
+    def arguments(self, aio, limit='', scsi=False):
         """QEMU's arguments for a disk; `limit` of a throttle group."""
         node = (f'driver=raw,node-name=raw,file.driver=file,cache.direct=on,'
                 f'file.cache.direct=on,file.aio={aio},'
                 f'file.filename={self.file()}')
         device = 'virtio-blk-pci,disable-legacy=off,drive='
+        if scsi:
+            return ['-blockdev', node, '-device',
+                    'virtio-scsi-pci,disable-legacy=off', '-device',
+                    'scsi-hd,scsi-id=1,drive=raw']
         if not limit:
             return ['-blockdev', node, '-device', device + 'raw']
         return ['-object', f'throttle-group,id=slow,{limit}',
@@ -116,10 +120,12 @@ def work(world, watches, length, slow=0):
 
 
 def transfers_of_every_kind():
-    """As fast as they go, by threads, Linux AIO and io_uring."""
+    """As fast as they go: threads, Linux AIO, io_uring, an adapter of SCSI."""
     with Disks() as disks, World(ACCEL, MEM_MIB) as world:
         watches = start(world, [(FAST_TRANSFERS, disks.arguments(aio))
-                                for aio in AIO])
+                                for aio in AIO] +
+                        [(FAST_TRANSFERS, disks.arguments('native',
+                                                          scsi=True))])
         work(world, watches, seconds(0.15, 6))
         held = 0
         for watch in watches:
