@@ -30,8 +30,11 @@ BOOT_SECONDS = 240
 TREES = ('contrib', 'guest-images', 'scripts', 'tests')
 BUILT = ('qemu/qemu-system-x86_64', 'qemu/qemu-img',
          'qemu/storage-daemon/qemu-storage-daemon', 'guests/tiny.elf')
+# A drive whose transfers are under way for long.
+NVME_BYTES = 64 << 20
+NVME_IOPS = 200
 MACHINE = 'q35,kernel-irqchip=split'
-# One of the devices is for a guest in the lab; all behind the IOMMU.
+# edu and the NVMe drive are for guests in the lab; all behind the IOMMU.
 DEVICES = ('-device', 'intel-iommu,intremap=on',
            '-device', 'edu', '-device', 'e1000e,romfile=')
 KERNEL = ('root=/dev/vda console=ttyS0 quiet panic=-1 mitigations=off '
@@ -105,6 +108,8 @@ class Host(Guest):
             run_dir=run_dir, qemu_args=tuple(qemu_args)), 0, 'lab')
         self.cpus = cpus
         self.disk = os.path.join(run_dir, 'tree.img')
+        with open(self.path('nvme.img'), 'wb') as file:
+            file.truncate(NVME_BYTES)
         self._write('given-root', ROOT)
         self._write('given-build', BUILD)
         self._write('given-command', command)
@@ -160,6 +165,9 @@ class Host(Guest):
                 '-drive', f'file={config.image}/disk.img,format=raw,'
                 'if=virtio,snapshot=on',
                 '-drive', f'file={self.disk},format=raw,if=virtio',
+                '-drive', f'file={self.path("nvme.img")},format=raw,if=none,'
+                f'id=nvme,throttling.iops-total={NVME_IOPS}',
+                '-device', 'nvme,serial=lab,drive=nvme',
                 '-device', 'virtio-rng-pci', *DEVICES,
                 *self._ports(), *self._given(), *config.qemu_args]
 
