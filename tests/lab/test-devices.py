@@ -13,7 +13,7 @@ import tempfile
 from inside import write
 from device_watch import DeviceWatch
 from tap import check, run, say, wait_until
-from world import BUILD, MIB, World, memory
+from world import BUILD, MIB, QmpError, World, memory
 
 LOAD = 'share=60 zero=15 fill=5 write_pct=1 pause_ms=100'
 MEM_MIB = 16
@@ -277,6 +277,15 @@ def vhost_scsi_is_plugged_into_a_guest_that_shares():
         eject_and_share(world, guest, other)
 
 
+def is_deleted(guest, node):
+    """Whether that could be deleted; a device uses it for a moment yet."""
+    try:
+        guest.qmp.command('blockdev-del', node_name=node)
+    except QmpError:
+        return False
+    return True
+
+
 def qemu_drives_an_nvme_disk_by_vfio():
     """It maps guest memory for the drive when that memory is made."""
     address = find_device(**NVME)
@@ -291,8 +300,9 @@ def qemu_drives_an_nvme_disk_by_vfio():
         wait_transfers(watch)
         check_stands_aside(world, guest, other)
         check_pinned(guest)
+        world.check_intact()
         eject(guest)
-        guest.qmp.command('blockdev-del', node_name='nvme')
+        wait_until(lambda: is_deleted(guest, 'nvme'), 20, 'the disk is closed')
         wait_sharing(guest)
         world.check_intact()
 
