@@ -12,6 +12,7 @@
  *   TINY filled pages=N
  *   TINY disk blocks=N
  *   TINY net cards=N
+ *   TINY nested runs=N
  *   TINY pass=N pages=N writes=N mismatches=N ticks=N
  *   TINY disk done=N in=N errors=N slowest=N     (ticks of 10 ms)
  *   TINY net done=N errors=N slowest=N
@@ -360,6 +361,11 @@ static void cpu_pass(Cpu *cpu, u32 pass)
     cpu->turn++;
     if (cpu->number == 0 && params.corrupt && params.corrupt == pass) {
         page_memory(arena.pages / 2)[7] ^= 0x10000;
+    }
+    if (cpu->number == 0 && params.nested && params.nested == pass) {
+        out_text("TINY nested");
+        out_field("runs", svm_run());
+        out_char('\n');
     }
     smp_meet();
     arena_verify(cpu);

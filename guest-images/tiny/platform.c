@@ -242,6 +242,7 @@ static void params_parse(const char *text, Params *params)
         { "report_every", &params->report_every },
         { "exit", &params->exit },
         { "corrupt", &params->corrupt },
+        { "nested", &params->nested },
         { "disk", &params->disk },
         { "net", &params->net },
         { "cpus", &params->cpus },

@@ -31,6 +31,7 @@ typedef struct Params {
     u32 disk;
     u32 net;
     u32 cpus;
+    u32 nested;
 } Params;
 
 /* Where guest RAM for the arena lies. */
@@ -62,6 +63,9 @@ void smp_meet(void);
 /* Around lines on the serial port. */
 void smp_lock(void);
 void smp_unlock(void);
+
+/* svm.c: a guest of its own; runs it once, 0: it could not */
+u32 svm_run(void);
 
 /* content.c: what each page should hold */
 typedef enum Kind {

@@ -197,6 +197,9 @@ static void test_refusals(void)
         { "pc", "", "<hostdev mode='subsystem' type='pci'/>",
           "a device of the host" },
         { "pc", "", "<interface type='vdpa'/>", "a device of the host" },
+        { "pc", "", "<disk type='nvme'/>", "a device of the host" },
+        { "pc", "", "<hostdev mode='subsystem' type='scsi_host'/>",
+          "vhost-scsi" },
         { "pc", "<launchSecurity type='sev'/>", "", "a confidential guest" },
     };
     const KsmDomainSettings settings = { .group = "web" };

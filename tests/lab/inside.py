@@ -42,6 +42,12 @@ def check_output(program, status, output):
     check(' # SKIP' not in output, f'{program} has skipped some')
 
 
+def moves(guest):
+    """What a guest's engine has moved so far, there or back."""
+    stats = guest.ksm_stats()
+    return stats['merges'] + stats['zero-merges'] + stats['windows']
+
+
 def run_program(program, *cases, seconds=None, require=None):
     """Runs it to its end; `require` a capability that only the lab has."""
     environment = dict(os.environ)

@@ -10,7 +10,7 @@ import os
 import subprocess
 import tempfile
 
-from inside import write
+from inside import moves, write
 from device_watch import DeviceWatch
 from tap import check, run, say, wait_until
 from world import BUILD, MIB, QmpError, World, memory
@@ -132,12 +132,6 @@ class ScsiTarget:
         """Of the device."""
         return {'driver': 'vhost-scsi-pci', 'wwpn': self.WWN, 'id': 'host0',
                 'addr': f'{SLOT:#x}', 'disable-legacy': 'off'}
-
-
-def moves(guest):
-    """What it has moved so far, there or back."""
-    stats = guest.ksm_stats()
-    return stats['merges'] + stats['zero-merges'] + stats['windows']
 
 
 def check_pinned(guest):

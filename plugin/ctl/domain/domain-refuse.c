@@ -62,6 +62,9 @@ static const Refusal refusals[] = {
       DEVICES "disk[@type = 'vhostvdpa' or @type = 'nvme']",
       "it has a device of the host, for which all memory is pinned: nothing "
       "would be shared" },
+    { DEVICES "hostdev[@type = 'scsi_host']",
+      "it has a SCSI adapter that the host's kernel serves (vhost-scsi), "
+      "which writes to memory by itself: nothing would be shared" },
     { "/domain/launchSecurity",
       "it is a confidential guest (<launchSecurity>), whose memory cannot be "
       "compared" },

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""test-nested.py: a guest that runs guests of its own.
+
+The lab's KVM is that of an AMD machine, as TCG has its virtualization.  What a
+hypervisor in the guest is to KVM, pages that are written by their physical
+address, is not seen in any page table: nothing is moved from then on.
+"""
+
+import subprocess
+
+from inside import moves
+from tap import check, run, say, wait_until
+from world import World
+
+LOAD = 'share=60 zero=15 fill=5 write_pct=1 pause_ms=100'
+CPU = ['-cpu', 'host']
+MEM_MIB = 16
+SHARED = 500
+PASS = 40                       # in which it runs a guest
+REASON = 'the guest runs guests of its own'
+
+
+def wait_sharing(guest):
+    """Until it shares."""
+    took = wait_until(lambda: guest.ksm_stats()['pages-sharing'] > SHARED, 90,
+                      f'{guest.name} shares')
+    say(f'{guest.name} shares after {took:.1f} s')
+
+
+def a_guest_shares_until_it_runs_a_guest():
+    """And not again; others go on."""
+    subprocess.run(['modprobe', 'kvm_amd'], check=True)
+    with World('kvm', MEM_MIB) as world:
+        other = world.add(LOAD, qemu_args=CPU)
+        guest = world.add(f'{LOAD} nested={PASS}', qemu_args=CPU)
+        world.wait_filled()
+        wait_sharing(guest)
+        guest.wait_line('TINY nested runs=1', 120)
+        wait_until(lambda: guest.ksm_stats().get('stand-aside') == REASON, 20,
+                   f'it says: {REASON}')
+        before, others = moves(guest), moves(other)
+        for _ in range(2):
+            world.wait_pass(guest)
+        wait_until(lambda: moves(other) > others, 60, 'the other goes on')
+        check(moves(guest) == before, 'pages were moved')
+        check(guest.ksm_stats()['state'] == 'stood-aside', 'it went on')
+        world.check_intact()
+
+
+def a_guest_that_could_shares():
+    """That it has the instructions is no reason."""
+    subprocess.run(['modprobe', 'kvm_amd'], check=True)
+    with World('kvm', MEM_MIB) as world:
+        guests = [world.add(LOAD, qemu_args=CPU) for _ in range(2)]
+        world.wait_filled()
+        for guest in guests:
+            wait_sharing(guest)
+        world.check_intact()
+
+
+run([a_guest_that_could_shares, a_guest_shares_until_it_runs_a_guest])
