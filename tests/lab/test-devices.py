@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-devices.py: devices of the host in the hands of a guest.
 
-A device by VFIO, vDPA or vhost-scsi reads and writes guest memory by itself, at
-addresses that must not change: while a guest has one, nothing of it is moved.
-So it is while QEMU drives a device of the host by VFIO (userspace NVMe).
+A device by VFIO, vDPA or vhost-scsi reads and writes guest memory by itself,
+at addresses that must not change: while a guest has one, nothing of it is
+moved.  So it is while QEMU drives a disk of the host by VFIO.
 """
 
 import os
@@ -233,8 +233,9 @@ def a_vdpa_device_is_plugged_into_a_guest_that_shares():
 
 
 def wait_transfers(watch):
-    """Until the guest has read some of its disk."""
-    wait_until(lambda: watch.poll().get('in', 0) > LEAST, 120,
+    """Until the guest has read some more of its disk."""
+    goal = watch.poll().get('in', 0) + LEAST
+    wait_until(lambda: watch.poll().get('in', 0) > goal, 120,
                'the guest reads from its disk')
     check(watch.figures['errors'] == 0, 'the disk has told of errors')
     say(f'{watch.guest.name}: {watch.figures}')
