@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """run.py: runs a test program of this directory in the lab.
 
-usage: run.py PROGRAM SECONDS
+usage: run.py PROGRAM SECONDS [ACCEL]
 
 Its TAP is this program's.  Where there can be no lab (no QEMU is built, no
 packages to be had) all of it is skipped, or fails if KSM_TEST_REQUIRE names
@@ -37,6 +37,7 @@ def prepare():
 def main():
     """Runs it."""
     program, seconds = sys.argv[1], int(sys.argv[2])
+    settings = {'accel': sys.argv[3]} if len(sys.argv) > 3 else {}
     try:
         prepare()
     except Skip as skip:
@@ -54,7 +55,7 @@ def main():
         environment)
     try:
         return host.run(command, seconds, sys.stdout.buffer,
-                        sys.stderr.buffer)
+                        sys.stderr.buffer, **settings)
     except host.LabError as error:
         say(error)
         return 1

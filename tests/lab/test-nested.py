@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-nested.py: a guest that runs guests of its own.
 
-The lab's KVM is that of an AMD machine, as TCG has its virtualization.  What a
+The lab's KVM is that of an AMD machine, as TCG has its virtualization; by hand:
+`scripts/lab --accel tcg,thread=single`, see meson.build.  What a
 hypervisor in the guest is to KVM, pages that are written by their physical
 address, is not seen in any page table: nothing is moved from then on.
 """
