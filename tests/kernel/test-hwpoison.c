@@ -17,6 +17,7 @@
 #include "poison.h"
 #include "require.h"
 #include "story.h"
+#include "core/stats.h"
 
 typedef enum Place {
     PLACE_ITS_OWN,              /* wherever it is */

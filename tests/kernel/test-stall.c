@@ -13,6 +13,7 @@
 #include "proc-info.h"
 #include "require.h"
 #include "sys.h"
+#include "core/lock.h"
 
 #define LOCKERS 2
 #define LOCKS 1000000u

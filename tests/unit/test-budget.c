@@ -4,6 +4,8 @@
  */
 #include "core/budget.h"
 #include "core/engine-private.h"
+#include "memory/account.h"
+#include "memory/ranges.h"
 
 #define PAGES 200u
 
@@ -92,21 +94,21 @@ static void test_delta(void)
 
         if (!all_private(region, first, count)) {
             if (ksm_page_in_store(region->state[first])) {
-                before = ksm_budget_borders(region, first, first + 1,
+                before = ksm_account_borders(region, first, first + 1,
                                             &stores_before);
                 ksm_ram_set_state(region, first, KSM_PAGE_PRIVATE);
-                after = ksm_budget_borders(region, first, first + 1,
+                after = ksm_account_borders(region, first, first + 1,
                                            &stores_after);
                 mappings += (guint64)after - before;
                 stores += (guint64)stores_after - stores_before;
             }
             continue;
         }
-        delta = ksm_budget_delta(region, first, count, slot);
-        before = ksm_budget_borders(region, first, first + count,
+        delta = ksm_account_delta(region, first, count, slot);
+        before = ksm_account_borders(region, first, first + count,
                                     &stores_before);
         share(region, first, count, slot);
-        after = ksm_budget_borders(region, first, first + count,
+        after = ksm_account_borders(region, first, first + count,
                                    &stores_after);
         g_assert_cmpint(delta, ==, (gint64)after - before);
         mappings += (guint64)after - before;

@@ -2,10 +2,8 @@
 /*
  * budget.c: counting mappings, the scarce resource (vm.max_map_count).
  *
- * Two neighbouring pages need one mapping together when both are anonymous, or
- * both lie in the store in neighbouring slots.  The count is kept by looking
- * at the borders of what changes.  The kernel can have more mappings than
- * that: two neighbours with copies made by different writers (anon_vma) do not
+ * What regions need is counted by account.c.  The kernel can have more mappings
+ * than that: two neighbours with copies made by different writers (anon_vma) do not
  * always merge, and unsettled parts are not registered yet; the sixteenth that
  * the budget leaves free covers them.  Running into the kernel's own limit is
  * harmless (the window rolls back), but would starve the rest of the program of
@@ -35,6 +33,7 @@
 #include <string.h>
 
 #include "core/engine-private.h"
+#include "core/lock.h"
 #include "core/pace.h"
 #include "memory/page-state.h"
 #include "sys.h"
@@ -62,37 +61,6 @@ static struct {
     guint64 cost_ns;            /* of counting them */
 } account = { .limit = G_MAXINT64 };
 
-static gboolean one_mapping(const KsmRegion *region, guint32 page)
-{
-    gboolean left = ksm_page_in_store(region->state[page - 1]);
-    gboolean right = ksm_page_in_store(region->state[page]);
-
-    if (left != right) {
-        return FALSE;
-    }
-    return !left ||
-           (region->slot[page - 1] + 1 == region->slot[page] &&
-            !((region->state[page - 1] ^ region->state[page]) &
-              KSM_PAGE_LOST));
-}
-
-guint32 ksm_budget_borders(const KsmRegion *region, guint32 first,
-                           guint32 end, guint32 *stores)
-{
-    guint32 page, borders = 0;
-
-    *stores = 0;
-    for (page = first; page <= end && page < region->pages; page++) {
-        if (page == 0) {
-            *stores += ksm_page_in_store(region->state[0]);
-        } else if (!one_mapping(region, page)) {
-            borders++;
-            *stores += ksm_page_in_store(region->state[page]);
-        }
-    }
-    return borders;
-}
-
 gboolean ksm_budget_allows(guint64 used, guint64 budget, guint32 length,
                            gint64 delta)
 {
@@ -100,30 +68,6 @@ gboolean ksm_budget_allows(guint64 used, guint64 budget, guint32 length,
                     12;
 
     return delta <= 0 || used + (guint64)delta <= budget * share / 16;
-}
-
-gint64 ksm_budget_delta(const KsmRegion *region, guint32 first, guint32 count,
-                        guint32 slot)
-{
-    gint64 delta = 0;
-    guint32 end = first + count;
-
-    if (first > 0) {
-        guint8 left = region->state[first - 1];
-        gboolean joins = ksm_page_in_store(left) && !(left & KSM_PAGE_LOST) &&
-                         region->slot[first - 1] + 1 == slot;
-
-        delta += (joins ? 0 : 1) - (one_mapping(region, first) ? 0 : 1);
-    }
-    if (end < region->pages) {
-        guint8 right = region->state[end];
-        gboolean joins = ksm_page_in_store(right) &&
-                         !(right & KSM_PAGE_LOST) &&
-                         region->slot[end] == slot + count;
-
-        delta += (joins ? 0 : 1) - (one_mapping(region, end) ? 0 : 1);
-    }
-    return delta;
 }
 
 guint64 ksm_budget_used(KsmEngine *engine)
@@ -240,7 +184,7 @@ static void count_others(KsmEngine *engine, guint64 now)
     gint64 before = used_by_all(), used;
     guint64 all = ksm_sys->count_mappings(&engine->interrupt);
 
-    if (!all && ksm_pace_waited_for(engine)) {
+    if (!all && ksm_lock_waited_for(engine)) {
         return;
     }
     used = MIN(before, used_by_all());

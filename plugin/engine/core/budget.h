@@ -8,25 +8,11 @@
 #include "memory/ram.h"
 
 /*
- * Places between pages first - 1 and end where one mapping ends and another
- * begins; *stores counts those where a store mapping begins.
- */
-guint32 ksm_budget_borders(const KsmRegion *region, guint32 first,
-                           guint32 end, guint32 *stores);
-
-/*
  * Whether a run of `length` pages that adds `delta` mappings still fits: short
  * runs leave room for longer ones that come later.
  */
 gboolean ksm_budget_allows(guint64 used, guint64 budget, guint32 length,
                            gint64 delta);
-
-/*
- * Mappings that the change of pages [first, first + count) from anonymous to
- * slots from `slot` on would add (or save, when negative).
- */
-gint64 ksm_budget_delta(const KsmRegion *region, guint32 first, guint32 count,
-                        guint32 slot);
 
 /* Mappings of all regions of the engine. */
 guint64 ksm_budget_used(KsmEngine *engine);

@@ -133,29 +133,4 @@ struct KsmEngine {
     KsmStats published;
 };
 
-/* Takes the work lock; the scanner gives it up at its next safe point. */
-void ksm_engine_lock(KsmEngine *engine);
-void ksm_engine_unlock(KsmEngine *engine);
-
-/* The region of a session-wide page, or NULL. */
-KsmRegion *ksm_engine_find_region(KsmEngine *engine, guint32 page);
-
-/* Appends page to an array of ranges, extending the last one if adjacent. */
-void ksm_ranges_add(GArray *ranges, guint32 page);
-
-/* stats.c: the figures now, by the scanner or under the work lock. */
-void ksm_stats_collect(KsmEngine *engine, KsmStats *stats);
-
-/* Finds out what memory the bookkeeping has taken.  The scanner's. */
-void ksm_stats_measure(KsmEngine *engine);
-
-/* Copies them for ksm_engine_get_stats(). */
-void ksm_stats_publish(KsmEngine *engine);
-
-/*
- * The same, and tells the program of it, if the last time was a while ago (a
- * long round).  Scanner thread, outside of windows and of the fork lock.
- */
-void ksm_stats_refresh(KsmEngine *engine);
-
 #endif /* KSM_ENGINE_PRIVATE_H */

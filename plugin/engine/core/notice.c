@@ -11,6 +11,12 @@
  */
 #include "core/notice.h"
 
+#include "core/stats.h"
+#include "memory/quarantine.h"
+#include "sys.h"
+
+/* Between two snapshots in a long round. */
+#define KSM_REFRESH_NS 50000000u
 /* By then every page that was refused has been tried once more. */
 #define KSM_QUIET_ROUNDS (2u + (1u << KSM_PAGE_MAX_LEVEL))
 
@@ -51,4 +57,15 @@ void ksm_notice_tell(KsmEngine *engine)
         engine->notify(KSM_NOTICE_PROGRESS, &now, engine->opaque);
     }
     engine->told = now;
+}
+
+void ksm_notice_refresh(KsmEngine *engine)
+{
+    if (ksm_sys_now_ns() - engine->published_ns > KSM_REFRESH_NS) {
+        /* The program's own code runs here, and may lock all memory. */
+        ksm_quarantine_drop(&engine->quarantine);
+        ksm_notice_look(engine);
+        ksm_stats_publish(engine);
+        ksm_notice_tell(engine);
+    }
 }

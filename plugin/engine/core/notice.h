@@ -13,4 +13,10 @@ void ksm_notice_look(KsmEngine *engine);
 /* Tells what the last snapshot has that the one told last had not. */
 void ksm_notice_tell(KsmEngine *engine);
 
+/*
+ * Publishes the figures and tells the program, if the last time was a while ago (a
+ * long round).  Scanner thread, outside of windows and of the fork lock.
+ */
+void ksm_notice_refresh(KsmEngine *engine);
+
 #endif /* KSM_NOTICE_H */

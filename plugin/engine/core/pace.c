@@ -12,6 +12,8 @@
 #include <sched.h>
 
 #include "core/kernel-guard.h"
+#include "core/lock.h"
+#include "core/notice.h"
 #include "memory/quarantine.h"
 #include "memory/staging.h"
 #include "sys.h"
@@ -36,11 +38,6 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
     engine->pace.unlimited = unlimited;
 }
 
-gboolean ksm_pace_waited_for(KsmEngine *engine)
-{
-    return g_atomic_int_get(&engine->interrupt) > 0;
-}
-
 /* A reason to stand aside that this turn did not begin with. */
 static gboolean must_stand_aside(KsmEngine *engine)
 {
@@ -51,7 +48,7 @@ static gboolean must_stand_aside(KsmEngine *engine)
 
 gboolean ksm_pace_interrupted(KsmEngine *engine)
 {
-    return ksm_pace_waited_for(engine) ||
+    return ksm_lock_waited_for(engine) ||
            g_atomic_int_get(&engine->run) != (gint)engine->turn_run ||
            must_stand_aside(engine);
 }
@@ -90,7 +87,7 @@ void ksm_pace_rest(KsmEngine *engine)
     if (ksm_staging_is_old(&engine->quarantine.staging)) {
         ksm_quarantine_drop(&engine->quarantine);
     }
-    ksm_stats_refresh(engine);
+    ksm_notice_refresh(engine);
     if (engine->pace.unlimited || percent >= 100) {
         return;
     }

@@ -13,9 +13,6 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited);
 /* A safe point: sleeps until CPU time is within the share again. */
 void ksm_pace_rest(KsmEngine *engine);
 
-/* Whether another thread wants the work lock. */
-gboolean ksm_pace_waited_for(KsmEngine *engine);
-
 /*
  * Whether the turn should end now: another thread wants the lock, the run mode
  * has changed, or there is a reason to stand aside.

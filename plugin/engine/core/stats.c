@@ -6,18 +6,15 @@
  * turn and at rests, so that a reader never waits for it, and it never waits
  * in a window.
  */
-#include "core/engine-private.h"
+#include "core/stats.h"
 
 #include <string.h>
 
 #include "client/broker-client.h"
-#include "core/notice.h"
 #include "memory/quarantine.h"
 #include "memory/ram.h"
 #include "memory/tracker.h"
 #include "sys.h"
-
-#define KSM_REFRESH_NS 50000000u
 
 static void add_region(KsmStats *s, const KsmRegion *region)
 {
@@ -134,17 +131,6 @@ void ksm_stats_publish(KsmEngine *engine)
     g_mutex_lock(&engine->stats_lock);
     engine->published = s;
     g_mutex_unlock(&engine->stats_lock);
-}
-
-void ksm_stats_refresh(KsmEngine *engine)
-{
-    if (ksm_sys_now_ns() - engine->published_ns > KSM_REFRESH_NS) {
-        /* The program's own code runs here, and may lock all memory. */
-        ksm_quarantine_drop(&engine->quarantine);
-        ksm_notice_look(engine);
-        ksm_stats_publish(engine);
-        ksm_notice_tell(engine);
-    }
 }
 
 void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats)

@@ -9,8 +9,6 @@
 
 #include <pthread.h>
 
-#include "core/budget.h"
-
 static pthread_mutex_t guard = PTHREAD_MUTEX_INITIALIZER;
 
 void ksm_fork_guard_lock(void)
@@ -23,11 +21,13 @@ void ksm_fork_guard_unlock(void)
     pthread_mutex_unlock(&guard);
 }
 
+static void (*child_hook)(void);
+
 static void reset_in_child(void)
 {
     /* The child has one thread, and it is the one that took the lock. */
     pthread_mutex_unlock(&guard);
-    ksm_budget_reset_in_child();
+    child_hook();
 }
 
 static void install(void)
@@ -36,9 +36,10 @@ static void install(void)
                    reset_in_child);
 }
 
-void ksm_fork_guard_install(void)
+void ksm_fork_guard_install(void (*in_child)(void))
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+    __atomic_store_n(&child_hook, in_child, __ATOMIC_RELAXED);
     pthread_once(&once, install);
 }

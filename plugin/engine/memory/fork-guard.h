@@ -11,7 +11,8 @@
 #ifndef KSM_FORK_GUARD_H
 #define KSM_FORK_GUARD_H
 
-void ksm_fork_guard_install(void);
+/* `in_child` is called in each child of fork(), the same for all callers. */
+void ksm_fork_guard_install(void (*in_child)(void));
 void ksm_fork_guard_lock(void);
 void ksm_fork_guard_unlock(void);
 

@@ -22,7 +22,7 @@
  */
 #include "memory/piece.h"
 
-#include "core/budget.h"
+#include "memory/account.h"
 
 /* A call shall take about this time, and is not worth less. */
 #define KSM_PIECE_NS        200000u
@@ -52,7 +52,7 @@ static guint32 mappings_of(KsmRegion *region, guint32 first, guint32 end)
         number = (guint32)(block - region->blocks);
         start = region->block_first + number * KSM_BLOCK_PAGES;
         block->mappings = (guint16)
-            ksm_budget_borders(region, start, start + KSM_BLOCK_PAGES - 1,
+            ksm_account_borders(region, start, start + KSM_BLOCK_PAGES - 1,
                                &stores);
     }
     return MIN(block->mappings, end - first);

@@ -5,7 +5,7 @@
 #ifndef KSM_PIECE_H
 #define KSM_PIECE_H
 
-#include "memory/ram.h"
+#include "memory/region.h"
 
 /* How large the pieces of one kind of call are. */
 typedef struct KsmPieces {

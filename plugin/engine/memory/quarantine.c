@@ -41,6 +41,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "memory/region.h"
 #include "error.h"
 #include "sys.h"
 

@@ -32,9 +32,11 @@
 #include <errno.h>
 #include <string.h>
 
+#include "memory/block.h"
+#include "memory/page-state.h"
+#include "memory/piece.h"
 #include "error.h"
 #include "ksm-protocol.h"
-#include "memory/piece.h"
 #include "sys.h"
 
 #define KSM_HUGE_BYTES ((gsize)2 << 20)

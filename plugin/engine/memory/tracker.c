@@ -26,6 +26,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "memory/region.h"
 #include "error.h"
 #include "sys.h"
 

@@ -37,8 +37,11 @@
 #include <string.h>
 
 #include "core/budget.h"
+#include "memory/account.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
+#include "memory/ranges.h"
+#include "memory/region.h"
 #include "reading.h"
 #include "sys.h"
 
@@ -256,9 +259,8 @@ static void enter_range(KsmEngine *engine, KsmRegion *region,
                         const KsmRange *range)
 {
     guint32 first = range->first, end = first + range->count, page;
-    guint32 before, after, stores_before, stores_after;
+    KsmAccountChange change = ksm_account_begin(region, first, end);
 
-    before = ksm_budget_borders(region, first, end, &stores_before);
     for (page = first; page < end; page++) {
         if (ksm_page_in_store(region->state[page])) {
             enter_page(engine, region, page);
@@ -271,9 +273,7 @@ static void enter_range(KsmEngine *engine, KsmRegion *region,
             ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
         }
     }
-    after = ksm_budget_borders(region, first, end, &stores_after);
-    region->mappings += (guint64)after - before;
-    region->store_mappings += (guint64)stores_after - stores_before;
+    ksm_account_end(region, &change);
     ksm_ram_unsettle(region, first, end);
 }
 

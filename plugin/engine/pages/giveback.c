@@ -48,9 +48,12 @@
 
 #include "core/budget.h"
 #include "core/pace.h"
+#include "memory/account.h"
 #include "memory/fork-guard.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
+#include "memory/ranges.h"
+#include "memory/region.h"
 #include "memory/tracker.h"
 #include "memory/writers.h"
 #include "pages/discard.h"
@@ -209,9 +212,10 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, guint32 first,
 static void enter_private(KsmEngine *engine, KsmRegion *region, guint32 first,
                           guint32 count)
 {
-    guint32 before, after, stores_before, stores_after, i;
+    KsmAccountChange change = ksm_account_begin(region, first,
+                                                first + count);
+    guint32 i;
 
-    before = ksm_budget_borders(region, first, first + count, &stores_before);
     for (i = first; i < first + count; i++) {
         if (!(region->state[i] & KSM_PAGE_LOST)) {
             ksm_ranges_add(engine->released, region->base + i);
@@ -219,9 +223,7 @@ static void enter_private(KsmEngine *engine, KsmRegion *region, guint32 first,
         ksm_ram_set_state(region, i, KSM_PAGE_PRIVATE);
         region->wait[i] = 2;
     }
-    after = ksm_budget_borders(region, first, first + count, &stores_after);
-    region->mappings += (guint64)after - before;
-    region->store_mappings += (guint64)stores_after - stores_before;
+    ksm_account_end(region, &change);
 }
 
 static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,

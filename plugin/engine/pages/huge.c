@@ -41,12 +41,15 @@
 #include <string.h>
 
 #include "core/pace.h"
+#include "core/regions.h"
 #include "memory/block.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
+#include "memory/ranges.h"
+#include "memory/region.h"
 #include "memory/tracker.h"
 #include "pages/giveback.h"
-#include "scan/round.h"
+#include "pages/written.h"
 #include "sys.h"
 
 /* Blocks collapsed by one call, and in one round. */
@@ -102,7 +105,7 @@ static void note_all_written(KsmEngine *engine, KsmRegion *region,
     for (; page < end; page++) {
         if (!ksm_page_state_is_away(ksm_page_state(region->state[page])) &&
             !(region->state[page] & KSM_PAGE_HWPOISON)) {
-            ksm_round_note_written(engine, region, page);
+            ksm_written_note(engine, region, page);
         }
     }
 }

@@ -25,6 +25,7 @@
 
 #include "memory/page-state.h"
 #include "memory/ram.h"
+#include "memory/region.h"
 #include "guard.h"
 #include "reading.h"
 

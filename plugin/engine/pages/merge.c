@@ -21,10 +21,15 @@
 
 #include "core/budget.h"
 #include "core/pace.h"
+#include "core/regions.h"
+#include "core/slots.h"
+#include "memory/account.h"
 #include "memory/fork-guard.h"
 #include "memory/page-state.h"
 #include "memory/quarantine.h"
 #include "memory/ram.h"
+#include "memory/ranges.h"
+#include "memory/region.h"
 #include "memory/tracker.h"
 #include "memory/verify.h"
 #include "memory/writers.h"
@@ -138,17 +143,16 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
 static void enter_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
                          guint32 count, guint32 slot)
 {
-    guint32 before, after, stores_before, stores_after, i;
+    KsmAccountChange change = ksm_account_begin(region, first,
+                                                first + count);
+    guint32 i;
 
-    before = ksm_budget_borders(region, first, first + count, &stores_before);
     for (i = 0; i < count; i++) {
         ksm_ram_set_state(region, first + i, KSM_PAGE_SHARED);
         region->slot[first + i] = slot + i;
         region->wait[first + i] = engine->round;
     }
-    after = ksm_budget_borders(region, first, first + count, &stores_after);
-    region->mappings += (guint64)after - before;
-    region->store_mappings += (guint64)stores_after - stores_before;
+    ksm_account_end(region, &change);
     engine->counters.merges += count;
 }
 
@@ -190,7 +194,7 @@ static guint32 look_before(KsmEngine *engine, KsmRegion *region,
     gboolean failed;
     guint32 equal;
 
-    if (ksm_verify_load(verify, engine->broker.store_fd, offset, count)) {
+    if (ksm_verify_load(verify, ksm_slots_fd(engine), offset, count)) {
         *verdict = KSM_VERDICT_ERROR;
         return 0;
     }
@@ -248,7 +252,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     doubt = verdict;
     if (worth) {
         ksm_discard_lock(engine);
-        if (!ksm_discard_leaves(engine, ksm_budget_delta(region, first, worth,
+        if (!ksm_discard_leaves(engine, ksm_account_delta(region, first, worth,
                                                          slot))) {
             ksm_discard_unlock(engine);
             refuse_for_budget(engine, region, first, count);
@@ -257,7 +261,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         merged = ksm_quarantine_share(&engine->quarantine, region, first,
                                       worth,
                                       engine->quarantine.verify.content,
-                                      engine->broker.store_fd,
+                                      ksm_slots_fd(engine),
                                       offset, &verdict);
         if (merged) {
             enter_shared(engine, region, first, merged, slot);
@@ -293,7 +297,7 @@ static gboolean match_valid(KsmEngine *engine, const KsmMatch *match,
     state = ksm_page_state(word);
     return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_CANDIDATE ||
             state == KSM_PAGE_EXCLUDED) && !(word & KSM_PAGE_HWPOISON) &&
-           ksm_broker_client_slot_ok(&engine->broker, match->slot);
+           ksm_slots_have(engine, match->slot);
 }
 
 /* Drops matches that are no good; sorted ones stay sorted. */
@@ -349,7 +353,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
         }
         if (!ksm_budget_allows(ksm_budget_used(engine), engine->budget,
                                pages - done,
-                               ksm_budget_delta(region, first, count, slot))) {
+                               ksm_account_delta(region, first, count, slot))) {
             refuse_for_budget(engine, region, first, count);
             done += count;
             continue;

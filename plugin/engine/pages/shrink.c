@@ -20,6 +20,7 @@
 
 #include "core/budget.h"
 #include "core/pace.h"
+#include "memory/account.h"
 #include "memory/page-state.h"
 #include "pages/giveback.h"
 
@@ -50,7 +51,7 @@ static gboolean shrink_region(KsmEngine *engine, KsmRegion *region,
             page++;
             continue;
         }
-        ksm_budget_borders(region, page, page + count - 1, &stores);
+        ksm_account_borders(region, page, page + count - 1, &stores);
         if (count <= stores * pages_each) {
             if (!ksm_budget_excess(engine) || ksm_pace_interrupted(engine)) {
                 return TRUE;

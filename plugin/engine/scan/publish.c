@@ -19,9 +19,11 @@
 
 #include "client/broker-client.h"
 #include "core/pace.h"
+#include "core/regions.h"
 #include "memory/ram.h"
+#include "memory/region.h"
 #include "pages/hwpoison.h"
-#include "scan/sweep.h"
+#include "scan/lookup.h"
 #include "reading.h"
 
 static const KsmPublishable *item_at(KsmEngine *engine, guint i)
@@ -153,7 +155,7 @@ static gboolean look_up_repeated(KsmEngine *engine, GArray *repeated)
                 .fingerprint = item->fingerprint, .page = item->page,
             };
         }
-        if (!ksm_sweep_look_up(engine, items, count)) {
+        if (!ksm_lookup_send(engine, items, count)) {
             return FALSE;
         }
     }

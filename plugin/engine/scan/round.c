@@ -24,6 +24,8 @@
 #include "client/broker-client.h"
 #include "core/budget.h"
 #include "core/pace.h"
+#include "core/regions.h"
+#include "core/stats.h"
 #include "memory/page-state.h"
 #include "memory/quarantine.h"
 #include "memory/ram.h"
@@ -34,7 +36,9 @@
 #include "pages/merge.h"
 #include "pages/shrink.h"
 #include "pages/unmergeable.h"
+#include "pages/written.h"
 #include "scan/sweep.h"
+#include "session/release.h"
 #include "session/report.h"
 #include "sys.h"
 
@@ -60,32 +64,6 @@ static void broken(KsmRegion *region, guint32 first, guint32 end,
     }
 }
 
-void ksm_round_note_written(KsmEngine *engine, KsmRegion *region,
-                            guint32 page)
-{
-    switch (ksm_page_state(region->state[page])) {
-    case KSM_PAGE_BROKEN:
-        return;
-    case KSM_PAGE_CANDIDATE:
-        ksm_ranges_add(engine->withdrawn, region->base + page);
-        break;
-    case KSM_PAGE_ZERO:
-        engine->counters.breaks++;
-        break;
-    case KSM_PAGE_UNTOUCHED:
-        /* Nothing to hold against it: it was never looked at. */
-        region->wait[page] = (guint8)(engine->round - 128);
-        break;
-    case KSM_PAGE_PRIVATE:
-    case KSM_PAGE_EXCLUDED:
-    case KSM_PAGE_SHARED:
-    case KSM_PAGE_STATES:
-        break;
-    }
-    ksm_ram_note_written(region, page, engine->round);
-    ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
-}
-
 /* The tracker's report: anonymous pages one by one, shared ones together. */
 static void written(KsmRegion *region, guint32 first, guint32 end,
                     gboolean huge, void *opaque)
@@ -107,36 +85,9 @@ static void written(KsmRegion *region, guint32 first, guint32 end,
             engine->counters.refused_error++;
         }
         if (page < end) {
-            ksm_round_note_written(engine, region, page++);
+            ksm_written_note(engine, region, page++);
         }
     }
-}
-
-/* Sends an array of ranges in batches, and empties it. */
-static gboolean send_ranges(KsmEngine *engine, GArray *ranges,
-                            KsmMsgType type)
-{
-    guint32 sent = 0;
-
-    while (sent < ranges->len &&
-           ksm_broker_client_connected(&engine->broker)) {
-        guint32 n = MIN(ranges->len - sent, KSM_BATCH_RANGES);
-
-        memcpy(ksm_broker_client_items(&engine->broker),
-               &g_array_index(ranges, KsmRange, sent), n * sizeof(KsmRange));
-        if (!ksm_broker_client_call(&engine->broker, type, n, NULL)) {
-            return FALSE;
-        }
-        sent += n;
-    }
-    g_array_set_size(ranges, 0);
-    return ksm_broker_client_connected(&engine->broker);
-}
-
-gboolean ksm_round_send_released(KsmEngine *engine)
-{
-    return send_ranges(engine, engine->withdrawn, KSM_MSG_WITHDRAW) &&
-           send_ranges(engine, engine->released, KSM_MSG_RELEASE);
 }
 
 gboolean ksm_round_track(KsmEngine *engine)
@@ -157,7 +108,7 @@ gboolean ksm_round_track(KsmEngine *engine)
         ksm_pace_rest(engine);
     }
     engine->track_ns = ksm_sys_thread_cpu_ns() - start_ns;
-    return ksm_round_send_released(engine);
+    return ksm_release_send(engine);
 }
 
 /* Files one hint; a confused broker must not confuse the bookkeeping. */
@@ -222,29 +173,12 @@ static gboolean take_hints(KsmEngine *engine)
         }
         ksm_huge_weigh(engine, NULL);
         ksm_merge_matches(engine);
-        if (!ksm_round_send_released(engine)) {
+        if (!ksm_release_send(engine)) {
             return FALSE;
         }
         ksm_pace_rest(engine);
     }
     return TRUE;
-}
-
-void ksm_round_forget_candidates(KsmEngine *engine)
-{
-    guint i;
-
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
-        guint32 page;
-
-        for (page = 0; page < region->pages; page++) {
-            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
-                ksm_page_is_kept(region->state[page])) {
-                ksm_ram_look_again(region, page);
-            }
-        }
-    }
 }
 
 void ksm_round_run(KsmEngine *engine)

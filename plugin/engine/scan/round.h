@@ -13,17 +13,7 @@ void ksm_round_run(KsmEngine *engine);
 /* Merges the listed pages that have got a slot since, without a round. */
 void ksm_round_hints(KsmEngine *engine);
 
-/* Candidates go back to private, to be looked up anew (another broker). */
-void ksm_round_forget_candidates(KsmEngine *engine);
-
 /* Enters what was written since the last time; FALSE: the broker is lost. */
 gboolean ksm_round_track(KsmEngine *engine);
-
-/* An anonymous page was written, or counts as if it was. */
-void ksm_round_note_written(KsmEngine *engine, KsmRegion *region,
-                            guint32 page);
-
-/* Withdraws and releases what has gathered; FALSE: the broker is lost. */
-gboolean ksm_round_send_released(KsmEngine *engine);
 
 #endif /* KSM_ROUND_H */

@@ -19,14 +19,17 @@
 
 #include "core/budget.h"
 #include "core/kernel-guard.h"
+#include "core/lock.h"
 #include "core/notice.h"
 #include "core/pace.h"
+#include "core/stats.h"
 #include "memory/tracker.h"
 #include "pages/discard.h"
 #include "pages/giveback.h"
 #include "pages/merge.h"
 #include "scan/round.h"
 #include "session/connection.h"
+#include "session/release.h"
 #include "session/report.h"
 #include "guard.h"
 #include "sys.h"
@@ -42,7 +45,7 @@ static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
                               gboolean at_once)
 {
     while (region->detached_pages < region->pages) {
-        if (!at_once && ksm_pace_waited_for(engine)) {
+        if (!at_once && ksm_lock_waited_for(engine)) {
             return FALSE;
         }
         /* Fails for want of kernel memory only. */
@@ -104,7 +107,7 @@ static void unmerge(KsmEngine *engine)
                                   g_ptr_array_index(engine->regions, i)) &&
               all;
     }
-    ksm_round_send_released(engine);
+    ksm_release_send(engine);
     engine->unmerged = all;
 }
 
@@ -140,7 +143,7 @@ static guint64 run_turn(KsmEngine *engine, gboolean asked)
 static gboolean only_connect(KsmEngine *engine)
 {
     /* What a new connection makes of the pages is told at once. */
-    return ksm_connection_keep(engine) && ksm_round_send_released(engine);
+    return ksm_connection_keep(engine) && ksm_release_send(engine);
 }
 
 /*
@@ -160,7 +163,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
 
     engine->turn_run = run;
     if (ksm_discard_enter(engine)) {
-        ksm_round_send_released(engine);
+        ksm_release_send(engine);
     }
     engine->standing_aside = reason_to_stand_aside(engine);
     if (engine->standing_aside) {
@@ -211,7 +214,7 @@ static void report_done(KsmEngine *engine, guint rounds)
 /* Lets those go first who waited for the engine. */
 static void yield_to_others(KsmEngine *engine)
 {
-    while (ksm_pace_waited_for(engine)) {
+    while (ksm_lock_waited_for(engine)) {
         g_usleep(50);
     }
 }

@@ -15,13 +15,16 @@
 
 #include "client/broker-client.h"
 #include "core/pace.h"
+#include "core/regions.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
+#include "memory/region.h"
 #include "pages/huge.h"
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
+#include "scan/lookup.h"
 #include "scan/publish.h"
-#include "scan/round.h"
+#include "session/release.h"
 #include "session/report.h"
 #include "reading.h"
 
@@ -36,61 +39,6 @@
 #define KSM_SWEEP_MOST      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
 
 G_STATIC_ASSERT(KSM_SWEEP_MOST <= KSM_BATCH_LOOKUPS);
-
-/* Files the answers to LOOKUP of `count` items. */
-static void file_answers(KsmEngine *engine, const KsmLookup *items,
-                         const KsmAnswer *answers, guint32 count)
-{
-    guint32 i;
-
-    for (i = 0; i < count; i++) {
-        KsmRegion *region = ksm_engine_find_region(engine, items[i].page);
-        guint32 page = items[i].page - region->base;
-        KsmMatch match = { .page = items[i].page, .slot = answers[i].slot };
-        KsmPublishable publishable = {
-            .page = items[i].page, .fingerprint = items[i].fingerprint,
-        };
-
-        switch ((KsmAnswerKind)answers[i].kind) {
-        case KSM_ANSWER_LISTED:
-            ksm_ram_set_state(region, page, KSM_PAGE_CANDIDATE);
-            region->wait[page] = engine->round;
-            break;
-        case KSM_ANSWER_SLOT:
-            g_array_append_val(engine->matches, match);
-            break;
-        case KSM_ANSWER_PUBLISH:
-            g_array_append_val(engine->publishable, publishable);
-            break;
-        case KSM_ANSWER_REFUSED:
-        default:
-            engine->counters.refused_broker++;
-            ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
-            break;
-        }
-    }
-}
-
-gboolean ksm_sweep_look_up(KsmEngine *engine, const KsmLookup *items,
-                           guint32 count)
-{
-    const KsmAnswer *answers;
-    guint32 replied;
-
-    if (!count) {
-        return TRUE;
-    }
-    memcpy(ksm_broker_client_items(&engine->broker), items,
-           count * sizeof(KsmLookup));
-    if (!ksm_broker_client_call(&engine->broker, KSM_MSG_LOOKUP, count,
-                                &replied)) {
-        return FALSE;
-    }
-    engine->counters.lookups += count;
-    answers = ksm_broker_client_reply(&engine->broker);
-    file_answers(engine, items, answers, replied);
-    return TRUE;
-}
 
 /* Zero pages, by session-wide number, are given back: runs of a region. */
 static void merge_zeros(KsmEngine *engine, GArray *zeros)
@@ -170,7 +118,7 @@ static gboolean process_calm(KsmEngine *engine)
 
     g_array_set_size(engine->calm, 0);
     ok = ksm_report_if_due(engine) &&
-         ksm_sweep_look_up(engine, items, count);
+         ksm_lookup_send(engine, items, count);
     if (ok) {
         ksm_huge_weigh(engine, zeros);
         merge_zeros(engine, zeros);
@@ -184,7 +132,7 @@ static gboolean process_calm(KsmEngine *engine)
     }
     ksm_merge_matches(engine);
     ksm_merge_settle(engine);   /* zeros alone */
-    return ksm_round_send_released(engine);
+    return ksm_release_send(engine);
 }
 
 /* Whether the page's time has come; counts its rest down otherwise. */

@@ -14,11 +14,4 @@
  */
 gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region);
 
-/*
- * Looks up, and files the answers: slots in engine->matches, contents that
- * are wanted in engine->publishable.  FALSE: the broker is lost.
- */
-gboolean ksm_sweep_look_up(KsmEngine *engine, const KsmLookup *items,
-                           guint32 count);
-
 #endif /* KSM_SWEEP_H */

@@ -30,9 +30,11 @@
 
 #include "client/broker-client.h"
 #include "client/broker-launch.h"
+#include "core/lock.h"
 #include "core/pace.h"
 #include "memory/page-state.h"
-#include "scan/round.h"
+#include "memory/ram.h"
+#include "memory/ranges.h"
 #include "session/report.h"
 #include "error.h"
 #include "sys.h"
@@ -40,6 +42,24 @@
 #define KSM_RETRY_FIRST_MS  100u
 #define KSM_LAUNCH_WAIT_MS  3000u
 #define NS_PER_MS           G_GUINT64_CONSTANT(1000000)
+
+/* Candidates go back to private, to be looked up anew (another broker). */
+static void forget_candidates(KsmEngine *engine)
+{
+    guint i;
+
+    for (i = 0; i < engine->regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+        guint32 page;
+
+        for (page = 0; page < region->pages; page++) {
+            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
+                ksm_page_is_kept(region->state[page])) {
+                ksm_ram_look_again(region, page);
+            }
+        }
+    }
+}
 
 static void release_unmapped(KsmEngine *engine)
 {
@@ -169,7 +189,7 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
     g_array_set_size(engine->withdrawn, 0);
     g_array_set_size(engine->released, 0);
     g_array_set_size(engine->matches, 0);
-    ksm_round_forget_candidates(engine);
+    forget_candidates(engine);
     if (welcome == KSM_WELCOME_NEW) {
         mark_lost(engine);
     } else {
@@ -200,7 +220,7 @@ static gboolean launch(KsmEngine *engine, GError **errp)
             return TRUE;
         }
         if (!g_error_matches(error, KSM_ERROR, KSM_ERROR_NO_BROKER) ||
-            waited >= KSM_LAUNCH_WAIT_MS || ksm_pace_waited_for(engine)) {
+            waited >= KSM_LAUNCH_WAIT_MS || ksm_lock_waited_for(engine)) {
             g_propagate_error(errp, error);
             return FALSE;
         }

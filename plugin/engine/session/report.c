@@ -14,6 +14,7 @@
 #include "session/report.h"
 
 #include "client/broker-client.h"
+#include "core/stats.h"
 #include "session/page-map.h"
 #include "sys.h"
 

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * lock.c: taking the engine from its scanner, and waking that.
+ */
+#include "core/lock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+void ksm_lock_wake(KsmEngine *engine, gboolean poke)
+{
+    g_mutex_lock(&engine->sleep_lock);
+    engine->poked = engine->poked || poke;
+    g_cond_broadcast(&engine->sleep_cond);
+    g_mutex_unlock(&engine->sleep_lock);
+}
+
+void ksm_engine_lock(KsmEngine *engine)
+{
+    guint64 one = 1;
+
+    g_atomic_int_inc(&engine->interrupt);
+    /* Cannot fail: the counter is far below its limit. */
+    if (write(engine->wake_fd, &one, sizeof(one)) < 0) {
+        g_debug("eventfd: %s", g_strerror(errno));
+    }
+    ksm_lock_wake(engine, FALSE);
+    g_mutex_lock(&engine->work_lock);
+}
+
+/*
+ * Each thread takes back the one that it put into the eventfd, and no more:
+ * what another thread has put there meanwhile must still shorten the scanner's
+ * wait for a broker that hangs.
+ */
+void ksm_engine_unlock(KsmEngine *engine)
+{
+    guint64 one;
+
+    g_atomic_int_add(&engine->interrupt, -1);
+    if (read(engine->wake_fd, &one, sizeof(one)) < 0) {
+        g_debug("eventfd: %s", g_strerror(errno));
+    }
+    g_mutex_unlock(&engine->work_lock);
+}
+
+
+gboolean ksm_lock_waited_for(KsmEngine *engine)
+{
+    return g_atomic_int_get(&engine->interrupt) > 0;
+}

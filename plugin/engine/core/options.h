@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * options.h: an engine's options, checked.
+ */
+#ifndef KSM_OPTIONS_H
+#define KSM_OPTIONS_H
+
+#include "core/engine-private.h"
+
+/* Whether each of them is what the public header allows. */
+gboolean ksm_options_check(const KsmOptions *options, GError **errp);
+
+#endif /* KSM_OPTIONS_H */

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * region.h: a range of guest RAM, as all rooms see it.
+ */
+#ifndef KSM_REGION_H
+#define KSM_REGION_H
+
+#include "memory/block.h"
+#include "memory/page-state.h"
+#include "guest-ksm.h"
+
+/*
+ * Pages [first, end) that lack registration or advice.  So many parts are kept
+ * apart: as many as a batch has windows.  An array, as a window cannot
+ * allocate.
+ */
+typedef struct KsmUnsettled {
+    guint32 first;
+    guint32 end;
+} KsmUnsettled;
+
+#define KSM_UNSETTLED_MAX 128u
+
+/*
+ * A range of guest RAM.  Written by the engine's scanner thread, or by others
+ * under the engine's work lock, where nothing else is said.
+ */
+struct KsmRegion {
+    KsmEngine *engine;
+    char *name;
+    guint8 *addr;
+    guint8 *shadow;             /* same size, one page more; NULL: none */
+    guint32 pages;
+    guint32 base;               /* session-wide number of its first page */
+    KsmRegionFlags flags;
+    gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
+    KsmUnsettled unsettled[KSM_UNSETTLED_MAX + 1];  /* in order */
+    guint unsettled_count;      /* the parts that lack it */
+    guint32 detached_pages;     /* that have been let go: scanner.c */
+    guint64 mappings;           /* that the region's pages need, see account.h */
+    guint64 store_mappings;     /* those of them that are of a store */
+    guint8 *state;              /* page-state.h, `pages` of them */
+    guint8 *wait;
+    guint32 *slot;              /* where shared and broken */
+    guint64 counts[KSM_PAGE_STATES];
+    guint64 hwpoison;           /* pages so marked */
+    guint64 metadata_bytes;     /* as measured last: stats.c */
+    KsmBlock *blocks;           /* block.h; block_count of them */
+    guint32 block_count;
+    guint32 block_first;        /* first page of the first one */
+    guint32 resting;            /* blocks that are not armed */
+    guint32 kept;               /* pages with KSM_PAGE_KEPT */
+    gboolean policy_followed;   /* the shadow has the RAM's NUMA policy */
+    GArray *discarded;          /* KsmRange, under place_lock: discard.c */
+};
+
+static inline guint8 *ksm_ram_address(KsmRegion *region, guint32 page)
+{
+    return region->addr + (gsize)page * KSM_PAGE_BYTES;
+}
+
+/* The block that holds a page; NULL near the region's ends. */
+static inline KsmBlock *ksm_ram_block(KsmRegion *region, guint32 page)
+{
+    guint32 number = (page - region->block_first) / KSM_BLOCK_PAGES;
+
+    return number < region->block_count ? &region->blocks[number] : NULL;
+}
+
+/* Where the block of a page ends, or what lies before the first one. */
+static inline guint32 ksm_ram_next_block(const KsmRegion *region,
+                                         guint32 page)
+{
+    return page < region->block_first ? region->block_first :
+           page + KSM_BLOCK_PAGES -
+           (page - region->block_first) % KSM_BLOCK_PAGES;
+}
+
+#endif /* KSM_REGION_H */

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * written.c: what it means for a page that it was written.
+ */
+#include "pages/written.h"
+
+#include "memory/page-state.h"
+#include "memory/ram.h"
+#include "memory/ranges.h"
+
+void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
+{
+    switch (ksm_page_state(region->state[page])) {
+    case KSM_PAGE_BROKEN:
+        return;
+    case KSM_PAGE_CANDIDATE:
+        ksm_ranges_add(engine->withdrawn, region->base + page);
+        break;
+    case KSM_PAGE_ZERO:
+        engine->counters.breaks++;
+        break;
+    case KSM_PAGE_UNTOUCHED:
+        /* Nothing to hold against it: it was never looked at. */
+        region->wait[page] = (guint8)(engine->round - 128);
+        break;
+    case KSM_PAGE_PRIVATE:
+    case KSM_PAGE_EXCLUDED:
+    case KSM_PAGE_SHARED:
+    case KSM_PAGE_STATES:
+        break;
+    }
+    ksm_ram_note_written(region, page, engine->round);
+    ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * written.h: what it means for a page that it was written.
+ */
+#ifndef KSM_WRITTEN_H
+#define KSM_WRITTEN_H
+
+#include "core/engine-private.h"
+
+/* An anonymous page was written, or counts as if it was. */
+void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page);
+
+#endif /* KSM_WRITTEN_H */
