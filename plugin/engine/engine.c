@@ -46,24 +46,24 @@ static void free_parts(KsmEngine *engine)
     ksm_giveback_close(engine);
     ksm_quarantine_close(&engine->quarantine);
     ksm_tracker_close(&engine->tracker);
-    if (engine->wake_fd >= 0) {
-        close(engine->wake_fd);
+    if (engine->lock.wake_fd >= 0) {
+        close(engine->lock.wake_fd);
     }
-    g_ptr_array_free(engine->regions, TRUE);
-    g_array_free(engine->withdrawn, TRUE);
-    g_array_free(engine->released, TRUE);
-    g_array_free(engine->calm, TRUE);
-    g_array_free(engine->matches, TRUE);
-    g_array_free(engine->publishable, TRUE);
-    g_mutex_clear(&engine->work_lock);
+    g_ptr_array_free(engine->ram.regions, TRUE);
+    g_array_free(engine->releases.withdrawn, TRUE);
+    g_array_free(engine->releases.released, TRUE);
+    g_array_free(engine->batch.calm, TRUE);
+    g_array_free(engine->batch.matches, TRUE);
+    g_array_free(engine->batch.publishable, TRUE);
+    g_mutex_clear(&engine->lock.work);
     g_mutex_clear(&engine->place_lock);
-    g_mutex_clear(&engine->sleep_lock);
-    g_mutex_clear(&engine->stats_lock);
-    g_cond_clear(&engine->sleep_cond);
-    g_free(engine->name);
-    g_free(engine->group);
-    g_free(engine->broker_path);
-    g_free(engine->order_reason);
+    g_mutex_clear(&engine->lock.sleep);
+    g_mutex_clear(&engine->figures.lock);
+    g_cond_clear(&engine->lock.sleep_cond);
+    g_free(engine->link.name);
+    g_free(engine->link.group);
+    g_free(engine->link.broker_path);
+    g_free(engine->report.order_reason);
     g_free(engine);
 }
 
@@ -80,38 +80,41 @@ static KsmEngine *make_parts(const KsmOptions *options)
 {
     KsmEngine *engine = g_new0(KsmEngine, 1);
 
-    engine->name = name_of(options->name);
-    engine->group = g_strdup(options->group);
-    engine->broker_path = options->broker ? g_strdup(options->broker) :
-                          ksm_default_broker_path();
-    engine->start_broker = options->start_broker;
-    engine->required = options->required;
-    engine->run = options->run;
-    engine->scan_cpu_percent = options->scan_cpu_percent;
-    engine->scan_interval_ms = options->scan_interval_ms;
-    engine->interval_ms = options->scan_interval_ms;
-    engine->turn_run = options->run;
-    engine->max_mappings = options->max_mappings;
-    engine->keep_huge = options->keep_huge;
-    engine->stand_aside = options->stand_aside;
-    engine->notify = options->notify;
-    engine->opaque = options->opaque;
-    engine->regions = g_ptr_array_new();
-    engine->withdrawn = g_array_new(FALSE, FALSE, sizeof(KsmRange));
-    engine->released = g_array_new(FALSE, FALSE, sizeof(KsmRange));
-    engine->calm = g_array_new(FALSE, FALSE, sizeof(guint32));
-    engine->matches = g_array_new(FALSE, FALSE, sizeof(KsmMatch));
-    engine->publishable = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
-    g_mutex_init(&engine->work_lock);
+    engine->link.name = name_of(options->name);
+    engine->link.group = g_strdup(options->group);
+    engine->link.broker_path = options->broker ? g_strdup(options->broker) :
+                                                 ksm_default_broker_path();
+    engine->link.start_broker = options->start_broker;
+    engine->link.required = options->required;
+    engine->tunables.run = options->run;
+    engine->tunables.scan_cpu_percent = options->scan_cpu_percent;
+    engine->tunables.scan_interval_ms = options->scan_interval_ms;
+    engine->turn.interval_ms = options->scan_interval_ms;
+    engine->turn.run = options->run;
+    engine->tunables.max_mappings = options->max_mappings;
+    engine->tunables.keep_huge = options->keep_huge;
+    engine->program.stand_aside = options->stand_aside;
+    engine->program.notify = options->notify;
+    engine->program.opaque = options->opaque;
+    engine->ram.regions = g_ptr_array_new();
+    engine->releases.withdrawn = g_array_new(FALSE, FALSE, sizeof(KsmRange));
+    engine->releases.released = g_array_new(FALSE, FALSE, sizeof(KsmRange));
+    engine->batch.calm = g_array_new(FALSE, FALSE, sizeof(guint32));
+    engine->batch.matches = g_array_new(FALSE, FALSE, sizeof(KsmMatch));
+    engine->batch.publishable = g_array_new(FALSE, FALSE,
+                                            sizeof(KsmPublishable));
+    g_mutex_init(&engine->lock.work);
     g_mutex_init(&engine->place_lock);
-    g_mutex_init(&engine->sleep_lock);
-    g_mutex_init(&engine->stats_lock);
-    g_cond_init(&engine->sleep_cond);
+    g_mutex_init(&engine->lock.sleep);
+    g_mutex_init(&engine->figures.lock);
+    g_cond_init(&engine->lock.sleep_cond);
     ksm_kernel_guard_init(&engine->kernel);
     engine->tracker.uffd = engine->tracker.pagemap = -1;
     engine->sync_uffd = -1;
-    engine->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
-    ksm_broker_client_init(&engine->broker, engine->wake_fd, options->node);
+    engine->lock.wake_fd = eventfd(0,
+                                   EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
+    ksm_broker_client_init(&engine->broker, engine->lock.wake_fd,
+                           options->node);
     return engine;
 }
 
@@ -147,31 +150,33 @@ gboolean ksm_engine_start(KsmEngine *engine, GError **errp)
     GError *error = NULL;
     gboolean ok;
 
-    g_mutex_lock(&engine->work_lock);
+    g_mutex_lock(&engine->lock.work);
     ok = ksm_connection_open(engine, &error);
-    g_mutex_unlock(&engine->work_lock);
-    if (!ok && engine->required) {
+    g_mutex_unlock(&engine->lock.work);
+    if (!ok && engine->link.required) {
         g_propagate_error(errp, error);
         return FALSE;
     }
     if (!ok) {
-        g_warning("%s; '%s' shares nothing until one is there",
-                  error->message, engine->name);
+        g_warning("%s; '%s' shares nothing until one is there", error->message,
+                  engine->link.name);
         g_error_free(error);
     }
     if (ksm_sys_max_map_count() < 65530) {
         g_warning("vm.max_map_count is %u: sharing will soon run out of "
                   "mappings; set it to 1048576", ksm_sys_max_map_count());
     }
-    ksm_kernel_guard_warn(&engine->kernel, engine->name);
+    ksm_kernel_guard_warn(&engine->kernel, engine->link.name);
     /* It looks at this, to know itself, when it has the lock. */
     ksm_engine_lock(engine);
     engine->thread = g_thread_try_new("ksm-scanner", ksm_scanner_thread,
                                       engine, &error);
     ksm_engine_unlock(engine);
     if (!engine->thread) {
-        g_propagate_prefixed_error(errp, error, "Could not start the scanner "
-                                   "of '%s': ", engine->name);
+        g_propagate_prefixed_error(errp, error,
+                                   "Could not start the scanner "
+                                   "of '%s': ",
+                                   engine->link.name);
         return FALSE;
     }
     return TRUE;
@@ -183,16 +188,16 @@ void ksm_engine_free(KsmEngine *engine)
         return;
     }
     if (engine->thread) {
-        g_mutex_lock(&engine->sleep_lock);
-        engine->stop = TRUE;
-        g_mutex_unlock(&engine->sleep_lock);
+        g_mutex_lock(&engine->lock.sleep);
+        engine->lock.stop = TRUE;
+        g_mutex_unlock(&engine->lock.sleep);
         ksm_engine_lock(engine);
         ksm_engine_unlock(engine);
         g_thread_join(engine->thread);
         engine->thread = NULL;
     }
-    while (engine->regions->len) {
-        ksm_region_remove(g_ptr_array_index(engine->regions, 0));
+    while (engine->ram.regions->len) {
+        ksm_region_remove(g_ptr_array_index(engine->ram.regions, 0));
     }
     free_parts(engine);
 }
@@ -200,9 +205,9 @@ void ksm_engine_free(KsmEngine *engine)
 void ksm_engine_suspend(KsmEngine *engine, const char *reason)
 {
     ksm_engine_lock(engine);
-    engine->suspended++;
-    engine->suspend_reason = reason;
-    engine->standing_aside = reason;
+    engine->turn.suspended++;
+    engine->turn.suspend_reason = reason;
+    engine->turn.standing_aside = reason;
     ksm_stats_publish(engine);
     ksm_engine_unlock(engine);
     ksm_lock_wake(engine, TRUE);         /* the scanner detaches */
@@ -213,7 +218,7 @@ void ksm_engine_detach(KsmEngine *engine)
     gboolean suspended;
 
     ksm_engine_lock(engine);
-    suspended = engine->suspended > 0;
+    suspended = engine->turn.suspended > 0;
     if (suspended) {
         ksm_scanner_detach(engine, TRUE);
     }
@@ -226,8 +231,8 @@ void ksm_engine_resume(KsmEngine *engine)
     gboolean matched;
 
     ksm_engine_lock(engine);
-    matched = engine->suspended > 0;
-    engine->suspended -= matched;
+    matched = engine->turn.suspended > 0;
+    engine->turn.suspended -= matched;
     ksm_engine_unlock(engine);
     g_return_if_fail(matched);
     ksm_lock_wake(engine, TRUE);
@@ -237,21 +242,22 @@ void ksm_engine_run_round(KsmEngine *engine)
 {
     guint wanted;
 
-    g_mutex_lock(&engine->sleep_lock);
-    wanted = ++engine->rounds_requested;
-    g_cond_broadcast(&engine->sleep_cond);
-    while ((gint)(engine->rounds_done - wanted) < 0 && !engine->stop) {
-        g_cond_wait(&engine->sleep_cond, &engine->sleep_lock);
+    g_mutex_lock(&engine->lock.sleep);
+    wanted = ++engine->lock.rounds_requested;
+    g_cond_broadcast(&engine->lock.sleep_cond);
+    while ((gint)(engine->lock.rounds_done - wanted) < 0 &&
+           !engine->lock.stop) {
+        g_cond_wait(&engine->lock.sleep_cond, &engine->lock.sleep);
     }
-    g_mutex_unlock(&engine->sleep_lock);
+    g_mutex_unlock(&engine->lock.sleep);
 }
 
 const char *ksm_engine_get_group(KsmEngine *engine)
 {
-    return engine->group;
+    return engine->link.group;
 }
 
 const char *ksm_engine_get_name(KsmEngine *engine)
 {
-    return engine->name;
+    return engine->link.name;
 }

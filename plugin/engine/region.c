@@ -24,18 +24,18 @@ static void place_region(KsmEngine *engine, KsmRegion *region)
     guint i;
 
     region->base = 0;
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *other = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *other = g_ptr_array_index(engine->ram.regions, i);
 
         if (region->base + (guint64)region->pages <= other->base) {
             break;
         }
         region->base = other->base + other->pages;
     }
-    g_ptr_array_insert(engine->regions, (gint)i, region);
+    g_ptr_array_insert(engine->ram.regions, (gint)i, region);
     end = region->base + (guint64)region->pages;
-    if (end > engine->session_pages) {
-        engine->session_pages = end;
+    if (end > engine->ram.session_pages) {
+        engine->ram.session_pages = end;
         ksm_broker_client_resize(&engine->broker, end);
     }
 }
@@ -68,8 +68,8 @@ static gboolean check_overlap(KsmEngine *engine, const char *name,
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *other = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *other = g_ptr_array_index(engine->ram.regions, i);
         guint8 *end = other->addr + (gsize)other->pages * KSM_PAGE_BYTES;
 
         if (addr < end && other->addr < addr + bytes) {
@@ -92,7 +92,7 @@ static void give_up(KsmEngine *engine, KsmRegion *region, int error)
 {
     if (error != -EBUSY &&
         ksm_tracker_detach(&engine->tracker, region)) {
-        engine->counters.refused_error++;
+        engine->figures.counters.refused_error++;
     }
     ksm_ram_abandon(region);
 }
@@ -118,8 +118,9 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
         region = ksm_ram_new(engine, name, addr, bytes, flags, errp);
     }
     if (region) {
-        ret = engine->detached || engine->standing_aside ? 0 :
-              ksm_tracker_settle(&engine->tracker, region);
+        ret = engine->turn.detached || engine->turn.standing_aside ?
+                  0 :
+                  ksm_tracker_settle(&engine->tracker, region);
         if (ret) {
             ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
                 "Could not track writes to memory '%s'; it must be private "
@@ -142,12 +143,12 @@ void ksm_region_remove(KsmRegion *region)
     KsmRange range = { .first = region->base, .count = region->pages };
 
     ksm_engine_lock(engine);
-    g_ptr_array_remove(engine->regions, region);
+    g_ptr_array_remove(engine->ram.regions, region);
     /* First what waits to be sent: no message names a page twice. */
     ksm_release_send(engine);
     if (ksm_ram_free(region)) {
-        g_array_append_val(engine->withdrawn, range);
-        g_array_append_val(engine->released, range);
+        g_array_append_val(engine->releases.withdrawn, range);
+        g_array_append_val(engine->releases.released, range);
         ksm_release_send(engine);
     }
     ksm_budget_tell_regions(engine);

@@ -177,7 +177,7 @@ static void meet(void)
     gint ended = g_atomic_int_get(&liar->ended), round;
     g_autoptr(GError) error = NULL;
 
-    engine->turn_run = KSM_RUN_RUN;
+    engine->turn.run = KSM_RUN_RUN;
     ksm_engine_set_run(engine, KSM_RUN_RUN);
     if (ksm_connection_open(engine, &error)) {
         for (round = 0; round < ROUNDS &&

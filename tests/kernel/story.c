@@ -135,7 +135,7 @@ void story_rounds(Story *story, guint count, const char *when)
     g_autoptr(GError) error = NULL;
 
     while (count--) {
-        story->engine->turn_run = KSM_RUN_RUN;
+        story->engine->turn.run = KSM_RUN_RUN;
         ksm_pace_begin(story->engine, TRUE);
         if (!ksm_broker_client_connected(&story->engine->broker)) {
             story->connections++;
@@ -151,9 +151,9 @@ void story_rounds(Story *story, guint count, const char *when)
 
 static void undo(Story *story)
 {
-    story->engine->budget = 10000;
+    story->engine->budget.allowed = 10000;
     ksm_engine_set_run(story->engine, KSM_RUN_UNMERGE);
-    story->engine->turn_run = KSM_RUN_UNMERGE;
+    story->engine->turn.run = KSM_RUN_UNMERGE;
     ksm_round_track(story->engine);
     ksm_giveback_region(story->engine, story->region);
     check(story, "after giving shared pages back");

@@ -362,7 +362,7 @@ static int remap_interrupted(void *src, size_t bytes, void *dst)
 {
     if (is_ram(dst) && g_atomic_int_add(&remaps, 1) == 0) {
         suspender = g_thread_new("suspend", suspend, current);
-        while (!g_atomic_int_get(&current->engine->interrupt)) {
+        while (!g_atomic_int_get(&current->engine->lock.interrupt)) {
             g_thread_yield();
         }
     }

@@ -42,7 +42,7 @@ static gpointer lock_and_look(gpointer opaque)
 
     for (i = 0; i < LOCKS; i++) {
         guint64 pause = ksm_test_below(&random, 2000);
-        struct pollfd entry = { .fd = engine->wake_fd, .events = POLLIN };
+        struct pollfd entry = { .fd = engine->lock.wake_fd, .events = POLLIN };
 
         ksm_engine_lock(engine);
         unseen += poll(&entry, 1, 0) != 1;
@@ -79,7 +79,7 @@ static void test_wake_is_kept(void)
     g_test_message("%u of %u not seen", unseen, LOCKERS * LOCKS);
     g_assert_cmpuint(unseen, ==, 0);
     /* And nobody is seen who is not there. */
-    entry.fd = engine->wake_fd;
+    entry.fd = engine->lock.wake_fd;
     g_assert_cmpint(poll(&entry, 1, 0), ==, 0);
 }
 
@@ -422,7 +422,7 @@ static void test_discarded(void)
         return;
     }
     engine = make_engine();
-    engine->spare_mappings = 2;
+    engine->budget.spare = 2;
     memory_open(&m, SHARED_PAGES);
     m.region->engine = engine;
     store = memfd_create("test-store", MFD_CLOEXEC);

@@ -75,8 +75,9 @@ guint64 ksm_budget_used(KsmEngine *engine)
     guint64 used = 0;
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        used += ((KsmRegion *)g_ptr_array_index(engine->regions, i))->mappings;
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        used +=
+            ((KsmRegion *)g_ptr_array_index(engine->ram.regions, i))->mappings;
     }
     return used;
 }
@@ -99,9 +100,9 @@ static gint64 add_used(gint64 mappings)
 /* What the engine has entered was entered in the parent: that is not here. */
 static void check_generation(KsmEngine *engine)
 {
-    if (engine->mappings_generation != account.generation) {
-        engine->mappings_generation = account.generation;
-        engine->mappings_told = engine->mappings_claimed = 0;
+    if (engine->budget.generation != account.generation) {
+        engine->budget.generation = account.generation;
+        engine->budget.told = engine->budget.claimed = 0;
     }
 }
 
@@ -110,26 +111,26 @@ void ksm_budget_tell_regions(KsmEngine *engine)
     guint64 used = ksm_budget_used(engine);
 
     check_generation(engine);
-    if (used != engine->mappings_told) {
-        add_used((gint64)(used - engine->mappings_told));
-        engine->mappings_told = used;
+    if (used != engine->budget.told) {
+        add_used((gint64)(used - engine->budget.told));
+        engine->budget.told = used;
     }
 }
 
 void ksm_budget_tell(KsmEngine *engine)
 {
     ksm_budget_tell_regions(engine);
-    if (engine->mappings_claimed) {
-        add_used(-(gint64)engine->mappings_claimed);
-        engine->mappings_claimed = 0;
+    if (engine->budget.claimed) {
+        add_used(-(gint64)engine->budget.claimed);
+        engine->budget.claimed = 0;
     }
 }
 
 void ksm_budget_leave(KsmEngine *engine)
 {
     check_generation(engine);
-    add_used(-(gint64)(engine->mappings_told + engine->mappings_claimed));
-    engine->mappings_told = engine->mappings_claimed = 0;
+    add_used(-(gint64)(engine->budget.told + engine->budget.claimed));
+    engine->budget.told = engine->budget.claimed = 0;
 }
 
 gboolean ksm_budget_claim(KsmEngine *engine, guint mappings)
@@ -139,13 +140,13 @@ gboolean ksm_budget_claim(KsmEngine *engine, guint mappings)
         add_used(-(gint64)mappings);
         return FALSE;
     }
-    engine->mappings_claimed += mappings;
+    engine->budget.claimed += mappings;
     return TRUE;
 }
 
 gboolean ksm_budget_leaves(KsmEngine *engine, gint64 mappings)
 {
-    return mappings <= 0 || engine->shrinking ||
+    return mappings <= 0 || engine->budget.shrinking ||
            used_by_all() + mappings <= limit_of_all();
 }
 
@@ -182,7 +183,7 @@ static void count_others(KsmEngine *engine, guint64 now)
 {
     guint64 start_ns = ksm_sys_thread_cpu_ns();
     gint64 before = used_by_all(), used;
-    guint64 all = ksm_sys->count_mappings(&engine->interrupt);
+    guint64 all = ksm_sys->count_mappings(&engine->lock.interrupt);
 
     if (!all && ksm_lock_waited_for(engine)) {
         return;
@@ -226,12 +227,12 @@ static void update_limit(KsmEngine *engine)
 
 guint64 ksm_budget_compute(KsmEngine *engine)
 {
-    guint option = g_atomic_int_get(&engine->max_mappings);
+    guint option = g_atomic_int_get(&engine->tunables.max_mappings);
     gint64 left;
 
     ksm_budget_tell_regions(engine);
     update_limit(engine);
-    left = limit_of_all() - used_by_all() + (gint64)engine->mappings_told;
+    left = limit_of_all() - used_by_all() + (gint64)engine->budget.told;
     left = MAX(left, 0);
     return option ? MIN(option, (guint64)left) : (guint64)left;
 }
@@ -240,6 +241,7 @@ guint64 ksm_budget_excess(KsmEngine *engine)
 {
     gint64 used = used_by_all(), excess = used - limit_of_all();
 
-    return excess <= 0 ? 0 :
-           (guint64)excess * engine->mappings_told / (guint64)used + 1;
+    return excess <= 0 ?
+               0 :
+               (guint64)excess * engine->budget.told / (guint64)used + 1;
 }

@@ -3,14 +3,14 @@
  * engine-private.h: the engine, as its own files see it.
  *
  * Locks, in this order:
- *   work_lock   held by the scanner thread while it works (a round, the pacing
+ *   lock.work   held by the scanner thread while it works (a round, the pacing
  *               sleeps in it included) and by whoever changes regions.
  *               ksm_engine_lock() makes the scanner give it up soon: at the
  *               next safe point, never inside a window.
  *   fork lock   (fork-guard.h) around windows.
  *   place_lock  (discard.h) around each window; whoever discards memory.
- *   sleep_lock  with sleep_cond: the scanner's sleeps; requests to it.
- *   stats_lock  the published snapshot only; held for a copy.
+ *   lock.sleep  with sleep_cond: the scanner's sleeps; requests to it.
+ *   figures.lock the published snapshot only; held for a copy.
  * No thread of the program waits for any of them while it touches guest
  * memory, but where it calls into the library.
  */
@@ -35,7 +35,7 @@ typedef struct KsmPublishable {
     KsmFingerprint fingerprint;
 } KsmPublishable;
 
-/* How the scanner spends its time; scanner thread only. */
+/* How the scanner spends its time; scanner thread only.  pace. */
 typedef struct KsmPace {
     guint64 wall_ns;            /* since when CPU time is held against */
     guint64 cpu_ns;
@@ -43,94 +43,158 @@ typedef struct KsmPace {
     gboolean unlimited;         /* ksm_engine_run_round() */
 } KsmPace;
 
-struct KsmEngine {
-    /* options; the atomic ones change at run time */
+/*
+ * What the engine is made of.  Behind each part stands who may write to it; all
+ * of it is the scanner's, under the work lock, where nothing else is said.
+ */
+
+/* Options that change at run time; atomic.  options. */
+typedef struct KsmTunables {
+    gint run;                   /* KsmRunMode */
+    guint scan_cpu_percent;
+    guint scan_interval_ms;
+    guint max_mappings;         /* 0: automatic */
+    guint keep_huge;            /* 0: off */
+} KsmTunables;
+
+/* What the program wants to be asked and told; set once.  engine. */
+typedef struct KsmProgram {
+    const char *(*stand_aside)(void *opaque);
+    void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
+    void *opaque;
+} KsmProgram;
+
+/* Taking the engine from its scanner.  lock, pace, scanner. */
+typedef struct KsmWorkLock {
+    GMutex work;
+    gint interrupt;             /* atomic: threads waiting for `work` */
+    int wake_fd;                /* eventfd that counts as interrupt does */
+    GMutex sleep;
+    GCond sleep_cond;
+    /* under `sleep`: */
+    gboolean stop;
+    gboolean poked;             /* options changed */
+    guint rounds_requested;
+    guint rounds_done;
+} KsmWorkLock;
+
+/* All memory; any thread, under the work lock.  region. */
+typedef struct KsmRamMap {
+    GPtrArray *regions;         /* KsmRegion, by base */
+    guint64 session_pages;      /* what the broker was told */
+} KsmRamMap;
+
+/* The share of the process's mappings.  budget, discard, shrink. */
+typedef struct KsmBudget {
+    guint64 allowed;            /* in this round */
+    guint64 told;               /* entered in the process's account */
+    guint generation;           /* whose account that is */
+    gboolean shrinking;         /* gives mappings up: the budget is silent */
+    gboolean warned;
+    gint64 spare;               /* place_lock: what discarding may add */
+    guint64 claimed;            /* place_lock: what it has added */
+} KsmBudget;
+
+/* What has happened: everybody counts.  stats publishes. */
+typedef struct KsmFigures {
+    KsmStats counters;          /* states are added later */
+    guint64 published_ns;
+    GMutex lock;                /* of the next one */
+    KsmStats published;
+} KsmFigures;
+
+/* What the program knows.  notice. */
+typedef struct KsmNoticeState {
+    KsmDegraded degraded;
+    guint quiet_rounds;         /* since something was refused by a limit */
+    KsmStats looked;            /* counters at the last ksm_notice_look() */
+    KsmStats told;              /* what notify was told last */
+} KsmNoticeState;
+
+/* Pages on their way through a round.  sweep, lookup, publish, round, huge,
+   merge. */
+typedef struct KsmBatch {
+    GArray *calm;               /* guint32 session pages */
+    GArray *matches;            /* KsmMatch */
+    GArray *publishable;        /* KsmPublishable */
+} KsmBatch;
+
+/* Pages that the broker is to be told of: KsmRange of session pages.  Who
+   changes pages appends; release sends. */
+typedef struct KsmReleases {
+    GArray *withdrawn;
+    GArray *released;
+} KsmReleases;
+
+/* Whom it talks to.  connection. */
+typedef struct KsmLink {
     char *name;
     char *group;
     char *broker_path;
     gboolean start_broker;
     gboolean required;
-    gint run;                   /* atomic, KsmRunMode */
-    guint scan_cpu_percent;     /* atomic */
-    guint scan_interval_ms;     /* atomic */
-    guint max_mappings;         /* atomic, 0: automatic */
-    guint keep_huge;            /* atomic, 0: off */
-    const char *(*stand_aside)(void *opaque);
-    void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
-    void *opaque;
-
-    KsmKernelGuard kernel;      /* of the scanner thread */
-
-    GThread *thread;
-    GMutex work_lock;
-    gint interrupt;             /* atomic: threads waiting for work_lock */
-    int wake_fd;                /* eventfd that counts as interrupt does */
-    GMutex place_lock;          /* discard.c */
-    gint64 spare_mappings;      /* place_lock: what discarding may add */
-    guint64 mappings_claimed;   /* place_lock: what it has added */
-
-    GMutex sleep_lock;
-    GCond sleep_cond;
-    gboolean stop;              /* sleep_lock */
-    gboolean poked;             /* sleep_lock: options changed */
-    guint rounds_requested;     /* sleep_lock */
-    guint rounds_done;          /* sleep_lock */
-
-    /* under work_lock */
-    GPtrArray *regions;         /* KsmRegion, by base */
-    guint64 session_pages;      /* what the broker was told */
-    gint suspended;
-    const char *suspend_reason;
-    const char *standing_aside;
-    gboolean detached;          /* tracking is off */
-    gboolean unmerged;          /* the run mode `unmerge` has been done */
-
-    /* scanner thread, under work_lock */
-    KsmTracker tracker;
-    KsmQuarantine quarantine;
-    int sync_uffd;              /* giveback.c; -1: not open */
-    gboolean merges_any;        /* unmergeable.c: as seen last */
-    KsmBrokerClient broker;
-    gboolean lost;              /* there may be shared pages that are LOST */
     gboolean was_connected;     /* ever */
     gboolean is_connected;      /* at the last look */
     gboolean was_useful;        /* a round was made with this connection */
     guint64 connected_ns;
     guint64 retry_at_ns;
     guint retry_ms;
+} KsmLink;
+
+/* What was reported, and what was ordered.  report. */
+typedef struct KsmReport {
     guint64 reported_ns;        /* when the broker was told figures last */
-    guint32 order_serial;       /* report.c: the order carried out last */
+    guint32 order_serial;       /* of the order carried out last */
     guint32 order_error;        /* KsmError, or 0 */
     char *order_reason;
     guint32 map_serial;         /* of the map sent last */
-    KsmPace pace;
-    guint8 round;               /* low byte of full_scans */
-    guint64 budget;             /* mappings allowed in this round */
-    guint64 mappings_told;      /* in the process's account: budget.c */
-    guint mappings_generation;  /* whose account that is */
-    gboolean shrinking;         /* gives mappings up: the budget is silent */
-    gboolean budget_warned;
-    gboolean hwpoison_warned;
+} KsmReport;
+
+/* merge. */
+typedef struct KsmMergeState {
     guint64 settled_windows;    /* quarantine.windows at the last settling */
-    guint doubt_pieces;         /* to compare beforehand, too: merge.c */
-    KsmRunMode turn_run;        /* the run mode that this turn began with */
+    guint doubt_pieces;         /* to compare beforehand, too */
+} KsmMergeState;
+
+/* Where the scanner is.  scanner, round; suspending: engine. */
+typedef struct KsmTurn {
+    KsmRunMode run;             /* the run mode that this turn began with */
+    gint suspended;             /* any thread, under the work lock */
+    const char *suspend_reason; /* likewise */
+    const char *standing_aside; /* likewise */
+    gboolean detached;          /* tracking is off */
+    gboolean unmerged;          /* the run mode `unmerge` has been done */
+    guint8 round;               /* low byte of full_scans */
     guint64 interval_ms;        /* between rounds, at present */
     guint64 round_end_ns;       /* of the last round; 0: none yet */
     guint64 track_ns;           /* what tracking took in it */
-    KsmDegraded degraded;
-    guint quiet_rounds;         /* since something was refused by a limit */
-    KsmStats looked;            /* counters at the last ksm_notice_look() */
-    KsmStats told;              /* what notify was told last */
-    GArray *withdrawn;          /* KsmRange of session pages */
-    GArray *released;           /* KsmRange of session pages */
-    GArray *calm;               /* guint32 session pages */
-    GArray *matches;            /* KsmMatch */
-    GArray *publishable;        /* KsmPublishable */
-    KsmStats counters;          /* what happened; states are added later */
+} KsmTurn;
 
-    guint64 published_ns;       /* scanner thread */
-    GMutex stats_lock;
-    KsmStats published;
+struct KsmEngine {
+    KsmTunables tunables;
+    KsmProgram program;
+    KsmKernelGuard kernel;
+    GThread *thread;
+    KsmWorkLock lock;
+    GMutex place_lock;          /* discard.c */
+    KsmRamMap ram;
+    KsmBudget budget;
+    KsmTracker tracker;
+    KsmQuarantine quarantine;
+    int sync_uffd;              /* giveback.c; -1: not open */
+    gboolean merges_any;        /* unmergeable.c: as seen last */
+    gboolean hwpoison_warned;
+    gboolean lost;              /* there may be shared pages that are LOST */
+    KsmBrokerClient broker;
+    KsmLink link;
+    KsmReport report;
+    KsmPace pace;
+    KsmTurn turn;
+    KsmBatch batch;
+    KsmReleases releases;
+    KsmMergeState merge;
+    KsmFigures figures;
+    KsmNoticeState notice;
 };
 
 #endif /* KSM_ENGINE_PRIVATE_H */

@@ -10,23 +10,23 @@
 
 void ksm_lock_wake(KsmEngine *engine, gboolean poke)
 {
-    g_mutex_lock(&engine->sleep_lock);
-    engine->poked = engine->poked || poke;
-    g_cond_broadcast(&engine->sleep_cond);
-    g_mutex_unlock(&engine->sleep_lock);
+    g_mutex_lock(&engine->lock.sleep);
+    engine->lock.poked = engine->lock.poked || poke;
+    g_cond_broadcast(&engine->lock.sleep_cond);
+    g_mutex_unlock(&engine->lock.sleep);
 }
 
 void ksm_engine_lock(KsmEngine *engine)
 {
     guint64 one = 1;
 
-    g_atomic_int_inc(&engine->interrupt);
+    g_atomic_int_inc(&engine->lock.interrupt);
     /* Cannot fail: the counter is far below its limit. */
-    if (write(engine->wake_fd, &one, sizeof(one)) < 0) {
+    if (write(engine->lock.wake_fd, &one, sizeof(one)) < 0) {
         g_debug("eventfd: %s", g_strerror(errno));
     }
     ksm_lock_wake(engine, FALSE);
-    g_mutex_lock(&engine->work_lock);
+    g_mutex_lock(&engine->lock.work);
 }
 
 /*
@@ -38,15 +38,15 @@ void ksm_engine_unlock(KsmEngine *engine)
 {
     guint64 one;
 
-    g_atomic_int_add(&engine->interrupt, -1);
-    if (read(engine->wake_fd, &one, sizeof(one)) < 0) {
+    g_atomic_int_add(&engine->lock.interrupt, -1);
+    if (read(engine->lock.wake_fd, &one, sizeof(one)) < 0) {
         g_debug("eventfd: %s", g_strerror(errno));
     }
-    g_mutex_unlock(&engine->work_lock);
+    g_mutex_unlock(&engine->lock.work);
 }
 
 
 gboolean ksm_lock_waited_for(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->interrupt) > 0;
+    return g_atomic_int_get(&engine->lock.interrupt) > 0;
 }

@@ -22,46 +22,49 @@
 
 void ksm_notice_look(KsmEngine *engine)
 {
-    const KsmStats *now = &engine->counters, *last = &engine->looked;
+    const KsmStats *now = &engine->figures.counters,
+                   *last = &engine->notice.looked;
 
     if (now->refused_budget != last->refused_budget) {
-        engine->degraded = KSM_DEGRADED_MAPPINGS;
-        engine->quiet_rounds = 0;
+        engine->notice.degraded = KSM_DEGRADED_MAPPINGS;
+        engine->notice.quiet_rounds = 0;
     } else if (now->refused_broker != last->refused_broker) {
-        engine->degraded = KSM_DEGRADED_BROKER;
-        engine->quiet_rounds = 0;
+        engine->notice.degraded = KSM_DEGRADED_BROKER;
+        engine->notice.quiet_rounds = 0;
     } else if (now->full_scans != last->full_scans &&
-               ++engine->quiet_rounds >= KSM_QUIET_ROUNDS) {
-        engine->degraded = KSM_DEGRADED_NOT;
+               ++engine->notice.quiet_rounds >= KSM_QUIET_ROUNDS) {
+        engine->notice.degraded = KSM_DEGRADED_NOT;
     }
-    engine->looked = *now;
+    engine->notice.looked = *now;
 }
 
 void ksm_notice_tell(KsmEngine *engine)
 {
-    const KsmStats *told = &engine->told;
+    const KsmStats *told = &engine->notice.told;
     KsmStats now;
 
-    if (!engine->notify) {
+    if (!engine->program.notify) {
         return;
     }
     ksm_engine_get_stats(engine, &now);
     if (now.state != told->state || now.broker != told->broker ||
         g_strcmp0(now.stand_aside, told->stand_aside) != 0) {
-        engine->notify(KSM_NOTICE_STATE, &now, engine->opaque);
+        engine->program.notify(KSM_NOTICE_STATE, &now, engine->program.opaque);
     }
     if (now.degraded != told->degraded) {
-        engine->notify(KSM_NOTICE_DEGRADED, &now, engine->opaque);
+        engine->program.notify(KSM_NOTICE_DEGRADED, &now,
+                               engine->program.opaque);
     }
     if (now.full_scans != told->full_scans || now.windows != told->windows) {
-        engine->notify(KSM_NOTICE_PROGRESS, &now, engine->opaque);
+        engine->program.notify(KSM_NOTICE_PROGRESS, &now,
+                               engine->program.opaque);
     }
-    engine->told = now;
+    engine->notice.told = now;
 }
 
 void ksm_notice_refresh(KsmEngine *engine)
 {
-    if (ksm_sys_now_ns() - engine->published_ns > KSM_REFRESH_NS) {
+    if (ksm_sys_now_ns() - engine->figures.published_ns > KSM_REFRESH_NS) {
         /* The program's own code runs here, and may lock all memory. */
         ksm_quarantine_drop(&engine->quarantine);
         ksm_notice_look(engine);

@@ -117,13 +117,13 @@ gboolean ksm_options_check(const KsmOptions *options, GError **errp)
 
 void ksm_engine_set_run(KsmEngine *engine, KsmRunMode run)
 {
-    g_atomic_int_set(&engine->run, run);
+    g_atomic_int_set(&engine->tunables.run, run);
     ksm_lock_wake(engine, TRUE);
 }
 
 KsmRunMode ksm_engine_get_run(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->run);
+    return g_atomic_int_get(&engine->tunables.run);
 }
 
 gboolean ksm_engine_set_scan_cpu_percent(KsmEngine *engine, guint percent,
@@ -132,7 +132,7 @@ gboolean ksm_engine_set_scan_cpu_percent(KsmEngine *engine, guint percent,
     if (!check_percent(percent, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->scan_cpu_percent, percent);
+    g_atomic_int_set(&engine->tunables.scan_cpu_percent, percent);
     ksm_lock_wake(engine, TRUE);
     return TRUE;
 }
@@ -143,7 +143,7 @@ gboolean ksm_engine_set_scan_interval(KsmEngine *engine, guint ms,
     if (!check_interval(ms, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->scan_interval_ms, ms);
+    g_atomic_int_set(&engine->tunables.scan_interval_ms, ms);
     ksm_lock_wake(engine, TRUE);
     return TRUE;
 }
@@ -154,7 +154,7 @@ gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
     if (!check_mappings(max_mappings, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->max_mappings, max_mappings);
+    g_atomic_int_set(&engine->tunables.max_mappings, max_mappings);
     ksm_lock_wake(engine, TRUE);
     return TRUE;
 }
@@ -165,27 +165,27 @@ gboolean ksm_engine_set_keep_huge(KsmEngine *engine, guint pages,
     if (!check_keep_huge(pages, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->keep_huge, pages);
+    g_atomic_int_set(&engine->tunables.keep_huge, pages);
     ksm_lock_wake(engine, TRUE);
     return TRUE;
 }
 
 guint ksm_engine_get_scan_cpu_percent(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->scan_cpu_percent);
+    return g_atomic_int_get(&engine->tunables.scan_cpu_percent);
 }
 
 guint ksm_engine_get_scan_interval(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->scan_interval_ms);
+    return g_atomic_int_get(&engine->tunables.scan_interval_ms);
 }
 
 guint ksm_engine_get_max_mappings(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->max_mappings);
+    return g_atomic_int_get(&engine->tunables.max_mappings);
 }
 
 guint ksm_engine_get_keep_huge(KsmEngine *engine)
 {
-    return g_atomic_int_get(&engine->keep_huge);
+    return g_atomic_int_get(&engine->tunables.keep_huge);
 }

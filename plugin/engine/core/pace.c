@@ -41,24 +41,25 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
 /* A reason to stand aside that this turn did not begin with. */
 static gboolean must_stand_aside(KsmEngine *engine)
 {
-    return !engine->standing_aside &&
-           ((engine->stand_aside && engine->stand_aside(engine->opaque)) ||
+    return !engine->turn.standing_aside &&
+           ((engine->program.stand_aside &&
+             engine->program.stand_aside(engine->program.opaque)) ||
             ksm_kernel_guard_reason(&engine->kernel));
 }
 
 gboolean ksm_pace_interrupted(KsmEngine *engine)
 {
     return ksm_lock_waited_for(engine) ||
-           g_atomic_int_get(&engine->run) != (gint)engine->turn_run ||
+           g_atomic_int_get(&engine->tunables.run) != (gint)engine->turn.run ||
            must_stand_aside(engine);
 }
 
 /* Under sleep_lock: is there a reason not to sleep (on)? */
 static gboolean wanted_locked(KsmEngine *engine, gboolean in_round)
 {
-    return engine->stop || ksm_pace_interrupted(engine) ||
-           (!in_round && (engine->poked ||
-                          engine->rounds_requested != engine->rounds_done));
+    return engine->lock.stop || ksm_pace_interrupted(engine) ||
+           (!in_round && (engine->lock.poked || engine->lock.rounds_requested !=
+                                                    engine->lock.rounds_done));
 }
 
 /* TRUE when nothing ended the sleep before its time. */
@@ -67,21 +68,21 @@ static gboolean sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
     gint64 deadline = g_get_monotonic_time() + (gint64)(ns / 1000);
     gboolean slept = FALSE;
 
-    g_mutex_lock(&engine->sleep_lock);
+    g_mutex_lock(&engine->lock.sleep);
     while (!slept && !wanted_locked(engine, in_round)) {
-        slept = !g_cond_wait_until(&engine->sleep_cond, &engine->sleep_lock,
-                                   deadline);
+        slept = !g_cond_wait_until(&engine->lock.sleep_cond,
+                                   &engine->lock.sleep, deadline);
     }
     if (!in_round) {
-        engine->poked = FALSE;
+        engine->lock.poked = FALSE;
     }
-    g_mutex_unlock(&engine->sleep_lock);
+    g_mutex_unlock(&engine->lock.sleep);
     return slept;
 }
 
 void ksm_pace_rest(KsmEngine *engine)
 {
-    guint percent = g_atomic_int_get(&engine->scan_cpu_percent);
+    guint percent = g_atomic_int_get(&engine->tunables.scan_cpu_percent);
     guint64 wall, owed;
 
     if (ksm_staging_is_old(&engine->quarantine.staging)) {

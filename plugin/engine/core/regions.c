@@ -8,8 +8,8 @@ KsmRegion *ksm_engine_find_region(KsmEngine *engine, guint32 page)
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         if (page - region->base < region->pages) {
             return region;

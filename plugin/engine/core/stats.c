@@ -43,8 +43,8 @@ void ksm_stats_measure(KsmEngine *engine)
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
         guint64 pages =
             ksm_tracker_present_pages(&engine->tracker, region->state,
                                       region->pages) +
@@ -86,9 +86,9 @@ static KsmState state(const KsmEngine *engine, const KsmStats *s)
     if (s->stand_aside) {
         return KSM_STATE_STOOD_ASIDE;
     }
-    if (engine->turn_run != KSM_RUN_RUN) {
-        return engine->turn_run == KSM_RUN_PAUSE ? KSM_STATE_PAUSED :
-               KSM_STATE_UNMERGED;
+    if (engine->turn.run != KSM_RUN_RUN) {
+        return engine->turn.run == KSM_RUN_PAUSE ? KSM_STATE_PAUSED :
+                                                   KSM_STATE_UNMERGED;
     }
     return s->broker == KSM_BROKER_CONNECTED ? KSM_STATE_RUNNING :
            KSM_STATE_NO_BROKER;
@@ -99,23 +99,24 @@ void ksm_stats_collect(KsmEngine *engine, KsmStats *s)
     guint i;
 
     if (engine->thread == g_thread_self()) {
-        engine->counters.cpu_ns = ksm_sys_thread_cpu_ns();
+        engine->figures.counters.cpu_ns = ksm_sys_thread_cpu_ns();
     }
-    *s = engine->counters;
-    for (i = 0; i < engine->regions->len; i++) {
-        add_region(s, g_ptr_array_index(engine->regions, i));
+    *s = engine->figures.counters;
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        add_region(s, g_ptr_array_index(engine->ram.regions, i));
     }
     add_quarantine(s, &engine->quarantine);
-    s->max_mappings = engine->budget;
-    s->stand_aside = engine->standing_aside;
+    s->max_mappings = engine->budget.allowed;
+    s->stand_aside = engine->turn.standing_aside;
     s->broker = ksm_broker_client_connected(&engine->broker) ?
-                KSM_BROKER_CONNECTED :
-                engine->was_connected ? KSM_BROKER_LOST : KSM_BROKER_NONE;
+                    KSM_BROKER_CONNECTED :
+                engine->link.was_connected ? KSM_BROKER_LOST :
+                                             KSM_BROKER_NONE;
     s->state = state(engine, s);
-    s->degraded = engine->degraded;
+    s->degraded = engine->notice.degraded;
     s->broker_requests = engine->broker.requests;
     s->general_profit = general_profit(s);
-    s->scan_interval_ms = engine->interval_ms;
+    s->scan_interval_ms = engine->turn.interval_ms;
     if (s->broker != KSM_BROKER_CONNECTED) {
         s->group_pages_shared = s->group_pages_sharing = 0;
         s->group_pages_unshared = 0;
@@ -127,18 +128,18 @@ void ksm_stats_publish(KsmEngine *engine)
     KsmStats s;
 
     ksm_stats_collect(engine, &s);
-    engine->published_ns = ksm_sys_now_ns();
-    g_mutex_lock(&engine->stats_lock);
-    engine->published = s;
-    g_mutex_unlock(&engine->stats_lock);
+    engine->figures.published_ns = ksm_sys_now_ns();
+    g_mutex_lock(&engine->figures.lock);
+    engine->figures.published = s;
+    g_mutex_unlock(&engine->figures.lock);
 }
 
 void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats)
 {
-    g_mutex_lock(&engine->stats_lock);
-    *stats = engine->published;
-    g_mutex_unlock(&engine->stats_lock);
-    stats->run = g_atomic_int_get(&engine->run);
+    g_mutex_lock(&engine->figures.lock);
+    *stats = engine->figures.published;
+    g_mutex_unlock(&engine->figures.lock);
+    stats->run = g_atomic_int_get(&engine->tunables.run);
     stats->scan_cpu_percent = ksm_engine_get_scan_cpu_percent(engine);
     if (stats->state != KSM_STATE_RUNNING) {
         stats->scan_interval_ms = ksm_engine_get_scan_interval(engine);

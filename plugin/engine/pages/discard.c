@@ -157,9 +157,9 @@ static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
             page++;
             continue;
         }
-        if (engine->spare_mappings >= 2 && ksm_budget_claim(engine, 2) &&
+        if (engine->budget.spare >= 2 && ksm_budget_claim(engine, 2) &&
             empty_stretch(region, page, count)) {
-            engine->spare_mappings -= 2;
+            engine->budget.spare -= 2;
         } else {
             all = FALSE;
         }
@@ -244,7 +244,7 @@ static void enter_page(KsmEngine *engine, KsmRegion *region, guint32 page)
     guint8 word = region->state[page];
 
     if (!(word & KSM_PAGE_LOST)) {
-        ksm_ranges_add(engine->released, region->base + page);
+        ksm_ranges_add(engine->releases.released, region->base + page);
     }
     if (ksm_page_state(word) == KSM_PAGE_SHARED) {
         ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
@@ -267,7 +267,7 @@ static void enter_range(KsmEngine *engine, KsmRegion *region,
             continue;
         }
         if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
-            ksm_ranges_add(engine->withdrawn, region->base + page);
+            ksm_ranges_add(engine->releases.withdrawn, region->base + page);
             ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
         } else if (region->state[page] & KSM_PAGE_HWPOISON) {
             ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
@@ -282,8 +282,8 @@ static gboolean enter_locked(KsmEngine *engine)
     gboolean any = FALSE;
     guint i, j;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         for (j = 0; j < region->discarded->len; j++) {
             enter_range(engine, region,
@@ -304,8 +304,8 @@ void ksm_discard_lock(KsmEngine *engine)
 /* Taken from by discarding, which is counted right when it is entered. */
 static void count_spare(KsmEngine *engine)
 {
-    engine->spare_mappings = (gint64)engine->budget -
-                             (gint64)ksm_budget_used(engine);
+    engine->budget.spare = (gint64)engine->budget.allowed -
+                           (gint64)ksm_budget_used(engine);
     ksm_budget_tell(engine);
 }
 
@@ -328,9 +328,9 @@ gboolean ksm_discard_enter(KsmEngine *engine)
 
 gboolean ksm_discard_leaves(KsmEngine *engine, gint64 mappings)
 {
-    return mappings <= 0 ||
-           (ksm_budget_used(engine) + (guint64)mappings <= engine->budget &&
-            ksm_budget_leaves(engine, mappings));
+    return mappings <= 0 || (ksm_budget_used(engine) + (guint64)mappings <=
+                                 engine->budget.allowed &&
+                             ksm_budget_leaves(engine, mappings));
 }
 
 gboolean ksm_discard_still(const KsmRegion *region, guint32 first,

@@ -103,7 +103,7 @@ static gboolean can_protect(KsmEngine *engine)
     if (ksm_giveback_open(engine)) {
         return TRUE;
     }
-    engine->counters.refused_error++;
+    engine->figures.counters.refused_error++;
     return FALSE;
 }
 
@@ -127,7 +127,7 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
     }
     if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_COPY,
                            addr, count)) {
-        engine->counters.refused_held += count;
+        engine->figures.counters.refused_held += count;
         return FALSE;
     }
     *read = copy_to_shadow(region, first, count);
@@ -218,7 +218,7 @@ static void enter_private(KsmEngine *engine, KsmRegion *region, guint32 first,
 
     for (i = first; i < first + count; i++) {
         if (!(region->state[i] & KSM_PAGE_LOST)) {
-            ksm_ranges_add(engine->released, region->base + i);
+            ksm_ranges_add(engine->releases.released, region->base + i);
         }
         ksm_ram_set_state(region, i, KSM_PAGE_PRIVATE);
         region->wait[i] = 2;
@@ -299,8 +299,8 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
     guint32 i;
 
     if (!region->shadow ||
-        !ksm_budget_allows(ksm_budget_used(engine), engine->budget, count,
-                           2)) {
+        !ksm_budget_allows(ksm_budget_used(engine), engine->budget.allowed,
+                           count, 2)) {
         return break_pages(engine, region, first, count);
     }
     if (give_back(engine, region, first, count)) {
@@ -342,8 +342,8 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
         guint32 n = MIN(stretch(region, page, 0),
                         first + count - page);
 
-        if (n && ksm_budget_allows(ksm_budget_used(engine), engine->budget, n,
-                                   2)) {
+        if (n && ksm_budget_allows(ksm_budget_used(engine),
+                                   engine->budget.allowed, n, 2)) {
             give_back_piece(engine, region, page, n);
         }
         page += MAX(n, 1);
@@ -371,9 +371,10 @@ static void give_back_broken(KsmEngine *engine, KsmRegion *region,
 {
     guint32 i;
 
-    if (ksm_budget_allows(ksm_budget_used(engine), engine->budget, count, 2) &&
+    if (ksm_budget_allows(ksm_budget_used(engine), engine->budget.allowed,
+                          count, 2) &&
         give_back(engine, region, first, count)) {
-        engine->counters.given_back += count;
+        engine->figures.counters.given_back += count;
         return;
     }
     for (i = first; i < first + count; i++) {
@@ -423,8 +424,8 @@ static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
                 return MAX(tried, 1);
             }
             /* else they stay: breaking them would take memory for nothing */
-            if (ksm_budget_allows(ksm_budget_used(engine), engine->budget,
-                                  count, 2)) {
+            if (ksm_budget_allows(ksm_budget_used(engine),
+                                  engine->budget.allowed, count, 2)) {
                 give_back_piece(engine, region, page, count);
             }
             tried += count;
@@ -440,8 +441,9 @@ void ksm_giveback_lost(KsmEngine *engine)
     guint32 tried = 0;
     guint i;
 
-    for (i = 0; i < engine->regions->len && tried < KSM_LOST_PAGES; i++) {
-        tried += give_back_lost(engine, g_ptr_array_index(engine->regions, i),
+    for (i = 0; i < engine->ram.regions->len && tried < KSM_LOST_PAGES; i++) {
+        tried += give_back_lost(engine,
+                                g_ptr_array_index(engine->ram.regions, i),
                                 KSM_LOST_PAGES - tried);
     }
     engine->lost = tried > 0;

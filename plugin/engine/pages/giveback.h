@@ -17,7 +17,7 @@ void ksm_giveback_close(KsmEngine *engine);
 
 /*
  * Makes every shared page of the region private (run mode `unmerge`), and broken
- * ones as below.  Bindings that are mapped no more go to engine->released.
+ * ones as below.  Bindings that are mapped no more go to engine->releases.released.
  * TRUE when no shared page is left; FALSE when it ended early (interrupted, or
  * the kernel refused): to be called again.
  */

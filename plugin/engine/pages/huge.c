@@ -66,8 +66,9 @@ static guint32 first_page(const KsmRegion *region, guint32 number)
 /* The policy's figure; 0: it is off. */
 static guint keep_of(KsmEngine *engine)
 {
-    return engine->turn_run == KSM_RUN_UNMERGE ? 0 :
-           ksm_engine_get_keep_huge(engine);
+    return engine->turn.run == KSM_RUN_UNMERGE ?
+               0 :
+               ksm_engine_get_keep_huge(engine);
 }
 
 gboolean ksm_huge_weighs(KsmEngine *engine)
@@ -209,7 +210,7 @@ static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 number,
 
     if (ksm_tracker_disarm(&engine->tracker, region, page,
                            count * KSM_BLOCK_PAGES)) {
-        engine->counters.refused_error++;
+        engine->figures.counters.refused_error++;
         return;                 /* armed, as before: judged again */
     }
     ksm_sys->advise(ksm_ram_address(region, page),
@@ -219,7 +220,7 @@ static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 number,
         ksm_block_begin_rest(&region->blocks[i]);
         region->resting++;
         /* One that failed (a page in use, no memory) is tried next time. */
-        engine->counters.collapses += is_huge(engine, region, i);
+        engine->figures.counters.collapses += is_huge(engine, region, i);
     }
 }
 
@@ -232,7 +233,7 @@ static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
     return block->kept &&
            ((guint)block->kept + block->away > keep ||
             !ksm_block_is_nearly_whole(block, keep) ||
-            (number % KSM_LOOK_ROUNDS == engine->round % KSM_LOOK_ROUNDS &&
+            (number % KSM_LOOK_ROUNDS == engine->turn.round % KSM_LOOK_ROUNDS &&
              !stays_huge(engine, region, number, keep)));
 }
 
@@ -362,16 +363,16 @@ void ksm_huge_weigh(KsmEngine *engine, GArray *zeros)
         return;
     }
     first = g_array_new(FALSE, FALSE, sizeof(guint32));
-    count_found(engine, engine->matches, first);
-    count_found(engine, engine->publishable, first);
+    count_found(engine, engine->batch.matches, first);
+    count_found(engine, engine->batch.publishable, first);
     if (zeros) {
         count_found(engine, zeros, first);
     }
     for (i = 0; i < first->len; i++) {
         decide(engine, g_array_index(first, guint32, i), keep);
     }
-    take_spared(engine, engine->matches, engine->released);
-    take_spared(engine, engine->publishable, engine->withdrawn);
+    take_spared(engine, engine->batch.matches, engine->releases.released);
+    take_spared(engine, engine->batch.publishable, engine->releases.withdrawn);
     if (zeros) {
         take_spared(engine, zeros, NULL);
     }

@@ -20,7 +20,7 @@ void ksm_huge_judge(KsmEngine *engine, KsmRegion *region);
 
 /*
  * Before anything is merged or published: takes those pages out of
- * engine->matches, engine->publishable and zeros (guint32 session pages, or
+ * engine->batch.matches, engine->batch.publishable and zeros (guint32 session pages, or
  * NULL) whose huge page is worth more than they are.
  */
 void ksm_huge_weigh(KsmEngine *engine, GArray *zeros);

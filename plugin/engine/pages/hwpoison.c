@@ -39,7 +39,7 @@ static void enter(KsmEngine *engine, KsmRegion *region, guint32 page)
         engine->hwpoison_warned = TRUE;
         g_warning("'%s' has memory that failed (page %u of '%s'): it is left "
                   "alone; further pages are counted in pages-hwpoison",
-                  engine->name, page, region->name);
+                  engine->link.name, page, region->name);
     }
 }
 

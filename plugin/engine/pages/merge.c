@@ -11,7 +11,7 @@
  *
  * Every match holds a reference (the page is bound at the broker) from before
  * it is mapped until after it is not: a page whose merge fails is released
- * only by entering engine->released here, when it is known not to be mapped.
+ * only by entering engine->releases.released here, when it is known not to be mapped.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -73,10 +73,10 @@ static gint longer_first(gconstpointer a, gconstpointer b)
 static GArray *find_runs(KsmEngine *engine)
 {
     GArray *runs = g_array_new(FALSE, FALSE, sizeof(KsmRun));
-    const KsmMatch *m = (const KsmMatch *)(gpointer)engine->matches->data;
+    const KsmMatch *m = (const KsmMatch *)(gpointer)engine->batch.matches->data;
     guint i;
 
-    for (i = 0; i < engine->matches->len; i++) {
+    for (i = 0; i < engine->batch.matches->len; i++) {
         KsmRun *last = runs->len ?
             &g_array_index(runs, KsmRun, runs->len - 1) : NULL;
 
@@ -98,14 +98,14 @@ static void refuse(KsmEngine *engine, KsmRegion *region, guint32 page,
                    KsmPageState state)
 {
     ksm_ram_back_off(region, page, state);
-    ksm_ranges_add(engine->released, region->base + page);
+    ksm_ranges_add(engine->releases.released, region->base + page);
 }
 
 /* A page stays as it is, for what a window found. */
 static void keep(KsmEngine *engine, KsmRegion *region, guint32 page,
                  KsmVerdict verdict)
 {
-    KsmStats *c = &engine->counters;
+    KsmStats *c = &engine->figures.counters;
 
     switch (verdict) {
     case KSM_VERDICT_DONE:
@@ -136,7 +136,7 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
                       KsmVerdict verdict)
 {
     keep(engine, region, page, verdict);
-    ksm_ranges_add(engine->released, region->base + page);
+    ksm_ranges_add(engine->releases.released, region->base + page);
 }
 
 /* Enters pages as shared, and what it does to the mappings. */
@@ -150,10 +150,10 @@ static void enter_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
     for (i = 0; i < count; i++) {
         ksm_ram_set_state(region, first + i, KSM_PAGE_SHARED);
         region->slot[first + i] = slot + i;
-        region->wait[first + i] = engine->round;
+        region->wait[first + i] = engine->turn.round;
     }
     ksm_account_end(region, &change);
-    engine->counters.merges += count;
+    engine->figures.counters.merges += count;
 }
 
 /*
@@ -162,21 +162,21 @@ static void enter_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
  */
 static gboolean settling_due(KsmEngine *engine)
 {
-    return engine->quarantine.windows - engine->settled_windows >=
-           CLAMP(engine->budget / 50, 1, KSM_BATCH_WINDOWS);
+    return engine->quarantine.windows - engine->merge.settled_windows >=
+           CLAMP(engine->budget.allowed / 50, 1, KSM_BATCH_WINDOWS);
 }
 
 void ksm_merge_settle(KsmEngine *engine)
 {
     guint i;
 
-    engine->settled_windows = engine->quarantine.windows;
+    engine->merge.settled_windows = engine->quarantine.windows;
     ksm_quarantine_drop(&engine->quarantine);
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         if (ksm_tracker_settle(&engine->tracker, region)) {
-            engine->counters.refused_error++;
+            engine->figures.counters.refused_error++;
         }
     }
 }
@@ -198,10 +198,10 @@ static guint32 look_before(KsmEngine *engine, KsmRegion *region,
         *verdict = KSM_VERDICT_ERROR;
         return 0;
     }
-    if (!engine->doubt_pieces) {
+    if (!engine->merge.doubt_pieces) {
         return count;
     }
-    engine->doubt_pieces--;
+    engine->merge.doubt_pieces--;
     equal = ksm_read_equal(ksm_ram_address(region, first), verify->content,
                            count, &failed);
     *verdict = failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
@@ -213,16 +213,17 @@ static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
 {
     guint32 i;
 
-    engine->counters.refused_budget += count;
+    engine->figures.counters.refused_budget += count;
     for (i = 0; i < count; i++) {
         refuse(engine, region, first + i, KSM_PAGE_EXCLUDED);
     }
-    if (!engine->budget_warned) {
-        engine->budget_warned = TRUE;
+    if (!engine->budget.warned) {
+        engine->budget.warned = TRUE;
         g_warning("'%s' has used its budget of %" G_GUINT64_FORMAT
                   " memory mappings: some duplicates stay private; raise "
                   "vm.max_map_count (now %u) or max-mappings to share them",
-                  engine->name, engine->budget, ksm_sys_max_map_count());
+                  engine->link.name, engine->budget.allowed,
+                  ksm_sys_max_map_count());
     }
 }
 
@@ -275,7 +276,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         verdict = doubt;
     }
     if (verdict == KSM_VERDICT_CHANGED) {
-        engine->doubt_pieces = KSM_DOUBT_PIECES;
+        engine->merge.doubt_pieces = KSM_DOUBT_PIECES;
     }
     refuse_by(engine, region, first + merged, verdict);
     return merged + 1;
@@ -303,10 +304,10 @@ static gboolean match_valid(KsmEngine *engine, const KsmMatch *match,
 /* Drops matches that are no good; sorted ones stay sorted. */
 static void filter_matches(KsmEngine *engine)
 {
-    KsmMatch *m = (KsmMatch *)(gpointer)engine->matches->data;
+    KsmMatch *m = (KsmMatch *)(gpointer)engine->batch.matches->data;
     guint i, kept = 0;
 
-    for (i = 0; i < engine->matches->len; i++) {
+    for (i = 0; i < engine->batch.matches->len; i++) {
         KsmRegion *region;
 
         if (kept && m[kept - 1].page == m[i].page) {
@@ -316,10 +317,10 @@ static void filter_matches(KsmEngine *engine)
             m[kept++] = m[i];
         } else if (region && !ksm_page_in_store(
                        region->state[m[i].page - region->base])) {
-            ksm_ranges_add(engine->released, m[i].page);
+            ksm_ranges_add(engine->releases.released, m[i].page);
         }
     }
-    g_array_set_size(engine->matches, kept);
+    g_array_set_size(engine->batch.matches, kept);
 }
 
 /* Matches that there is no time for: bound no more, to be looked up anew. */
@@ -332,7 +333,7 @@ static void put_off(KsmEngine *engine, const KsmMatch *match, guint32 count)
         guint32 page = match[i].page - region->base;
 
         ksm_ram_look_again(region, page);
-        ksm_ranges_add(engine->released, match[i].page);
+        ksm_ranges_add(engine->releases.released, match[i].page);
     }
 }
 
@@ -351,7 +352,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
             put_off(engine, match + done, pages - done);
             return;
         }
-        if (!ksm_budget_allows(ksm_budget_used(engine), engine->budget,
+        if (!ksm_budget_allows(ksm_budget_used(engine), engine->budget.allowed,
                                pages - done,
                                ksm_account_delta(region, first, count, slot))) {
             refuse_for_budget(engine, region, first, count);
@@ -375,11 +376,11 @@ void ksm_merge_matches(KsmEngine *engine)
     g_autoptr(GArray) runs = NULL;
     guint i;
 
-    if (!engine->matches->len) {
+    if (!engine->batch.matches->len) {
         return;
     }
-    engine->budget = ksm_budget_compute(engine);
-    g_array_sort(engine->matches, compare_matches);
+    engine->budget.allowed = ksm_budget_compute(engine);
+    g_array_sort(engine->batch.matches, compare_matches);
     filter_matches(engine);
     runs = find_runs(engine);
     ksm_fork_guard_lock();
@@ -387,12 +388,12 @@ void ksm_merge_matches(KsmEngine *engine)
         const KsmRun *run = &g_array_index(runs, KsmRun, i);
 
         merge_run(engine,
-                  &g_array_index(engine->matches, KsmMatch, run->first),
+                  &g_array_index(engine->batch.matches, KsmMatch, run->first),
                   run->pages);
     }
     ksm_merge_settle(engine);
     ksm_fork_guard_unlock();
-    g_array_set_size(engine->matches, 0);
+    g_array_set_size(engine->batch.matches, 0);
 }
 
 static void enter_zero(KsmEngine *engine, KsmRegion *region, guint32 first,
@@ -402,9 +403,9 @@ static void enter_zero(KsmEngine *engine, KsmRegion *region, guint32 first,
 
     for (i = 0; i < count; i++) {
         ksm_ram_set_state(region, first + i, KSM_PAGE_ZERO);
-        region->wait[first + i] = engine->round;
+        region->wait[first + i] = engine->turn.round;
     }
-    engine->counters.zero_merges += count;
+    engine->figures.counters.zero_merges += count;
 }
 
 void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,

@@ -9,9 +9,9 @@
 #include "core/engine-private.h"
 
 /*
- * Merges the pages of engine->matches with their slots, longest runs first,
+ * Merges the pages of engine->batch.matches with their slots, longest runs first,
  * and empties the array.  What cannot be merged stays private, and its binding
- * goes to engine->released.  Ends early when the engine is interrupted.
+ * goes to engine->releases.released.  Ends early when the engine is interrupted.
  */
 void ksm_merge_matches(KsmEngine *engine);
 

@@ -56,7 +56,7 @@ static gboolean shrink_region(KsmEngine *engine, KsmRegion *region,
             if (!ksm_budget_excess(engine) || ksm_pace_interrupted(engine)) {
                 return TRUE;
             }
-            engine->counters.refused_budget += count;
+            engine->figures.counters.refused_budget += count;
             ksm_giveback_range(engine, region, page, count);
             ksm_pace_rest(engine);
         }
@@ -71,13 +71,13 @@ static void shrink_all(KsmEngine *engine)
     guint i;
 
     /* Copies in store mappings save nothing but mappings. */
-    for (i = 0; i < engine->regions->len; i++) {
-        ksm_giveback_broken(engine, g_ptr_array_index(engine->regions, i));
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        ksm_giveback_broken(engine, g_ptr_array_index(engine->ram.regions, i));
     }
     for (pages_each = KSM_SHRINK_PAGES_FIRST;
          pages_each <= KSM_SHRINK_PAGES_MAX; pages_each *= 4) {
-        for (i = 0; i < engine->regions->len; i++) {
-            if (shrink_region(engine, g_ptr_array_index(engine->regions, i),
+        for (i = 0; i < engine->ram.regions->len; i++) {
+            if (shrink_region(engine, g_ptr_array_index(engine->ram.regions, i),
                               pages_each)) {
                 return;
             }
@@ -87,14 +87,14 @@ static void shrink_all(KsmEngine *engine)
 
 void ksm_shrink(KsmEngine *engine)
 {
-    guint64 budget = engine->budget;
+    guint64 budget = engine->budget.allowed;
 
     if (!ksm_budget_excess(engine)) {
         return;
     }
-    engine->shrinking = TRUE;
-    engine->budget = G_MAXUINT32;
+    engine->budget.shrinking = TRUE;
+    engine->budget.allowed = G_MAXUINT32;
     shrink_all(engine);
-    engine->budget = budget;
-    engine->shrinking = FALSE;
+    engine->budget.allowed = budget;
+    engine->budget.shrinking = FALSE;
 }

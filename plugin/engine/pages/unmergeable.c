@@ -49,8 +49,8 @@ void ksm_unmergeable_check(KsmEngine *engine)
     }
     ksm_staging_unmergeable(&engine->quarantine.staging);
     ksm_verify_unmergeable(&engine->quarantine.verify);
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         take_out(region->addr, region->pages);
         if (region->shadow) {

@@ -14,14 +14,14 @@ void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
     case KSM_PAGE_BROKEN:
         return;
     case KSM_PAGE_CANDIDATE:
-        ksm_ranges_add(engine->withdrawn, region->base + page);
+        ksm_ranges_add(engine->releases.withdrawn, region->base + page);
         break;
     case KSM_PAGE_ZERO:
-        engine->counters.breaks++;
+        engine->figures.counters.breaks++;
         break;
     case KSM_PAGE_UNTOUCHED:
         /* Nothing to hold against it: it was never looked at. */
-        region->wait[page] = (guint8)(engine->round - 128);
+        region->wait[page] = (guint8)(engine->turn.round - 128);
         break;
     case KSM_PAGE_PRIVATE:
     case KSM_PAGE_EXCLUDED:
@@ -29,6 +29,6 @@ void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
     case KSM_PAGE_STATES:
         break;
     }
-    ksm_ram_note_written(region, page, engine->round);
+    ksm_ram_note_written(region, page, engine->turn.round);
     ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
 }

@@ -27,17 +27,17 @@ static void file_answers(KsmEngine *engine, const KsmLookup *items,
         switch ((KsmAnswerKind)answers[i].kind) {
         case KSM_ANSWER_LISTED:
             ksm_ram_set_state(region, page, KSM_PAGE_CANDIDATE);
-            region->wait[page] = engine->round;
+            region->wait[page] = engine->turn.round;
             break;
         case KSM_ANSWER_SLOT:
-            g_array_append_val(engine->matches, match);
+            g_array_append_val(engine->batch.matches, match);
             break;
         case KSM_ANSWER_PUBLISH:
-            g_array_append_val(engine->publishable, publishable);
+            g_array_append_val(engine->batch.publishable, publishable);
             break;
         case KSM_ANSWER_REFUSED:
         default:
-            engine->counters.refused_broker++;
+            engine->figures.counters.refused_broker++;
             ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
             break;
         }
@@ -59,7 +59,7 @@ gboolean ksm_lookup_send(KsmEngine *engine, const KsmLookup *items,
                                 &replied)) {
         return FALSE;
     }
-    engine->counters.lookups += count;
+    engine->figures.counters.lookups += count;
     answers = ksm_broker_client_reply(&engine->broker);
     file_answers(engine, items, answers, replied);
     return TRUE;

@@ -8,8 +8,8 @@
 #include "core/engine-private.h"
 
 /*
- * Looks up, and files the answers: slots in engine->matches, contents that
- * are wanted in engine->publishable.  FALSE: the broker is lost.
+ * Looks up, and files the answers: slots in engine->batch.matches, contents that
+ * are wanted in engine->batch.publishable.  FALSE: the broker is lost.
  */
 gboolean ksm_lookup_send(KsmEngine *engine, const KsmLookup *items,
                          guint32 count);

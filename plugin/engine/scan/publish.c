@@ -28,7 +28,7 @@
 
 static const KsmPublishable *item_at(KsmEngine *engine, guint i)
 {
-    return &g_array_index(engine->publishable, KsmPublishable, i);
+    return &g_array_index(engine->batch.publishable, KsmPublishable, i);
 }
 
 static gboolean same_content(const KsmFingerprint *a, const KsmFingerprint *b)
@@ -42,7 +42,7 @@ static guint32 stretch_at(KsmEngine *engine, guint first)
     const KsmPublishable *item = item_at(engine, first);
     guint32 n = 1;
 
-    while (first + n < engine->publishable->len &&
+    while (first + n < engine->batch.publishable->len &&
            item[n].page == item->page + n &&
            same_content(&item[n].fingerprint, &item->fingerprint)) {
         n++;
@@ -69,9 +69,9 @@ static void file_published(KsmEngine *engine, const guint32 *pages,
         KsmMatch match = { .page = pages[i], .slot = answers[i].slot };
 
         if (answers[i].kind == KSM_ANSWER_SLOT) {
-            g_array_append_val(engine->matches, match);
+            g_array_append_val(engine->batch.matches, match);
         } else {
-            engine->counters.refused_broker++;
+            engine->figures.counters.refused_broker++;
             ksm_ram_back_off(region, pages[i] - region->base,
                              KSM_PAGE_EXCLUDED);
         }
@@ -98,7 +98,7 @@ static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
         same_content(&look.fingerprint, &item->fingerprint)) {
         return TRUE;
     }
-    engine->counters.refused_torn++;
+    engine->figures.counters.refused_torn++;
     ksm_ram_back_off(region, page, KSM_PAGE_PRIVATE);
     return FALSE;
 }
@@ -110,7 +110,8 @@ static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
     guint32 pages[KSM_BATCH_PUBLISH];
     guint32 count = 0, replied;
 
-    while (*next < engine->publishable->len && count < KSM_BATCH_PUBLISH) {
+    while (*next < engine->batch.publishable->len &&
+           count < KSM_BATCH_PUBLISH) {
         const KsmPublishable *item = item_at(engine, *next);
         KsmRegion *region = ksm_engine_find_region(engine, item->page);
         guint32 stretch = stretch_at(engine, *next);
@@ -132,7 +133,7 @@ static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
                                 &replied)) {
         return FALSE;
     }
-    engine->counters.publishes += count;
+    engine->figures.counters.publishes += count;
     file_published(engine, pages, ksm_broker_client_reply(&engine->broker),
                    replied);
     return TRUE;
@@ -167,11 +168,12 @@ gboolean ksm_publish_all(KsmEngine *engine)
     g_autoptr(GArray) repeated = NULL;
     guint next = 0;
 
-    if (!engine->publishable->len) {
+    if (!engine->batch.publishable->len) {
         return TRUE;
     }
     repeated = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
-    while (next < engine->publishable->len && !ksm_pace_interrupted(engine)) {
+    while (next < engine->batch.publishable->len &&
+           !ksm_pace_interrupted(engine)) {
         if (!publish_some(engine, &next, repeated)) {
             return FALSE;
         }

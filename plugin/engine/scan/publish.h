@@ -8,8 +8,8 @@
 #include "core/engine-private.h"
 
 /*
- * Publishes the pages of engine->publishable; those that got a slot join
- * engine->matches.  FALSE: the broker is lost.
+ * Publishes the pages of engine->batch.publishable; those that got a slot join
+ * engine->batch.matches.  FALSE: the broker is lost.
  */
 gboolean ksm_publish_all(KsmEngine *engine);
 

@@ -56,8 +56,8 @@ static void broken(KsmRegion *region, guint32 first, guint32 end,
         guint8 lost = region->state[page] & KSM_PAGE_LOST;
 
         if (ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
-            engine->counters.breaks++;
-            ksm_ram_note_written(region, page, engine->round);
+            engine->figures.counters.breaks++;
+            ksm_ram_note_written(region, page, engine->turn.round);
             ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
             region->state[page] |= lost;
         }
@@ -82,7 +82,7 @@ static void written(KsmRegion *region, guint32 first, guint32 end,
         if (page > from &&
             ksm_tracker_find_copies(&engine->tracker, region, from, page,
                                     broken, engine)) {
-            engine->counters.refused_error++;
+            engine->figures.counters.refused_error++;
         }
         if (page < end) {
             ksm_written_note(engine, region, page++);
@@ -96,18 +96,18 @@ gboolean ksm_round_track(KsmEngine *engine)
     guint i;
 
     ksm_discard_enter(engine);
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         ksm_huge_wake(engine, region);
         if (ksm_tracker_settle(&engine->tracker, region) ||
             ksm_tracker_scan(&engine->tracker, region, written, engine)) {
-            engine->counters.refused_error++;
+            engine->figures.counters.refused_error++;
         }
         ksm_huge_judge(engine, region);
         ksm_pace_rest(engine);
     }
-    engine->track_ns = ksm_sys_thread_cpu_ns() - start_ns;
+    engine->turn.track_ns = ksm_sys_thread_cpu_ns() - start_ns;
     return ksm_release_send(engine);
 }
 
@@ -118,7 +118,7 @@ static void file_hint(KsmEngine *engine, const KsmHint *hint)
     KsmRegion *region;
 
     if (match.slot != KSM_SLOT_NONE) {
-        g_array_append_val(engine->matches, match);
+        g_array_append_val(engine->batch.matches, match);
         return;
     }
     region = ksm_engine_find_region(engine, match.page);
@@ -154,21 +154,21 @@ static gboolean fetch_hints(KsmEngine *engine, guint64 *left, gboolean *more)
         for (i = 0; i < count; i++) {
             file_hint(engine, &hints[i]);
         }
-        engine->counters.hints += count;
+        engine->figures.counters.hints += count;
         *more = count == KSM_BATCH_HINTS;
-    } while (*more && engine->matches->len < KSM_HINTED_PAGES);
+    } while (*more && engine->batch.matches->len < KSM_HINTED_PAGES);
     return TRUE;
 }
 
 /* Listed pages that have got a slot meanwhile. */
 static gboolean take_hints(KsmEngine *engine)
 {
-    guint64 left = engine->session_pages;
+    guint64 left = engine->ram.session_pages;
     gboolean more = TRUE;
 
     while (more && !ksm_pace_interrupted(engine)) {
         if (!fetch_hints(engine, &left, &more)) {
-            g_array_set_size(engine->matches, 0);
+            g_array_set_size(engine->batch.matches, 0);
             return FALSE;
         }
         ksm_huge_weigh(engine, NULL);
@@ -187,8 +187,8 @@ void ksm_round_run(KsmEngine *engine)
     gboolean ok;
     guint i;
 
-    engine->round = (guint8)engine->counters.full_scans;
-    engine->budget = ksm_budget_compute(engine);
+    engine->turn.round = (guint8)engine->figures.counters.full_scans;
+    engine->budget.allowed = ksm_budget_compute(engine);
     ksm_unmergeable_check(engine);
     ok = ksm_round_track(engine);
     if (ok && engine->lost) {
@@ -197,25 +197,26 @@ void ksm_round_run(KsmEngine *engine)
     if (ok) {
         ksm_shrink(engine);
     }
-    for (i = 0; ok && i < engine->regions->len; i++) {
-        ksm_giveback_broken(engine, g_ptr_array_index(engine->regions, i));
-        ok = ksm_sweep_region(engine, g_ptr_array_index(engine->regions, i));
+    for (i = 0; ok && i < engine->ram.regions->len; i++) {
+        ksm_giveback_broken(engine, g_ptr_array_index(engine->ram.regions, i));
+        ok = ksm_sweep_region(engine,
+                              g_ptr_array_index(engine->ram.regions, i));
     }
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);
-    engine->was_useful = engine->was_useful || ok;
+    engine->link.was_useful = engine->link.was_useful || ok;
     ksm_quarantine_rest(&engine->quarantine);
     ksm_stats_measure(engine);
-    engine->counters.full_scans++;
-    engine->round_end_ns = ksm_sys_now_ns();
-    engine->counters.round_ns = engine->round_end_ns - start_ns;
+    engine->figures.counters.full_scans++;
+    engine->turn.round_end_ns = ksm_sys_now_ns();
+    engine->figures.counters.round_ns = engine->turn.round_end_ns - start_ns;
 }
 
 void ksm_round_hints(KsmEngine *engine)
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         if (region->counts[KSM_PAGE_CANDIDATE]) {
             take_hints(engine);

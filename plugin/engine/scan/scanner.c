@@ -50,7 +50,7 @@ static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
         }
         /* Fails for want of kernel memory only. */
         if (ksm_tracker_detach_piece(&engine->tracker, region)) {
-            engine->counters.refused_error++;
+            engine->figures.counters.refused_error++;
             g_usleep(1000);
         }
     }
@@ -62,23 +62,24 @@ void ksm_scanner_detach(KsmEngine *engine, gboolean at_once)
     gboolean all = TRUE;
     guint i;
 
-    for (i = 0; i < engine->regions->len && all && !engine->detached; i++) {
-        all = detach_region(engine, g_ptr_array_index(engine->regions, i),
+    for (i = 0; i < engine->ram.regions->len && all && !engine->turn.detached;
+         i++) {
+        all = detach_region(engine, g_ptr_array_index(engine->ram.regions, i),
                             at_once);
     }
-    engine->detached = all;
+    engine->turn.detached = all;
 }
 
 void ksm_scanner_attach(KsmEngine *engine)
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         region->detached_pages = 0;
     }
-    engine->detached = FALSE;
+    engine->turn.detached = FALSE;
 }
 
 /* A reason to leave the memory alone, or NULL. */
@@ -86,10 +87,10 @@ static const char *reason_to_stand_aside(KsmEngine *engine)
 {
     const char *reason = NULL;
 
-    if (engine->suspended) {
-        reason = engine->suspend_reason;
-    } else if (engine->stand_aside) {
-        reason = engine->stand_aside(engine->opaque);
+    if (engine->turn.suspended) {
+        reason = engine->turn.suspend_reason;
+    } else if (engine->program.stand_aside) {
+        reason = engine->program.stand_aside(engine->program.opaque);
     }
     return reason ? reason : ksm_kernel_guard_reason(&engine->kernel);
 }
@@ -101,35 +102,38 @@ static void unmerge(KsmEngine *engine)
 
     /* Pages written lately are broken, and to be known as such. */
     ksm_round_track(engine);
-    engine->budget = ksm_budget_compute(engine);
-    for (i = 0; i < engine->regions->len; i++) {
+    engine->budget.allowed = ksm_budget_compute(engine);
+    for (i = 0; i < engine->ram.regions->len; i++) {
         all = ksm_giveback_region(engine,
-                                  g_ptr_array_index(engine->regions, i)) &&
+                                  g_ptr_array_index(engine->ram.regions, i)) &&
               all;
     }
     ksm_release_send(engine);
-    engine->unmerged = all;
+    engine->turn.unmerged = all;
 }
 
 /* Milliseconds until the next round is due; 0: it is. */
 static guint64 due_ms(KsmEngine *engine)
 {
-    guint64 interval = g_atomic_int_get(&engine->scan_interval_ms), since;
+    guint64 interval = g_atomic_int_get(&engine->tunables.scan_interval_ms),
+            since;
 
-    engine->interval_ms = MAX(interval, engine->track_ns * KSM_TRACK_SHARE /
-                                        1000000);
-    if (!engine->round_end_ns) {
+    engine->turn.interval_ms =
+        MAX(interval, engine->turn.track_ns * KSM_TRACK_SHARE / 1000000);
+    if (!engine->turn.round_end_ns) {
         return 0;
     }
-    since = (ksm_sys_now_ns() - engine->round_end_ns) / 1000000;
-    return since < engine->interval_ms ? engine->interval_ms - since : 0;
+    since = (ksm_sys_now_ns() - engine->turn.round_end_ns) / 1000000;
+    return since < engine->turn.interval_ms ? engine->turn.interval_ms - since :
+                                              0;
 }
 
 /* A round if one is due, or else a look for hints; how long to sleep then. */
 static guint64 run_turn(KsmEngine *engine, gboolean asked)
 {
-    guint64 hint_ms = MAX(g_atomic_int_get(&engine->scan_interval_ms) /
-                          KSM_HINTS_PER_ROUND, 1);
+    guint64 hint_ms = MAX(g_atomic_int_get(&engine->tunables.scan_interval_ms) /
+                              KSM_HINTS_PER_ROUND,
+                          1);
 
     if (asked || !due_ms(engine)) {
         ksm_round_run(engine);
@@ -159,28 +163,30 @@ static guint64 sleep_connected(KsmEngine *engine, gboolean connected,
 /* One turn under the work lock; returns how long to sleep after it. */
 static guint64 turn(KsmEngine *engine, gboolean asked)
 {
-    KsmRunMode run = g_atomic_int_get(&engine->run);
+    KsmRunMode run = g_atomic_int_get(&engine->tunables.run);
 
-    engine->turn_run = run;
+    engine->turn.run = run;
     if (ksm_discard_enter(engine)) {
         ksm_release_send(engine);
     }
-    engine->standing_aside = reason_to_stand_aside(engine);
-    if (engine->standing_aside) {
+    engine->turn.standing_aside = reason_to_stand_aside(engine);
+    if (engine->turn.standing_aside) {
         ksm_scanner_detach(engine, FALSE);
         return sleep_connected(engine, only_connect(engine),
-                               !engine->detached ? KSM_DETACH_MS :
-                               (guint)g_atomic_int_get(
-                                   &engine->scan_interval_ms));
+                               !engine->turn.detached ?
+                                   KSM_DETACH_MS :
+                                   (guint)g_atomic_int_get(
+                                       &engine->tunables.scan_interval_ms));
     }
     ksm_scanner_attach(engine);
     ksm_pace_begin(engine, asked);
-    if (run == KSM_RUN_UNMERGE && !engine->unmerged) {
+    if (run == KSM_RUN_UNMERGE && !engine->turn.unmerged) {
         unmerge(engine);
         return sleep_connected(engine, only_connect(engine),
-                               engine->unmerged ? KSM_PARKED_MS :
-                               (guint)g_atomic_int_get(
-                                   &engine->scan_interval_ms));
+                               engine->turn.unmerged ?
+                                   KSM_PARKED_MS :
+                                   (guint)g_atomic_int_get(
+                                       &engine->tunables.scan_interval_ms));
     }
     if (run != KSM_RUN_RUN && !(run == KSM_RUN_PAUSE && asked)) {
         return sleep_connected(engine, only_connect(engine), KSM_PARKED_MS);
@@ -188,7 +194,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     if (!ksm_connection_keep(engine)) {
         return ksm_connection_retry_ms(engine);
     }
-    engine->unmerged = FALSE;
+    engine->turn.unmerged = FALSE;
     return run_turn(engine, asked);
 }
 
@@ -196,19 +202,19 @@ static guint requested(KsmEngine *engine, gboolean *stop)
 {
     guint rounds;
 
-    g_mutex_lock(&engine->sleep_lock);
-    rounds = engine->rounds_requested;
-    *stop = engine->stop;
-    g_mutex_unlock(&engine->sleep_lock);
+    g_mutex_lock(&engine->lock.sleep);
+    rounds = engine->lock.rounds_requested;
+    *stop = engine->lock.stop;
+    g_mutex_unlock(&engine->lock.sleep);
     return rounds;
 }
 
 static void report_done(KsmEngine *engine, guint rounds)
 {
-    g_mutex_lock(&engine->sleep_lock);
-    engine->rounds_done = rounds;
-    g_cond_broadcast(&engine->sleep_cond);
-    g_mutex_unlock(&engine->sleep_lock);
+    g_mutex_lock(&engine->lock.sleep);
+    engine->lock.rounds_done = rounds;
+    g_cond_broadcast(&engine->lock.sleep_cond);
+    g_mutex_unlock(&engine->lock.sleep);
 }
 
 /* Lets those go first who waited for the engine. */
@@ -226,10 +232,10 @@ static void sleep_and_report(KsmEngine *engine, guint64 ms)
 
     while (ms > KSM_REPORT_MS && ksm_pace_sleep(engine, KSM_REPORT_MS)) {
         ms -= KSM_REPORT_MS;
-        g_mutex_lock(&engine->work_lock);
+        g_mutex_lock(&engine->lock.work);
         there = ksm_report_if_due(engine);
         ksm_stats_publish(engine);
-        g_mutex_unlock(&engine->work_lock);
+        g_mutex_unlock(&engine->lock.work);
         yield_to_others(engine);
         if (!there) {
             return;             /* the next turn looks for another broker */
@@ -253,13 +259,13 @@ gpointer ksm_scanner_thread(gpointer data)
         if (stop) {
             break;
         }
-        g_mutex_lock(&engine->work_lock);
-        ms = turn(engine, rounds != engine->rounds_done);
+        g_mutex_lock(&engine->lock.work);
+        ms = turn(engine, rounds != engine->lock.rounds_done);
         ksm_report_if_due(engine);
         ksm_notice_look(engine);
         ksm_stats_publish(engine);
         ksm_notice_tell(engine);
-        g_mutex_unlock(&engine->work_lock);
+        g_mutex_unlock(&engine->lock.work);
         report_done(engine, rounds);
         yield_to_others(engine);
         sleep_and_report(engine, ms);

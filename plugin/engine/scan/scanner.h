@@ -12,7 +12,7 @@ gpointer ksm_scanner_thread(gpointer data);
 
 /*
  * Takes tracking off all regions, piece by piece, under the work lock;
- * engine->detached says whether nothing is left.  Unless `at_once`, it ends
+ * engine->turn.detached says whether nothing is left.  Unless `at_once`, it ends
  * early for a thread that waits for the engine, and goes on when it is called
  * again.
  */

@@ -63,16 +63,16 @@ static void merge_zeros(KsmEngine *engine, GArray *zeros)
 /* Reads calm pages from `first` on, as many as are read in one go. */
 static guint32 look_at_calm(KsmEngine *engine, guint first, KsmLook *looks)
 {
-    guint32 count = MIN(engine->calm->len - first, KSM_LOOK_PAGES), i;
+    guint32 count = MIN(engine->batch.calm->len - first, KSM_LOOK_PAGES), i;
 
     for (i = 0; i < count; i++) {
-        guint32 number = g_array_index(engine->calm, guint32, first + i);
+        guint32 number = g_array_index(engine->batch.calm, guint32, first + i);
         KsmRegion *region = ksm_engine_find_region(engine, number);
 
         looks[i].content = ksm_ram_address(region, number - region->base);
     }
     ksm_read_looks(looks, count);
-    engine->counters.fingerprints += count;
+    engine->figures.counters.fingerprints += count;
     return count;
 }
 
@@ -84,11 +84,11 @@ static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
     guint32 count = 0, looked, j;
     guint i;
 
-    for (i = 0; i < engine->calm->len && !ksm_pace_interrupted(engine);
+    for (i = 0; i < engine->batch.calm->len && !ksm_pace_interrupted(engine);
          i += looked) {
         looked = look_at_calm(engine, i, looks);
         for (j = 0; j < looked; j++) {
-            guint32 number = g_array_index(engine->calm, guint32, i + j);
+            guint32 number = g_array_index(engine->batch.calm, guint32, i + j);
             KsmRegion *region = ksm_engine_find_region(engine, number);
 
             if (looks[j].failed) {
@@ -116,7 +116,7 @@ static gboolean process_calm(KsmEngine *engine)
     guint32 count = fingerprint_calm(engine, items, zeros);
     gboolean ok;
 
-    g_array_set_size(engine->calm, 0);
+    g_array_set_size(engine->batch.calm, 0);
     ok = ksm_report_if_due(engine) &&
          ksm_lookup_send(engine, items, count);
     if (ok) {
@@ -124,10 +124,10 @@ static gboolean process_calm(KsmEngine *engine)
         merge_zeros(engine, zeros);
         ok = ksm_publish_all(engine);
     }
-    g_array_set_size(engine->publishable, 0);
+    g_array_set_size(engine->batch.publishable, 0);
     if (!ok) {
         /* Lost with the connection, or kept by the process's session. */
-        g_array_set_size(engine->matches, 0);
+        g_array_set_size(engine->batch.matches, 0);
         return FALSE;
     }
     ksm_merge_matches(engine);
@@ -156,7 +156,7 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
 static gboolean is_batch(KsmEngine *engine, const KsmRegion *region,
                          guint32 page)
 {
-    return engine->calm->len >= KSM_SWEEP_PAGES &&
+    return engine->batch.calm->len >= KSM_SWEEP_PAGES &&
            (!ksm_huge_weighs(engine) ||
             (page + 1 - region->block_first) % KSM_BLOCK_PAGES == 0);
 }
@@ -171,7 +171,7 @@ static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region,
         if (is_calm(region, page)) {
             guint32 number = region->base + page;
 
-            g_array_append_val(engine->calm, number);
+            g_array_append_val(engine->batch.calm, number);
         }
         if (is_batch(engine, region, page) && !process_calm(engine)) {
             return FALSE;
@@ -197,5 +197,5 @@ gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
             return FALSE;
         }
     }
-    return !engine->calm->len || process_calm(engine);
+    return !engine->batch.calm->len || process_calm(engine);
 }

@@ -48,8 +48,8 @@ static void forget_candidates(KsmEngine *engine)
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
         guint32 page;
 
         for (page = 0; page < region->pages; page++) {
@@ -65,13 +65,13 @@ static void release_unmapped(KsmEngine *engine)
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
         guint32 page;
 
         for (page = 0; page < region->pages; page++) {
             if (!ksm_page_in_store(region->state[page])) {
-                ksm_ranges_add(engine->released, region->base + page);
+                ksm_ranges_add(engine->releases.released, region->base + page);
             }
         }
     }
@@ -81,8 +81,8 @@ static void mark_lost(KsmEngine *engine)
 {
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
         guint32 page;
 
         for (page = 0; page < region->pages; page++) {
@@ -144,8 +144,8 @@ static gboolean hold_everything(KsmEngine *engine)
     guint32 none = 0;
     guint i;
 
-    for (i = 0; i < engine->regions->len; i++) {
-        if (!hold_region(engine, g_ptr_array_index(engine->regions, i))) {
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        if (!hold_region(engine, g_ptr_array_index(engine->ram.regions, i))) {
             return FALSE;
         }
     }
@@ -156,7 +156,8 @@ static gboolean hold_everything(KsmEngine *engine)
 static void give_store_up(KsmEngine *engine)
 {
     g_warning("'%s' cannot hand its shared pages over to the new broker: they "
-              "stay shared, but new guests do not join them", engine->name);
+              "stay shared, but new guests do not join them",
+              engine->link.name);
     mark_lost(engine);
     ksm_broker_client_forget_store(&engine->broker);
 }
@@ -178,17 +179,17 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
 {
     KsmWelcome welcome;
 
-    if (!ksm_broker_client_connect(&engine->broker, engine->broker_path,
-                                   engine->group, engine->name,
-                                   engine->session_pages, &welcome, errp)) {
+    if (!ksm_broker_client_connect(&engine->broker, engine->link.broker_path,
+                                   engine->link.group, engine->link.name,
+                                   engine->ram.session_pages, &welcome, errp)) {
         if (ksm_broker_client_store_refused(&engine->broker)) {
             give_store_up(engine);
         }
         return FALSE;
     }
-    g_array_set_size(engine->withdrawn, 0);
-    g_array_set_size(engine->released, 0);
-    g_array_set_size(engine->matches, 0);
+    g_array_set_size(engine->releases.withdrawn, 0);
+    g_array_set_size(engine->releases.released, 0);
+    g_array_set_size(engine->batch.matches, 0);
     forget_candidates(engine);
     if (welcome == KSM_WELCOME_NEW) {
         mark_lost(engine);
@@ -198,9 +199,9 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
         }
         release_unmapped(engine);
     }
-    engine->was_connected = engine->is_connected = TRUE;
-    engine->was_useful = FALSE;
-    engine->connected_ns = ksm_sys_now_ns();
+    engine->link.was_connected = engine->link.is_connected = TRUE;
+    engine->link.was_useful = FALSE;
+    engine->link.connected_ns = ksm_sys_now_ns();
     ksm_report_begin(engine);
     return TRUE;
 }
@@ -210,7 +211,7 @@ static gboolean launch(KsmEngine *engine, GError **errp)
 {
     guint waited = 0;
 
-    if (!ksm_broker_launch(engine->broker_path, errp)) {
+    if (!ksm_broker_launch(engine->link.broker_path, errp)) {
         return FALSE;
     }
     for (;;) {
@@ -237,7 +238,7 @@ gboolean ksm_connection_open(KsmEngine *engine, GError **errp)
     if (try_connect(engine, &error)) {
         return TRUE;
     }
-    if (engine->start_broker &&
+    if (engine->link.start_broker &&
         g_error_matches(error, KSM_ERROR, KSM_ERROR_NO_BROKER)) {
         g_clear_error(&error);
         if (launch(engine, &error)) {
@@ -251,20 +252,21 @@ gboolean ksm_connection_open(KsmEngine *engine, GError **errp)
 /* Another pause, before the next attempt. */
 static void pause_longer(KsmEngine *engine)
 {
-    engine->retry_ms = CLAMP(engine->retry_ms * 2, KSM_RETRY_FIRST_MS,
-                             KSM_RETRY_MOST_MS);
-    engine->retry_at_ns = ksm_sys_now_ns() + engine->retry_ms * NS_PER_MS;
+    engine->link.retry_ms = CLAMP(engine->link.retry_ms * 2, KSM_RETRY_FIRST_MS,
+                                  KSM_RETRY_MOST_MS);
+    engine->link.retry_at_ns = ksm_sys_now_ns() +
+                               engine->link.retry_ms * NS_PER_MS;
 }
 
 /* The connection was there at the last look, and is gone. */
 static void note_loss(KsmEngine *engine)
 {
-    guint64 lasted_ns = ksm_sys_now_ns() - engine->connected_ns;
+    guint64 lasted_ns = ksm_sys_now_ns() - engine->link.connected_ns;
 
-    engine->is_connected = FALSE;
-    engine->counters.broker_losses++;
-    if (engine->was_useful || lasted_ns >= KSM_RETRY_MOST_MS * NS_PER_MS) {
-        engine->retry_ms = 0;
+    engine->link.is_connected = FALSE;
+    engine->figures.counters.broker_losses++;
+    if (engine->link.was_useful || lasted_ns >= KSM_RETRY_MOST_MS * NS_PER_MS) {
+        engine->link.retry_ms = 0;
     }
     pause_longer(engine);
 }
@@ -276,15 +278,15 @@ gboolean ksm_connection_keep(KsmEngine *engine)
     if (ksm_broker_client_connected(&engine->broker)) {
         return TRUE;
     }
-    if (engine->is_connected) {
+    if (engine->link.is_connected) {
         note_loss(engine);
     }
-    if (ksm_sys_now_ns() < engine->retry_at_ns) {
+    if (ksm_sys_now_ns() < engine->link.retry_at_ns) {
         return FALSE;
     }
     if (ksm_connection_open(engine, &error)) {
-        g_message("'%s' is connected to the broker at '%s'", engine->name,
-                  engine->broker_path);
+        g_message("'%s' is connected to the broker at '%s'", engine->link.name,
+                  engine->link.broker_path);
         return TRUE;
     }
     g_debug("%s", error->message);
@@ -297,6 +299,7 @@ guint64 ksm_connection_retry_ms(KsmEngine *engine)
 {
     guint64 now = ksm_sys_now_ns();
 
-    return engine->retry_at_ns > now ?
-           (engine->retry_at_ns - now) / 1000000 + 1 : 1;
+    return engine->link.retry_at_ns > now ?
+               (engine->link.retry_at_ns - now) / 1000000 + 1 :
+               1;
 }

@@ -32,8 +32,8 @@ static void count_states(KsmEngine *engine, guint64 first, guint64 end,
     guint i;
 
     memset(counts, 0, KSM_MAP_STATES * sizeof(counts[0]));
-    for (i = 0; i < engine->regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->regions, i);
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
         guint64 base = region->base;
         guint64 from = MAX(first, base), to = MIN(end, base + region->pages);
         guint64 page;
@@ -62,7 +62,7 @@ static guint8 make_cell(const guint32 counts[KSM_MAP_STATES], guint32 pages)
 gboolean ksm_page_map_send(KsmEngine *engine, guint32 serial)
 {
     guint8 *cells = ksm_broker_client_items(&engine->broker);
-    guint64 pages = MAX(engine->session_pages, 1), first;
+    guint64 pages = MAX(engine->ram.session_pages, 1), first;
     KsmMsgMap map = {
         .pages = pages, .pages_per_cell = 1, .map_serial = serial,
     };

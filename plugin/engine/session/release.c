@@ -31,6 +31,6 @@ static gboolean send_ranges(KsmEngine *engine, GArray *ranges,
 
 gboolean ksm_release_send(KsmEngine *engine)
 {
-    return send_ranges(engine, engine->withdrawn, KSM_MSG_WITHDRAW) &&
-           send_ranges(engine, engine->released, KSM_MSG_RELEASE);
+    return send_ranges(engine, engine->releases.withdrawn, KSM_MSG_WITHDRAW) &&
+           send_ranges(engine, engine->releases.released, KSM_MSG_RELEASE);
 }

@@ -9,7 +9,7 @@
 
 /*
  * Withdraws listings and releases slots of what has gathered in
- * engine->withdrawn and ->released, and empties both; FALSE: the broker is lost.
+ * engine->releases.withdrawn and ->released, and empties both; FALSE: the broker is lost.
  */
 gboolean ksm_release_send(KsmEngine *engine);
 

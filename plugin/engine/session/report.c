@@ -22,8 +22,9 @@ G_STATIC_ASSERT(KSM_WINDOW_BUCKETS == KSM_STATS_WINDOW_BUCKETS);
 
 void ksm_report_begin(KsmEngine *engine)
 {
-    engine->order_serial = engine->order_error = engine->map_serial = 0;
-    g_clear_pointer(&engine->order_reason, g_free);
+    engine->report.order_serial = engine->report.order_error =
+        engine->report.map_serial = 0;
+    g_clear_pointer(&engine->report.order_reason, g_free);
 }
 
 static void fill_states(KsmMsgStats *msg, const KsmStats *s)
@@ -85,14 +86,14 @@ static void fill_present(KsmMsgStats *msg, KsmEngine *engine,
     msg->state = s->state;
     msg->degraded = s->degraded;
     msg->interval_ms = (guint32)s->scan_interval_ms;
-    msg->run = g_atomic_int_get(&engine->run);
+    msg->run = g_atomic_int_get(&engine->tunables.run);
     msg->scan_cpu_percent = ksm_engine_get_scan_cpu_percent(engine);
     msg->scan_interval_ms = ksm_engine_get_scan_interval(engine);
     msg->max_mappings_set = ksm_engine_get_max_mappings(engine);
     msg->keep_huge = ksm_engine_get_keep_huge(engine);
-    msg->order_serial = engine->order_serial;
-    msg->order_error = engine->order_error;
-    g_strlcpy(msg->order_reason, engine->order_reason ?: "",
+    msg->order_serial = engine->report.order_serial;
+    msg->order_error = engine->report.order_error;
+    g_strlcpy(msg->order_reason, engine->report.order_reason ?: "",
               sizeof(msg->order_reason));
     g_strlcpy(msg->stand_aside, s->stand_aside ?: "",
               sizeof(msg->stand_aside));
@@ -110,10 +111,10 @@ static gboolean exchange_once(KsmEngine *engine, KsmMsgGroup *group)
     if (!ksm_broker_client_stats(&engine->broker, &msg, group)) {
         return FALSE;
     }
-    engine->reported_ns = ksm_sys_now_ns();
-    engine->counters.group_pages_shared = group->pages_shared;
-    engine->counters.group_pages_sharing = group->pages_sharing;
-    engine->counters.group_pages_unshared = group->pages_unshared;
+    engine->report.reported_ns = ksm_sys_now_ns();
+    engine->figures.counters.group_pages_shared = group->pages_shared;
+    engine->figures.counters.group_pages_sharing = group->pages_sharing;
+    engine->figures.counters.group_pages_unshared = group->pages_unshared;
     return TRUE;
 }
 
@@ -156,14 +157,14 @@ static void obey(KsmEngine *engine, const KsmOrder *order)
 {
     g_autoptr(GError) error = NULL;
 
-    engine->order_serial = order->serial;
-    g_clear_pointer(&engine->order_reason, g_free);
-    engine->order_error = 0;
+    engine->report.order_serial = order->serial;
+    g_clear_pointer(&engine->report.order_reason, g_free);
+    engine->report.order_error = 0;
     if (!carry_out(engine, order, &error)) {
-        engine->order_error = (guint32)error->code;
-        engine->order_reason = g_strdup(error->message);
+        engine->report.order_error = (guint32)error->code;
+        engine->report.order_reason = g_strdup(error->message);
     }
-    g_debug("'%s': order %u: %s", engine->name, order->serial,
+    g_debug("'%s': order %u: %s", engine->link.name, order->serial,
             error ? error->message : "carried out");
 }
 
@@ -174,14 +175,15 @@ gboolean ksm_report_exchange(KsmEngine *engine)
     if (!exchange_once(engine, &group)) {
         return FALSE;
     }
-    if (group.order.serial && group.order.serial != engine->order_serial) {
+    if (group.order.serial &&
+        group.order.serial != engine->report.order_serial) {
         obey(engine, &group.order);
         if (!exchange_once(engine, &group)) {
             return FALSE;
         }
     }
-    if (group.map_serial && group.map_serial != engine->map_serial) {
-        engine->map_serial = group.map_serial;
+    if (group.map_serial && group.map_serial != engine->report.map_serial) {
+        engine->report.map_serial = group.map_serial;
         return ksm_page_map_send(engine, group.map_serial);
     }
     return TRUE;
@@ -189,7 +191,7 @@ gboolean ksm_report_exchange(KsmEngine *engine)
 
 gboolean ksm_report_if_due(KsmEngine *engine)
 {
-    guint64 due = engine->reported_ns +
+    guint64 due = engine->report.reported_ns +
                   KSM_REPORT_MS * G_GUINT64_CONSTANT(900000);
 
     return !ksm_broker_client_connected(&engine->broker) ||
