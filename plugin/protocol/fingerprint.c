@@ -24,6 +24,13 @@ KsmFingerprint ksm_fingerprint_page(const guint8 *page)
     return fingerprint;
 }
 
+KsmFingerprint ksm_fingerprint_zeros(void)
+{
+    static const guint8 zeros[KSM_PAGE_BYTES];
+
+    return ksm_fingerprint_page(zeros);
+}
+
 gboolean ksm_fingerprint_is_zero(const guint8 *page)
 {
     static const guint8 zeros[64];

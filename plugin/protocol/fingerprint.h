@@ -11,6 +11,9 @@
 /* XXH3-128 of a page.  The page may change meanwhile: then it is torn. */
 KsmFingerprint ksm_fingerprint_page(const guint8 *page);
 
+/* Of a page of zeros. */
+KsmFingerprint ksm_fingerprint_zeros(void);
+
 /* Whether all 4096 bytes are zero. */
 gboolean ksm_fingerprint_is_zero(const guint8 *page);
 

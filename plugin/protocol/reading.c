@@ -63,6 +63,11 @@ void ksm_read_looks(KsmLook *looks, guint32 count)
     }
 }
 
+KsmFingerprint ksm_look_fingerprint(const KsmLook *l)
+{
+    return l->zero ? ksm_fingerprint_zeros() : l->fingerprint;
+}
+
 static void copy(void *opaque)
 {
     Job *job = opaque;

@@ -18,6 +18,9 @@ typedef struct KsmLook {
 /* Looks at each of the pages. */
 void ksm_read_looks(KsmLook *looks, guint32 count);
 
+/* Of a page that could be read, zero or not. */
+KsmFingerprint ksm_look_fingerprint(const KsmLook *look);
+
 /* Copies; FALSE: not all of it. */
 gboolean ksm_read_copy(guint8 *to, const guint8 *from, gsize bytes);
 

@@ -278,6 +278,64 @@ static void test_two_sessions(void)
     wait_shared(client, 14);
 }
 
+/* Reads the first slots, so that holes among them have memory. */
+static void read_slots(const ProtoClient *client, guint32 count)
+{
+    gsize bytes = (gsize)count * 4096, i;
+    volatile guint8 *slots = mmap(NULL, bytes, PROT_READ, MAP_SHARED,
+                                  client->store_fd, 0);
+
+    g_assert_true((gpointer)slots != MAP_FAILED);
+    for (i = 0; i < bytes; i += 4096) {
+        (void)slots[i];
+    }
+    munmap((gpointer)slots, bytes);
+}
+
+/*
+ * A tile of zeros is content, though the memory of holes around it looks the
+ * same: nobody else gets its slots, those who map it can say so, and it is found.
+ */
+static void test_zeros(void)
+{
+    enum { TILE = 1 << KSM_MAX_TILE_ORDER, AT = 10 * TILE };
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 10), *others = NULL;
+    guint32 head = proto_client_publish(client, AT, 0,
+                                        KSM_MAX_TILE_ORDER).slot, i;
+    g_autoptr(ProtoClient) second = NULL;
+
+    g_assert_cmpuint(head, !=, KSM_SLOT_NONE);
+    read_slots(client, 512);
+    kill_and_restart(broker);
+    client = come_back(broker, client, "a");
+    second = proto_client_new(broker->socket, "g", "b", PAGES);
+    others = publish(second, 1000, 600);
+    for (i = 0; i < TILE; i++) {
+        proto_client_assert_slot(client, head + i, 0);
+    }
+    for (i = 0; i < 600; i++) {
+        proto_client_assert_slot(client, others[i], 1000 + i);
+    }
+    hold(client, AT, head, TILE);
+    hold(client, 100, slots[0], 10);
+    hold(client, 0, 0, 0);
+    wait_shared(client, 10 + TILE + 600);
+    g_assert_cmpuint(proto_client_lookup(second, 5, 0).slot, ==, head + 5);
+    proto_client_range(second, KSM_MSG_RELEASE, 5, 1);
+    /* Its place is free again for another one. */
+    for (i = 0; i < 4; i++) {
+        proto_client_range(client, KSM_MSG_RELEASE, AT, TILE);
+        wait_shared(client, 10 + 600);
+        g_assert_cmpint(proto_client_publish(client, AT, 0,
+                                             KSM_MAX_TILE_ORDER).kind, ==,
+                        KSM_ANSWER_SLOT);
+    }
+    wait_shared(client, 10 + TILE + 600);
+}
+
 /* Ends in the middle of HOLD: of the connection, of the broker, of both. */
 static void test_cut_off(void)
 {
@@ -626,6 +684,7 @@ int main(int argc, char **argv)
                     test_nothing_is_freed_early);
     g_test_add_func("/adoption/died-meanwhile", test_died_meanwhile);
     g_test_add_func("/adoption/two-sessions", test_two_sessions);
+    g_test_add_func("/adoption/zeros", test_zeros);
     g_test_add_func("/adoption/cut-off", test_cut_off);
     g_test_add_func("/adoption/killed-at-it", test_killed_at_it);
     g_test_add_func("/adoption/waits", test_waits);

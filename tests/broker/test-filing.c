@@ -20,6 +20,7 @@
 #define MORE 3000u
 #define HOLE_AT 3500u
 #define ZERO_AT 8000u           /* a hole that a client has read */
+#define ZEROS_AT 9000u          /* a tile that was published: write_zeros() */
 #define NEW_NUMBER 50000u
 
 /* The content of a slot of the store before; 0: none. */
@@ -46,8 +47,22 @@ static void write_slot(KsmStore *store, guint32 slot, guint32 number)
     g_assert_cmpuint(ksm_store_write(store, slot, &page, 1), ==, 1);
 }
 
-/* Puts a store of before in the place of the group's; a is its heir. */
-static void begin(Fixture *self)
+/* A tile of zeros that somebody published. */
+static void write_zeros(KsmStore *store)
+{
+    guint32 i;
+
+    for (i = 0; i < TILE_COPIES; i++) {
+        write_slot(store, ZEROS_AT + i, 0);
+    }
+    ksm_roster_note_zeros(ksm_store_roster(store));
+}
+
+/*
+ * Puts a store of before in the place of the group's, one where zeros were
+ * published or not; a is its heir.
+ */
+static void begin_with(Fixture *self, gboolean zeros)
 {
     const KsmRosterEntry who = {
         .process = ksm_identity_self(), .engine = { { 1, 2 } },
@@ -65,6 +80,9 @@ static void begin(Fixture *self)
         }
     }
     write_slot(store, ZERO_AT, 0);
+    if (zeros) {
+        write_zeros(store);
+    }
     g_assert_cmpuint(ksm_roster_enter(ksm_store_roster(store),
                                       who.process, &who.engine), !=,
                      KSM_ROSTER_NONE);
@@ -75,6 +93,11 @@ static void begin(Fixture *self)
     g_assert_true(ksm_adoption_claim(self->a, &who, fd));
     close(fd);
     g_assert_true(ksm_adoption_is_filing(self->group));
+}
+
+static void begin(Fixture *self)
+{
+    begin_with(self, FALSE);
 }
 
 static gboolean hold(KsmMember *member, guint32 page, guint32 slot)
@@ -360,6 +383,45 @@ static void test_lies(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(ksm_store_next_data(self->group->store, 0), ==, SLOTS);
 }
 
+/*
+ * Where zeros were published, what an heir maps of them looks like a hole that
+ * was read: they stay until all have told, and a tile of them is found.
+ */
+static void test_zeros(Fixture *self, gconstpointer unused)
+{
+    KsmAnswer answer;
+    guint32 i;
+
+    (void)unused;
+    begin_with(self, TRUE);
+    for (i = 0; i < 10; i++) {  /* before it is filed */
+        g_assert_true(hold(self->a, i, ZEROS_AT + 3 + i));
+    }
+    file_all(self);
+    g_assert_cmpuint(ksm_store_slot(self->group->store, ZEROS_AT)->refs, ==,
+                     10 + 1);
+    g_assert_true(hold(self->a, 10, ZEROS_AT + 60));    /* and after */
+    g_assert_true(hold(self->a, 11, ZERO_AT));
+    g_assert_cmpuint(group_lookup(self->b, TILE_COPIES + 5, 0).slot, ==,
+                     ZEROS_AT + 5);
+    for (i = 0; i < 200; i++) {
+        answer = group_publish(self->b, 1000 + i, NEW_NUMBER + i, 0);
+        g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
+        g_assert_cmpuint(answer.slot, !=, ZERO_AT);
+        g_assert_false(answer.slot >= ZEROS_AT &&
+                       answer.slot < ZEROS_AT + TILE_COPIES);
+    }
+    finish(self);
+    g_assert_cmpuint(ksm_store_used(self->group->store), ==,
+                     TILE_COPIES + 1 + 200);
+    ksm_member_release(self->a, 0, 12);
+    ksm_member_release(self->b, 1000, 200);
+    g_assert_cmpuint(ksm_store_used(self->group->store), ==, TILE_COPIES);
+    ksm_member_release(self->b, TILE_COPIES + 5, 1);
+    finish(self);
+    g_assert_cmpuint(ksm_store_next_data(self->group->store, 0), ==, SLOTS);
+}
+
 /* An heir that ends in the middle of it. */
 static void test_heir_ends(Fixture *self, gconstpointer unused)
 {
@@ -388,6 +450,7 @@ int main(int argc, char **argv)
         { "/filing/listed", test_listed },
         { "/filing/twice", test_twice },
         { "/filing/lies", test_lies },
+        { "/filing/zeros", test_zeros },
         { "/filing/heir-ends", test_heir_ends },
     };
 

@@ -214,6 +214,47 @@ static void test_marks(void)
     close(fd);
 }
 
+/*
+ * Zeros that were published are known to the next owner, in either layout; who
+ * knows the roster by its version of before keeps off.
+ */
+static void check_zeros(gsize roster_bytes)
+{
+    const off_t at = (off_t)SLOTS * KSM_STORE_PAGE_BYTES;
+    int fd = roster_file(roster_bytes);
+    KsmRoster *roster = ksm_roster_new(fd, SLOTS, NULL);
+    guint64 before, after;
+    GError *error = NULL;
+
+    g_assert_cmpint(pread(fd, &before, sizeof(before), at), ==, 8);
+    g_assert_cmpuint(enter(roster, 77), ==, 0);
+    g_assert_false(ksm_roster_has_zeros(roster));
+    ksm_roster_note_zeros(roster);
+    ksm_roster_note_zeros(roster);
+    g_assert_true(ksm_roster_has_zeros(roster));
+    ksm_roster_free(roster);
+    g_assert_cmpint(pread(fd, &after, sizeof(after), at), ==, 8);
+    g_assert_cmpuint(after, !=, before);
+    roster = ksm_roster_take(fd, SLOTS, &error);
+    g_assert_no_error(error);
+    g_assert_true(ksm_roster_has_zeros(roster));
+    ksm_roster_clear(roster, 0);
+    g_assert_cmpuint(enter(roster, 78), ==, 0);
+    ksm_roster_free(roster);
+    after += (guint64)1 << 56;  /* a version that is not known here */
+    g_assert_cmpint(pwrite(fd, &after, sizeof(after), at), ==, 8);
+    g_assert_null(ksm_roster_take(fd, SLOTS, &error));
+    g_assert_nonnull(strstr(error->message, "of another version"));
+    g_clear_error(&error);
+    close(fd);
+}
+
+static void test_zeros(void)
+{
+    check_zeros(KSM_ROSTER_BYTES);
+    check_zeros(KSM_ROSTER_BYTES_1);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -222,5 +263,6 @@ int main(int argc, char **argv)
     g_test_add_func("/identity/first-layout", test_first_layout);
     g_test_add_func("/identity/owner", test_owner);
     g_test_add_func("/identity/marks", test_marks);
+    g_test_add_func("/identity/zeros", test_zeros);
     return g_test_run();
 }

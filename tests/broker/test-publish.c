@@ -36,8 +36,6 @@ static void test_known_content(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(ksm_store_used(self->group->store), ==, 1);
     g_assert_cmpint(group_publish(self->a, 2, 0, 0).kind, ==,
                     KSM_ANSWER_REFUSED);
-    g_assert_cmpint(group_publish(self->a, 2, 0, 6).kind, ==,
-                    KSM_ANSWER_REFUSED);
     ksm_group_work(self->group);
     g_assert_cmpuint(self->budget.used, ==, 1);
 }
@@ -126,6 +124,36 @@ static void test_contiguous(Fixture *self, gconstpointer unused)
     }
     ksm_group_work(self->group);
     g_assert_cmpuint(self->budget.used, ==, 99);
+}
+
+/* Zeros are taken as the largest tile, and come and go like other contents. */
+static void test_zeros(Fixture *self, gconstpointer unused)
+{
+    KsmAnswer answer;
+    guint i;
+
+    (void)unused;
+    for (i = 0; i < KSM_MAX_TILE_ORDER; i++) {
+        g_assert_cmpint(group_publish(self->a, 1, 0, i).kind, ==,
+                        KSM_ANSWER_REFUSED);
+    }
+    for (i = 0; i < 5; i++) {
+        answer = group_publish(self->a, 1, 0, KSM_MAX_TILE_ORDER);
+        g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
+        group_assert_content(self, answer.slot, 0);
+        g_assert_cmpuint(group_lookup(self->b, 2, 0).slot, ==,
+                         answer.slot + 1);
+        g_assert_cmpuint(group_publish(self->b, 3, 0,
+                                       KSM_MAX_TILE_ORDER).slot, ==,
+                         answer.slot + 2);
+        g_assert_cmpuint(ksm_store_used(self->group->store), ==,
+                         1u << KSM_MAX_TILE_ORDER);
+        ksm_member_release(self->a, 1, 1);
+        ksm_member_release(self->b, 2, 2);
+        while (ksm_group_work(self->group)) {
+        }
+        g_assert_cmpuint(ksm_store_used(self->group->store), ==, 0);
+    }
 }
 
 /*
@@ -228,6 +256,7 @@ int main(int argc, char **argv)
         { "/publish/tile", test_tile },
         { "/publish/tile-takes-over", test_tile_takes_over },
         { "/publish/contiguous", test_contiguous },
+        { "/publish/zeros", test_zeros },
         { "/publish/no-memory", test_no_memory },
         { "/publish/store-full", test_store_full },
         { "/publish/publish-cap", test_publish_cap },

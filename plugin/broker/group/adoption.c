@@ -50,9 +50,13 @@
  * contents filed (group->resend), as nobody published those.
  *
  * What a client can do wrong by HOLD: refer to slots it does not map.  They
- * stay as long as it does, as any slot that it has looked up.  So does a hole
- * that a client has read, which has memory, too, but was never given: when the
- * filing finds it zero, as no content is, the heirs' reference is given back.
+ * stay as long as it does, as any slot that it has looked up.
+ *
+ * A hole that a client has read has memory, too, but was never given.  When the
+ * filing finds zeros, and the roster says that no zeros were ever published in
+ * this store, the heirs' reference is given back at once.  Where some were, what
+ * an heir maps cannot be told from such a hole: then zeros are kept like any
+ * content, until all have told what they hold.
  *
  * A tile is several slots with one content in a row, and found again as such:
  * references that its copies got before are added up.
@@ -74,6 +78,7 @@
 #include "store/store.h"
 #include "tree/fp-tree.h"
 #include "error.h"
+#include "fingerprint.h"
 #include "reading.h"
 
 #define FIND_STEP_SLOTS 2048u   /* some 0.6 ms */
@@ -571,6 +576,7 @@ static guint32 file_content(KsmAdoption *self)
     };
     KsmStableEntry entry = { .head = self->cursor };
     KsmSlot slot = { .owner = KSM_SLOT_OWNER_NOBODY };
+    KsmFingerprint fingerprint;
     guint64 refs;
 
     ksm_read_looks(&look, 1);
@@ -578,13 +584,14 @@ static guint32 file_content(KsmAdoption *self)
     if (look.failed) {
         return 1;
     }
-    if (look.zero) {
+    if (look.zero && !ksm_roster_has_zeros(ksm_store_roster(group->store))) {
         self->inherited[self->cursor / 8] &=
             (guint8)~(1u << self->cursor % 8);
         ksm_group_unref_slot(group, self->cursor);
         return 1;
     }
-    entry.tag = ksm_fingerprint_tag(&group->tag_key, &look.fingerprint);
+    fingerprint = ksm_look_fingerprint(&look);
+    entry.tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint);
     entry.order = tile_order(group->store, self->cursor,
                              inherited_in_a_row(self));
     refs = sum_of_refs(group, self->cursor, 1u << entry.order);
@@ -592,11 +599,14 @@ static guint32 file_content(KsmAdoption *self)
         entry.order = 0;
         refs = ksm_store_slot(group->store, self->cursor)->refs;
     }
-    slot.key = look.fingerprint.hi;
+    slot.key = fingerprint.hi;
     slot.order = entry.order;
     slot.refs = (guint32)refs;
     ksm_store_describe(group->store, self->cursor, &slot);
-    file_in_tree(group, &look.fingerprint, &entry);
+    /* Zeros in a shorter row may be a hole, and are not published: publish.c. */
+    if (!look.zero || entry.order == KSM_MAX_TILE_ORDER) {
+        file_in_tree(group, &fingerprint, &entry);
+    }
     return 1u << entry.order;
 }
 

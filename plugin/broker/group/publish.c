@@ -8,6 +8,12 @@
  * known by that fingerprint.  What the client said about the content in a
  * look-up before plays no part.
  *
+ * Zeros come from clients whose kernel has no zero page of its own; others make
+ * holes of them.  They are taken as the largest tile only, as guests have long
+ * stretches of them.  That there are any is written to the roster first: should
+ * this broker end, the next one cannot tell them from memory that somebody made
+ * by reading a hole, and must not give that to others.
+ *
  * A request takes slots for all of its items in one go, as far as possible in
  * a row.  An item whose content is known already, or is refused, leaves its
  * slots to the next one.
@@ -166,12 +172,15 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     KsmStableEntry entry;
     KsmFingerprint fingerprint;
     KsmFpPlace place;
-    gboolean known, failed;
+    gboolean known, failed, zero;
     guint64 value;
     guint32 tag;
 
-    if (!ksm_read_copy(page, content, KSM_STORE_PAGE_BYTES) ||
-        ksm_fingerprint_is_zero(page)) {
+    if (!ksm_read_copy(page, content, KSM_STORE_PAGE_BYTES)) {
+        return KSM_SLOT_NONE;
+    }
+    zero = ksm_fingerprint_is_zero(page);
+    if (zero && item->tile_order != KSM_MAX_TILE_ORDER) {
         return KSM_SLOT_NONE;
     }
     fingerprint = ksm_fingerprint_page(page);
@@ -194,6 +203,9 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     entry = (KsmStableEntry) {
         self->extent.next, tag, (guint8)item->tile_order,
     };
+    if (zero) {
+        ksm_roster_note_zeros(ksm_store_roster(group->store));
+    }
     file_content(self, fingerprint.hi, &place, &entry);
     ksm_listing_published(self->member, item->page, fingerprint.hi, tag);
     return ksm_group_bind(self->member, item->page, &entry);

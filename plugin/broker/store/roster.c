@@ -29,6 +29,11 @@
  * each entry and nothing else.  A store that has it goes on with it, as its
  * size is sealed.
  *
+ * Zeros.  A broker that does not expect zeros among the contents frees what it
+ * finds of them when it takes a store up (adoption.c).  So with the first zeros
+ * the roster gets another version, which keeps such brokers off, whichever
+ * layout it has; the file's size tells the layout.
+ *
  * A store has one owner.  Two brokers that both punched holes into it would be
  * the end of somebody's page: so whoever takes it puts itself in the place of
  * an owner that has gone, by one comparison and exchange.  (A broker that
@@ -50,6 +55,7 @@
 
 #define ROSTER_MAGIC 0x32726f74736f7267ull      /* with the layout's version */
 #define ROSTER_MAGIC_1 0x31726f74736f7267ull
+#define ROSTER_MAGIC_ZEROS 0x33726f74736f7267ull   /* either, with zeros */
 
 #define MARKS_START ((off_t)1 << 61)    /* no file of a store is so long */
 #define MARKS_COUNT ((off_t)1 << 32)
@@ -170,9 +176,10 @@ static gboolean head_check(const KsmRoster *roster, guint64 slots,
                            GError **errp)
 {
     const Head *head = roster->head;
+    guint64 magic = __atomic_load_n(&head->magic, __ATOMIC_ACQUIRE);
     guint64 space[2];
 
-    if (__atomic_load_n(&head->magic, __ATOMIC_ACQUIRE) != magic_of(roster) ||
+    if ((magic != magic_of(roster) && magic != ROSTER_MAGIC_ZEROS) ||
         head->slots != slots) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "the store's roster is of another version");
@@ -326,4 +333,16 @@ gboolean ksm_roster_is_gone(const KsmRoster *roster, guint32 at)
 gboolean ksm_roster_is_marked(const KsmRoster *roster, guint32 at, int fd)
 {
     return another_has(roster->fd, at) && !another_has(fd, at);
+}
+
+void ksm_roster_note_zeros(KsmRoster *roster)
+{
+    __atomic_store_n(&roster->head->magic, ROSTER_MAGIC_ZEROS,
+                     __ATOMIC_RELEASE);
+}
+
+gboolean ksm_roster_has_zeros(const KsmRoster *roster)
+{
+    return __atomic_load_n(&roster->head->magic, __ATOMIC_ACQUIRE) ==
+        ROSTER_MAGIC_ZEROS;
 }

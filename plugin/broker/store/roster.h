@@ -67,4 +67,13 @@ gboolean ksm_roster_is_gone(const KsmRoster *roster, guint32 at);
 /** Whether @fd, of the store's file, is the one open file with that mark. */
 gboolean ksm_roster_is_marked(const KsmRoster *roster, guint32 at, int fd);
 
+/**
+ * Notes that zeros were published in the store; to be called before anybody is
+ * told of them.  A broker that does not know of this cannot take it up then.
+ */
+void ksm_roster_note_zeros(KsmRoster *roster);
+
+/** Whether that was ever noted, by this broker or one before. */
+gboolean ksm_roster_has_zeros(const KsmRoster *roster);
+
 #endif /* KSM_ROSTER_H */
