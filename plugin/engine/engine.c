@@ -27,6 +27,7 @@
 #include "error.h"
 #include "session-name.h"
 #include "sys.h"
+#include "core/zero.h"
 
 gboolean ksm_check_requirements(GError **errp)
 {
@@ -44,6 +45,7 @@ static void free_parts(KsmEngine *engine)
     ksm_budget_leave(engine);
     ksm_broker_client_close(&engine->broker);
     ksm_giveback_close(engine);
+    ksm_zero_close(engine);
     ksm_quarantine_close(&engine->quarantine);
     ksm_tracker_close(&engine->tracker);
     if (engine->lock.wake_fd >= 0) {
@@ -140,6 +142,7 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
     };
     ksm_giveback_open(engine);
     engine->merges_any = ksm_sys_merges_any();
+    ksm_zero_ask(engine);
     ksm_fork_guard_install(ksm_budget_reset_in_child);
     ksm_stats_publish(engine);
     return engine;

@@ -314,7 +314,8 @@ struct KsmStats {
     guint64 pages_volatile;     /* private, written in the last round(s) */
     guint64 pages_unshared;     /* candidates listed, no duplicate yet */
     guint64 pages_sharing;      /* mapped to a slot */
-    guint64 zero_pages;         /* given back, served by the zero page */
+    guint64 zero_pages;         /* given back, served by the zero page; where the
+                                   kernel has none, zeros are shared */
     guint64 pages_broken;       /* private copies inside store mappings */
     guint64 pages_excluded;     /* back-off, budget, pinned, refused, kept */
 

@@ -12,7 +12,7 @@
 
 #include <errno.h>
 
-#include "sys.h"
+#include "host-sys.h"
 
 #define PAUSE_ONE_IN 6
 #define PAUSE_MOST_US 500
@@ -100,7 +100,7 @@ static int odd_scan(int fd, struct pm_scan_arg *arg)
 {
     int ret = disturb();
 
-    return ret ? ret : ksm_sys_linux.pagemap_scan(fd, arg);
+    return ret ? ret : ksm_test_host_sys()->pagemap_scan(fd, arg);
 }
 
 static int odd_read_at(int fd, void *to, size_t bytes, uint64_t offset)

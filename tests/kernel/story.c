@@ -10,11 +10,13 @@
 #include "session/connection.h"
 #include "pages/giveback.h"
 #include "core/pace.h"
+#include "host-sys.h"
 #include "page-content.h"
 #include "proc-info.h"
 #include "scan/round.h"
 #include "scan/scanner.h"
 #include "sys.h"
+#include "zero-page.h"
 
 /* ---- calls ------------------------------------------------------------------ */
 
@@ -27,7 +29,7 @@ static int (*ask)(const char *name);
     {                                                                     \
         int ret = ask(#name);                                             \
                                                                           \
-        return ret ? ret : ksm_sys_linux.name arguments;                  \
+        return ret ? ret : ksm_test_host_sys()->name arguments;           \
     }
 
 ODD(uffd_open, (int *fd), (fd))
@@ -53,7 +55,7 @@ ODD(remap_onto, (void *src, size_t bytes, void *dst), (src, bytes, dst))
 
 KsmSys *story_calls(int (*before)(const char *name))
 {
-    table = ksm_sys_linux;
+    table = *ksm_test_host_sys();
     table.uffd_open = odd_uffd_open;
     table.uffd_api = odd_uffd_api;
     table.uffd_register = odd_uffd_register;
@@ -248,12 +250,18 @@ void story_tell(Story *story)
         with_engine(story);
         ksm_engine_free(story->engine);
     }
-    ksm_sys = &ksm_sys_linux;
+    ksm_sys = ksm_test_host_sys();
     munmap(story->memory, STORY_BYTES);
     while (g_atomic_int_get(&liar->ended) - ended != story->connections) {
         g_usleep(100);
     }
     g_assert_cmpuint(ksm_test_count_fds(), ==, fds);
+}
+
+guint story_shared(void)
+{
+    return ksm_test_has_zero_page() ? STORY_PAGES - STORY_PAGES / 8
+                                    : STORY_PAGES;
 }
 
 static void quiet(const gchar *domain, GLogLevelFlags level,
@@ -268,6 +276,6 @@ static void quiet(const gchar *domain, GLogLevelFlags level,
 void story_be_quiet(void)
 {
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
-    g_log_set_handler(NULL, G_LOG_LEVEL_WARNING | G_LOG_LEVEL_DEBUG, quiet,
-                      NULL);
+    g_log_set_handler(NULL, G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |
+                      G_LOG_LEVEL_DEBUG, quiet, NULL);
 }

@@ -20,8 +20,6 @@
 #define STORY_BYTES ((gsize)STORY_PAGES * KSM_PAGE_BYTES)
 #define STORY_REWRITTEN_FIRST 8u
 #define STORY_REWRITTEN_END 16u
-/* Pages that are shared when all goes well: those that are not zero. */
-#define STORY_SHARED (STORY_PAGES - STORY_PAGES / 8)
 
 typedef struct Story Story;
 
@@ -50,6 +48,9 @@ struct Story {
 KsmSys *story_calls(int (*before)(const char *name));
 
 void story_tell(Story *story);
+
+/** Pages that are shared when all goes well: zeros only where that must be. */
+guint story_shared(void);
 
 /** So many rounds more; @when NULL: the memory is not looked at. */
 void story_rounds(Story *story, guint count, const char *when);

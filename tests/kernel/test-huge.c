@@ -7,6 +7,7 @@
 #include "puppet.h"
 #include "require.h"
 #include "swap.h"
+#include "zero-page.h"
 
 #define BLOCK 512u
 #define BLOCK_KIB 2048u
@@ -37,11 +38,13 @@ static void look(Scene *scene)
 
 /*
  * The first process lists its pages and hears no more of them; it is the second
- * one that finds duplicates and keeps them.  Zeros both find.
+ * one that finds duplicates and keeps them.  Zeros both find, each by itself;
+ * where they are shared like other pages, the first of all is a listed one.
  */
 static void check_kept(const Scene *scene, guint64 duplicates, guint64 zeros)
 {
-    g_assert_cmpuint(scene->kept[0], ==, zeros);
+    g_assert_cmpuint(scene->kept[0], ==,
+                     zeros - (zeros && !ksm_test_has_zero_page()));
     g_assert_cmpuint(scene->kept[1], ==, duplicates + zeros);
 }
 
@@ -294,8 +297,8 @@ static void test_swapped(void)
 static void test_threshold(gconstpointer zeros)
 {
     KsmTestKind kind = zeros ? KSM_TEST_ZERO : KSM_TEST_SEEDED;
+    guint64 more = zeros && !ksm_test_has_zero_page() ? 1 + 2 : 1, looked;
     Scene scene = { 0 };
-    guint64 looked;
     guint i;
 
     if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
@@ -326,14 +329,14 @@ static void test_threshold(gconstpointer zeros)
     }
     ksm_puppet_state(scene.puppets[1], &scene.state);
     g_assert_cmpuint(scene.state.stats.fingerprints, <=, looked + 5);
-    /* One more. */
+    /* One more, and those that may be listed: they count as no duplicates. */
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene.puppets[i], 2 * BLOCK - 1, 1, kind, COMMON,
+        ksm_puppet_fill(scene.puppets[i], 2 * BLOCK - more, more, kind, COMMON,
                         TRUE);
     }
     pass_rounds(&scene, 8);
     g_assert_cmpuint(scene.state.stats.pages_sharing +
-                     scene.state.stats.zero_pages, ==, KEEP + 1);
+                     scene.state.stats.zero_pages, ==, KEEP + more);
     check_kept(&scene, 0, 0);
     g_assert_cmpuint(scene.state.maps.huge_kib, ==,
                      (BLOCKS - 1) * BLOCK_KIB);

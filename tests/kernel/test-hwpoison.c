@@ -195,7 +195,7 @@ static void before_end(Story *story)
     g_assert_cmpuint(stats.pages_hwpoison, <=, failed);
     sums.failed += failed;
     sums.noticed += stats.pages_hwpoison > 0;
-    sums.shared += story->shared >= STORY_SHARED - 1;
+    sums.shared += story->shared >= story_shared() - 1;
     fail.story = NULL;          /* no further points */
     if (!failed) {
         return;

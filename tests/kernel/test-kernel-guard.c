@@ -80,6 +80,7 @@ static void open_fixture(Fixture *f)
     options.scan_cpu_percent = 100;
     f->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
+    scans = 0;                  /* it has asked about a page of its own */
     ksm_region_add(f->engine, "ram", f->memory, BYTES, KSM_REGION_FRESH,
                    &error);
     g_assert_no_error(error);

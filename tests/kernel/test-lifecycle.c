@@ -16,6 +16,7 @@
 #include "proc-info.h"
 #include "puppet.h"
 #include "require.h"
+#include "zero-page.h"
 
 #define PAGES 1024
 #define CYCLES 5
@@ -82,7 +83,7 @@ static void live(KsmTestBroker *broker, guint cycle)
         }
         ksm_engine_get_stats(engine, &stats);
         g_assert_cmpuint(stats.pages_sharing, >, 0);
-        g_assert_cmpuint(stats.zero_pages, >, 0);
+        g_assert_true((stats.zero_pages > 0) == ksm_test_has_zero_page());
     }
     if (cycle % 3 == 1) {
         ksm_region_remove(region);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "zero-page.h"
+
 static void add_value(const char *line, KsmTestMaps *maps)
 {
     guint64 kib;
@@ -34,8 +36,10 @@ void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps)
     guint64 end = first + bytes;
     gboolean inside = FALSE;
     char line[512];
-    FILE *file = fopen("/proc/self/smaps", "re");
+    FILE *file;
 
+    ksm_test_zero_page_deny(addr, bytes);
+    file = fopen("/proc/self/smaps", "re");
     memset(maps, 0, sizeof(*maps));
     g_assert_nonnull(file);
     while (fgets(line, sizeof(line), file)) {

@@ -31,6 +31,7 @@
 #include "group/page-table.h"
 #include "group/stable-tree.h"
 #include "group/staging.h"
+#include "store/roster.h"
 #include "store/store.h"
 #include "tree/fp-tree.h"
 #include "error.h"

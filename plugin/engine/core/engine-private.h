@@ -156,6 +156,13 @@ typedef struct KsmMergeState {
     guint doubt_pieces;         /* to compare beforehand, too */
 } KsmMergeState;
 
+/* Whether this kernel has a page of zeros for all.  zero. */
+typedef struct KsmZeroPage {
+    guint8 *probe;              /* a page to ask the kernel with */
+    guint64 asked;              /* full_scans when it was */
+    gboolean none;
+} KsmZeroPage;
+
 /* Where the scanner is.  scanner, round; suspending: engine. */
 typedef struct KsmTurn {
     KsmRunMode run;             /* the run mode that this turn began with */
@@ -193,6 +200,7 @@ struct KsmEngine {
     KsmBatch batch;
     KsmReleases releases;
     KsmMergeState merge;
+    KsmZeroPage zero;
     KsmFigures figures;
     KsmNoticeState notice;
 };

@@ -15,7 +15,7 @@
  *   3. compare staging with the replacement.  Nobody else knows the staging
  *      area, so what is compared is what was there when the guest lost it;
  *   4. equal: map the replacement over the pages (or leave holes and take
- *      MISSING off again: the kernel's zero page serves reads);
+ *      MISSING off again: the kernel's zero page serves reads, see zero.c);
  *      different: move them back, take MISSING off;
  *   5. wake the sleepers: they fault again and find the page's place as it is.
  * Why a race cannot lose a write: a write happens either before 2 (then the

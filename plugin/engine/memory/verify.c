@@ -32,8 +32,7 @@
 #define KSM_TRIAL_WINDOWS   16u
 #define KSM_TRUST_WINDOWS   2048u
 
-/* Memory of this thread: small pages, for no child, no dump and no ksmd. */
-static int map_own(gsize bytes, guint8 **own)
+int ksm_verify_map_own(gsize bytes, guint8 **own)
 {
     void *p = NULL;
     int ret = ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -54,7 +53,7 @@ static int map_own(gsize bytes, guint8 **own)
 
 int ksm_verify_open(KsmVerify *verify)
 {
-    int ret = map_own(2 * KSM_ROOM_BYTES, &verify->memory);
+    int ret = ksm_verify_map_own(2 * KSM_ROOM_BYTES, &verify->memory);
 
     if (!ret) {
         verify->content = verify->memory;

@@ -27,6 +27,12 @@ typedef struct KsmVerify {
     gboolean used;              /* since the last ksm_verify_rest() */
 } KsmVerify;
 
+/*
+ * Maps memory of the engine's own: small pages, for no child, no dump and no
+ * ksmd.  0 or -errno; there may be memory to unmap after a failure, too.
+ */
+int ksm_verify_map_own(gsize bytes, guint8 **own);
+
 /* 0 or -errno; ksm_verify_close() is right after a failure, too. */
 int ksm_verify_open(KsmVerify *verify);
 void ksm_verify_close(KsmVerify *verify);

@@ -49,6 +49,9 @@ void ksm_unmergeable_check(KsmEngine *engine)
     }
     ksm_staging_unmergeable(&engine->quarantine.staging);
     ksm_verify_unmergeable(&engine->quarantine.verify);
+    if (engine->zero.probe) {
+        take_out(engine->zero.probe, 1);
+    }
     for (i = 0; i < engine->ram.regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 

@@ -24,6 +24,7 @@
 #include "memory/region.h"
 #include "pages/hwpoison.h"
 #include "scan/lookup.h"
+#include "fingerprint.h"
 #include "reading.h"
 
 static const KsmPublishable *item_at(KsmEngine *engine, guint i)
@@ -50,10 +51,22 @@ static guint32 stretch_at(KsmEngine *engine, guint first)
     return n;
 }
 
-static guint32 tile_order(guint32 stretch)
+/*
+ * Zeros (zero.c) are what guests have long stretches of, whoever publishes them
+ * first, and a content is published once: always the largest tile.
+ */
+static guint32 tile_order(KsmEngine *engine, const KsmPublishable *item,
+                          guint32 stretch)
 {
     guint32 quarter = stretch / 4;
 
+    if (engine->zero.none) {
+        KsmFingerprint zeros = ksm_fingerprint_zeros();
+
+        if (same_content(&item->fingerprint, &zeros)) {
+            return KSM_MAX_TILE_ORDER;
+        }
+    }
     return quarter ? MIN((guint32)g_bit_storage(quarter) - 1,
                          KSM_MAX_TILE_ORDER) : 0;
 }
@@ -88,14 +101,15 @@ static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
     guint8 *copy = ksm_broker_client_content(&engine->broker, place);
     guint32 page = item->page - region->base;
     KsmLook look = { .content = copy };
+    KsmFingerprint fingerprint;
 
     if (!ksm_read_copy(copy, ksm_ram_address(region, page), KSM_PAGE_BYTES) &&
         ksm_hwpoison_look(engine, region, page, 1)) {
         return FALSE;
     }
     ksm_read_looks(&look, 1);
-    if (!look.failed && !look.zero &&
-        same_content(&look.fingerprint, &item->fingerprint)) {
+    fingerprint = ksm_look_fingerprint(&look);
+    if (!look.failed && same_content(&fingerprint, &item->fingerprint)) {
         return TRUE;
     }
     engine->figures.counters.refused_torn++;
@@ -122,7 +136,8 @@ static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
             continue;
         }
         request[count] = (KsmPublish) {
-            .page = item->page, .tile_order = tile_order(stretch),
+            .page = item->page,
+            .tile_order = tile_order(engine, item, stretch),
         };
         pages[count++] = item->page;
     }

@@ -6,7 +6,8 @@
  *      withdrawn; blocks that are hot are left alone for a while (huge.c);
  *   2. broken pages that have rested are given back to anonymous memory;
  *      pages that have been unwritten for their number of rounds are calm:
- *      zeros are given back at once, the others fingerprinted and looked up;
+ *      zeros are given back at once (but see zero.c), the others fingerprinted
+ *      and looked up;
  *   3. of the answers, pages to publish are published (publish.c), and all
  *      pages with a slot are merged, longest runs first (merge.c);
  *   4. hints of the broker (listed pages that have got a slot) likewise, also

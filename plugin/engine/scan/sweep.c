@@ -27,6 +27,7 @@
 #include "session/release.h"
 #include "session/report.h"
 #include "reading.h"
+#include "core/zero.h"
 
 /* Calm pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
 #define KSM_SWEEP_PAGES     512u
@@ -93,11 +94,12 @@ static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
 
             if (looks[j].failed) {
                 ksm_hwpoison_look(engine, region, number - region->base, 1);
-            } else if (looks[j].zero) {
+            } else if (looks[j].zero && ksm_zero_has_page(engine)) {
                 g_array_append_val(zeros, number);
             } else {
                 items[count++] = (KsmLookup) {
-                    .fingerprint = looks[j].fingerprint, .page = number,
+                    .fingerprint = ksm_look_fingerprint(&looks[j]),
+                    .page = number,
                 };
             }
         }
