@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "require.h"
+#include "zero-page.h"
 
 #define TIMEOUT_SECONDS 20
 
@@ -191,6 +192,23 @@ KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
     };
 
     return ksm_puppet_new(&spec);
+}
+
+guint ctl_pair_sharing(void)
+{
+    return CTL_PAIR_SHARED + CTL_PAIR_ZEROS - ctl_pair_zeros();
+}
+
+guint ctl_pair_zeros(void)
+{
+    return ksm_test_has_zero_page() ? CTL_PAIR_ZEROS : 0;
+}
+
+guint ctl_pair_slots(void)
+{
+    const guint tile = 64;      /* of zeros */
+
+    return CTL_PAIR_SHARED + (ctl_pair_zeros() ? 0 : tile);
 }
 
 gboolean ctl_pair_open(CtlPair *pair)

@@ -53,7 +53,15 @@ typedef struct CtlPair {
 } CtlPair;
 
 #define CTL_PAIR_SHARED 300u    /* first pages, of contents that both have */
-#define CTL_PAIR_ZEROS 100u     /* after those; the rest is untouched */
+#define CTL_PAIR_ZEROS 100u     /* of zeros, after those; no more is touched */
+
+/**
+ * What each of them has when all is shared, and the slots of their group: where
+ * the host has no zero page, zeros are shared as well.
+ */
+guint ctl_pair_sharing(void);
+guint ctl_pair_zeros(void);
+guint ctl_pair_slots(void);
 
 /** FALSE when they cannot be here: the test has been skipped. */
 gboolean ctl_pair_open(CtlPair *pair);

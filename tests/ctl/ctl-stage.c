@@ -13,6 +13,7 @@
  *   state NUMBER                   ok SHARING ZERO BROKEN UNSHARED VOLATILE
  *   broker stop | start            ok PID
  *   free NUMBER
+ *   zero-page                      ok 1 | 0  (whether the host has one)
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,6 +22,7 @@
 #include "broker-proc.h"
 #include "puppet.h"
 #include "require.h"
+#include "zero-page.h"
 
 #define PUPPETS_MOST 64u
 #define SETTLE_SECONDS 30.0
@@ -112,6 +114,12 @@ static void do_free(char **words)
     printf("ok\n");
 }
 
+static void do_zero_page(char **words)
+{
+    (void)words;
+    printf("ok %d\n", ksm_test_has_zero_page());
+}
+
 static void obey(const char *line)
 {
     static const struct {
@@ -121,6 +129,7 @@ static void obey(const char *line)
         { "puppet", do_puppet }, { "fill", do_fill },
         { "settle", do_settle }, { "state", do_state },
         { "broker", do_broker }, { "free", do_free },
+        { "zero-page", do_zero_page },
     };
     g_auto(GStrv) words = g_strsplit(line, " ", -1);
     guint i;

@@ -46,6 +46,12 @@ class Stage:
         tap.check(word == 'ready', f'ctl-stage said {word} {rest}')
         self.socket, pid = rest.rsplit(' ', 1)
         self.broker_pid = int(pid)
+        # Of pair(): without a zero page, zeros are shared, from one tile.
+        self.zero_page = self.order('zero-page') == [1]
+        self.zeros = 100 if self.zero_page else 0
+        self.slots = 300 if self.zero_page else 300 + 64
+        self.worst_case = 300 + 280 + 200
+        self.saved = self.worst_case - self.slots
 
     def _line(self):
         line = self.process.stdout.readline()
@@ -98,7 +104,7 @@ class Stage:
         tap.wait_until(known, 20, f'{name} is known to be {wanted}')
 
     def pair(self):
-        """Two VMs of 512 pages in group web: 300 shared, 100 zero, 50 own,
+        """Two VMs of 512 pages in group web: 300 shared, 100 of zeros, 50 own,
         and in the second 20 broken."""
         for name in ('web1/ram0', 'web2/ram0'):
             number, _ = self.puppet(name, 'web', 512)

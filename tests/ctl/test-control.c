@@ -10,20 +10,23 @@
 #include "proto-client.h"
 #include "require.h"
 
-#define SHARED CTL_PAIR_SHARED
-#define ZEROS CTL_PAIR_ZEROS
+#define SHARING ctl_pair_sharing()
+#define ZEROS ctl_pair_zeros()
+#define SLOTS ctl_pair_slots()
+/* Of both. */
+#define SAVED (2 * (SHARING + ZEROS) - SLOTS)
 
 static void assert_sums(JsonObject *sums)
 {
     ctl_scene_assert_int(sums, "vms", 2);
     ctl_scene_assert_int(sums, "sessions", 2);
     ctl_scene_assert_int(sums, "pages_total", 2 * CTL_SCENE_PAGES);
-    ctl_scene_assert_int(sums, "pages_sharing", 2 * SHARED);
-    ctl_scene_assert_int(sums, "pages_shared", SHARED);
+    ctl_scene_assert_int(sums, "pages_sharing", 2 * SHARING);
+    ctl_scene_assert_int(sums, "pages_shared", SLOTS);
     ctl_scene_assert_int(sums, "zero_pages", 2 * ZEROS);
     ctl_scene_assert_int(sums, "pages_broken", 0);
-    ctl_scene_assert_int(sums, "saved_pages", SHARED + 2 * ZEROS);
-    ctl_scene_assert_int(sums, "worst_case_pages", 2 * (SHARED + ZEROS));
+    ctl_scene_assert_int(sums, "saved_pages", SAVED);
+    ctl_scene_assert_int(sums, "worst_case_pages", 2 * (SHARING + ZEROS));
 }
 
 /* The engine's own figures, and the kernel's of its memory. */
@@ -71,8 +74,8 @@ static void test_figures(void)
             i == 0 ? "one/ram0" : "two/ram0");
 
         assert_as_told(session, scene.vms[i]);
-        ctl_scene_assert_int(session, "bound_pages", SHARED);
-        ctl_scene_assert_int(session, "saved_pages", SHARED / 2 + ZEROS);
+        ctl_scene_assert_int(session, "bound_pages", SHARING);
+        ctl_scene_assert_int(session, "saved_pages", SAVED / 2);
         g_assert_cmpstr(json_object_get_string_member(session, "backend"),
                         ==, "ram0");
     }
@@ -147,7 +150,7 @@ static void test_host(void)
 /* The state that a page was filled to have. */
 static guint expected_cell(guint page)
 {
-    return (page < SHARED ? KSM_MAP_SHARED : page < SHARED + ZEROS ?
+    return (page < SHARING ? KSM_MAP_SHARED : page < SHARING + ZEROS ?
             KSM_MAP_ZERO : KSM_MAP_UNTOUCHED) |
            KSM_MAP_SHARE_ALL << KSM_MAP_SHARE_SHIFT;
 }
@@ -227,7 +230,7 @@ static gboolean history_knows(gpointer opaque)
 {
     CtlPair *pair = opaque;
 
-    return latest(pair->broker, "{\"request\":\"history\"}", 1) == SHARED;
+    return latest(pair->broker, "{\"request\":\"history\"}", 1) == SLOTS;
 }
 
 static void test_history(void)
@@ -245,11 +248,10 @@ static void test_history(void)
     g_assert_cmpfloat(ksm_test_wait(history_knows, &scene, 30), >=, 0);
     now = g_get_real_time() / G_USEC_PER_SEC;
     g_assert_cmpint(ABS(now - latest(scene.broker, of_group, 0)), <=, 3);
-    g_assert_cmpint(latest(scene.broker, of_group, 1), ==, SHARED);
-    g_assert_cmpint(latest(scene.broker, of_group, 2), ==, 2 * SHARED);
+    g_assert_cmpint(latest(scene.broker, of_group, 1), ==, SLOTS);
+    g_assert_cmpint(latest(scene.broker, of_group, 2), ==, 2 * SHARING);
     g_assert_cmpint(latest(scene.broker, of_group, 3), ==, 2 * ZEROS);
-    g_assert_cmpint(latest(scene.broker, of_group, 5), ==,
-                    SHARED + 2 * ZEROS);
+    g_assert_cmpint(latest(scene.broker, of_group, 5), ==, SAVED);
     code = ctl_scene_ask_error(scene.broker,
         "{\"request\":\"history\",\"group\":\"one\"}");
     g_assert_cmpstr(code, ==, "no-such-group");

@@ -62,29 +62,43 @@ static void expect(KsmTestBroker *broker, const char *arguments, int status,
     }
 }
 
+static double mib(guint pages)
+{
+    return pages / 256.0;
+}
+
 static void test_show(void)
 {
+    const guint all = CTL_PAIR_SHARED + CTL_PAIR_ZEROS;
+    g_autofree char *saved = NULL, *row = NULL, *sharing = NULL;
+    g_autofree char *member = NULL;
     CtlPair scene;
 
     if (!ctl_pair_open(&scene)) {
         return;
     }
     ctl_pair_share(&scene);
-    /* MiB: 1024 pages are 4.0, 600 are 2.3, 300 are 1.2, 500 are 2.0 */
-    expect(scene.broker, "status", 0,
-           "saved       2.0 MiB of the 4.0 MiB of 2 VMs: 2.3 sharing 1.2, "
-           "and 0.8 of zeros", NULL);
+    saved = g_strdup_printf("saved       %.1f MiB of the 4.0 MiB of 2 VMs: "
+                            "%.1f sharing %.1f, and %.1f of zeros",
+                            mib(2 * all - ctl_pair_slots()),
+                            mib(2 * ctl_pair_sharing()),
+                            mib(ctl_pair_slots()), mib(2 * ctl_pair_zeros()));
+    row = g_strdup_printf("2.0      %.1f   %.1f     0.0       0.0    %.1f",
+                          mib(ctl_pair_sharing()), mib(ctl_pair_zeros()),
+                          mib(all - ctl_pair_slots() / 2));
+    sharing = g_strdup_printf("pages_sharing            %u",
+                              ctl_pair_sharing());
+    member = g_strdup_printf("\"pages_sharing\" : %u", ctl_pair_sharing());
+    expect(scene.broker, "status", 0, saved, NULL);
     expect(scene.broker, "status", 0, "worst case  3.1 MiB", NULL);
     expect(scene.broker, "status --json", 0, "\"worst_case_pages\" : 800",
            NULL);
-    expect(scene.broker, "vms", 0, "2.0      1.2   0.4     0.0       0.0"
-           "    1.0", NULL);
+    expect(scene.broker, "vms", 0, row, NULL);
     expect(scene.broker, "vms two", 0, "two", NULL);
     expect(scene.broker, "vms --json", 0, "\"vm\" : \"one\"", NULL);
-    expect(scene.broker, "vm one", 0, "pages_sharing            300", NULL);
+    expect(scene.broker, "vm one", 0, sharing, NULL);
     expect(scene.broker, "vm one", 0, "state     paused", NULL);
-    expect(scene.broker, "--json vm one/ram0", 0,
-           "\"pages_sharing\" : 300", NULL);
+    expect(scene.broker, "--json vm one/ram0", 0, member, NULL);
     ctl_pair_close(&scene);
 }
 

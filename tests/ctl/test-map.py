@@ -28,6 +28,14 @@ LAYOUTS = {
 LETTERS = '.pu0sbx'
 
 
+def layouts(stage):
+    """The same on this host: without a zero page, zeros are shared."""
+    zeros = NO_ZERO if stage.zero_page else SHARED
+    return {name: [(zeros if kind == NO_ZERO else kind, count)
+                   for kind, count in layout]
+            for name, layout in LAYOUTS.items()}
+
+
 def kinds(layout):
     """A kind for each page."""
     return [kind for kind, count in layout for _ in range(count)]
@@ -83,7 +91,7 @@ def test_letters_follow_memory():
     """Without colour: a letter for each page, in guest order."""
     with Stage() as stage:
         stage.pair()
-        for name, layout in LAYOUTS.items():
+        for name, layout in layouts(stage).items():
             out, _ = stage.ctl('map', name)
             tap.check('\033' not in out, 'no colours when it is no terminal')
             rows = re.findall(r'^ *\d+\.\d  ([.pu0sbx]+)$', out, re.M)
@@ -111,7 +119,7 @@ def check_colours(stage):
             found.append(colour)
     colours = {UNTOUCHED: 90, UNSHARED: 36, NO_ZERO: 33, SHARED: 32,
                BROKEN: 31}
-    tap.check(found == [colours[k] for k in kinds(LAYOUTS['web2'])],
+    tap.check(found == [colours[k] for k in kinds(layouts(stage)['web2'])],
               f'colours: {out!r}')
     out, _ = stage.ctl('map', 'web2', '--color=always', env={'LC_ALL': 'C'})
     tap.check(out.isascii() and '\033[32m' in out, f'ASCII: {out!r}')
@@ -124,7 +132,7 @@ def check_json(stage):
     cells = base64.b64decode(picture['cells'])
     tap.check(picture['name'] == 'web2/ram0' and picture['pages'] == 512,
               f'{out}')
-    tap.check([cell & 7 for cell in cells] == kinds(LAYOUTS['web2']),
+    tap.check([cell & 7 for cell in cells] == kinds(layouts(stage)['web2']),
               'cells')
 
 
@@ -135,7 +143,7 @@ def check_png(stage):
         out, _ = stage.ctl('map', 'web2', '--png', path)
         tap.check(out == '', f'nothing is printed: {out}')
         rows = read_png(path)
-        check_dots(rows, kinds(LAYOUTS['web2']))
+        check_dots(rows, kinds(layouts(stage)['web2']))
         os.unlink(path)
         _, err = stage.ctl('map', 'web2', '--png', '/proc/nowhere.png',
                            status=1)

@@ -54,7 +54,7 @@ def test_rows_and_bars():
                 ('p', private), ('b', state['pages_broken']),
                 ('s', state['pages_sharing']), ('0', state['zero_pages']),
                 ('.', 62)])
-        tap.check('2 VMs' in text and f'saved {mib(480)} MiB' in text, text)
+        tap.check('2 VMs' in text and f'saved {mib(stage.saved)} MiB' in text, text)
         check_colours(screen)
         check_rates(stage, screen)
         check_sizes(screen)
@@ -118,6 +118,9 @@ def check_trouble(stage, screen):
 def test_sorting_and_scrolling():
     """Keys choose the column and its direction; rows scroll."""
     with Stage() as stage, Screen(lines=14) as screen:
+        if not stage.zero_page:
+            raise tap.Skip('zero-page', 'no VM has pages of zeros to sort by: '
+                           'this kernel has no shared zero page')
         for index in range(12):
             number, _ = stage.puppet(f'vm{index:02}/ram0',
                                      'a' if index % 2 else 'b', 256)
@@ -210,7 +213,7 @@ def test_plain_terminals():
                 start(screen, stage)
                 tap.check('\033[32m' not in screen.text('-e'), 'no green')
                 words = row_of(screen.text(), 'web2')
-                tap.check(re.fullmatch('p+b+s+0+[.]+', words[-1]), words)
+                tap.check(re.fullmatch('p+b+s+0*[.]+', words[-1]), words)
         with Screen() as screen:
             screen.type('TERM=nosuch', CTL, '--socket', stage.socket, 'top')
             screen.type('export', 'TERM=nosuch')

@@ -5,7 +5,9 @@ Nothing here asks QEMU or the engine: /proc alone is the judge.
 """
 
 import array
+import ctypes
 import fcntl
+import mmap
 import os
 import re
 import struct
@@ -72,6 +74,15 @@ def page_kinds(pid, start, pages):
                 kinds[first:last] = bytes([_kind(flags)]) * (last - first)
             at = struct.unpack_from('<Q', argument, 32)[0]
     return kinds
+
+
+def has_zero_page():
+    """Whether the kernel serves a read of untouched memory with its zero page;
+    else the page that is read gets memory of its own."""
+    with mmap.mmap(-1, PAGE, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as page:
+        assert page[0] == 0
+        address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+        return page_kinds(os.getpid(), address, 1)[0] == ZERO
 
 
 def _kind(flags):
