@@ -8,19 +8,10 @@
 #define KSM_CTL_DOMAIN_KSM_H
 
 #include "domain/domain-opts.h"
+#include "domain/domain-settings.h"
 
 /** libvirt from this version on never says what QEMU 10 does not know. */
 #define KSM_DOMAIN_LIBVIRT_FLOOR 9002000
-
-/** What to enable; NULL: as it is already, else the default. */
-typedef struct KsmDomainSettings {
-    const char *group;
-    const char *broker;
-    const char *default_broker;     /* when none is given, nor there */
-    const char *emulator;
-    char **properties;              /* further "key=value"; ends with NULL */
-    gulong libvirt_version;         /* as virConnectGetLibVersion() */
-} KsmDomainSettings;
 
 /** What a domain has. */
 typedef struct KsmDomainState {

@@ -6,7 +6,6 @@
 
 #include "base/error.h"
 #include "domain/domain-node.h"
-#include "domain/domain-opts.h"
 
 #define RAM_ID "pc.ram"         /* of all PC machine types */
 #define GROUP_MOST 63
