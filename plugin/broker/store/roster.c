@@ -51,7 +51,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "store/store.h"
+#include "store/store-file.h"
 
 #define ROSTER_MAGIC 0x32726f74736f7267ull      /* with the layout's version */
 #define ROSTER_MAGIC_1 0x31726f74736f7267ull

@@ -10,12 +10,6 @@
 #include "host/identity.h"
 #include "ksm-protocol.h"
 
-/** What it takes in the file; only what is in use has memory. */
-#define KSM_ROSTER_BYTES (513u * 4096u)
-
-/** The same of brokers before engines had numbers. */
-#define KSM_ROSTER_BYTES_1 (129u * 4096u)
-
 #define KSM_ROSTER_NONE G_MAXUINT32
 
 typedef struct KsmRoster KsmRoster;

@@ -28,8 +28,6 @@
 #include "error.h"
 #include "ksm-protocol.h"
 #include "host/memfd.h"
-#include "store/roster.h"
-#include "store/store.h"
 
 #define NAME_PREFIX "ksm-store:"
 #define LINK_BYTES 256

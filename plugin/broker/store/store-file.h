@@ -5,6 +5,15 @@
 
 #include <glib.h>
 
+#define KSM_STORE_PAGE_BYTES 4096u
+#define KSM_STORE_ROUND_SLOTS 4096u     /* a store has a multiple of that */
+
+/** What the roster takes behind the slots; only what is in use has memory. */
+#define KSM_ROSTER_BYTES (513u * 4096u)
+
+/** The same of brokers before engines had numbers. */
+#define KSM_ROSTER_BYTES_1 (129u * 4096u)
+
 /** Makes one for @slots slots of the group @label; -1 with @errp set. */
 int ksm_store_file_new(const char *label, guint64 slots, GError **errp);
 

@@ -39,7 +39,6 @@
 #include "ksm-protocol.h"
 #include "store/numa.h"
 #include "store/slot-map.h"
-#include "store/store-file.h"
 
 #define LEAF_SLOTS (4096u / sizeof(KsmSlot))
 #define FLUSH_SORT 8192u        /* most extents looked at by one flush */

@@ -8,9 +8,7 @@
 
 #include "host/share.h"
 #include "store/roster.h"
-
-#define KSM_STORE_PAGE_BYTES 4096u
-#define KSM_STORE_ROUND_SLOTS 4096u     /* a store has a multiple of that */
+#include "store/store-file.h"
 
 typedef struct KsmStore KsmStore;
 
