@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "bench-measure.h"
+#include "tree/fp-seek.h"
 #include "tree/fp-tree.h"
 #include "page-content.h"
 

@@ -2,6 +2,7 @@
 /* test-fp-seek.c: searches by places in the tree, against single ones. */
 #include <glib.h>
 
+#include "tree/fp-seek.h"
 #include "tree/fp-tree.h"
 #include "tree-pair.h"
 

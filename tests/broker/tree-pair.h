@@ -5,6 +5,7 @@
 
 #include <glib.h>
 
+#include "tree/fp-seek.h"
 #include "tree/fp-tree.h"
 
 typedef struct TreePair {

@@ -15,7 +15,7 @@
 #include "group/member.h"
 #include "group/page-table.h"
 #include "group/stable-tree.h"
-#include "tree/fp-tree.h"
+#include "tree/fp-seek.h"
 
 /* What becomes of a hint. */
 typedef enum Outcome {

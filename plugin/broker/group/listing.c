@@ -36,6 +36,7 @@
 #include "group/hint-ring.h"
 #include "group/member.h"
 #include "group/page-table.h"
+#include "tree/fp-seek.h"
 #include "tree/fp-tree.h"
 
 /* The publisher's stamp in a page word: time in 131 ms, for 36 minutes. */

@@ -8,6 +8,7 @@
 
 #include "group/group.h"
 #include "group/unstable-tree.h"
+#include "tree/fp-seek.h"
 
 /** How long the others wait for one that was told to publish. */
 #define KSM_LISTING_WAIT_US (4 * G_USEC_PER_SEC)

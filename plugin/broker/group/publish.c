@@ -33,6 +33,7 @@
 #include "group/staging.h"
 #include "store/roster.h"
 #include "store/store.h"
+#include "tree/fp-seek.h"
 #include "tree/fp-tree.h"
 #include "error.h"
 #include "fingerprint.h"

@@ -13,8 +13,7 @@
  * SHRINK_FILL lies well under the full node, so that taking an entry away and
  * putting it back does not deal out again and again.
  */
-#include "tree/fp-node.h"
-#include "tree/node-pool.h"
+#include "tree/fp-balance.h"
 
 #include <string.h>
 

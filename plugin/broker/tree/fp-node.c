@@ -100,7 +100,7 @@ void ksm_fp_leaf_remove(KsmFpNode *leaf, const guint64 *value, guint at)
 
 /* Keeps of @count entries those before key @from and those wanted. */
 static guint sweep(guint64 *keys, guint64 *values, guint count, guint64 from,
-                   KsmFpTreeKeep keep, gpointer opaque, guint *visited)
+                   KsmFpNodeKeep keep, gpointer opaque, guint *visited)
 {
     guint i, kept = 0;
 
@@ -114,7 +114,7 @@ static guint sweep(guint64 *keys, guint64 *values, guint count, guint64 from,
     return kept;
 }
 
-guint ksm_fp_leaf_sweep(KsmFpNode *leaf, guint64 from, KsmFpTreeKeep keep,
+guint ksm_fp_leaf_sweep(KsmFpNode *leaf, guint64 from, KsmFpNodeKeep keep,
                         gpointer opaque)
 {
     guint visited = 0;

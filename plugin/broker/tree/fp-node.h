@@ -18,7 +18,6 @@
 
 #include <glib.h>
 
-#include "tree/fp-tree.h"
 #include "tree/node-pool.h"
 
 #define KSM_FP_NODE_MAX 241u    /* entries in order */
@@ -42,18 +41,13 @@ struct KsmFpNode {
 G_STATIC_ASSERT(sizeof(KsmFpNode) == KSM_NODE_BYTES);
 G_STATIC_ASSERT(sizeof(KsmFpNode *) == sizeof(guint64));
 
+typedef struct KsmFpTree KsmFpTree;
 struct KsmFpTree {
     KsmNodePool *pool;
     KsmFpNode *root;
     guint64 count;
     guint64 shape;              /* another one after each change of it */
 };
-
-/** Makes room in the full child @i of @parent, which is not full itself. */
-void ksm_fp_balance_grow(KsmNodePool *pool, KsmFpNode *parent, guint i);
-
-/** After a removal in child @i of @parent: merges or borrows if need be. */
-void ksm_fp_balance_shrink(KsmNodePool *pool, KsmFpNode *parent, guint i);
 
 /*
  * Where key should be if the keys between the bounds are spread evenly, as
@@ -191,11 +185,14 @@ void ksm_fp_leaf_insert(KsmFpNode *leaf, guint64 key, guint64 value);
 /** Takes the entry out that ksm_fp_leaf_value() found, with its @at. */
 void ksm_fp_leaf_remove(KsmFpNode *leaf, const guint64 *value, guint at);
 
+/** The tree's KsmFpTreeKeep. */
+typedef gboolean (*KsmFpNodeKeep)(guint64 key, guint64 value, gpointer opaque);
+
 /**
  * Drops those entries from key @from on that @keep does not want; returns how
  * many were visited.
  */
-guint ksm_fp_leaf_sweep(KsmFpNode *leaf, guint64 from, KsmFpTreeKeep keep,
+guint ksm_fp_leaf_sweep(KsmFpNode *leaf, guint64 from, KsmFpNodeKeep keep,
                         gpointer opaque);
 
 /** Copies all entries of a node, in order; returns their number. */

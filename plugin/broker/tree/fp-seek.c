@@ -12,7 +12,7 @@
  * Entries may come and go in the leaf meanwhile; where in the leaf the key is
  * found is therefore only a guess, too, and verified.
  */
-#include "tree/fp-tree.h"
+#include "tree/fp-seek.h"
 
 #include "tree/fp-node.h"
 

@@ -19,6 +19,7 @@
  */
 #include "tree/fp-tree.h"
 
+#include "tree/fp-balance.h"
 #include "tree/fp-node.h"
 #include "tree/node-pool.h"
 
