@@ -15,6 +15,8 @@
 
 #include "bench-measure.h"
 #include "group/group.h"
+#include "group/lookup.h"
+#include "group/member.h"
 #include "page-content.h"
 
 #define VMS 200u

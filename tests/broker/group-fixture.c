@@ -2,6 +2,11 @@
 /* group-fixture.c: a group with members, for tests without sockets. */
 #include "group-fixture.h"
 
+#include "group/adoption.h"
+#include "group/lookup.h"
+#include "group/member.h"
+#include "group/publish.h"
+
 static void on_cleaned(KsmMember *member, gpointer done)
 {
     (void)member;
@@ -17,6 +22,9 @@ void group_member_end(KsmMember *member)
     while (ksm_group_work(group)) {
     }
     g_assert_true(done);
+    if (member->holding) {
+        ksm_adoption_held(member);
+    }
     ksm_member_free(member);
 }
 

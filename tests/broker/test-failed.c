@@ -9,6 +9,9 @@
 #include "group/adoption.h"
 #include "failed.h"
 #include "group-fixture.h"
+#include "group/content.h"
+#include "group/member.h"
+#include "group/publish.h"
 #include "guard.h"
 #include "poison.h"
 

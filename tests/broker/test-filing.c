@@ -9,6 +9,9 @@
 
 #include "group/adoption.h"
 #include "group-fixture.h"
+#include "group/hints.h"
+#include "group/listing.h"
+#include "group/member.h"
 
 #define SLOTS 12288u
 #define FIRST 3000u             /* contents 1 .. FIRST in slots 0 .. */

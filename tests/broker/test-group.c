@@ -8,6 +8,11 @@
 
 #include "error.h"
 #include "group-fixture.h"
+#include "group/hints.h"
+#include "group/listing.h"
+#include "group/lookup.h"
+#include "group/member.h"
+#include "group/publish.h"
 
 static void test_share(Fixture *self, gconstpointer unused)
 {

@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "group-fixture.h"
+#include "group/hints.h"
 #include "group/listing.h"
+#include "group/member.h"
 
 static gint64 now_us;
 

@@ -9,6 +9,10 @@
 #include <sys/resource.h>
 
 #include "group-fixture.h"
+#include "group/hints.h"
+#include "group/lookup.h"
+#include "group/member.h"
+#include "group/publish.h"
 
 /* What was looked up is not what is published: the slot is what counts. */
 static void test_content_changed(Fixture *self, gconstpointer unused)

@@ -235,6 +235,9 @@ static void session_free(KsmSession *session)
     ksm_share_give(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
     ksm_share_give(&process->pages, session->member->table.pages);
     g_queue_remove(&process->sessions, session);
+    if (session->member->holding) {
+        ksm_adoption_held(session->member);
+    }
     ksm_member_free(session->member);
     label_free(session->home, session->name);
     ksm_broker_check_group(broker, group);

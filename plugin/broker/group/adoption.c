@@ -69,6 +69,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "group/content.h"
 #include "group/member.h"
 #include "group/page-table.h"
 #include "group/stable-tree.h"

@@ -3,7 +3,7 @@
 #ifndef KSM_ADOPTION_H
 #define KSM_ADOPTION_H
 
-#include "group/group.h"
+#include "group/state.h"
 #include "host/identity.h"
 
 typedef struct KsmAdoption KsmAdoption;
@@ -31,7 +31,7 @@ gboolean ksm_adoption_claim(KsmMember *member, const KsmRosterEntry *who,
 gboolean ksm_adoption_hold(KsmMember *member, guint32 page, guint32 slot,
                            guint32 count, GError **errp);
 
-/** It has said all, or its process has gone. */
+/** It has said all, or its process has gone: before ksm_member_free(). */
 void ksm_adoption_held(KsmMember *member);
 
 /** A bounded step of the work that is left; TRUE while there is more. */

@@ -8,8 +8,9 @@
  * page's word and the trees as they are now count.  How a page gets on in each
  * case is told in listing.c.
  */
-#include "group/group.h"
+#include "group/hints.h"
 
+#include "group/content.h"
 #include "group/hint-ring.h"
 #include "group/listing.h"
 #include "group/member.h"

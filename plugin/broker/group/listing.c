@@ -30,12 +30,18 @@
  * has let KSM_UNKEPT_MAX of its turns pass is not waited for any more for a
  * while.  Then, and when there is no room for a hint, whoever asks is told to
  * publish, and the broker finds out that a content has come twice.
+ *
+ * False entries are kept few: the background sweep runs when as many listings
+ * ended as a quarter of the tree, and should the background not get a turn,
+ * insertions themselves sweep, eight entries for each.
  */
 #include "group/listing.h"
 
+#include "group/content.h"
 #include "group/hint-ring.h"
 #include "group/member.h"
 #include "group/page-table.h"
+#include "group/stable-tree.h"
 #include "tree/fp-seek.h"
 #include "tree/fp-tree.h"
 
@@ -46,6 +52,10 @@
 
 #define KSM_UNKEPT_MAX 256u
 #define DISTRUST_US (60 * G_USEC_PER_SEC)
+
+#define SWEEP_STEP 2048u
+#define SWEEP_PER_INSERT 8u
+#define UNSTABLE_SLACK 65536u
 
 static guint32 stamp_now(const KsmGroup *group)
 {
@@ -126,6 +136,60 @@ void ksm_listing_prefetch(const KsmGroup *group, guint64 value)
 
     if (member != NULL) {
         __builtin_prefetch(member->table.words + listing.page);
+    }
+}
+
+/* An entry that is true and has no stable counterpart stays. */
+static gboolean sweep_keep(guint64 key, guint64 value, gpointer opaque)
+{
+    KsmGroup *group = opaque;
+    KsmListed listed = ksm_listing_of(group, value);
+    KsmStableEntry entry;
+    KsmWaitingHint hint;
+
+    if (listed.kind != KSM_LISTED_PAGE) {
+        return listed.kind == KSM_LISTED_PUBLISHER;
+    }
+    if (!group->resending || !ksm_stable_find(group->stable, key, &entry) ||
+        !ksm_listed_has_tag(&listed, entry.tag)) {
+        return TRUE;
+    }
+    hint = (KsmWaitingHint) { key, listed.page, entry.tag };
+    if (!ksm_hint_ring_push(&listed.member->hints, &hint)) {
+        listed.member->hints_lost = TRUE;
+        return TRUE;
+    }
+    return FALSE;
+}
+
+gboolean ksm_group_sweep(KsmGroup *group)
+{
+    if (!group->sweeping) {
+        if (!ksm_group_sweep_is_due(group)) {
+            return FALSE;
+        }
+        group->sweeping = TRUE;
+        group->sweep_cursor = 0;
+        group->unlisted = 0;
+        group->resending = group->resend;
+        group->resend = FALSE;
+    }
+    ksm_group_tick(group);
+    ksm_fp_tree_sweep(group->unstable, &group->sweep_cursor, SWEEP_STEP,
+                      sweep_keep, group);
+    group->sweeping = group->sweep_cursor != 0;
+    return group->sweeping || ksm_group_sweep_is_due(group);
+}
+
+void ksm_group_note_inserted(KsmGroup *group)
+{
+    if (ksm_fp_tree_count(group->unstable) >
+        2 * group->listed + UNSTABLE_SLACK) {
+        group->sweep_debt += SWEEP_PER_INSERT;
+        if (group->sweep_debt >= SWEEP_STEP) {
+            group->sweep_debt = 0;
+            ksm_group_sweep(group);
+        }
     }
 }
 

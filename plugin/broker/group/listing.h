@@ -6,7 +6,7 @@
 #ifndef KSM_LISTING_H
 #define KSM_LISTING_H
 
-#include "group/group.h"
+#include "group/state.h"
 #include "group/unstable-tree.h"
 #include "tree/fp-seek.h"
 
@@ -57,5 +57,11 @@ KsmAnswerKind ksm_listing_meet(KsmMember *member, guint32 page, guint64 key,
 /** The content under @key has a slot now, because @page was published. */
 void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
                            guint32 tag);
+
+/** The unstable tree may have grown. */
+void ksm_group_note_inserted(KsmGroup *group);
+
+/** A step of the sweep of the unstable tree, if one is due; TRUE: go on. */
+gboolean ksm_group_sweep(KsmGroup *group);
 
 #endif /* KSM_LISTING_H */

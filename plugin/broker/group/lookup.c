@@ -9,8 +9,9 @@
  * before it, and sees what they changed: its places in the trees are found
  * again when those have changed shape.
  */
-#include "group/group.h"
+#include "group/lookup.h"
 
+#include "group/content.h"
 #include "group/listing.h"
 #include "group/member.h"
 #include "group/page-table.h"

@@ -11,8 +11,9 @@
  */
 #include "group/member.h"
 
-#include "group/adoption.h"
-#include "group/group.h"
+#include "group/content.h"
+#include "group/hint-ring.h"
+#include "group/page-table.h"
 #include "store/roster.h"
 #include "store/store.h"
 #include "error.h"
@@ -83,12 +84,9 @@ void ksm_member_free(KsmMember *member)
     KsmGroup *group = member->group;
 
     g_assert(!lists_any(member) && member->bound == 0);
-    g_assert(member->cleaning == KSM_CLEANING_NONE);
+    g_assert(member->cleaning == KSM_CLEANING_NONE && !member->holding);
     if (member->roster_at != KSM_ROSTER_NONE) {
         ksm_roster_clear(ksm_store_roster(group->store), member->roster_at);
-    }
-    if (member->holding) {
-        ksm_adoption_held(member);
     }
     g_ptr_array_index(group->members, member->id) = NULL;
     group->member_count--;
@@ -160,6 +158,20 @@ void ksm_member_unbind(KsmMember *member, guint32 page)
         member->group->bound--;
         ksm_group_unref_slot(member->group, slot);
     }
+}
+
+guint32 ksm_group_bind(KsmMember *member, guint32 page,
+                       const KsmStableEntry *entry)
+{
+    KsmSlot *head = ksm_store_slot(member->group->store, entry->head);
+    guint32 slot = ksm_stable_slot(entry, page);
+
+    if (head->refs == G_MAXUINT32) {
+        return KSM_SLOT_NONE;
+    }
+    head->refs++;
+    ksm_member_bind(member, page, slot);
+    return slot;
 }
 
 void ksm_member_withdraw(KsmMember *member, guint64 first, guint64 count)

@@ -8,49 +8,16 @@
 
 #include <glib.h>
 
-#include "group/hint-ring.h"
-#include "group/page-table.h"
-
-typedef struct KsmGroup KsmGroup;
-typedef struct KsmMember KsmMember;
-
-/** What is being taken back from a member in the background. */
-typedef enum KsmCleaning {
-    KSM_CLEANING_NONE = 0,
-    KSM_CLEANING_LISTINGS,      /* its connection has gone */
-    KSM_CLEANING_ALL,           /* its process has gone */
-} KsmCleaning;
-
-/** The cleaning is done; after KSM_CLEANING_ALL: free the member. */
-typedef void (*KsmMemberCleaned)(KsmMember *member, gpointer opaque);
-
-struct KsmMember {
-    KsmGroup *group;
-    KsmPageTable table;
-    KsmHintRing hints;
-    guint64 listed;             /* words of that state */
-    guint64 bound;
-    guint64 publishers;
-    gint64 distrust_until_us;   /* it has not published what it should */
-    guint64 published_slots;    /* made by this member and still in use */
-    guint64 clean_cursor;
-    KsmMemberCleaned cleaned;
-    gpointer opaque;
-    GList clean_link;           /* in group->cleaning */
-    KsmCleaning cleaning;
-    guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
-    guint32 heir_at;            /* of who it may be: adoption.c; or NONE */
-    guint16 id;                 /* index in group->members */
-    guint8 turn;                /* which holder of that id */
-    gboolean hints_lost;        /* the ring was full once */
-    gboolean holding;           /* it has not yet said all that it maps */
-    guint unkept;               /* turns to publish that it let pass */
-};
+#include "group/stable-tree.h"
+#include "group/state.h"
 
 /** A new member of @group; NULL when it has all the members it can. */
 KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp);
 
-/** Frees a member that holds nothing: never used, or cleaned of all. */
+/**
+ * Frees a member that holds nothing: never used, or cleaned of all; one that
+ * is holding, after ksm_adoption_held().
+ */
 void ksm_member_free(KsmMember *member);
 
 /** Makes it longer; @pages must not be below what it has. */
@@ -65,6 +32,10 @@ void ksm_member_unlist(KsmMember *member, guint32 page);
 void ksm_member_set_publisher(KsmMember *member, guint32 page, guint32 value);
 void ksm_member_bind(KsmMember *member, guint32 page, guint32 slot);
 void ksm_member_unbind(KsmMember *member, guint32 page);
+
+/** Takes a reference for @page of @member; NONE when there are too many. */
+guint32 ksm_group_bind(KsmMember *member, guint32 page,
+                       const KsmStableEntry *entry);
 
 /**
  * Withdraws or releases the pages first .. first + count - 1, which must be

@@ -24,8 +24,9 @@
  * could not be written are taken back then, like any that lose their last
  * reference; all pages bound to them are pages of this very request.
  */
-#include "group/group.h"
+#include "group/publish.h"
 
+#include "group/content.h"
 #include "group/listing.h"
 #include "group/member.h"
 #include "group/page-table.h"

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * state.h: what a group and its members have; who works on it, and how, is in
+ * the other headers.
+ */
+#ifndef KSM_GROUP_STATE_H
+#define KSM_GROUP_STATE_H
+
+#include <glib.h>
+
+#include "group/hint-ring.h"
+#include "group/page-table.h"
+#include "group/stable-tree.h"
+#include "store/store.h"
+#include "tree/fp-tree.h"
+
+#define KSM_GROUP_MAX_MEMBERS 65535u
+
+typedef struct KsmGroup KsmGroup;
+typedef struct KsmMember KsmMember;
+
+struct KsmGroup {
+    char *label;                /* for logs: uid and name */
+    KsmStore *store;
+    KsmFpTree *stable;          /* content -> slots, stable-tree.h */
+    KsmFpTree *unstable;        /* content -> listed page, unstable-tree.h */
+    KsmTagKey tag_key;
+    guint64 store_id;
+    GPtrArray *members;         /* by id, NULL where none */
+    GArray *turns;              /* guint8 by id */
+    guint member_count;
+    guint16 next_id;
+    guint64 listed;             /* over all members */
+    guint64 bound;
+    guint64 retired;            /* contents whose memory failed */
+    GQueue cleaning;            /* members that are being cleaned */
+    struct KsmAdoption *adoption;   /* of the store; NULL: over, or none */
+
+    guint64 sweep_cursor;
+    gboolean sweeping;          /* a pass is under way */
+    gboolean resend;            /* the next pass looks for lost hints */
+    gboolean resending;         /* this one does */
+    guint64 unlisted;           /* listings ended since the pass began */
+    guint sweep_debt;           /* entries to visit for insertions made */
+
+    gint64 (*clock_us)(void);   /* g_get_monotonic_time, or a test's */
+    gint64 now_us;              /* when the request at work began */
+    void (*wake)(KsmGroup *group, gpointer opaque);
+    gpointer opaque;            /* of wake: there is background work */
+};
+
+/** What is being taken back from a member in the background. */
+typedef enum KsmCleaning {
+    KSM_CLEANING_NONE = 0,
+    KSM_CLEANING_LISTINGS,      /* its connection has gone */
+    KSM_CLEANING_ALL,           /* its process has gone */
+} KsmCleaning;
+
+/** The cleaning is done; after KSM_CLEANING_ALL: free the member. */
+typedef void (*KsmMemberCleaned)(KsmMember *member, gpointer opaque);
+
+struct KsmMember {
+    KsmGroup *group;
+    KsmPageTable table;
+    KsmHintRing hints;
+    guint64 listed;             /* words of that state */
+    guint64 bound;
+    guint64 publishers;
+    gint64 distrust_until_us;   /* it has not published what it should */
+    guint64 published_slots;    /* made by this member and still in use */
+    guint64 clean_cursor;
+    KsmMemberCleaned cleaned;
+    gpointer opaque;
+    GList clean_link;           /* in group->cleaning */
+    KsmCleaning cleaning;
+    guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
+    guint32 heir_at;            /* of who it may be: adoption.c; or NONE */
+    guint16 id;                 /* index in group->members */
+    guint8 turn;                /* which holder of that id */
+    gboolean hints_lost;        /* the ring was full once */
+    gboolean holding;           /* it has not yet said all that it maps */
+    guint unkept;               /* turns to publish that it let pass */
+};
+
+#endif /* KSM_GROUP_STATE_H */
