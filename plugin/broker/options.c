@@ -6,6 +6,7 @@
 #include <grp.h>
 #include <pwd.h>
 
+#include "clients/broker-limits.h"
 #include "host/log.h"
 #include "error.h"
 

@@ -6,7 +6,7 @@
 #include <glib.h>
 #include <sys/types.h>
 
-#include "broker.h"
+#include "clients/state.h"
 
 typedef struct KsmDaemonOptions {
     char *listen;               /* NULL: the default path */

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "clients/connection.h"
+#include "clients/request.h"
 #include "fuzz-input.h"
 #include "fuzz-world.h"
 
@@ -58,7 +59,7 @@ static void client_open(Client *client)
     g_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
                         SOCK_NONBLOCK, 0, fds) == 0);
     client->fd = fds[0];
-    ksm_connection_new(fuzz_world(), fds[1]);
+    ksm_connection_new(fuzz_world(), fds[1], &ksm_request_ops);
 }
 
 static void take_fds(Client *client, struct msghdr *msg)

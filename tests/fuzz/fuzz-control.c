@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "clients/connection.h"
+#include "clients/request.h"
 #include "control/control-client.h"
 #include "fuzz-input.h"
 #include "fuzz-world.h"
@@ -33,7 +34,7 @@ static void take_control(int fd)
 
 static void take_session(int fd)
 {
-    ksm_connection_new(fuzz_world(), fd);
+    ksm_connection_new(fuzz_world(), fd, &ksm_request_ops);
 }
 
 /* A VM to speak of, "vm1/ram" in group "g". */

@@ -13,6 +13,7 @@
 
 #include "control/control.h"
 #include "fuzz-input.h"
+#include "clients/broker-limits.h"
 #include "clients/process.h"
 #include "host/stray.h"
 

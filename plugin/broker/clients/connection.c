@@ -21,8 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "clients/broker-limits.h"
 #include "clients/process.h"
-#include "clients/session.h"
 #include "clients/user.h"
 #include "host/log.h"
 #include "host/share.h"
@@ -56,8 +56,22 @@ static void drop_store_fd(KsmConnection *self)
     }
 }
 
+void ksm_connection_drop_job(KsmConnection *self)
+{
+    g_clear_pointer(&self->job.ranges, g_free);
+    g_clear_pointer(&self->publish.items, g_free);
+    g_clear_pointer(&self->publish.answers, g_free);
+}
+
+/* Whether the request at work is one that goes on in steps. */
+static gboolean has_job(const KsmConnection *self)
+{
+    return self->job.ranges != NULL || self->publish.items != NULL;
+}
+
 void ksm_connection_close(KsmConnection *self)
 {
+    const KsmConnectionOps *ops = self->ops;
     KsmBroker *broker = self->broker;
     KsmProcess *process = self->process;
     KsmSession *session = self->session;
@@ -77,10 +91,10 @@ void ksm_connection_close(KsmConnection *self)
     close_out_fds(self);
     drop_store_fd(self);
     close(self->fd);
-    ksm_request_drop_job(self);
+    ksm_connection_drop_job(self);
     g_free(self);
     if (session != NULL) {
-        ksm_session_detach(session);
+        ops->closed(session);
     }
     if (process != NULL) {
         process->connections--;
@@ -198,7 +212,7 @@ static gboolean connection_on_job(gpointer data)
     if (!ksm_user_has_turn(self->process->user)) {
         return G_SOURCE_CONTINUE;
     }
-    more = ksm_request_job_step(self, &error);
+    more = self->ops->step(self, &error);
     ksm_user_spend(self->process->user, start_us);
     if (more) {
         return G_SOURCE_CONTINUE;
@@ -225,7 +239,7 @@ void ksm_connection_ready(KsmConnection *self)
 {
     g_autoptr(GError) error = NULL;
 
-    if (!ksm_request_welcome(self, &error)) {
+    if (!self->ops->ready(self, &error)) {
         ksm_connection_fail(self, error);
     }
 }
@@ -314,14 +328,14 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
         return G_SOURCE_CONTINUE;
     }
     ok = error == NULL &&
-        ksm_request_handle(self, packet, (gsize)bytes, &error);
+        self->ops->handle(self, packet, (gsize)bytes, &error);
     ksm_user_spend(self->process->user, start_us);
     if (!ok) {
         ksm_connection_fail(self, error);
         return G_SOURCE_CONTINUE;
     }
     drop_store_fd(self);
-    if (ksm_request_has_job(self)) {
+    if (has_job(self)) {
         connection_start_job(self);
     } else if (self->bulk == NULL) {
         connection_watch(self, (GIOCondition)0);    /* HELLO waits */
@@ -384,11 +398,12 @@ static gboolean connection_admit(KsmConnection *self, GError **errp)
     return TRUE;
 }
 
-void ksm_connection_new(KsmBroker *broker, int fd)
+void ksm_connection_new(KsmBroker *broker, int fd, const KsmConnectionOps *ops)
 {
     g_autoptr(GError) error = NULL;
     KsmConnection *self = g_new0(KsmConnection, 1);
 
+    self->ops = ops;
     self->broker = broker;
     self->fd = fd;
     self->store_fd = -1;

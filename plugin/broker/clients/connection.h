@@ -3,9 +3,11 @@
 #ifndef KSM_CONNECTION_H
 #define KSM_CONNECTION_H
 
-#include "broker.h"
-#include "ksm-protocol.h"
+#include <glib.h>
+
+#include "clients/state.h"
 #include "host/watch.h"
+#include "ksm-protocol.h"
 
 /* The longest packet either way; a longer one is refused unread. */
 #define KSM_CONNECTION_PACKET 1024u
@@ -27,7 +29,23 @@ typedef struct KsmPublishJob {
     guint at;
 } KsmPublishJob;
 
+/** What requests are, to a connection: request.c. */
+typedef struct KsmConnectionOps {
+    /* Carries out one request and replies, or begins to.  FALSE: the client
+       must go; the connection is still there. */
+    gboolean (*handle)(KsmConnection *connection, const guint8 *packet,
+                       gsize bytes, GError **errp);
+    /* One step of one that goes on in steps; TRUE while there is more.  When
+       @errp gets set it is over, and the client must go. */
+    gboolean (*step)(KsmConnection *connection, GError **errp);
+    /* The session that HELLO waits for is ready: answers it. */
+    gboolean (*ready)(KsmConnection *connection, GError **errp);
+    /* The connection of @session has been closed and freed. */
+    void (*closed)(KsmSession *session);
+} KsmConnectionOps;
+
 struct KsmConnection {
+    const KsmConnectionOps *ops;
     KsmBroker *broker;
     KsmProcess *process;
     KsmSession *session;        /* NULL before HELLO */
@@ -49,7 +67,7 @@ struct KsmConnection {
 };
 
 /** Takes over @fd, just accepted. */
-void ksm_connection_new(KsmBroker *broker, int fd);
+void ksm_connection_new(KsmBroker *broker, int fd, const KsmConnectionOps *ops);
 
 /** Closes it and frees it, silently. */
 void ksm_connection_close(KsmConnection *connection);
@@ -64,27 +82,10 @@ void ksm_connection_reply(KsmConnection *connection, gconstpointer reply,
 /** The session that HELLO waits for is ready. */
 void ksm_connection_ready(KsmConnection *connection);
 
+/** Forgets what goes on in steps; what was done stands. */
+void ksm_connection_drop_job(KsmConnection *connection);
+
 KsmSession *ksm_connection_session(const KsmConnection *connection);
 KsmProcess *ksm_connection_process(const KsmConnection *connection);
-
-/**
- * Carries out one request (request.c) and replies, or begins to.  FALSE: the
- * client must go; the connection is still there.
- */
-gboolean ksm_request_handle(KsmConnection *connection, const guint8 *packet,
-                            gsize bytes, GError **errp);
-
-/** Whether the request at work is one that goes on in steps. */
-gboolean ksm_request_has_job(const KsmConnection *connection);
-
-/** One step of it; TRUE while there is more.  When @errp gets set it is over,
- * and the client must go. */
-gboolean ksm_request_job_step(KsmConnection *connection, GError **errp);
-
-/** Forgets it; what was done stands. */
-void ksm_request_drop_job(KsmConnection *connection);
-
-/** Sends WELCOME. */
-gboolean ksm_request_welcome(KsmConnection *connection, GError **errp);
 
 #endif /* KSM_CONNECTION_H */

@@ -42,9 +42,7 @@
 #include <unistd.h>
 
 #include "clients/kin.h"
-#include "clients/process.h"
-#include "clients/session.h"
-#include "control/control-target.h"
+#include "clients/names.h"
 #include "host/identity.h"
 #include "error.h"
 
@@ -95,7 +93,7 @@ static char *vm_of(const KsmProcess *process)
     const KsmSession *session = g_queue_peek_head(
         (GQueue *)&process->sessions);
 
-    return session != NULL ? ksm_control_vm_name(session)
+    return session != NULL ? ksm_names_vm(session)
                            : g_strdup_printf("%d", (int)process->pid);
 }
 
@@ -149,11 +147,11 @@ static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
     if (kinship == KSM_KIN_DESCENDANT) {
         return refuse(errp, "this process is a child of VM '%s' of group %s, "
                       "and can name no other", vm,
-                      ksm_control_group_name(member->group_key));
+                      ksm_names_group(member->group_key));
     }
     return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
                   "group %s; or see --no-orphan-check in guest-ksmd(8)", vm,
-                  ksm_control_group_name(member->group_key));
+                  ksm_names_group(member->group_key));
 }
 
 /* Against those of before who ran where it runs. */

@@ -3,7 +3,7 @@
 #ifndef KSM_DESCENT_H
 #define KSM_DESCENT_H
 
-#include "broker.h"
+#include "clients/state.h"
 
 typedef struct KsmDescent KsmDescent;
 

@@ -20,7 +20,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "clients/session.h"
 #include "host/log.h"
 #include "ksm-protocol.h"
 
@@ -33,7 +32,7 @@ static gboolean grace_on_over(gpointer data)
 
     broker->grace_timer = 0;
     ksm_grace_note_sessions(broker);
-    ksm_broker_welcome(broker, NULL);
+    broker->welcome(broker, NULL);
     return G_SOURCE_REMOVE;
 }
 

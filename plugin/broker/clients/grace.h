@@ -5,7 +5,7 @@
 
 #include <glib.h>
 
-#include "broker.h"
+#include "clients/state.h"
 
 /**
  * Begins, when the broker before this one ended with sessions.  @mark_fd: a

@@ -11,7 +11,6 @@
 #include <time.h>
 
 #include "clients/totals.h"
-#include "broker.h"
 
 #define FIRST_ROOM 64u
 

@@ -5,31 +5,11 @@
 
 #include <glib.h>
 
-typedef struct KsmBroker KsmBroker;
-typedef struct KsmTotals KsmTotals;
+#include "clients/state.h"
 
 #define KSM_HISTORY_SECONDS 10u         /* between two samples */
 #define KSM_HISTORY_SAMPLES 2160u       /* six hours */
 #define KSM_HISTORY_GROUPS 256u         /* most groups that have one */
-
-/** Counts of pages; each ends at 2^32 - 1 (16 TiB). */
-typedef struct KsmSample {
-    gint64 time_s;              /* ksm_history_now() */
-    guint32 pages_shared;
-    guint32 pages_sharing;
-    guint32 zero_pages;
-    guint32 pages_broken;
-    gint32 saved_pages;
-    guint32 cpu_centi;          /* hundredths of a per cent of one CPU */
-} KsmSample;
-
-/** Grows to KSM_HISTORY_SAMPLES, then the oldest go; start with all zero. */
-typedef struct KsmHistory {
-    KsmSample *samples;
-    guint room;
-    guint count;
-    guint next;
-} KsmHistory;
 
 /**
  * Seconds since the host was started.  Nobody sets that clock, so samples stay

@@ -12,7 +12,6 @@
 #include <string.h>
 
 #include "guest-ksm.h"
-#include "clients/session.h"
 
 typedef struct Wait {
     gboolean map;

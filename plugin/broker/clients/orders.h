@@ -5,9 +5,8 @@
 
 #include <glib.h>
 
+#include "clients/state.h"
 #include "ksm-protocol.h"
-
-typedef struct KsmSession KsmSession;
 
 /** A map of a client's pages, as KsmMsgMap tells it. */
 typedef struct KsmPageMap {
@@ -24,12 +23,6 @@ typedef struct KsmPageMap {
 typedef void (*KsmOrderDone)(KsmSession *session, guint32 error,
                              const char *reason, const KsmPageMap *map,
                              gpointer opaque);
-
-typedef struct KsmOrders {
-    KsmOrder order;             /* serial 0: none is wanted */
-    guint32 map_serial;         /* 0: none is wanted */
-    GArray *waits;              /* who waits for either; NULL: nobody */
-} KsmOrders;
 
 /**
  * Wants the fields of @order (its serial is not looked at); they are added to

@@ -18,12 +18,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "clients/connection.h"
+#include "clients/broker-limits.h"
 #include "clients/descent.h"
 #include "clients/kin.h"
-#include "clients/session.h"
 #include "clients/user.h"
+#include "host/identity.h"
 #include "host/share.h"
+#include "host/watch.h"
 #include "error.h"
 
 #ifndef SO_PEERPIDFD            /* Linux 6.5 */
@@ -172,22 +173,10 @@ void ksm_process_check(KsmProcess *process)
 
 void ksm_process_ended(KsmProcess *process)
 {
-    KsmBroker *broker = process->broker;
-    GList *link, *next;
-
     ksm_descent_ended(process);
     process_forget(process);
     process->connections++;     /* keeps it until the end of this function */
-    for (link = broker->connections.head; link != NULL; link = next) {
-        next = link->next;
-        if (ksm_connection_process(link->data) == process) {
-            ksm_connection_close(link->data);
-        }
-    }
-    for (link = process->sessions.head; link != NULL; link = next) {
-        next = link->next;
-        ksm_session_end(link->data);
-    }
+    process->broker->ended(process);
     process->connections--;
     ksm_process_check(process);
 }

@@ -3,28 +3,9 @@
 #ifndef KSM_PROCESS_H
 #define KSM_PROCESS_H
 
-#include <sys/types.h>
+#include <glib.h>
 
-#include "broker.h"
-#include "host/identity.h"
-#include "host/watch.h"
-
-struct KsmProcess {
-    KsmBroker *broker;
-    pid_t pid;
-    uid_t uid;
-    KsmUser *user;
-    KsmShare pages;            /* of its sessions, a part of the user's */
-    int pidfd;
-    KsmIdentity identity;
-    struct KsmKin *kin;         /* when it named a group; NULL: not known */
-    KsmWatch watch;             /* of the pidfd, while it is known */
-    char *group_key;            /* "UID:NAME" of the group that it named
-                                   first, of all nodes; NULL: none yet */
-    GQueue sessions;            /* KsmSession */
-    guint connections;
-    KsmLogBucket log_bucket;
-};
+#include "clients/state.h"
 
 /**
  * Who is at the other end of @fd.  Makes a KsmProcess when it is not known

@@ -13,16 +13,16 @@
  * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
  * client is answered, and its next request read, when the last step is done.
  */
-#include "clients/connection.h"
+#include "clients/request.h"
 
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "clients/broker-limits.h"
 #include "clients/figures.h"
 #include "clients/orders.h"
-#include "clients/process.h"
 #include "clients/session.h"
 #include "group/adoption.h"
 #include "group/hints.h"
@@ -84,7 +84,8 @@ static gboolean make_bulk(KsmConnection *self, GError **errp)
     return TRUE;
 }
 
-gboolean ksm_request_welcome(KsmConnection *self, GError **errp)
+/* Sends WELCOME. */
+static gboolean request_welcome(KsmConnection *self, GError **errp)
 {
     const KsmGroup *group = self->session->home->group;
     KsmMsgWelcome reply = {
@@ -140,7 +141,7 @@ static gboolean handle_hello(KsmConnection *self, const guint8 *packet,
             self->welcome == KSM_WELCOME_NEW ? "begun" :
             self->welcome == KSM_WELCOME_RESUMED ? "resumed" : "taken up");
     return !ksm_session_is_ready(self->session) ||
-        ksm_request_welcome(self, errp);
+        request_welcome(self, errp);
 }
 
 static gboolean handle_resize(KsmConnection *self, const guint8 *packet,
@@ -189,18 +190,6 @@ static gboolean handle_lookup(KsmConnection *self, guint count, GError **errp)
     return TRUE;
 }
 
-void ksm_request_drop_job(KsmConnection *self)
-{
-    g_clear_pointer(&self->job.ranges, g_free);
-    g_clear_pointer(&self->publish.items, g_free);
-    g_clear_pointer(&self->publish.answers, g_free);
-}
-
-gboolean ksm_request_has_job(const KsmConnection *self)
-{
-    return self->job.ranges != NULL || self->publish.items != NULL;
-}
-
 /* How many of the items left are a step: at least one. */
 static guint publish_step_items(const KsmPublishJob *job)
 {
@@ -234,7 +223,7 @@ static gboolean publish_step(KsmConnection *self, GError **errp)
                            self->bulk + KSM_BULK_CONTENT +
                            (gsize)job->at * KSM_STORE_PAGE_BYTES,
                            job->answers + job->at, errp)) {
-        ksm_request_drop_job(self);
+        ksm_connection_drop_job(self);
         return FALSE;
     }
     job->at += count;
@@ -244,7 +233,7 @@ static gboolean publish_step(KsmConnection *self, GError **errp)
     note_refusals(self, job->answers, job->count);
     memcpy(self->bulk + KSM_BULK_REPLY, job->answers,
            job->count * sizeof(*job->answers));
-    ksm_request_drop_job(self);
+    ksm_connection_drop_job(self);
     reply_simple(self, KSM_MSG_ANSWERS, job->count);
     return FALSE;
 }
@@ -348,7 +337,8 @@ static gboolean job_do(const KsmRangeJob *job, KsmMember *member,
     return TRUE;
 }
 
-gboolean ksm_request_job_step(KsmConnection *self, GError **errp)
+/* One step of what goes on in steps; TRUE while there is more. */
+static gboolean request_step(KsmConnection *self, GError **errp)
 {
     KsmRangeJob *job = &self->job;
     KsmMember *member = self->session->member;
@@ -429,7 +419,7 @@ static gboolean handle_ranges(KsmConnection *self, const KsmMsg *msg,
         .ranges = g_steal_pointer(&ranges), .count = msg->count,
         .type = msg->type,
     };
-    ksm_request_job_step(self, &error);
+    request_step(self, &error);
     if (error != NULL) {
         g_propagate_error(errp, error);
         return FALSE;
@@ -509,8 +499,8 @@ static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
     return TRUE;
 }
 
-gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
-                            gsize bytes, GError **errp)
+static gboolean request_handle(KsmConnection *self, const guint8 *packet,
+                               gsize bytes, GError **errp)
 {
     guint32 version = 0;
     KsmMsg msg;
@@ -550,3 +540,10 @@ gboolean ksm_request_handle(KsmConnection *self, const guint8 *packet,
         return handle_stats(self, packet);
     }
 }
+
+const KsmConnectionOps ksm_request_ops = {
+    .handle = request_handle,
+    .step = request_step,
+    .ready = request_welcome,
+    .closed = ksm_session_detach,
+};

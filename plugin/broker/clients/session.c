@@ -29,6 +29,8 @@
 #include "clients/connection.h"
 #include "clients/descent.h"
 #include "clients/grace.h"
+#include "clients/homes.h"
+#include "clients/orders.h"
 #include "clients/process.h"
 #include "clients/user.h"
 #include "group/adoption.h"
@@ -291,6 +293,22 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
         }
     }
     return NULL;
+}
+
+void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home)
+{
+    GList *link, *next;
+
+    for (link = broker->connections.head; link != NULL; link = next) {
+        KsmConnection *connection = link->data;
+        KsmSession *session = ksm_connection_session(connection);
+
+        next = link->next;
+        if (session != NULL && (home == NULL || session->home == home) &&
+            connection->bulk == NULL && ksm_session_is_ready(session)) {
+            ksm_connection_ready(connection);
+        }
+    }
 }
 
 /*

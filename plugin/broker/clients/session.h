@@ -3,25 +3,10 @@
 #ifndef KSM_SESSION_H
 #define KSM_SESSION_H
 
-#include "broker.h"
-#include "clients/figures.h"
-#include "clients/orders.h"
-#include "ksm-protocol.h"
+#include <glib.h>
 
-struct KsmSession {
-    KsmBroker *broker;
-    KsmProcess *process;
-    KsmGroupHome *home;
-    KsmMember *member;
-    KsmEngineId engine;         /* none: the client is older than numbers */
-    char *told_name;
-    char *name;                 /* what people see: unique in the group */
-    KsmConnection *connection;  /* NULL: an orphan */
-    guint32 version;            /* of the protocol, that both speak */
-    gboolean unmarkable;        /* its open file: see ksm_session_mark() */
-    KsmFigures figures;         /* what the client told last */
-    KsmOrders orders;           /* what is wanted of it */
-};
+#include "clients/state.h"
+#include "ksm-protocol.h"
 
 /**
  * Whether a HELLO, as far as it goes, is of a version spoken here; its
@@ -43,6 +28,9 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
  * it waits for clients of old (grace.c); ksm_connection_ready() is called
  * after that. */
 gboolean ksm_session_is_ready(const KsmSession *session);
+
+/** Answers those HELLOs of a group (NULL: of all) that need wait no more. */
+void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home);
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages,
                             GError **errp);

@@ -9,10 +9,8 @@
 
 #include <string.h>
 
-#include "clients/process.h"
-#include "clients/session.h"
+#include "group/group.h"
 #include "store/store.h"
-#include "broker.h"
 
 void ksm_totals_visit(KsmBroker *broker, KsmSessionVisit visit,
                       gpointer opaque)
@@ -104,4 +102,17 @@ gint64 ksm_totals_session_saved_pages(const KsmSession *session)
 
     return (gint64)(own->pages_sharing + own->zero_pages) -
         (gint64)(part * (double)group->pages_shared + 0.5);
+}
+
+guint64 ksm_broker_memory_bytes(const KsmBroker *broker)
+{
+    GHashTableIter iter;
+    gpointer home;
+    guint64 bytes = sizeof(KsmBroker);
+
+    g_hash_table_iter_init(&iter, broker->groups);
+    while (g_hash_table_iter_next(&iter, NULL, &home)) {
+        bytes += ksm_group_bytes(((KsmGroupHome *)home)->group);
+    }
+    return bytes + broker->sessions * sizeof(KsmSession);
 }

@@ -5,26 +5,7 @@
 
 #include <glib.h>
 
-typedef struct KsmBroker KsmBroker;
-typedef struct KsmSession KsmSession;
-
-/** Pages unless named otherwise; names as in KsmStats (guest-ksm.h). */
-typedef struct KsmTotals {
-    guint64 vms;                /* processes that have some */
-    guint64 sessions;
-    guint64 pages_total;
-    guint64 pages_untouched;
-    guint64 pages_volatile;
-    guint64 pages_unshared;
-    guint64 pages_sharing;      /* mapped to slots, as the clients say */
-    guint64 zero_pages;
-    guint64 pages_broken;
-    guint64 pages_excluded;
-    guint64 pages_shared;       /* slots in use */
-    guint64 metadata_bytes;     /* of the engines */
-    guint64 cpu_ns;             /* of the sessions that are there */
-    guint64 cpu_centi;          /* hundredths of a per cent of one CPU */
-} KsmTotals;
+#include "clients/state.h"
 
 /** Fills the totals of @broker and of each of its groups. */
 void ksm_totals_update(KsmBroker *broker);
@@ -45,5 +26,8 @@ gint64 ksm_totals_session_saved_pages(const KsmSession *session);
 typedef void (*KsmSessionVisit)(KsmSession *session, gpointer opaque);
 void ksm_totals_visit(KsmBroker *broker, KsmSessionVisit visit,
                       gpointer opaque);
+
+/** Memory for trees, tables and metadata, without stores and bulk memory. */
+guint64 ksm_broker_memory_bytes(const KsmBroker *broker);
 
 #endif /* KSM_TOTALS_H */

@@ -25,7 +25,7 @@
 
 #include <unistd.h>
 
-#include "broker.h"
+#include "host/share.h"
 #include "error.h"
 
 #define NOTE_US (60 * G_USEC_PER_SEC)

@@ -3,33 +3,10 @@
 #ifndef KSM_USER_H
 #define KSM_USER_H
 
+#include <glib.h>
 #include <sys/types.h>
 
-#include "host/share.h"
-
-typedef struct KsmBroker KsmBroker;
-
-/** What there is a limit of, for all users and for each. */
-typedef enum KsmQuota {
-    KSM_QUOTA_SESSIONS,
-    KSM_QUOTA_CONNECTIONS,      /* those that have said nothing yet, too */
-    KSM_QUOTA_PROCESSES,        /* that are remembered */
-    KSM_QUOTA_PAGES,            /* guest pages of all sessions */
-    KSM_QUOTA_SLOTS,            /* of all stores */
-    KSM_QUOTAS,
-} KsmQuota;
-
-typedef struct KsmUser {
-    KsmBroker *broker;
-    uid_t uid;
-    guint refs;                 /* of processes and groups */
-    KsmShare shares[KSM_QUOTAS];        /* parts of the broker's */
-    guint64 turn;               /* of the main loop, in which */
-    gint64 turn_us;             /* so much was done for its requests */
-    gint64 full_noted_us;       /* when the log was told of a full share */
-    gint64 refused_noted_us;    /* when it was told of a refusal */
-    guint refused;              /* that it was not told of since */
-} KsmUser;
+#include "clients/state.h"
 
 /** Whether shares bind that user: not root and not the broker's own. */
 gboolean ksm_user_is_bound(uid_t uid);

@@ -14,8 +14,7 @@
 #include <unistd.h>
 
 #include "clients/history.h"
-#include "clients/process.h"
-#include "clients/session.h"
+#include "clients/names.h"
 #include "clients/totals.h"
 #include "control/control-target.h"
 #include "group/group.h"
@@ -163,7 +162,7 @@ static void add_node(KsmJson *json, const KsmGroupHome *home)
 static void add_group(const KsmGroupHome *home, KsmJson *json)
 {
     ksm_json_open(json, NULL, '{');
-    ksm_json_string(json, "name", ksm_control_group_name(home->family));
+    ksm_json_string(json, "name", ksm_names_group(home->family));
     ksm_json_uint(json, "uid", g_ascii_strtoull(home->family, NULL, 10));
     add_node(json, home);
     add_totals(json, &home->totals);
@@ -277,14 +276,14 @@ static const char *state_name(const KsmSession *session)
 static void add_identity(const KsmSession *session, KsmJson *json)
 {
     const char *slash = strrchr(session->name, '/');
-    g_autofree char *vm = ksm_control_vm_name(session);
+    g_autofree char *vm = ksm_names_vm(session);
 
     ksm_json_string(json, "name", session->name);
     ksm_json_string(json, "vm", vm);
     ksm_json_string(json, "backend", slash != NULL && slash > session->name
                                      ? slash + 1 : NULL);
     ksm_json_string(json, "group",
-                    ksm_control_group_name(session->home->family));
+                    ksm_names_group(session->home->family));
     add_node(json, session->home);
     ksm_json_uint(json, "uid", session->process->uid);
     ksm_json_uint(json, "pid", (guint64)session->process->pid);

@@ -3,7 +3,9 @@
 #ifndef KSM_CONTROL_REPORT_H
 #define KSM_CONTROL_REPORT_H
 
-#include "broker.h"
+#include <glib.h>
+
+#include "clients/state.h"
 #include "control/control-json.h"
 
 /** The broker, the host, each group; after ksm_totals_update(). */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "clients/history.h"
+#include "clients/names.h"
 #include "clients/orders.h"
 #include "clients/process.h"
 #include "clients/session.h"
@@ -238,7 +239,7 @@ static void finish_set(KsmControlClient *client)
 
         ksm_json_open(&json, NULL, '{');
         ksm_json_string(&json, "name", item->name);
-        ksm_json_string(&json, "group", ksm_control_group_name(item->group));
+        ksm_json_string(&json, "group", ksm_names_group(item->group));
         ksm_json_uint(&json, "uid", item->uid);
         ksm_json_uint(&json, "pid", (guint64)item->pid);
         ksm_json_string(&json, "result", item->session != NULL ? "pending" :

@@ -11,8 +11,7 @@
 
 #include <string.h>
 
-#include "clients/process.h"
-#include "clients/session.h"
+#include "clients/names.h"
 #include "clients/totals.h"
 #include "error.h"
 
@@ -25,22 +24,6 @@ typedef struct Search {
     GPtrArray *found;           /* KsmSession */
 } Search;
 
-char *ksm_control_vm_name(const KsmSession *session)
-{
-    const char *slash = strrchr(session->name, '/');
-
-    return slash != NULL && slash > session->name
-        ? g_strndup(session->name, (gsize)(slash - session->name))
-        : g_strdup(session->name);
-}
-
-const char *ksm_control_group_name(const char *family)
-{
-    const char *colon = strchr(family, ':');
-
-    return colon != NULL ? colon + 1 : family;
-}
-
 static gboolean matches(const KsmSession *session, const Search *search)
 {
     const char *family = session->home->family;
@@ -51,10 +34,10 @@ static gboolean matches(const KsmSession *session, const Search *search)
         return session->process->pid == search->pid;
     case BY_GROUP:
         return strcmp(family, search->name) == 0 ||
-            strcmp(ksm_control_group_name(family), search->name) == 0;
+            strcmp(ksm_names_group(family), search->name) == 0;
     case BY_VM:
     default:
-        vm = ksm_control_vm_name(session);
+        vm = ksm_names_vm(session);
         return strcmp(vm, search->name) == 0 ||
             strcmp(session->name, search->name) == 0;
     }

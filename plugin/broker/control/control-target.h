@@ -3,7 +3,9 @@
 #ifndef KSM_CONTROL_TARGET_H
 #define KSM_CONTROL_TARGET_H
 
-#include "broker.h"
+#include <glib.h>
+
+#include "clients/state.h"
 
 /**
  * The sessions that @target names: NULL or "all"; "vm:NAME", "group:NAME",
@@ -13,11 +15,5 @@
  */
 GPtrArray *ksm_control_target(KsmBroker *broker, const char *target,
                               const char **code, GError **errp);
-
-/** The VM's part of a session's name: what stands before its last '/'. */
-char *ksm_control_vm_name(const KsmSession *session);
-
-/** The group's name, without user and node; of its family. */
-const char *ksm_control_group_name(const char *family);
 
 #endif /* KSM_CONTROL_TARGET_H */
