@@ -15,8 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clients/process.h"
-#include "clients/session.h"
+#include "clients/orders.h"
 #include "host/watch.h"
 
 #define IDLE_SECONDS 300        /* between requests */
@@ -257,7 +256,7 @@ static void client_take_input(KsmControlClient *self, gboolean first)
     bytes = (gsize)(end - self->in);
     *end = '\0';
     self->in_bytes = 0;
-    ksm_control_request(self, self->in, bytes);
+    self->control->handle(self, self->in, bytes);
 }
 
 static gboolean client_on_event(gint fd, GIOCondition condition,

@@ -3,9 +3,29 @@
 #ifndef KSM_CONTROL_CLIENT_H
 #define KSM_CONTROL_CLIENT_H
 
-#include "control/control.h"
+#include <glib.h>
+#include <sys/types.h>
+
+#include "clients/state.h"
 #include "control/control-json.h"
-#include "clients/orders.h"
+#include "host/acceptor.h"
+#include "host/log.h"
+#include "host/watch.h"
+
+/** Longest request, with its newline. */
+#define KSM_CONTROL_LINE 4096u
+
+typedef struct KsmControlClient KsmControlClient;
+
+typedef struct KsmControl {
+    KsmBroker *broker;
+    KsmAcceptor acceptor;
+    gid_t group;                /* whose members may; (gid_t)-1: none */
+    GQueue clients;             /* KsmControlClient */
+    /* carries a request out; @line is terminated: control-request.c */
+    void (*handle)(KsmControlClient *client, const char *line, gsize bytes);
+    KsmLogBucket log_bucket;
+} KsmControl;
 
 /** A session that a request waits for. */
 typedef struct KsmControlItem {
@@ -62,9 +82,5 @@ void ksm_control_answered(KsmControlClient *client, KsmSession *session,
 /** Waits for the items, at most so long, then calls @finish. */
 void ksm_control_wait(KsmControlClient *client, guint timeout_ms,
                       void (*finish)(KsmControlClient *client));
-
-/** Carries a request out (control-request.c); @line is terminated. */
-void ksm_control_request(KsmControlClient *client, const char *line,
-                         gsize bytes);
 
 #endif /* KSM_CONTROL_CLIENT_H */

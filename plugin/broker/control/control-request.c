@@ -5,7 +5,7 @@
  * A line is an object with "request" and the members that this request knows;
  * anything else is refused, so that a misspelt option is never ignored.
  */
-#include "control/control-client.h"
+#include "control/control-request.h"
 
 #include <json-glib/json-glib.h>
 #include <string.h>
@@ -13,9 +13,8 @@
 #include "clients/history.h"
 #include "clients/names.h"
 #include "clients/orders.h"
-#include "clients/process.h"
-#include "clients/session.h"
 #include "clients/totals.h"
+#include "control/control-client.h"
 #include "control/control-json.h"
 #include "control/control-report.h"
 #include "control/control-target.h"

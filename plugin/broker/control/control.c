@@ -12,6 +12,7 @@
 
 #include "clients/user.h"
 #include "control/control-client.h"
+#include "control/control-request.h"
 #include "host/acceptor.h"
 #include "host/log.h"
 
@@ -91,6 +92,7 @@ void ksm_control_start(KsmBroker *broker, int listen_fd, gid_t group)
 
     self->broker = broker;
     self->group = group;
+    self->handle = ksm_control_request;
     g_queue_init(&self->clients);
     ksm_acceptor_start(&self->acceptor, listen_fd, &self->log_bucket,
                        control_on_connect, self);

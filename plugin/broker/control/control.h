@@ -8,24 +8,12 @@
 
 #include <sys/types.h>
 
-#include "broker.h"
+#include "clients/state.h"
 
-/** Longest request, with its newline. */
-#define KSM_CONTROL_LINE 4096u
 /** Most clients at the same time. */
 #define KSM_CONTROL_CLIENTS 32u
 /** Most of one user that is neither root nor the broker's own. */
 #define KSM_CONTROL_USER_CLIENTS (KSM_CONTROL_CLIENTS / 2)
-
-typedef struct KsmControlClient KsmControlClient;
-
-typedef struct KsmControl {
-    KsmBroker *broker;
-    KsmAcceptor acceptor;
-    gid_t group;                /* whose members may; (gid_t)-1: none */
-    GQueue clients;             /* KsmControlClient */
-    KsmLogBucket log_bucket;
-} KsmControl;
 
 /** Serves on @listen_fd from now on; there is no way to stop it. */
 void ksm_control_start(KsmBroker *broker, int listen_fd, gid_t group);
