@@ -181,7 +181,8 @@ gboolean ksm_group_sweep(KsmGroup *group)
     return group->sweeping || ksm_group_sweep_is_due(group);
 }
 
-void ksm_group_note_inserted(KsmGroup *group)
+/* The unstable tree may have grown. */
+static void note_inserted(KsmGroup *group)
 {
     if (ksm_fp_tree_count(group->unstable) >
         2 * group->listed + UNSTABLE_SLACK) {
@@ -206,7 +207,7 @@ gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
     ksm_member_list(member, page, tag);
     ksm_fp_tree_insert_at(group->unstable, place, key,
                           ksm_listing_pack(&listing));
-    ksm_group_note_inserted(group);
+    note_inserted(group);
     return TRUE;
 }
 

@@ -58,9 +58,6 @@ KsmAnswerKind ksm_listing_meet(KsmMember *member, guint32 page, guint64 key,
 void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
                            guint32 tag);
 
-/** The unstable tree may have grown. */
-void ksm_group_note_inserted(KsmGroup *group);
-
 /** A step of the sweep of the unstable tree, if one is due; TRUE: go on. */
 gboolean ksm_group_sweep(KsmGroup *group);
 
