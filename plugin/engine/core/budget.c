@@ -18,7 +18,7 @@
  * mappings are counted.
  *
  * These are counted again when they may have changed, by what counting costs:
- * after every eighth that the engines have grown or shrunk, about once a
+ * after every half that the engines have grown or shrunk, about once a
  * second while little is left, and now and then in any case.  A million of
  * them take a third of a second: whoever wants the engine ends it, and other
  * engines do not wait for it.  vm.max_map_count itself is read for every
@@ -168,7 +168,7 @@ static gboolean is_count_due(guint64 now)
     gint64 used = used_by_all(), limit = limit_of_all();
     guint64 change = (guint64)ABS(used - (gint64)account.counted_used);
 
-    return !account.counted_ns || change > (guint64)limit / 8 ||
+    return !account.counted_ns || change > (guint64)limit / 2 ||
            since >= MAX(KSM_COUNT_NS, account.cost_ns * KSM_COUNT_SHARE) ||
            (change > 0 && limit - used < limit / 8 &&
             since >= MAX(KSM_COUNT_SCARCE_NS,
