@@ -91,7 +91,7 @@ static void on_signal(int signal, gpointer loop)
         ksm_broker_log_status(broker);
         return;
     }
-    ksm_log(KSM_LOG_INFO, "ends on a signal");
+    ksm_log(KSM_LOG_INFO, "exiting on a signal");
     g_main_loop_quit(loop);
 }
 

@@ -161,8 +161,8 @@ gboolean ksm_engine_start(KsmEngine *engine, GError **errp)
         return FALSE;
     }
     if (!ok) {
-        g_warning("%s; '%s' shares nothing until one is there", error->message,
-                  engine->link.name);
+        g_warning("%s; '%s' will not share memory until a broker is available",
+                  error->message, engine->link.name);
         g_error_free(error);
     }
     if (ksm_sys_max_map_count() < 65530) {

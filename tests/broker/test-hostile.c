@@ -262,7 +262,7 @@ static const Row rows[] = {
       KSM_MSG_WITHDRAW, M16, 2, { 0, 60, 0, 60 }, NULL },
     { "stats-short", "message 9 of 16 bytes", AFTER, 0, KSM_MSG_STATS, M16,
       0, { 0 }, NULL },
-    { "hold-of-nothing", "HOLD where nothing is to be held", AFTER, 0,
+    { "hold-of-nothing", "unexpected HOLD", AFTER, 0,
       KSM_MSG_HOLD, M16, 1, { 0, 0, 1 }, NULL },
     { "map-short", "message 10 of 16 bytes", AFTER, 0, KSM_MSG_MAP, M16, 1,
       { 0 }, NULL },

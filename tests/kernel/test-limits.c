@@ -157,7 +157,7 @@ static void test_late_broker(void)
     }
     broker = ksm_test_broker_new_idle();
     engine = make_engine(broker->socket, FALSE);
-    g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "*shares nothing*");
+    g_test_expect_message(NULL, G_LOG_LEVEL_WARNING, "*will not share memory*");
     g_assert_true(ksm_engine_start(engine, &error));
     g_assert_no_error(error);
     g_test_assert_expected_messages();

@@ -42,7 +42,7 @@ static gboolean broker_on_idle(gpointer data)
         return G_SOURCE_CONTINUE;
     }
     broker->idle_timer = 0;
-    ksm_log(KSM_LOG_INFO, "no client for %u s: ends",
+    ksm_log(KSM_LOG_INFO, "no client for %u s: exiting",
             broker->idle_exit_seconds);
     broker->idle(broker->opaque);
     return G_SOURCE_REMOVE;

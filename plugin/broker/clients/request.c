@@ -434,7 +434,7 @@ static gboolean handle_hold(KsmConnection *self, const KsmMsg *msg,
     KsmMember *member = self->session->member;
 
     if (!member->holding) {
-        return protocol_error(errp, "HOLD where nothing is to be held");
+        return protocol_error(errp, "unexpected HOLD");
     }
     if (msg->count > 0) {
         return handle_ranges(self, msg, errp);

@@ -37,7 +37,7 @@ static const Field fields[] = {
     COUNTER("cpu_seconds", "seconds", "cpu_ns", 1e-9,
             "CPU time of the scanner."),
     GAUGE("scan_cpu_limit_ratio", "ratio", "scan_cpu_percent", 1e-2,
-          "Most CPU time of the scanner, as a part of one CPU."),
+          "Maximum CPU time of the scanner, as a fraction of one CPU."),
     GAUGE("scan_interval_seconds", "seconds", "interval_ms", 1e-3,
           "Time between two rounds, back-off included."),
     GAUGE("round_seconds", "seconds", "round_ns", 1e-9,

@@ -24,9 +24,9 @@ static const Family broker_families[] = {
     { "guest_ksm_store_bytes", "gauge", "bytes", "store_pages", PAGE_BYTES,
       "Memory in the stores of all groups." },
     { "guest_ksm_store_limit_bytes", "gauge", "bytes", "store_pages_max",
-      PAGE_BYTES, "Most memory that the stores may have." },
+      PAGE_BYTES, "Maximum memory of all stores." },
     { "guest_ksm_sessions_limit", "gauge", NULL, "sessions_max", 1,
-      "Most memory backends that may be there." },
+      "Maximum number of memory backends." },
 };
 
 static const Family host_families[] = {
@@ -38,7 +38,7 @@ static const Family host_families[] = {
 
 static const Family total_families[] = {
     { "guest_ksm_worst_case_bytes", "gauge", "bytes", "worst_case_pages",
-      PAGE_BYTES, "Memory needed more if everything that is shared were "
+      PAGE_BYTES, "Additional memory needed if all shared pages were "
       "written at once, over all groups." },
 };
 
@@ -50,8 +50,8 @@ static const Family group_families[] = {
     { "guest_ksm_group_store_bytes", "gauge", "bytes", "pages_shared",
       PAGE_BYTES, "Memory in the group's store." },
     { "guest_ksm_group_worst_case_bytes", "gauge", "bytes",
-      "worst_case_pages", PAGE_BYTES, "Memory needed more if everything that "
-      "is shared were written at once." },
+      "worst_case_pages", PAGE_BYTES, "Additional memory needed if all "
+      "shared pages were written at once." },
     { "guest_ksm_group_broker_memory_bytes", "gauge", "bytes",
       "broker_memory_bytes", 1, "The broker's metadata of the group." },
 };
@@ -60,15 +60,15 @@ static const Family user_families[] = {
     { "guest_ksm_user_store_bytes", "gauge", "bytes", "store_pages",
       PAGE_BYTES, "Memory in the stores of the user's groups." },
     { "guest_ksm_user_store_limit_bytes", "gauge", "bytes", "store_pages_max",
-      PAGE_BYTES, "Most of it that the user may have now." },
+      PAGE_BYTES, "Maximum that the user may have now." },
     { "guest_ksm_user_sessions", "gauge", NULL, "sessions", 1,
       "Memory backends of the user." },
     { "guest_ksm_user_sessions_limit", "gauge", NULL, "sessions_max", 1,
-      "Most of them that the user may have now." },
+      "Maximum number that the user may have now." },
     { "guest_ksm_user_guest_bytes", "gauge", "bytes", "guest_pages",
       PAGE_BYTES, "Guest memory of the user's backends." },
     { "guest_ksm_user_guest_limit_bytes", "gauge", "bytes", "guest_pages_max",
-      PAGE_BYTES, "Most of it that the user may have now." },
+      PAGE_BYTES, "Maximum that the user may have now." },
 };
 
 static void add_families(KsmMetrics *metrics, const Family *families,
