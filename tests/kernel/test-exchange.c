@@ -507,6 +507,55 @@ static void test_protection_stays(void)
     tear_down(&f);
 }
 
+static gpointer go_on(gpointer data)
+{
+    Fixture *f = data;
+
+    while (!g_atomic_int_get(&f->held)) {
+        ksm_engine_run_round(f->engine);
+    }
+    return NULL;
+}
+
+/*
+ * A program locks all its memory while pages are merged: the kernel fills every
+ * mapping, the engine's own too, and comes to an end with it.  No byte changes,
+ * and what is unlocked is shared again.
+ */
+static void test_locked(void)
+{
+    GThread *thread;
+    Fixture f;
+    guint i;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    set_up(&f, 4096, KSM_REGION_NONE);
+    thread = g_thread_new("rounds", go_on, &f);
+    signal(SIGALRM, stuck);
+    alarm(STUCK_SECONDS);
+    for (i = 0; i < 20; i++) {
+        g_assert_cmpint(mlockall(i % 2 ? MCL_CURRENT | MCL_FUTURE :
+                                 MCL_CURRENT), ==, 0);
+        g_usleep(2000);
+        g_assert_cmpint(munlockall(), ==, 0);
+        g_usleep(2000);
+    }
+    alarm(0);
+    g_atomic_int_set(&f.held, 1);
+    g_thread_join(thread);
+    g_atomic_int_set(&f.held, 0);
+    for (i = 0; i < f.pages; i++) {
+        g_assert_true(ksm_test_page_is(f.memory + (gsize)i * KSM_PAGE_BYTES,
+                                       KSM_TEST_SEEDED,
+                                       1 + i % (f.pages / 2)));
+    }
+    fill(&f);
+    share(&f, f.pages);
+    tear_down(&f);
+}
+
 /* ---- what is left ------------------------------------------------------- */
 
 /*
@@ -681,6 +730,7 @@ int main(int argc, char **argv)
     g_test_add_func("/exchange/interrupted", test_interrupted);
     g_test_add_func("/exchange/suspend", test_suspend);
     g_test_add_func("/exchange/protection-stays", test_protection_stays);
+    g_test_add_func("/exchange/locked", test_locked);
     g_test_add_func("/exchange/shadow-huge", test_shadow_huge);
     g_test_add_func("/exchange/shadow-small", test_shadow_small);
     g_test_add_func("/exchange/merge-any-before", test_merge_any_before);
