@@ -36,7 +36,7 @@ static const char *const step_names[STEPS] = {
     [STEP_LOAD] = "load_slots",
 };
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTracker tracker;
     KsmVerify verify;
     guint8 *ram;
@@ -45,7 +45,7 @@ typedef struct Scene {
     guint32 used;               /* pages of staging */
     guint64 ns[STEPS];
     guint64 times[STEPS];
-} Scene;
+} Fixture;
 
 static void check(int ret, const char *what)
 {
@@ -68,7 +68,7 @@ static guint8 *map_memory(guint pages)
 }
 
 /* Memory, and a store that holds the same at the same offsets. */
-static void set_up(Scene *s)
+static void set_up(Fixture *s)
 {
     g_autoptr(GError) error = NULL;
     guint i;
@@ -98,7 +98,7 @@ static void set_up(Scene *s)
                                  UFFDIO_REGISTER_MODE_MISSING), "register");
 }
 
-static void tear_down(Scene *s)
+static void tear_down(Fixture *s)
 {
     munmap(s->ram, (gsize)PAGES * KSM_PAGE_BYTES);
     munmap(s->staging, (gsize)STAGING_PAGES * KSM_PAGE_BYTES);
@@ -107,7 +107,7 @@ static void tear_down(Scene *s)
     ksm_tracker_close(&s->tracker);
 }
 
-static void add(Scene *s, Step step, guint64 *since_ns)
+static void add(Fixture *s, Step step, guint64 *since_ns)
 {
     guint64 now = ksm_sys_thread_cpu_ns();
 
@@ -117,7 +117,7 @@ static void add(Scene *s, Step step, guint64 *since_ns)
 }
 
 /* The steps of quarantine.c, one window. */
-static void window(Scene *s, guint32 first, guint32 count, gboolean copied)
+static void window(Fixture *s, guint32 first, guint32 count, gboolean copied)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
     guint64 offset = (guint64)first * KSM_PAGE_BYTES;
@@ -155,7 +155,7 @@ static void window(Scene *s, guint32 first, guint32 count, gboolean copied)
     add(s, STEP_WAKE, &at);
 }
 
-static void drop(Scene *s)
+static void drop(Fixture *s)
 {
     guint64 at = ksm_sys_thread_cpu_ns();
 
@@ -169,7 +169,7 @@ static void drop(Scene *s)
 static void measure(guint32 run, GString *json)
 {
     guint32 first, windows = 0;
-    Scene s;
+    Fixture s;
     guint i;
 
     set_up(&s);

@@ -239,13 +239,13 @@ static guint count_fds(pid_t pid)
     return count;
 }
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
     ProtoClient *witness;
     ProtoChild *bystander;      /* instead of a witness */
     guint fds;
     const Row *row;
-} Scene;
+} Fixture;
 
 /* Is not disturbed by what happens meanwhile. */
 static void bystander_run(gpointer socket)
@@ -261,41 +261,41 @@ static void bystander_run(gpointer socket)
 
 /* The witness is this process, or a child: then other children may name other
  * groups. */
-static void scene_open(Scene *scene, gboolean in_child)
+static void fixture_open(Fixture *fixture, gboolean in_child)
 {
-    *scene = (Scene) { .broker = NULL };
-    scene->broker = ksm_test_broker_new(NULL);
+    *fixture = (Fixture) { .broker = NULL };
+    fixture->broker = ksm_test_broker_new(NULL);
     if (in_child) {
-        scene->bystander = proto_child_new(bystander_run,
-                                           scene->broker->socket);
-        g_assert_cmpuint(proto_child_wait(scene->bystander), ==, 1);
+        fixture->bystander = proto_child_new(bystander_run,
+                                           fixture->broker->socket);
+        g_assert_cmpuint(proto_child_wait(fixture->bystander), ==, 1);
     } else {
-        scene->witness = proto_client_new(scene->broker->socket, "g",
+        fixture->witness = proto_client_new(fixture->broker->socket, "g",
                                           "witness", 100);
-        proto_client_publish(scene->witness, 1, 1, 0);
+        proto_client_publish(fixture->witness, 1, 1, 0);
     }
-    scene->fds = count_fds(scene->broker->pid);
+    fixture->fds = count_fds(fixture->broker->pid);
 }
 
 static gboolean no_more_fds(gpointer opaque)
 {
-    const Scene *scene = opaque;
+    const Fixture *fixture = opaque;
 
-    return count_fds(scene->broker->pid) <= scene->fds;
+    return count_fds(fixture->broker->pid) <= fixture->fds;
 }
 
-static void scene_close(Scene *scene)
+static void fixture_close(Fixture *fixture)
 {
-    g_assert_cmpfloat(ksm_test_wait(no_more_fds, scene, 10), >=, 0);
-    if (scene->bystander != NULL) {
-        proto_child_free(scene->bystander);
+    g_assert_cmpfloat(ksm_test_wait(no_more_fds, fixture, 10), >=, 0);
+    if (fixture->bystander != NULL) {
+        proto_child_free(fixture->bystander);
     } else {
-        g_assert_cmpint(proto_client_lookup(scene->witness, 50, 1).kind, ==,
+        g_assert_cmpint(proto_client_lookup(fixture->witness, 50, 1).kind, ==,
                         KSM_ANSWER_SLOT);
-        proto_client_free(scene->witness);
+        proto_client_free(fixture->witness);
     }
-    g_assert_true(ksm_test_broker_stop(scene->broker));
-    ksm_test_broker_free(scene->broker);
+    g_assert_true(ksm_test_broker_stop(fixture->broker));
+    ksm_test_broker_free(fixture->broker);
 }
 
 static void expect_error(ProtoClient *client, guint32 code, const char *reason)
@@ -328,16 +328,16 @@ static void send_hello(ProtoClient *client, const char *group, const int *fds,
 
 static void row_in_child(gpointer opaque)
 {
-    const Scene *scene = opaque;
-    ProtoClient *client = proto_client_connect(scene->broker->socket);
-    int fd = scene->row->open();
+    const Fixture *fixture = opaque;
+    ProtoClient *client = proto_client_connect(fixture->broker->socket);
+    int fd = fixture->row->open();
 
     g_assert_cmpint(fd, >=, 0);
     send_hello(client, "h", &fd, 1);
-    expect_error(client, ERROR_INVALID, scene->row->reason);
+    expect_error(client, ERROR_INVALID, fixture->row->reason);
     /* without it, it is welcome */
     proto_client_free(client);
-    client = proto_client_new(scene->broker->socket, "h", "villain", 100);
+    client = proto_client_new(fixture->broker->socket, "h", "villain", 100);
     g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_NEW);
     proto_child_report(1);
     proto_child_await();
@@ -345,10 +345,10 @@ static void row_in_child(gpointer opaque)
 
 static void test_rows(void)
 {
-    Scene scene;
+    Fixture fixture;
     guint i;
 
-    scene_open(&scene, TRUE);
+    fixture_open(&fixture, TRUE);
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
         ProtoChild *child;
 
@@ -356,13 +356,13 @@ static void test_rows(void)
         if (rows[i].open == open_owner && geteuid() != 0) {
             continue;           /* cannot give a file away */
         }
-        scene.row = &rows[i];
-        child = proto_child_new(row_in_child, &scene);
+        fixture.row = &rows[i];
+        child = proto_child_new(row_in_child, &fixture);
         g_assert_cmpuint(proto_child_wait(child), ==, 1);
         proto_child_free(child);
-        g_assert_cmpfloat(ksm_test_wait(no_more_fds, &scene, 10), >=, 0);
+        g_assert_cmpfloat(ksm_test_wait(no_more_fds, &fixture, 10), >=, 0);
     }
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* One with HELLO, and none with anything else. */
@@ -370,19 +370,19 @@ static void test_too_many(void)
 {
     g_autoptr(ProtoClient) two = NULL, late = NULL, empty = NULL;
     KsmMsg hints = { .type = KSM_MSG_HINTS };
-    Scene scene;
+    Fixture fixture;
     int fds[2];
 
-    scene_open(&scene, FALSE);
+    fixture_open(&fixture, FALSE);
     fds[0] = open_nothing_wrong();
     fds[1] = open_null();
-    two = proto_client_connect(scene.broker->socket);
+    two = proto_client_connect(fixture.broker->socket);
     send_hello(two, "h", fds, 2);
     expect_error(two, ERROR_PROTOCOL, "control data came along");
-    late = proto_client_new(scene.broker->socket, "g", "late", 100);
+    late = proto_client_new(fixture.broker->socket, "g", "late", 100);
     g_assert_true(proto_client_send_fds(late, &hints, sizeof(hints), fds, 1));
     expect_error(late, ERROR_PROTOCOL, "control data came along");
-    empty = proto_client_connect(scene.broker->socket);
+    empty = proto_client_connect(fixture.broker->socket);
     g_assert_true(proto_client_send_fds(empty, "", 0, fds, 1));
     expect_error(empty, ERROR_PROTOCOL, "a packet of 0 bytes");
     close(fds[0]);
@@ -390,15 +390,15 @@ static void test_too_many(void)
     g_clear_pointer(&two, proto_client_free);
     g_clear_pointer(&late, proto_client_free);
     g_clear_pointer(&empty, proto_client_free);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* Whether a descriptor is taken at present. */
 static gboolean takes_descriptors(gpointer opaque)
 {
-    const Scene *scene = opaque;
+    const Fixture *fixture = opaque;
     g_autoptr(ProtoClient) client =
-        proto_client_connect(scene->broker->socket);
+        proto_client_connect(fixture->broker->socket);
     int fd = open_nothing_wrong();
     ProtoReply reply;
 
@@ -442,7 +442,7 @@ static int open_lingering(void)
 static void test_slow_to_close(void)
 {
     g_autoptr(ProtoClient) client = NULL;
-    Scene scene;
+    Fixture fixture;
     double start, took;
     int fd = open_lingering();
 
@@ -450,20 +450,20 @@ static void test_slow_to_close(void)
         g_test_skip("no TCP on the loopback");
         return;
     }
-    scene_open(&scene, FALSE);
-    client = proto_client_connect(scene.broker->socket);
+    fixture_open(&fixture, FALSE);
+    client = proto_client_connect(fixture.broker->socket);
     send_hello(client, "g", &fd, 1);
     start = ksm_test_now();
     close(fd);                  /* the broker's is the last one then */
     expect_error(client, ERROR_INVALID, "another store in use");
-    proto_client_stats(scene.witness);
+    proto_client_stats(fixture.witness);
     took = ksm_test_now() - start;
     g_test_message("answered after %.3f s", took);
-    g_assert_cmpfloat(ksm_test_wait(takes_descriptors, &scene, 20), >=, 0);
+    g_assert_cmpfloat(ksm_test_wait(takes_descriptors, &fixture, 20), >=, 0);
     g_test_message("closed after %.1f s", ksm_test_now() - start);
     g_assert_cmpfloat(ksm_test_now() - start, >, 1);
     g_clear_pointer(&client, proto_client_free);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* HOLD: what is not true. */
@@ -484,32 +484,32 @@ static const Lie lies[] = {
     { "bound", 0, 1, 1, "page 0, which is bound" },
 };
 
-typedef struct Liar {
-    const Scene *scene;
+typedef struct FakeBroker {
+    const Fixture *fixture;
     const Lie *lie;             /* NULL: other requests instead of HOLD */
-} Liar;
+} FakeBroker;
 
-static void liar_run(gpointer opaque)
+static void fake_broker_run(gpointer opaque)
 {
-    const Liar *liar = opaque;
-    ProtoClient *client = proto_client_new(liar->scene->broker->socket, "g",
-                                           "liar", 100), *before = client;
+    const FakeBroker *fake = opaque;
+    ProtoClient *client = proto_client_new(fake->fixture->broker->socket, "g",
+                                           "fake", 100), *before = client;
     ProtoReply reply;
 
     proto_client_lookup(client, 50, 1);
     proto_child_report(1);
     proto_child_await();
-    client = proto_client_connect(liar->scene->broker->socket);
+    client = proto_client_connect(fake->fixture->broker->socket);
     client->engine = before->engine;
-    reply = proto_client_hello_with(client, "g", "liar", 100,
+    reply = proto_client_hello_with(client, "g", "fake", 100,
                                     before->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
     g_assert_cmpuint(reply.welcome.resumed, ==, KSM_WELCOME_HANDED);
-    if (liar->lie != NULL) {
+    if (fake->lie != NULL) {
         reply = proto_client_hold(client, 0, 0, 1);
         g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_OK);
-        reply = proto_client_hold(client, liar->lie->page, liar->lie->slot,
-                                  liar->lie->count);
+        reply = proto_client_hold(client, fake->lie->page, fake->lie->slot,
+                                  fake->lie->count);
     } else {
         KsmMsg msg = { .type = KSM_MSG_HINTS };
 
@@ -518,7 +518,7 @@ static void liar_run(gpointer opaque)
     }
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpuint(reply.error.code, ==, ERROR_PROTOCOL);
-    if (strstr(reply.error.reason, liar->lie != NULL ? liar->lie->reason
+    if (strstr(reply.error.reason, fake->lie != NULL ? fake->lie->reason
                : "before the end of HOLD") == NULL) {
         g_error("told '%s'", reply.error.reason);
     }
@@ -536,14 +536,14 @@ static gboolean ten_are_left(gpointer witness)
 /* Others share on while it lives; at its end all is as it was. */
 static void lie_once(const Lie *lie)
 {
-    Scene scene;
-    Liar liar = { &scene, lie };
+    Fixture fixture;
+    FakeBroker fake = { &fixture, lie };
     ProtoChild *child;
     ProtoClient *before;
     guint32 first, i;
 
-    scene_open(&scene, FALSE);
-    before = scene.witness;
+    fixture_open(&fixture, FALSE);
+    before = fixture.witness;
     first = proto_client_lookup(before, 90, 1).slot;
     for (i = 1; i < 10; i++) {
         g_assert_cmpuint(proto_client_publish(before, 1 + i, 1 + i, 0).slot,
@@ -551,27 +551,27 @@ static void lie_once(const Lie *lie)
     }
     proto_client_range(before, KSM_MSG_RELEASE, 90, 1);
     g_assert_cmpuint(first, ==, 0);
-    child = proto_child_new(liar_run, &liar);
+    child = proto_child_new(fake_broker_run, &fake);
     proto_child_wait(child);
-    ksm_test_broker_kill(scene.broker);
-    ksm_test_broker_start(scene.broker);
-    scene.witness = proto_client_connect(scene.broker->socket);
-    scene.witness->engine = before->engine;
-    g_assert_cmpuint(proto_client_hello_with(scene.witness, "g", "witness",
+    ksm_test_broker_kill(fixture.broker);
+    ksm_test_broker_start(fixture.broker);
+    fixture.witness = proto_client_connect(fixture.broker->socket);
+    fixture.witness->engine = before->engine;
+    g_assert_cmpuint(proto_client_hello_with(fixture.witness, "g", "witness",
                                              100, before->store_fd)
                      .welcome.resumed, ==, KSM_WELCOME_HANDED);
     proto_client_free(before);
     proto_child_go_on(child);
     g_assert_cmpuint(proto_child_wait(child), ==, 2);
-    g_assert_cmpuint(proto_client_hold(scene.witness, 1, 0, 10).msg.type, ==,
+    g_assert_cmpuint(proto_client_hold(fixture.witness, 1, 0, 10).msg.type, ==,
                      KSM_MSG_OK);
-    g_assert_cmpuint(proto_client_hold(scene.witness, 0, 0, 0).msg.type, ==,
+    g_assert_cmpuint(proto_client_hold(fixture.witness, 0, 0, 0).msg.type, ==,
                      KSM_MSG_OK);
-    g_assert_cmpuint(proto_client_stats(scene.witness).pages_shared, ==, 10);
+    g_assert_cmpuint(proto_client_stats(fixture.witness).pages_shared, ==, 10);
     proto_child_free(child);
-    g_assert_cmpfloat(ksm_test_wait(ten_are_left, scene.witness, 10), >=, 0);
-    scene.fds = count_fds(scene.broker->pid);
-    scene_close(&scene);
+    g_assert_cmpfloat(ksm_test_wait(ten_are_left, fixture.witness, 10), >=, 0);
+    fixture.fds = count_fds(fixture.broker->pid);
+    fixture_close(&fixture);
 }
 
 static void test_lies(void)

@@ -24,29 +24,29 @@
 #define ERROR_GROUP 8u
 
 /* A client that is there all the time and must not be disturbed. */
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
     ProtoClient *witness;
-} Scene;
+} Fixture;
 
-static void scene_open(Scene *scene, const char *options)
+static void fixture_open(Fixture *fixture, const char *options)
 {
-    scene->broker = ksm_test_broker_new(options);
-    scene->witness = proto_client_new(scene->broker->socket, "g", "witness",
+    fixture->broker = ksm_test_broker_new(options);
+    fixture->witness = proto_client_new(fixture->broker->socket, "g", "witness",
                                       100);
-    g_assert_cmpint(proto_client_publish(scene->witness, 1, 1, 0).kind, ==,
+    g_assert_cmpint(proto_client_publish(fixture->witness, 1, 1, 0).kind, ==,
                     KSM_ANSWER_SLOT);
 }
 
-static void scene_close(Scene *scene)
+static void fixture_close(Fixture *fixture)
 {
-    g_assert_cmpint(proto_client_lookup(scene->witness, 2, 1).kind, ==,
+    g_assert_cmpint(proto_client_lookup(fixture->witness, 2, 1).kind, ==,
                     KSM_ANSWER_SLOT);
-    g_assert_cmpint(proto_client_lookup(scene->witness, 3, 77).kind, ==,
+    g_assert_cmpint(proto_client_lookup(fixture->witness, 3, 77).kind, ==,
                     KSM_ANSWER_LISTED);
-    proto_client_free(scene->witness);
-    g_assert_true(ksm_test_broker_stop(scene->broker));
-    ksm_test_broker_free(scene->broker);
+    proto_client_free(fixture->witness);
+    g_assert_true(ksm_test_broker_stop(fixture->broker));
+    ksm_test_broker_free(fixture->broker);
 }
 
 typedef union Packet {
@@ -297,10 +297,10 @@ static void packet_of_row(const Row *row, Packet *packet, gsize *bytes)
     *bytes = row->bytes == G_MAXSIZE ? 0 : row->bytes;
 }
 
-static void run_row(const Scene *scene, const Row *row)
+static void run_row(const Fixture *fixture, const Row *row)
 {
     g_autoptr(ProtoClient) client =
-        proto_client_connect(scene->broker->socket);
+        proto_client_connect(fixture->broker->socket);
     g_autofree Packet *packet = g_new(Packet, 1);
     g_autofree char *log = NULL;
     ProtoReply reply;
@@ -323,7 +323,7 @@ static void run_row(const Scene *scene, const Row *row)
                      row->code != 0 ? row->code : ERROR_PROTOCOL);
     g_assert_nonnull(strstr(reply.error.reason, row->reason));
     g_assert_cmpuint(proto_client_receive(client, &reply), ==, 0);
-    log = ksm_test_broker_read_log(scene->broker);
+    log = ksm_test_broker_read_log(fixture->broker);
     g_assert_nonnull(strstr(log, row->reason));
 }
 
@@ -339,33 +339,33 @@ static void row_in_child(gpointer opaque)
 
 static void test_rows(void)
 {
-    Scene scene;
+    Fixture fixture;
     g_autofree char *log = NULL, *pid = NULL;
     guint i;
 
-    scene_open(&scene, NULL);
+    fixture_open(&fixture, NULL);
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
-        gpointer args[] = { &scene, (gpointer)&rows[i] };
+        gpointer args[] = { &fixture, (gpointer)&rows[i] };
         ProtoChild *child = proto_child_new(row_in_child, args);
 
         pid = g_strdup_printf("process %d, user %d", child->pid, geteuid());
         g_assert_cmpuint(proto_child_wait(child), ==, 1);
         proto_child_free(child);
-        g_assert_cmpuint(proto_client_stats(scene.witness).pages_shared, ==,
+        g_assert_cmpuint(proto_client_stats(fixture.witness).pages_shared, ==,
                          1);
-        log = ksm_test_broker_read_log(scene.broker);
+        log = ksm_test_broker_read_log(fixture.broker);
         g_assert_nonnull(strstr(log, pid));
         g_clear_pointer(&log, g_free);
         g_clear_pointer(&pid, g_free);
     }
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* Descriptors are taken with HELLO alone: they would be the broker's to keep.
  * test-adoption.c sends some of those. */
 static void test_descriptor(void)
 {
-    Scene scene;
+    Fixture fixture;
     g_autoptr(ProtoClient) client = NULL;
     union {
         struct cmsghdr header;
@@ -381,8 +381,8 @@ static void test_descriptor(void)
     char byte;
     ProtoReply reply;
 
-    scene_open(&scene, NULL);
-    client = proto_client_new(scene.broker->socket, "g", "villain", 100);
+    fixture_open(&fixture, NULL);
+    client = proto_client_new(fixture.broker->socket, "g", "villain", 100);
     g_assert_cmpint(pipe(fds), ==, 0);
     control.header.cmsg_level = SOL_SOCKET;
     control.header.cmsg_type = SCM_RIGHTS;
@@ -394,52 +394,52 @@ static void test_descriptor(void)
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpint(read(fds[0], &byte, 1), ==, 0); /* nobody has it open */
     close(fds[0]);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* The reason arrives even if more requests were on their way by then. */
 static void test_reason_before_end(void)
 {
-    Scene scene;
+    Fixture fixture;
     g_autoptr(ProtoClient) client = NULL;
     KsmMsg msg = { .type = 99 };
     struct pollfd end = { .events = 0 };
     ProtoReply reply;
     guint i;
 
-    scene_open(&scene, NULL);
-    client = proto_client_new(scene.broker->socket, "g", "villain", 100);
-    kill(scene.broker->pid, SIGSTOP);
+    fixture_open(&fixture, NULL);
+    client = proto_client_new(fixture.broker->socket, "g", "villain", 100);
+    kill(fixture.broker->pid, SIGSTOP);
     for (i = 0; i < 20; i++) {
         g_assert_true(proto_client_send(client, &msg, sizeof(msg)));
     }
-    kill(scene.broker->pid, SIGCONT);
+    kill(fixture.broker->pid, SIGCONT);
     end.fd = client->fd;
     g_assert_cmpint(poll(&end, 1, 10000), ==, 1);   /* closed by now */
     g_assert_cmpuint(proto_client_receive(client, &reply), ==,
                      sizeof(KsmMsgError));
     g_assert_nonnull(strstr(reply.error.reason, "unknown message 99"));
     g_assert_cmpuint(proto_client_receive(client, &reply), ==, 0);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* Sends without reading until nothing more fits; others are served. */
 static void test_does_not_read(void)
 {
-    Scene scene;
+    Fixture fixture;
     g_autoptr(ProtoClient) client = NULL;
     KsmMsg hints = { .type = KSM_MSG_HINTS };
     guint sent = 0, received = 0, turns = 0;
     double end;
 
-    scene_open(&scene, NULL);
-    client = proto_client_new(scene.broker->socket, "g", "villain", 100);
+    fixture_open(&fixture, NULL);
+    client = proto_client_new(fixture.broker->socket, "g", "villain", 100);
     end = ksm_test_now() + 10;
     while (turns < 50) {        /* that many turns and nothing is taken */
         hints.serial = sent;
         if (send(client->fd, &hints, sizeof(hints), MSG_DONTWAIT) < 0) {
             g_assert_cmpint(errno, ==, EAGAIN);
-            proto_client_stats(scene.witness);
+            proto_client_stats(fixture.witness);
             turns++;
         } else {
             sent++;
@@ -455,7 +455,7 @@ static void test_does_not_read(void)
         g_assert_cmpuint(reply.msg.serial, ==, received++);
     }
     g_test_message("%u requests were under way", sent);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 static double witness_worst;
@@ -463,8 +463,8 @@ static double witness_worst;
 /* The longest that the witness waits for an answer while others storm. */
 static void storm_run(gpointer opaque)
 {
-    const Scene *scene = opaque;
-    ProtoClient *client = proto_client_new(scene->broker->socket, "g",
+    const Fixture *fixture = opaque;
+    ProtoClient *client = proto_client_new(fixture->broker->socket, "g",
                                            "storm", 1 << 24);
     guint i;
 
@@ -492,25 +492,25 @@ static void storm_run(gpointer opaque)
 static gboolean storm_is_over(gpointer opaque)
 {
     gpointer *args = opaque;
-    const Scene *scene = args[0];
+    const Fixture *fixture = args[0];
     ProtoChild *child = args[1];
     double start = ksm_test_now();
     int bytes = 0;
 
-    proto_client_stats(scene->witness);
+    proto_client_stats(fixture->witness);
     witness_worst = MAX(witness_worst, ksm_test_now() - start);
     return ioctl(child->reports, FIONREAD, &bytes) == 0 && bytes > 0;
 }
 
 static void test_storm(void)
 {
-    Scene scene;
+    Fixture fixture;
     ProtoChild *child;
     gpointer args[2];
 
-    scene_open(&scene, NULL);
-    child = proto_child_new(storm_run, &scene);
-    args[0] = &scene;
+    fixture_open(&fixture, NULL);
+    child = proto_child_new(storm_run, &fixture);
+    args[0] = &fixture;
     args[1] = child;
     proto_child_wait(child);
     g_assert_cmpfloat(ksm_test_wait(storm_is_over, args, 60), >=, 0);
@@ -519,14 +519,14 @@ static void test_storm(void)
     g_assert_cmpfloat(witness_worst, <, 2.0);
     g_assert_cmpuint(proto_child_wait(child), ==, 2);
     proto_child_free(child);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
-static void expect_limit(const Scene *scene, const char *name, guint64 pages,
-                         const char *reason)
+static void expect_limit(const Fixture *fixture, const char *name,
+                         guint64 pages, const char *reason)
 {
     g_autoptr(ProtoClient) client =
-        proto_client_connect(scene->broker->socket);
+        proto_client_connect(fixture->broker->socket);
     ProtoReply reply = proto_client_hello(client, "g", name, pages);
 
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
@@ -536,53 +536,53 @@ static void expect_limit(const Scene *scene, const char *name, guint64 pages,
 
 static void test_limits(void)
 {
-    Scene scene;
+    Fixture fixture;
     g_autoptr(ProtoClient) second = NULL;
     g_autofree char *log = NULL;
     guint refused = 0, i;
 
-    scene_open(&scene, "--max-sessions 3 --max-pages 1000 "
+    fixture_open(&fixture, "--max-sessions 3 --max-pages 1000 "
                "--max-total-pages 1500 --max-store-mib 1");
-    expect_limit(&scene, "big", 1001, "the most of a session is 1000");
-    second = proto_client_new(scene.broker->socket, "g", "second", 1000);
-    expect_limit(&scene, "third", 500,
+    expect_limit(&fixture, "big", 1001, "the most of a session is 1000");
+    second = proto_client_new(fixture.broker->socket, "g", "second", 1000);
+    expect_limit(&fixture, "third", 500,
                  "all users have 1100 of 1500 guest pages");
     for (i = 0; i < 300; i++) {
         refused += proto_client_publish(second, i, 100 + i, 0).kind ==
             KSM_ANSWER_REFUSED;
     }
     g_assert_cmpuint(refused, ==, 300 - 255);   /* the witness has one */
-    log = ksm_test_broker_read_log(scene.broker);
+    log = ksm_test_broker_read_log(fixture.broker);
     g_assert_nonnull(strstr(log, "stores are full"));
     g_assert_null(strstr(strstr(log, "stores are full") + 1,
                          "stores are full"));
     {
         g_autoptr(ProtoClient) third =
-            proto_client_new(scene.broker->socket, "g", "third", 10);
+            proto_client_new(fixture.broker->socket, "g", "third", 10);
 
         g_assert_nonnull(third);
-        expect_limit(&scene, "fourth", 10, "3 of 3 sessions");
+        expect_limit(&fixture, "fourth", 10, "3 of 3 sessions");
     }
     proto_client_range(second, KSM_MSG_RELEASE, 0, 1000);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* One process cannot take all sessions, nor flood the log. */
 static void test_one_process_limit(void)
 {
     enum { TRIES = 200 };
-    Scene scene;
+    Fixture fixture;
     g_autoptr(GPtrArray) clients = NULL;
     g_autofree char *log = NULL;
     guint closed = 0, lines = 0, i;
     const char *at;
 
-    scene_open(&scene, "--max-process-sessions 20");
+    fixture_open(&fixture, "--max-process-sessions 20");
     clients = g_ptr_array_new_with_free_func(
         (GDestroyNotify)(void (*)(void))proto_client_free);
     for (i = 0; i < TRIES; i++) {
         g_ptr_array_add(clients,
-                        proto_client_connect(scene.broker->socket));
+                        proto_client_connect(fixture.broker->socket));
     }
     for (i = 0; i < TRIES; i++) {
         KsmMsgHello hello = {
@@ -597,25 +597,25 @@ static void test_one_process_limit(void)
         closed += reply.msg.type != KSM_MSG_WELCOME;
     }
     g_assert_cmpuint(closed, ==, TRIES - 19);
-    log = ksm_test_broker_read_log(scene.broker);
+    log = ksm_test_broker_read_log(fixture.broker);
     for (at = log; (at = strstr(at, "connections")) != NULL; at++) {
         lines++;
     }
     g_assert_cmpuint(lines, >, 0);
     g_assert_cmpuint(lines, <, 20);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* Packets of chance: whatever they say, the broker lives. */
 static void test_noise(void)
 {
-    Scene scene;
+    Fixture fixture;
     g_autoptr(GRand) rand = g_rand_new_with_seed(41);
     guint connections = 0, step;
 
-    scene_open(&scene, "--log-level error");
+    fixture_open(&fixture, "--log-level error");
     while (connections < 300) {
-        ProtoClient *client = proto_client_new(scene.broker->socket, "g",
+        ProtoClient *client = proto_client_new(fixture.broker->socket, "g",
                                                "noise", 200);
 
         connections++;
@@ -647,7 +647,7 @@ static void test_noise(void)
         }
         proto_client_free(client);
     }
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 int main(int argc, char **argv)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 
-from stage import tap
+from fixture import tap
 
 PROMPT = 'ready-for-more'
 

@@ -9,7 +9,7 @@ import json
 import os
 import tempfile
 
-from stage import Stage, tap
+from fixture import Fixture, tap
 
 FILES = {
     'proc/sys/kernel/osrelease': '6.12.118-test',
@@ -20,7 +20,7 @@ FILES = {
 SWAP = FILES['proc/swaps'] + '\n/dev/zram0 partition 8388604 0 100'
 
 
-def checked(stage, changes=None, options=(), status=None):
+def checked(fixture, changes=None, options=(), status=None):
     """The lines of a check as {what: (state, text)}, and the status."""
     with tempfile.TemporaryDirectory(prefix='ksm-check-') as root:
         for path, text in {**FILES, **(changes or {})}.items():
@@ -29,8 +29,8 @@ def checked(stage, changes=None, options=(), status=None):
                 with open(f'{root}/{path}', 'w', encoding='utf-8') as file:
                     file.write(text + '\n')
         arguments = ('--json', 'check', '--root', root, *options)
-        out, _ = stage.ctl(*arguments, status=status)
-        text, _ = stage.ctl(*arguments[1:], status=status)
+        out, _ = fixture.ctl(*arguments, status=status)
+        text, _ = fixture.ctl(*arguments[1:], status=status)
     reply = json.loads(out)
     lines = {line['what']: (line['state'], line['text'])
              for line in reply['checks']}
@@ -45,8 +45,8 @@ def checked(stage, changes=None, options=(), status=None):
 
 def test_a_good_host():
     """No line is wrong, and the status is 0."""
-    with Stage() as stage:
-        lines = checked(stage, options=['--broker', stage.socket.replace(
+    with Fixture() as fixture:
+        lines = checked(fixture, options=['--broker', fixture.socket.replace(
             'control', 'broker')], status=0)
         for what in ('kernel', 'mappings', 'kernel KSM', 'broker',
                      'userfaultfd', 'socket'):
@@ -67,10 +67,10 @@ def test_what_is_wrong():
         ({'sys/kernel/mm/ksm/run': '1'}, 'kernel KSM', 'advice', 'echo 2 >'),
         ({'sys/kernel/mm/ksm/run': None}, 'kernel KSM', 'ok', 'none'),
     )
-    with Stage() as stage:
+    with Fixture() as fixture:
         for changes, what, state, words in rows:
-            lines = checked(stage, changes, [
-                '--broker', stage.socket.replace('control', 'broker')],
+            lines = checked(fixture, changes, [
+                '--broker', fixture.socket.replace('control', 'broker')],
                 int(state == 'wrong'))
             tap.check(lines[what][0] == state and words in lines[what][1],
                       f'{changes}: {lines[what]}')
@@ -111,13 +111,13 @@ def test_kernels():
         ('7.3.4', True, huge, 'ok', ('Linux 7.3.4',), ()),
         ('7.4.0-rc2', True, {}, 'ok', (), ()),
     )
-    with Stage() as stage:
+    with Fixture() as fixture:
         for release, swap, more, state, there, gone in rows:
             changes = {'proc/sys/kernel/osrelease': release, **more}
             if swap:
                 changes['proc/swaps'] = SWAP
-            line = checked(stage, changes, [
-                '--broker', stage.socket.replace('control', 'broker')],
+            line = checked(fixture, changes, [
+                '--broker', fixture.socket.replace('control', 'broker')],
                 int(state == 'wrong'))['kernel']
             tap.check(line[0] == state and
                       all(words in line[1] for words in there) and
@@ -163,15 +163,15 @@ def test_kernel_ksm():
         ('0', 'ksm_rmap_items 0', None, 'advice', 'cannot be read: ask as'),
         (None, None, None, 'advice', '1 of 1 VMs'),
     )
-    with Stage() as stage:
-        _, pid = stage.puppet('web1/ram0', 'web', 64)
+    with Fixture() as fixture:
+        _, pid = fixture.remote('web1/ram0', 'web', 64)
         for merging, stat, maps, state, words in rows:
             changes = {'sys/kernel/mm/ksm/run': '1',
                        f'proc/{pid}/ksm_merging_pages': merging,
                        f'proc/{pid}/ksm_stat': stat,
                        f'proc/{pid}/smaps': maps}
-            line = checked(stage, changes, [
-                '--broker', stage.socket.replace('control', 'broker')],
+            line = checked(fixture, changes, [
+                '--broker', fixture.socket.replace('control', 'broker')],
                 int(state == 'wrong'))['kernel KSM']
             tap.check(line[0] == state and words in line[1],
                       f'{merging}, {stat}, {maps}: {line}')
@@ -179,23 +179,23 @@ def test_kernel_ksm():
 
 def test_the_socket():
     """That of guests: missing, or nobody's."""
-    with Stage() as stage:
-        lines = checked(stage, options=['--broker', '/no/broker.sock'],
+    with Fixture() as fixture:
+        lines = checked(fixture, options=['--broker', '/no/broker.sock'],
                         status=1)
         tap.check(lines['socket'][0] == 'wrong' and
                   'start guest-ksmd there' in lines['socket'][1], str(lines))
         if os.geteuid() == 0:
-            lines = checked(stage, options=['--user', 'nobody'], status=1)
+            lines = checked(fixture, options=['--user', 'nobody'], status=1)
             tap.check(lines['socket'][0] == 'wrong', str(lines))
-        lines = checked(stage, options=['--user', 'no-such-user'], status=1)
+        lines = checked(fixture, options=['--user', 'no-such-user'], status=1)
         tap.check("no user 'no-such-user'" in lines['user'][1], str(lines))
 
 
 def test_no_broker():
     """It is wrong, and named."""
-    with Stage() as stage:
-        stage.socket = '/no/control.sock'
-        lines = checked(stage, status=1)
+    with Fixture() as fixture:
+        fixture.socket = '/no/control.sock'
+        lines = checked(fixture, status=1)
         tap.check(lines['broker'][0] == 'wrong' and
                   '/no/control.sock' in lines['broker'][1], str(lines))
 

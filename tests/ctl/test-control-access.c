@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl-scene.h"
+#include "ctl-fixture.h"
 
 /* In a child under another user: what it is told, in the exit status. */
 typedef enum Told { TOLD_OK = 10, TOLD_PERMISSION, TOLD_EACCES, TOLD_OTHER }

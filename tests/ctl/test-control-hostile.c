@@ -8,36 +8,36 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "ctl-scene.h"
+#include "ctl-fixture.h"
 #include "proto-client.h"
 #include "require.h"
 
 #define CLIENTS 32              /* that the broker takes */
 #define SOCKET_BYTES 212992u    /* net.core.wmem_default */
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
     ProtoClient *witness;
-} Scene;
+} Fixture;
 
-static void scene_open(Scene *scene, const char *options)
+static void fixture_open(Fixture *fixture, const char *options)
 {
-    scene->broker = ksm_test_broker_new(options);
-    scene->witness = proto_client_new(scene->broker->socket, "g", "witness",
+    fixture->broker = ksm_test_broker_new(options);
+    fixture->witness = proto_client_new(fixture->broker->socket, "g", "witness",
                                       100);
 }
 
-static void scene_close(Scene *scene)
+static void fixture_close(Fixture *fixture)
 {
-    g_autoptr(JsonObject) status = ctl_scene_ask(scene->broker,
+    g_autoptr(JsonObject) status = ctl_scene_ask(fixture->broker,
                                                  "{\"request\":\"status\"}");
 
     g_assert_true(json_object_get_boolean_member(status, "ok"));
-    g_assert_cmpint(proto_client_publish(scene->witness, 2, 1, 0).kind, ==,
+    g_assert_cmpint(proto_client_publish(fixture->witness, 2, 1, 0).kind, ==,
                     KSM_ANSWER_SLOT);
-    proto_client_free(scene->witness);
-    g_assert_true(ksm_test_broker_stop(scene->broker));
-    ksm_test_broker_free(scene->broker);
+    proto_client_free(fixture->witness);
+    g_assert_true(ksm_test_broker_stop(fixture->broker));
+    ksm_test_broker_free(fixture->broker);
 }
 
 static void test_nonsense(void)
@@ -85,29 +85,29 @@ static void test_nonsense(void)
         { "{\"request\":\"history\",\"seconds\":1e30}", "bad-request" },
         { "{\"request\":\"history\",\"group\":\"x\"}", "no-such-group" },
     };
-    Scene scene;
+    Fixture fixture;
     guint i;
 
-    scene_open(&scene, NULL);
+    fixture_open(&fixture, NULL);
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_autofree char *code = ctl_scene_ask_error(scene.broker,
+        g_autofree char *code = ctl_scene_ask_error(fixture.broker,
                                                     rows[i].request);
 
         g_test_message("row %u: %s", i, code);
         g_assert_cmpstr(code, ==, rows[i].code);
     }
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* A connection goes on after an error in a request. */
 static void test_goes_on(void)
 {
     g_autofree char *first = NULL, *second = NULL;
-    Scene scene;
+    Fixture fixture;
     int fd;
 
-    scene_open(&scene, NULL);
-    fd = ctl_scene_connect(scene.broker);
+    fixture_open(&fixture, NULL);
+    fd = ctl_scene_connect(fixture.broker);
     ctl_scene_send(fd, "{}\n", 3);
     first = ctl_scene_receive(fd);
     g_assert_nonnull(strstr(first, "bad-request"));
@@ -116,15 +116,15 @@ static void test_goes_on(void)
     second = ctl_scene_receive(fd);
     g_assert_nonnull(strstr(second, "{\"ok\":true"));
     close(fd);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* Sends bytes; the error there must be, then the end. */
-static void assert_ended(Scene *scene, const char *text, gsize bytes,
+static void assert_ended(Fixture *fixture, const char *text, gsize bytes,
                          const char *words)
 {
     g_autofree char *reply = NULL, *more = NULL;
-    int fd = ctl_scene_connect(scene->broker);
+    int fd = ctl_scene_connect(fixture->broker);
 
     ctl_scene_send(fd, text, bytes);
     reply = ctl_scene_receive(fd);
@@ -140,24 +140,25 @@ static void test_long(void)
     const gsize huge = 8u << 20;
     g_autofree char *text = g_malloc(huge);
     g_autofree char *code = NULL;
-    Scene scene;
+    Fixture fixture;
     guint64 before;
 
-    scene_open(&scene, NULL);
-    before = ksm_test_status_kib(scene.broker->pid, "VmRSS");
+    fixture_open(&fixture, NULL);
+    before = ksm_test_status_kib(fixture.broker->pid, "VmRSS");
     memset(text, 'x', huge);
-    assert_ended(&scene, text, huge, "longer than 4096");
-    assert_ended(&scene, text, 4096, "longer than 4096");
-    assert_ended(&scene, "{\"request\":\"status\"}\n{\"request\":\"status\"}\n",
-                 42, "more than one request");
+    assert_ended(&fixture, text, huge, "longer than 4096");
+    assert_ended(&fixture, text, 4096, "longer than 4096");
+    assert_ended(&fixture,
+                 "{\"request\":\"status\"}\n{\"request\":\"status\"}\n", 42,
+                 "more than one request");
     /* as deep as a line can be: the parser must stand it */
     memset(text, '[', 4090);
     text[4090] = '\0';
-    code = ctl_scene_ask_error(scene.broker, text);
+    code = ctl_scene_ask_error(fixture.broker, text);
     g_assert_cmpstr(code, ==, "bad-request");
-    g_assert_cmpuint(ksm_test_status_kib(scene.broker->pid, "VmRSS"), <,
+    g_assert_cmpuint(ksm_test_status_kib(fixture.broker->pid, "VmRSS"), <,
                      before + 4096);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 static void test_random(void)
@@ -167,13 +168,13 @@ static void test_random(void)
     g_autoptr(GRand) rand = g_rand_new_with_seed(4);
     char line[201];
     guint i, k;
-    Scene scene;
+    Fixture fixture;
 
-    scene_open(&scene, NULL);
+    fixture_open(&fixture, NULL);
     for (i = 0; i < 3000; i++) {
         guint length = (guint)g_rand_int_range(rand, 1, 200);
         g_autofree char *reply = NULL;
-        int fd = ctl_scene_connect(scene.broker);
+        int fd = ctl_scene_connect(fixture.broker);
 
         for (k = 0; k < length; k++) {
             line[k] = i % 2 ? (char)g_rand_int_range(rand, 11, 256) :
@@ -186,7 +187,7 @@ static void test_random(void)
         g_assert_nonnull(strstr(reply, "\"ok\":false"));
         close(fd);
     }
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 static gboolean is_closed(gpointer opaque)
@@ -197,7 +198,7 @@ static gboolean is_closed(gpointer opaque)
 }
 
 /* So many of one process; free the array. */
-static GPtrArray *many_sessions(Scene *scene, guint count)
+static GPtrArray *many_sessions(Fixture *fixture, guint count)
 {
     GPtrArray *clients = g_ptr_array_new_with_free_func(
         (GDestroyNotify)proto_client_free);
@@ -206,7 +207,7 @@ static GPtrArray *many_sessions(Scene *scene, guint count)
     for (i = 0; i < count; i++) {
         g_autofree char *name = g_strdup_printf("vm%u/ram0", i);
 
-        g_ptr_array_add(clients, proto_client_new(scene->broker->socket, "g",
+        g_ptr_array_add(clients, proto_client_new(fixture->broker->socket, "g",
                                                   name, 1000));
     }
     return clients;
@@ -219,17 +220,17 @@ static void test_slow_reader(void)
     g_autoptr(GPtrArray) clients = NULL;
     g_autofree char *reply = NULL;
     double begin, slowest = 0;
-    Scene scene;
+    Fixture fixture;
     int fd, slow;
 
-    scene_open(&scene, "--max-process-sessions 400");
-    clients = many_sessions(&scene, 300);
-    slow = ctl_scene_connect(scene.broker);
+    fixture_open(&fixture, "--max-process-sessions 400");
+    clients = many_sessions(&fixture, 300);
+    slow = ctl_scene_connect(fixture.broker);
     ctl_scene_send(slow, request, strlen(request));
     begin = ksm_test_now();
     while (ksm_test_now() - begin < 12) {
         double asked = ksm_test_now();
-        g_autoptr(JsonObject) status = ctl_scene_ask(scene.broker,
+        g_autoptr(JsonObject) status = ctl_scene_ask(fixture.broker,
             "{\"request\":\"status\"}");
 
         g_assert_true(json_object_has_member(status, "groups"));
@@ -243,28 +244,28 @@ static void test_slow_reader(void)
     reply = ctl_scene_receive(slow);
     g_assert_null(reply);
     close(slow);
-    fd = ctl_scene_connect(scene.broker);
+    fd = ctl_scene_connect(fixture.broker);
     ctl_scene_send(fd, request, strlen(request));
     g_free(reply);
     reply = ctl_scene_receive(fd);
     g_assert_nonnull(reply);
     g_assert_cmpuint(strlen(reply), >, SOCKET_BYTES);
     close(fd);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* Half a request, and then nothing. */
 static void test_half(void)
 {
-    Scene scene;
+    Fixture fixture;
     int fd;
 
-    scene_open(&scene, NULL);
-    fd = ctl_scene_connect(scene.broker);
+    fixture_open(&fixture, NULL);
+    fd = ctl_scene_connect(fixture.broker);
     ctl_scene_send(fd, "{\"requ", 6);
     g_assert_cmpfloat(ksm_test_wait(is_closed, &fd, 20), >, 5);
     close(fd);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 static guint count_fds(int pid)
@@ -298,16 +299,16 @@ static void test_many(void)
     static const char request[] = "{\"request\":\"status\"}\n";
     int connections[CLIENTS + 8];
     guint served = 0, refused = 0, i;
-    Scene scene;
+    Fixture fixture;
     Fds fds;
 
-    scene_open(&scene, NULL);
-    fds.pid = scene.broker->pid;
+    fixture_open(&fixture, NULL);
+    fds.pid = fixture.broker->pid;
     /* an answer says that all before it is done, descriptors closed */
-    proto_client_stats(scene.witness);
+    proto_client_stats(fixture.witness);
     fds.count = count_fds(fds.pid);
     for (i = 0; i < G_N_ELEMENTS(connections); i++) {
-        connections[i] = ctl_scene_connect(scene.broker);
+        connections[i] = ctl_scene_connect(fixture.broker);
         g_assert_cmpint(connections[i], >=, 0);
     }
     for (i = 0; i < G_N_ELEMENTS(connections); i++) {
@@ -325,7 +326,7 @@ static void test_many(void)
         close(connections[i]);
     }
     g_assert_cmpfloat(ksm_test_wait(has_fds, &fds, 10), >=, 0);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 /* CPU time of a process so far, in seconds, of the kernel's nanoseconds. */
@@ -348,28 +349,28 @@ static void test_cost(void)
     g_autoptr(GPtrArray) clients = NULL;
     double begin, spent, percent;
     const guint rounds = 5;
-    Scene scene;
+    Fixture fixture;
     guint i, k;
 
-    scene_open(&scene, "--max-process-sessions 100");
-    clients = many_sessions(&scene, 50);
-    spent = cpu_seconds(scene.broker->pid);
+    fixture_open(&fixture, "--max-process-sessions 100");
+    clients = many_sessions(&fixture, 50);
+    spent = cpu_seconds(fixture.broker->pid);
     for (k = 0; k < rounds; k++) {
         begin = ksm_test_now();
         for (i = 0; i < clients->len; i++) {
             proto_client_stats(g_ptr_array_index(clients, i));
         }
-        json_object_unref(ctl_scene_ask(scene.broker,
+        json_object_unref(ctl_scene_ask(fixture.broker,
                                         "{\"request\":\"status\"}"));
-        json_object_unref(ctl_scene_ask(scene.broker,
+        json_object_unref(ctl_scene_ask(fixture.broker,
                                         "{\"request\":\"sessions\"}"));
         g_usleep((gulong)(MAX(begin + 1 - ksm_test_now(), 0) * 1e6));
     }
-    spent = cpu_seconds(scene.broker->pid) - spent;
+    spent = cpu_seconds(fixture.broker->pid) - spent;
     percent = spent / rounds * 100;
     g_test_message("the broker spent %.3f %% of a CPU", percent);
     g_assert_cmpfloat(percent, <, 3.0);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 int main(int argc, char **argv)

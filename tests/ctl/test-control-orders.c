@@ -8,7 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "ctl-scene.h"
+#include "ctl-fixture.h"
 #include "proto-client.h"
 #include "require.h"
 
@@ -33,54 +33,54 @@ static void order(KsmTestBroker *broker, const char *request,
     }
 }
 
-static KsmStats stats_of(KsmPuppet *puppet)
+static KsmStats stats_of(KsmRemote *remote)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(puppet, &state);
+    ksm_remote_state(remote, &state);
     return state.stats;
 }
 
 static void test_orders(void)
 {
     g_autoptr(JsonObject) session = NULL;
-    CtlPair scene;
+    CtlPair fixture;
     KsmStats stats;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    ctl_pair_share(&scene);
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+    ctl_pair_share(&fixture);
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"run\":\"run\"}", "done", NULL);
-    g_assert_cmpint(stats_of(scene.vms[0]).run, ==, KSM_RUN_RUN);
-    g_assert_cmpint(stats_of(scene.vms[1]).run, ==, KSM_RUN_PAUSE);
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"vm:one\","
+    g_assert_cmpint(stats_of(fixture.vms[0]).run, ==, KSM_RUN_RUN);
+    g_assert_cmpint(stats_of(fixture.vms[1]).run, ==, KSM_RUN_PAUSE);
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"vm:one\","
           "\"scan_cpu_percent\":3,\"scan_interval_ms\":60000,"
           "\"max_mappings\":1000,\"keep_huge\":64,\"run\":\"pause\"}", "done",
           NULL);
-    stats = stats_of(scene.vms[0]);
+    stats = stats_of(fixture.vms[0]);
     g_assert_cmpint(stats.run, ==, KSM_RUN_PAUSE);
     g_assert_cmpuint(stats.scan_cpu_percent, ==, 3);
-    session = ctl_scene_session(scene.broker, "one/ram0");
+    session = ctl_scene_session(fixture.broker, "one/ram0");
     ctl_scene_assert_int(session, "scan_interval_ms", 60000);
     ctl_scene_assert_int(session, "max_mappings_set", 1000);
     ctl_scene_assert_int(session, "keep_huge", 64);
     ctl_scene_assert_int(session, "protocol", KSM_PROTO_VERSION);
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"keep_huge\":513}", "failed", "at most 512");
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"scan_cpu_percent\":101}", "failed", "between 1 and 100");
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"scan_interval_ms\":9}", "failed", "between 10 and 3600000");
-    g_assert_cmpuint(stats_of(scene.vms[0]).scan_cpu_percent, ==, 3);
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+    g_assert_cmpuint(stats_of(fixture.vms[0]).scan_cpu_percent, ==, 3);
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"run\":\"unmerge\"}", "done", NULL);
-    ctl_scene_wait(scene.broker, "one/ram0", "state", "unmerged");
-    g_assert_cmpuint(stats_of(scene.vms[0]).pages_sharing, ==, 0);
-    g_assert_cmpuint(stats_of(scene.vms[1]).pages_sharing, ==,
+    ctl_scene_wait(fixture.broker, "one/ram0", "state", "unmerged");
+    g_assert_cmpuint(stats_of(fixture.vms[0]).pages_sharing, ==, 0);
+    g_assert_cmpuint(stats_of(fixture.vms[1]).pages_sharing, ==,
                      ctl_pair_sharing());
-    ctl_pair_close(&scene);
+    ctl_pair_close(&fixture);
 }
 
 /* What a VM's library does not know is neither asked of it nor shown. */
@@ -106,38 +106,38 @@ static void test_older_library(void)
 /* An engine that sleeps for an hour between rounds obeys all the same. */
 static void test_order_in_sleep(void)
 {
-    CtlPair scene;
+    CtlPair fixture;
     double begin;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"scan_interval_ms\":3600000,\"run\":\"run\"}", "done", NULL);
-    ctl_scene_wait(scene.broker, "one/ram0", "state", "running");
+    ctl_scene_wait(fixture.broker, "one/ram0", "state", "running");
     begin = ksm_test_now();
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"one\","
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"run\":\"pause\"}", "done", NULL);
     g_test_message("paused after %.2f s", ksm_test_now() - begin);
-    g_assert_cmpint(stats_of(scene.vms[0]).run, ==, KSM_RUN_PAUSE);
-    ctl_pair_close(&scene);
+    g_assert_cmpint(stats_of(fixture.vms[0]).run, ==, KSM_RUN_PAUSE);
+    ctl_pair_close(&fixture);
 }
 
 /* A process that is stopped cannot answer; it obeys when it goes on. */
 static void test_order_pending(void)
 {
-    CtlPair scene;
+    CtlPair fixture;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    ctl_pair_share(&scene);
-    kill(ksm_puppet_pid(scene.vms[1]), SIGSTOP);
-    order(scene.broker, "{\"request\":\"set\",\"target\":\"two\","
+    ctl_pair_share(&fixture);
+    kill(ksm_remote_pid(fixture.vms[1]), SIGSTOP);
+    order(fixture.broker, "{\"request\":\"set\",\"target\":\"two\","
           "\"run\":\"run\"}", "pending", NULL);
-    kill(ksm_puppet_pid(scene.vms[1]), SIGCONT);
-    ctl_scene_wait(scene.broker, "two/ram0", "state", "running");
-    ctl_pair_close(&scene);
+    kill(ksm_remote_pid(fixture.vms[1]), SIGCONT);
+    ctl_scene_wait(fixture.broker, "two/ram0", "state", "running");
+    ctl_pair_close(&fixture);
 }
 
 /* One that ends while it is waited for. */
@@ -146,26 +146,26 @@ static void test_order_lost(void)
     static const char request[] = "{\"request\":\"set\",\"target\":\"all\","
                                   "\"run\":\"run\"}\n";
     g_autofree char *reply = NULL;
-    CtlPair scene;
+    CtlPair fixture;
     int fd;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    kill(ksm_puppet_pid(scene.vms[1]), SIGSTOP);
-    fd = ctl_scene_connect(scene.broker);
+    kill(ksm_remote_pid(fixture.vms[1]), SIGSTOP);
+    fd = ctl_scene_connect(fixture.broker);
     ctl_scene_send(fd, request, strlen(request));
-    ctl_scene_wait(scene.broker, "one/ram0", "state", "running");
-    ksm_puppet_kill(scene.vms[1]);
+    ctl_scene_wait(fixture.broker, "one/ram0", "state", "running");
+    ksm_remote_kill(fixture.vms[1]);
     reply = ctl_scene_receive(fd);
     g_assert_nonnull(reply);
     g_assert_nonnull(strstr(reply, "\"result\":\"done\""));
     g_assert_nonnull(strstr(reply, "\"result\":\"failed\""));
     close(fd);
-    ksm_puppet_free(scene.vms[1]);
-    scene.vms[1] = ctl_scene_puppet(scene.broker, "two/ram0", "web");
-    ksm_puppet_fill(scene.vms[1], 0, SHARED, KSM_TEST_SEEDED, 7, TRUE);
-    ctl_pair_close(&scene);
+    ksm_remote_free(fixture.vms[1]);
+    fixture.vms[1] = ctl_scene_puppet(fixture.broker, "two/ram0", "web");
+    ksm_remote_fill(fixture.vms[1], 0, SHARED, KSM_TEST_SEEDED, 7, TRUE);
+    ctl_pair_close(&fixture);
 }
 
 static guint sessions_of(KsmTestBroker *broker, const char *target)
@@ -200,7 +200,7 @@ static void test_targets(void)
         { "db/ram0", "web" }, { "plain", "db" },
     };
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppet *puppets[G_N_ELEMENTS(vms)];
+    KsmRemote *remotes[G_N_ELEMENTS(vms)];
     g_autofree char *pid = NULL;
     guint i;
 
@@ -209,9 +209,9 @@ static void test_targets(void)
     }
     broker = ksm_test_broker_new(NULL);
     for (i = 0; i < G_N_ELEMENTS(vms); i++) {
-        puppets[i] = ctl_scene_puppet(broker, vms[i].name, vms[i].group);
+        remotes[i] = ctl_scene_puppet(broker, vms[i].name, vms[i].group);
     }
-    pid = g_strdup_printf("pid:%d", ksm_puppet_pid(puppets[2]));
+    pid = g_strdup_printf("pid:%d", ksm_remote_pid(remotes[2]));
     g_assert_cmpuint(sessions_of(broker, "all"), ==, 5);
     g_assert_cmpuint(sessions_of(broker, "one"), ==, 1);
     g_assert_cmpuint(sessions_of(broker, "one/ram0"), ==, 1);
@@ -229,7 +229,7 @@ static void test_targets(void)
     assert_target_error(broker, "pid:1", "no-such-vm");
     assert_target_error(broker, "", "no-such-vm");
     for (i = 0; i < G_N_ELEMENTS(vms); i++) {
-        ksm_puppet_free(puppets[i]);
+        ksm_remote_free(remotes[i]);
     }
 }
 
@@ -287,7 +287,7 @@ static void test_stood_aside(void)
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/control-orders/orders", test_orders);
     g_test_add_func("/control-orders/older-library", test_older_library);

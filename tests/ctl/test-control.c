@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl-scene.h"
+#include "ctl-fixture.h"
 #include "proto-client.h"
 #include "require.h"
 
@@ -30,11 +30,11 @@ static void assert_sums(JsonObject *sums)
 }
 
 /* The engine's own figures, and the kernel's of its memory. */
-static void assert_as_told(JsonObject *session, KsmPuppet *puppet)
+static void assert_as_told(JsonObject *session, KsmRemote *remote)
 {
-    KsmPuppetState told;
+    KsmRemoteState told;
 
-    ksm_puppet_state(puppet, &told);
+    ksm_remote_state(remote, &told);
     ctl_scene_assert_int(session, "pages_sharing", told.stats.pages_sharing);
     ctl_scene_assert_int(session, "zero_pages", told.stats.zero_pages);
     ctl_scene_assert_int(session, "merges", told.stats.merges);
@@ -43,7 +43,7 @@ static void assert_as_told(JsonObject *session, KsmPuppet *puppet)
     ctl_scene_assert_int(session, "windows", told.stats.windows);
     ctl_scene_assert_int(session, "runs", told.stats.runs);
     ctl_scene_assert_int(session, "mappings", told.stats.mappings);
-    ctl_scene_assert_int(session, "pid", ksm_puppet_pid(puppet));
+    ctl_scene_assert_int(session, "pid", ksm_remote_pid(remote));
     /* what is left of it as its own, is what is not shared */
     g_assert_cmpuint(told.maps.anonymous_kib, ==,
                      4 * (CTL_SCENE_PAGES - told.stats.pages_untouched -
@@ -55,31 +55,31 @@ static void test_figures(void)
 {
     g_autoptr(JsonObject) status = NULL;
     JsonArray *groups;
-    CtlPair scene;
+    CtlPair fixture;
     guint i;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    ctl_pair_share(&scene);
-    status = ctl_scene_ask(scene.broker, "{\"request\":\"status\"}");
+    ctl_pair_share(&fixture);
+    status = ctl_scene_ask(fixture.broker, "{\"request\":\"status\"}");
     assert_sums(json_object_get_object_member(status, "total"));
     groups = json_object_get_array_member(status, "groups");
     g_assert_cmpuint(json_array_get_length(groups), ==, 1);
     assert_sums(json_array_get_object_element(groups, 0));
     ctl_scene_assert_int(json_object_get_object_member(status, "broker"), "pid",
-               scene.broker->pid);
+               fixture.broker->pid);
     for (i = 0; i < 2; i++) {
-        g_autoptr(JsonObject) session = ctl_scene_session(scene.broker,
+        g_autoptr(JsonObject) session = ctl_scene_session(fixture.broker,
             i == 0 ? "one/ram0" : "two/ram0");
 
-        assert_as_told(session, scene.vms[i]);
+        assert_as_told(session, fixture.vms[i]);
         ctl_scene_assert_int(session, "bound_pages", SHARING);
         ctl_scene_assert_int(session, "saved_pages", SAVED / 2);
         g_assert_cmpstr(json_object_get_string_member(session, "backend"),
                         ==, "ram0");
     }
-    ctl_pair_close(&scene);
+    ctl_pair_close(&fixture);
 }
 
 /* Those that are called the same are numbered, for as long as they live. */
@@ -159,15 +159,15 @@ static void test_map(void)
 {
     g_autoptr(JsonObject) reply = NULL;
     g_autofree guchar *cells = NULL;
-    CtlPair scene;
+    CtlPair fixture;
     gsize bytes;
     guint i;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    ctl_pair_share(&scene);
-    reply = ctl_scene_ask(scene.broker,
+    ctl_pair_share(&fixture);
+    reply = ctl_scene_ask(fixture.broker,
                           "{\"request\":\"map\",\"target\":\"two\"}");
     g_assert_true(json_object_get_boolean_member(reply, "ok"));
     ctl_scene_assert_int(reply, "pages", CTL_SCENE_PAGES);
@@ -179,17 +179,17 @@ static void test_map(void)
     for (i = 0; i < bytes; i++) {
         g_assert_cmphex(cells[i], ==, expected_cell(i));
     }
-    ctl_pair_close(&scene);
+    ctl_pair_close(&fixture);
 }
 
 /* More pages than cells: a cell's state is that of most of its pages. */
 static void test_map_coarse(void)
 {
-    KsmPuppetSpec spec = { .name = "big", .pages = 3 * 65536 + 1 };
+    KsmRemoteSpec spec = { .name = "big", .pages = 3 * 65536 + 1 };
     g_autoptr(KsmTestBroker) broker = NULL;
     g_autoptr(JsonObject) reply = NULL;
     g_autofree guchar *cells = NULL;
-    KsmPuppet *puppet;
+    KsmRemote *remote;
     gsize bytes;
 
     if (!ksm_test_need_uffd()) {
@@ -197,9 +197,9 @@ static void test_map_coarse(void)
     }
     broker = ksm_test_broker_new(NULL);
     spec.socket = broker->socket;
-    puppet = ksm_puppet_new(&spec);
-    ksm_puppet_fill(puppet, 4, 3, KSM_TEST_SEEDED, 1, TRUE);
-    ksm_puppet_round(puppet);
+    remote = ksm_remote_new(&spec);
+    ksm_remote_fill(remote, 4, 3, KSM_TEST_SEEDED, 1, TRUE);
+    ksm_remote_round(remote);
     reply = ctl_scene_ask(broker, "{\"request\":\"map\",\"target\":\"big\"}");
     ctl_scene_assert_int(reply, "pages_per_cell", 4);
     ctl_scene_assert_int(reply, "count", 49153);
@@ -210,7 +210,7 @@ static void test_map_coarse(void)
     g_assert_cmphex(cells[1] & 7, !=, KSM_MAP_UNTOUCHED);
     g_assert_cmphex(cells[1] >> 3, ==, 3 * 31 / 4);
     g_assert_cmphex(cells[49152], ==, KSM_MAP_UNTOUCHED | 31 << 3);
-    ksm_puppet_free(puppet);
+    ksm_remote_free(remote);
 }
 
 /* Value number @index of the latest sample; -1 when there is none yet. */
@@ -238,24 +238,24 @@ static void test_history(void)
     static const char of_group[] =
         "{\"request\":\"history\",\"group\":\"web\",\"seconds\":60}";
     g_autofree char *code = NULL;
-    CtlPair scene;
+    CtlPair fixture;
     gint64 now;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    ctl_pair_share(&scene);
-    g_assert_cmpfloat(ksm_test_wait(history_knows, &scene, 30), >=, 0);
+    ctl_pair_share(&fixture);
+    g_assert_cmpfloat(ksm_test_wait(history_knows, &fixture, 30), >=, 0);
     now = g_get_real_time() / G_USEC_PER_SEC;
-    g_assert_cmpint(ABS(now - latest(scene.broker, of_group, 0)), <=, 3);
-    g_assert_cmpint(latest(scene.broker, of_group, 1), ==, SLOTS);
-    g_assert_cmpint(latest(scene.broker, of_group, 2), ==, 2 * SHARING);
-    g_assert_cmpint(latest(scene.broker, of_group, 3), ==, 2 * ZEROS);
-    g_assert_cmpint(latest(scene.broker, of_group, 5), ==, SAVED);
-    code = ctl_scene_ask_error(scene.broker,
+    g_assert_cmpint(ABS(now - latest(fixture.broker, of_group, 0)), <=, 3);
+    g_assert_cmpint(latest(fixture.broker, of_group, 1), ==, SLOTS);
+    g_assert_cmpint(latest(fixture.broker, of_group, 2), ==, 2 * SHARING);
+    g_assert_cmpint(latest(fixture.broker, of_group, 3), ==, 2 * ZEROS);
+    g_assert_cmpint(latest(fixture.broker, of_group, 5), ==, SAVED);
+    code = ctl_scene_ask_error(fixture.broker,
         "{\"request\":\"history\",\"group\":\"one\"}");
     g_assert_cmpstr(code, ==, "no-such-group");
-    ctl_pair_close(&scene);
+    ctl_pair_close(&fixture);
 }
 
 /* What no engine here gets to count: a client says it. */
@@ -292,7 +292,7 @@ static void test_told(void)
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/control/figures", test_figures);
     g_test_add_func("/control/names", test_names);

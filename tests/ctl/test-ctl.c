@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "ctl-scene.h"
+#include "ctl-fixture.h"
 #include "require.h"
 
 /* What the program's process does first, when it is not NULL. */
@@ -72,12 +72,12 @@ static void test_show(void)
     const guint all = CTL_PAIR_SHARED + CTL_PAIR_ZEROS;
     g_autofree char *saved = NULL, *row = NULL, *sharing = NULL;
     g_autofree char *member = NULL;
-    CtlPair scene;
+    CtlPair fixture;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    ctl_pair_share(&scene);
+    ctl_pair_share(&fixture);
     saved = g_strdup_printf("saved       %.1f MiB of the 4.0 MiB of 2 VMs: "
                             "%.1f sharing %.1f, and %.1f of zeros",
                             mib(2 * all - ctl_pair_slots()),
@@ -89,52 +89,52 @@ static void test_show(void)
     sharing = g_strdup_printf("pages_sharing            %u",
                               ctl_pair_sharing());
     member = g_strdup_printf("\"pages_sharing\" : %u", ctl_pair_sharing());
-    expect(scene.broker, "status", 0, saved, NULL);
-    expect(scene.broker, "status", 0, "worst case  3.1 MiB", NULL);
-    expect(scene.broker, "status --json", 0, "\"worst_case_pages\" : 800",
+    expect(fixture.broker, "status", 0, saved, NULL);
+    expect(fixture.broker, "status", 0, "worst case  3.1 MiB", NULL);
+    expect(fixture.broker, "status --json", 0, "\"worst_case_pages\" : 800",
            NULL);
-    expect(scene.broker, "vms", 0, row, NULL);
-    expect(scene.broker, "vms two", 0, "two", NULL);
-    expect(scene.broker, "vms --json", 0, "\"vm\" : \"one\"", NULL);
-    expect(scene.broker, "vm one", 0, sharing, NULL);
-    expect(scene.broker, "vm one", 0, "state     paused", NULL);
-    expect(scene.broker, "--json vm one/ram0", 0, member, NULL);
-    ctl_pair_close(&scene);
+    expect(fixture.broker, "vms", 0, row, NULL);
+    expect(fixture.broker, "vms two", 0, "two", NULL);
+    expect(fixture.broker, "vms --json", 0, "\"vm\" : \"one\"", NULL);
+    expect(fixture.broker, "vm one", 0, sharing, NULL);
+    expect(fixture.broker, "vm one", 0, "state     paused", NULL);
+    expect(fixture.broker, "--json vm one/ram0", 0, member, NULL);
+    ctl_pair_close(&fixture);
 }
 
 static void test_order(void)
 {
-    CtlPair scene;
+    CtlPair fixture;
 
-    if (!ctl_pair_open(&scene)) {
+    if (!ctl_pair_open(&fixture)) {
         return;
     }
-    ctl_pair_share(&scene);
-    expect(scene.broker, "run one", 0, "one/ram0 (group web, process ",
+    ctl_pair_share(&fixture);
+    expect(fixture.broker, "run one", 0, "one/ram0 (group web, process ",
            NULL);
-    ctl_scene_wait(scene.broker, "one/ram0", "run", "run");
-    ctl_scene_wait(scene.broker, "two/ram0", "run", "pause");
-    expect(scene.broker, "run --all", 0, "two/ram0", NULL);
-    ctl_scene_wait(scene.broker, "two/ram0", "run", "run");
-    expect(scene.broker, "pause web", 0, "two/ram0", NULL);
-    ctl_scene_wait(scene.broker, "two/ram0", "run", "pause");
-    expect(scene.broker, "set one scan-interval=2000 scan-cpu-percent=7 "
+    ctl_scene_wait(fixture.broker, "one/ram0", "run", "run");
+    ctl_scene_wait(fixture.broker, "two/ram0", "run", "pause");
+    expect(fixture.broker, "run --all", 0, "two/ram0", NULL);
+    ctl_scene_wait(fixture.broker, "two/ram0", "run", "run");
+    expect(fixture.broker, "pause web", 0, "two/ram0", NULL);
+    ctl_scene_wait(fixture.broker, "two/ram0", "run", "pause");
+    expect(fixture.broker, "set one scan-interval=2000 scan-cpu-percent=7 "
            "max-mappings=900", 0, "done", NULL);
-    expect(scene.broker, "vm one", 0, "scan-cpu-percent 7", NULL);
-    expect(scene.broker, "vm one", 0, "scan-interval 2000", NULL);
-    expect(scene.broker, "set one scan-interval=2", 1, "failed",
+    expect(fixture.broker, "vm one", 0, "scan-cpu-percent 7", NULL);
+    expect(fixture.broker, "vm one", 0, "scan-interval 2000", NULL);
+    expect(fixture.broker, "set one scan-interval=2", 1, "failed",
            "scan-interval must be between 10 and 3600000 ms, not 2");
-    expect(scene.broker, "set --json all run=run", 0,
+    expect(fixture.broker, "set --json all run=run", 0,
            "\"result\" : \"done\"", NULL);
-    expect(scene.broker, "unmerge one two", 0, "two/ram0", NULL);
-    ctl_scene_wait(scene.broker, "one/ram0", "state", "unmerged");
-    ctl_scene_wait(scene.broker, "two/ram0", "state", "unmerged");
-    expect(scene.broker, "status", 0, "0.0 sharing 0.0", NULL);
-    kill(ksm_puppet_pid(scene.vms[0]), SIGSTOP);
-    expect(scene.broker, "pause --all", 6, "pending",
+    expect(fixture.broker, "unmerge one two", 0, "two/ram0", NULL);
+    ctl_scene_wait(fixture.broker, "one/ram0", "state", "unmerged");
+    ctl_scene_wait(fixture.broker, "two/ram0", "state", "unmerged");
+    expect(fixture.broker, "status", 0, "0.0 sharing 0.0", NULL);
+    kill(ksm_remote_pid(fixture.vms[0]), SIGSTOP);
+    expect(fixture.broker, "pause --all", 6, "pending",
            "1 of 2 did not confirm in time");
-    kill(ksm_puppet_pid(scene.vms[0]), SIGCONT);
-    ctl_pair_close(&scene);
+    kill(ksm_remote_pid(fixture.vms[0]), SIGCONT);
+    ctl_pair_close(&fixture);
 }
 
 /* Wrong command lines need no broker. */
@@ -239,7 +239,7 @@ static void test_permission(void)
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/ctl/usage", test_usage);
     g_test_add_func("/ctl/names", test_names);

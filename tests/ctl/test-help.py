@@ -5,7 +5,7 @@ import os
 import re
 import subprocess
 
-from stage import CTL, Stage, run_ctl, tap
+from fixture import CTL, Fixture, run_ctl, tap
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 COMPLETION = os.path.join(ROOT, 'contrib', 'completion', 'guest-ksmctl')
@@ -208,10 +208,10 @@ def test_completion():
     if 'domain-xml' in commands():
         tap.check(complete('guest-ksmctl', 'domain-xml', 'e') == ['enable'],
                   'a verb')
-    with Stage() as stage:
-        stage.puppet('web1/ram0', 'pool', 64)
-        stage.puppet('db2/ram0', 'pool', 64)
-        asked = ('guest-ksmctl', '-s', stage.socket)
+    with Fixture() as fixture:
+        fixture.remote('web1/ram0', 'pool', 64)
+        fixture.remote('db2/ram0', 'pool', 64)
+        asked = ('guest-ksmctl', '-s', fixture.socket)
         tap.check(complete(*asked, 'map', '') == ['db2', 'web1'], 'VMs')
         tap.check(complete(*asked, 'history', 'p') == ['pool'], 'groups')
         tap.check(complete(*asked, 'pause', '') == ['db2', 'web1', 'pool'],

@@ -12,8 +12,8 @@ import tempfile
 import time
 import xml.etree.ElementTree as xml
 
-from stage import Stage, run_ctl, tap
-from teller import Teller
+from fixture import Fixture, run_ctl, tap
+from fake_control import FakeControl
 
 FIELDS = ['time_s', 'pages_shared', 'pages_sharing', 'zero_pages',
           'pages_broken', 'saved_pages', 'cpu_percent']
@@ -44,8 +44,8 @@ def heights(out, columns, blocks=BLOCKS):
 def test_plot_has_the_values():
     """A ramp is a ramp, and its axis has its values."""
     ramp = [sample(i, 256 * i) for i in range(89)]      # 0 to 88 MiB
-    with Teller(history(ramp)) as teller:
-        out, _ = teller.ctl('history', env={'COLUMNS': '100', 'TZ': 'UTC'})
+    with FakeControl(history(ramp)) as fake:
+        out, _ = fake.ctl('history', env={'COLUMNS': '100', 'TZ': 'UTC'})
         got = heights(out, 89)
         # A step of the axis is 10 MiB: a column's height is its value.
         for at, height in enumerate(got):
@@ -55,33 +55,33 @@ def test_plot_has_the_values():
         tap.check('88.0 now, 0.0 at least, 88.0 at most' in out, out)
         times = out.splitlines()[13].split()
         tap.check(times[0] == '22:13' and times[-1] == '22:28', out)
-        out, _ = teller.ctl('history', env={'COLUMNS': '100', 'LC_ALL': 'C'})
+        out, _ = fake.ctl('history', env={'COLUMNS': '100', 'LC_ALL': 'C'})
         tap.check(out.isascii() and '#' in out, out)
-        tap.check(teller.requests[0] == {'request': 'history'},
-                  f'{teller.requests}')
+        tap.check(fake.requests[0] == {'request': 'history'},
+                  f'{fake.requests}')
 
 
 def test_gaps_and_odd_series():
     """No samples, one, a gap, negative savings, fields in another order."""
-    with Teller(history([])) as teller:
-        tap.check('no sample' in teller.ctl('history')[0], 'none')
-    with Teller(history([sample(0, 2560)])) as teller:
-        tap.check('10.0 now' in teller.ctl('history')[0], 'one')
+    with FakeControl(history([])) as fake:
+        tap.check('no sample' in fake.ctl('history')[0], 'none')
+    with FakeControl(history([sample(0, 2560)])) as fake:
+        tap.check('10.0 now' in fake.ctl('history')[0], 'one')
     two = [sample(i, 2560) for i in (*range(20), *range(60, 80))]
-    with Teller(history(two)) as teller:
-        out, _ = teller.ctl('history', env={'COLUMNS': '91'})
+    with FakeControl(history(two)) as fake:
+        out, _ = fake.ctl('history', env={'COLUMNS': '91'})
         got = heights(out, 80)
         tap.check(all(got[:18]) and all(got[62:]) and not any(got[25:55]),
                   f'{got}')
-    with Teller(history([sample(0, -2560), sample(1, 2560)])) as teller:
-        out, _ = teller.ctl('history')
+    with FakeControl(history([sample(0, -2560), sample(1, 2560)])) as fake:
+        out, _ = fake.ctl('history')
         tap.check('-10.0 at least' in out and
                   re.search(r'-\d+ ┤', out), out)
     mixed = [[row[i] for i in (5, 0, 6, 1, 2, 3, 4)] + [99]
              for row in (sample(0, 256), sample(1, 512))]
     names = [FIELDS[i] for i in (5, 0, 6, 1, 2, 3, 4)] + ['more']
-    with Teller(history(mixed, names)) as teller:
-        tap.check('2.0 now, 1.0 at least' in teller.ctl('history')[0], 'mixed')
+    with FakeControl(history(mixed, names)) as fake:
+        tap.check('2.0 now, 1.0 at least' in fake.ctl('history')[0], 'mixed')
 
 
 def points(element):
@@ -94,12 +94,12 @@ def test_svg_has_the_values():
     """Every sample is a point at its place; gaps break the lines."""
     samples = [sample(i, 256 * (i % 50), pages_sharing=12800, cpu_percent=3)
                for i in (*range(100), *range(150, 200))]
-    with Teller(history(samples)) as teller, \
+    with FakeControl(history(samples)) as fake, \
             tempfile.TemporaryDirectory() as where:
         path = os.path.join(where, 'history.svg')
-        out, _ = teller.ctl('history', 'web', '--svg', path)
+        out, _ = fake.ctl('history', 'web', '--svg', path)
         tap.check(out == '', 'no output')
-        tap.check(teller.requests[0]['group'] == 'web', 'the group asked for')
+        tap.check(fake.requests[0]['group'] == 'web', 'the group asked for')
         root = xml.parse(path).getroot()
         saved = [element for element in root.iter(SVG + 'polygon')
                  if element.attrib['class'] == 'saved']
@@ -114,7 +114,7 @@ def test_svg_has_the_values():
         width = (xs[-1] - xs[0]) / 199
         tap.check(abs(xs[100] - xs[99] - 51 * width) < 0.3, 'the gap')
         check_svg_text(root)
-        _, err = teller.ctl('history', '--svg', '/nonexistent/x.svg', status=1)
+        _, err = fake.ctl('history', '--svg', '/nonexistent/x.svg', status=1)
         tap.check('/nonexistent/x.svg' in err, err)
 
 
@@ -146,24 +146,24 @@ def test_strange_brokers():
                   history([['a'] * 7]), history([[None] * 7]),
                   history([sample(0, float(10**300))]),
                   history([sample(0), {}]), history([sample(0)], 7)):
-        with Teller(reply) as teller:
+        with FakeControl(reply) as fake:
             for more in ([], ['--svg', '/dev/null']):
-                _, err = teller.ctl('history', *more, status=1)
+                _, err = fake.ctl('history', *more, status=1)
                 tap.check('makes no sense' in err, err)
     for raw in (b'\n', b'[]\n', b'{"ok":true', b'\xff\0\n'):
-        with Teller(raw) as teller:
-            teller.ctl('history', status=1)
-    with Teller({'ok': True, 'samples': 7}) as teller:
-        tap.check('no sample' in teller.ctl('history')[0], 'nothing there')
+        with FakeControl(raw) as fake:
+            fake.ctl('history', status=1)
+    with FakeControl({'ok': True, 'samples': 7}) as fake:
+        tap.check('no sample' in fake.ctl('history')[0], 'nothing there')
 
 
 def test_last():
     """Times as people write them; the broker gets seconds."""
-    with Teller(history([])) as teller:
+    with FakeControl(history([])) as fake:
         for text, seconds in (('90', 90), ('90s', 90), ('5m', 300),
                               ('2h', 7200), ('1d', 86400)):
-            teller.ctl('history', '--last', text)
-            tap.check(teller.requests[-1]['seconds'] == seconds, text)
+            fake.ctl('history', '--last', text)
+            tap.check(fake.requests[-1]['seconds'] == seconds, text)
     for wrong in ('', 'm', '0', '-5', '1w', '1.5h'):
         _, err = run_ctl('history', f'--last={wrong}', status=2)
         tap.check('--last' in err, err)
@@ -171,25 +171,25 @@ def test_last():
 
 def test_real_broker():
     """What the broker has sampled is what the engines shared."""
-    with Stage() as stage:
-        stage.pair()
+    with Fixture() as fixture:
+        fixture.pair()
 
         def newest():
-            out, _ = stage.ctl('--json', 'history', 'web')
+            out, _ = fixture.ctl('--json', 'history', 'web')
             rows = json.loads(out)['samples']
             return dict(zip(FIELDS, rows[-1])) if rows else {}
-        tap.wait_until(lambda: newest().get('saved_pages') == stage.saved, 30,
-                       f'a sample of {stage.saved} pages saved')
+        tap.wait_until(lambda: newest().get('saved_pages') == fixture.saved, 30,
+                       f'a sample of {fixture.saved} pages saved')
         now = newest()
         tap.check((now['pages_shared'], now['pages_sharing'],
                    now['zero_pages'], now['pages_broken']) ==
-                  (stage.slots, stage.worst_case - 2 * stage.zeros,
-                   2 * stage.zeros, 20), f'{now}')
+                  (fixture.slots, fixture.worst_case - 2 * fixture.zeros,
+                   2 * fixture.zeros, 20), f'{now}')
         tap.check(abs(now['time_s'] - time.time()) < 30, f'{now}')
-        words = f'{stage.saved / 256:.1f} now'
-        tap.check(words in stage.ctl('history', 'web')[0], words)
-        tap.check(words in stage.ctl('history')[0], 'all groups')
-        _, err = stage.ctl('history', 'nosuch', status=5)
+        words = f'{fixture.saved / 256:.1f} now'
+        tap.check(words in fixture.ctl('history', 'web')[0], words)
+        tap.check(words in fixture.ctl('history')[0], 'all groups')
+        _, err = fixture.ctl('history', 'nosuch', status=5)
         tap.check('nosuch' in err, err)
 
 

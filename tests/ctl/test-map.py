@@ -13,12 +13,12 @@ import struct
 import tempfile
 import zlib
 
-from stage import Stage, run_ctl, tap
-from teller import Teller
+from fixture import Fixture, run_ctl, tap
+from fake_control import FakeControl
 
 # docs/control-protocol.md
 UNTOUCHED, PRIVATE, UNSHARED, NO_ZERO, SHARED, BROKEN = 0, 1, 2, 3, 4, 5
-# What Stage.pair() makes of its VMs, as (kind, pages).
+# What Fixture.pair() makes of its VMs, as (kind, pages).
 LAYOUTS = {
     'web1': [(SHARED, 300), (NO_ZERO, 100), (UNSHARED, 50),
              (UNTOUCHED, 62)],
@@ -28,9 +28,9 @@ LAYOUTS = {
 LETTERS = '.pu0sbx'
 
 
-def layouts(stage):
+def layouts(fixture):
     """The same on this host: without a zero page, zeros are shared."""
-    zeros = NO_ZERO if stage.zero_page else SHARED
+    zeros = NO_ZERO if fixture.zero_page else SHARED
     return {name: [(zeros if kind == NO_ZERO else kind, count)
                    for kind, count in layout]
             for name, layout in LAYOUTS.items()}
@@ -89,10 +89,10 @@ def predict(kind, left, up, corner):
 
 def test_letters_follow_memory():
     """Without colour: a letter for each page, in guest order."""
-    with Stage() as stage:
-        stage.pair()
-        for name, layout in layouts(stage).items():
-            out, _ = stage.ctl('map', name)
+    with Fixture() as fixture:
+        fixture.pair()
+        for name, layout in layouts(fixture).items():
+            out, _ = fixture.ctl('map', name)
             tap.check('\033' not in out, 'no colours when it is no terminal')
             rows = re.findall(r'^ *\d+\.\d  ([.pu0sbx]+)$', out, re.M)
             wanted = ''.join(LETTERS[kind] for kind in kinds(layout))
@@ -101,15 +101,15 @@ def test_letters_follow_memory():
                 mib = kinds(layout).count(kind) / 256
                 tap.check(re.search(rf'{label} +{mib:.1f} MiB', out),
                           f'legend of {name}: {out}')
-        check_colours(stage)
-        check_json(stage)
-        check_png(stage)
-        check_errors(stage)
+        check_colours(fixture)
+        check_json(fixture)
+        check_png(fixture)
+        check_errors(fixture)
 
 
-def check_colours(stage):
+def check_colours(fixture):
     """SGR colours and blocks in UTF-8, letters in other locales."""
-    out, _ = stage.ctl('map', 'web2', '--color=always')
+    out, _ = fixture.ctl('map', 'web2', '--color=always')
     rows = re.findall(r'^ *\d+\.\d  (.*)$', out, re.M)
     found, colour = [], None
     for code, block in re.findall('\033\\[(\\d+)m|(\u2588)', ''.join(rows)):
@@ -119,33 +119,33 @@ def check_colours(stage):
             found.append(colour)
     colours = {UNTOUCHED: 90, UNSHARED: 36, NO_ZERO: 33, SHARED: 32,
                BROKEN: 31}
-    tap.check(found == [colours[k] for k in kinds(layouts(stage)['web2'])],
+    tap.check(found == [colours[k] for k in kinds(layouts(fixture)['web2'])],
               f'colours: {out!r}')
-    out, _ = stage.ctl('map', 'web2', '--color=always', env={'LC_ALL': 'C'})
+    out, _ = fixture.ctl('map', 'web2', '--color=always', env={'LC_ALL': 'C'})
     tap.check(out.isascii() and '\033[32m' in out, f'ASCII: {out!r}')
 
 
-def check_json(stage):
+def check_json(fixture):
     """The cells as the broker sent them."""
-    out, _ = stage.ctl('--json', 'map', 'web2')
+    out, _ = fixture.ctl('--json', 'map', 'web2')
     picture, = json.loads(out)['maps']
     cells = base64.b64decode(picture['cells'])
     tap.check(picture['name'] == 'web2/ram0' and picture['pages'] == 512,
               f'{out}')
-    tap.check([cell & 7 for cell in cells] == kinds(layouts(stage)['web2']),
+    tap.check([cell & 7 for cell in cells] == kinds(layouts(fixture)['web2']),
               'cells')
 
 
-def check_png(stage):
+def check_png(fixture):
     """Each page's dot has the colour of its kind in the legend."""
     with tempfile.TemporaryDirectory() as where:
         path = os.path.join(where, 'map.png')
-        out, _ = stage.ctl('map', 'web2', '--png', path)
+        out, _ = fixture.ctl('map', 'web2', '--png', path)
         tap.check(out == '', f'nothing is printed: {out}')
         rows = read_png(path)
-        check_dots(rows, kinds(layouts(stage)['web2']))
+        check_dots(rows, kinds(layouts(fixture)['web2']))
         os.unlink(path)
-        _, err = stage.ctl('map', 'web2', '--png', '/proc/nowhere.png',
+        _, err = fixture.ctl('map', 'web2', '--png', '/proc/nowhere.png',
                            status=1)
         tap.check('/proc/nowhere.png' in err, err)
 
@@ -165,11 +165,11 @@ def check_dots(rows, wanted):
                   f'page {page} at {x},{y}: {rows[y][x]}')
 
 
-def check_errors(stage):
+def check_errors(fixture):
     """What is wrong, and with which VM."""
-    _, err = stage.ctl('map', 'nosuch', status=5)
+    _, err = fixture.ctl('map', 'nosuch', status=5)
     tap.check("'nosuch'" in err and 'vms' in err, err)
-    _, err = stage.ctl('map', 'web1', '--color=mauve', status=2)
+    _, err = fixture.ctl('map', 'web1', '--color=mauve', status=2)
     tap.check('mauve' in err, err)
     _, err = run_ctl('--socket', '/nonexistent/control.sock', 'map', 'web1',
                      status=3)
@@ -201,22 +201,22 @@ def answer(request):
 
 def test_several_backends():
     """Each is asked for by its own name, and drawn in their order."""
-    with Teller(answer) as teller, tempfile.TemporaryDirectory() as where:
-        out, _ = teller.ctl('map', 'big')
+    with FakeControl(answer) as fake, tempfile.TemporaryDirectory() as where:
+        out, _ = fake.ctl('map', 'big')
         tap.check(out.index('big/ram0: 4.0 MiB') < out.index('big/ram1:') and
                   '16 KiB a character' in out, out)
         letters = ''.join(re.findall(r'^ *\d+\.\d  ([a-z]+)$', out, re.M))
         tap.check(letters == 's' * 255 + 'b' * 255, out)
         path = os.path.join(where, 'map.png')
-        teller.ctl('map', 'big', '--png', path)
+        fake.ctl('map', 'big', '--png', path)
         dots = [dot for row in read_png(path) for dot in row]
         size = (768 // 16) ** 2
         for colour in ((0x3f, 0x9b, 0x45), (0xd9, 0x41, 0x3d)):
             found = dots.count(colour) / size       # and two legends
             tap.check(255 < found < 256, f'{colour}: {found} dots')
-        tap.check([r['target'] for r in teller.requests
+        tap.check([r['target'] for r in fake.requests
                    if r['request'] == 'map'] ==
-                  ['vm:big/ram0', 'vm:big/ram1'] * 2, f'{teller.requests}')
+                  ['vm:big/ram0', 'vm:big/ram1'] * 2, f'{fake.requests}')
 
 
 def test_strange_maps():
@@ -231,8 +231,8 @@ def test_strange_maps():
         def strange(request, change=change):
             return {**good, **change} if request['request'] == 'map' \
                 else answer(request)
-        with Teller(strange) as teller:
-            _, err = teller.ctl('map', 'big', status=1)
+        with FakeControl(strange) as fake:
+            _, err = fake.ctl('map', 'big', status=1)
             tap.check('makes no sense' in err, f'{change}: {err}')
 
 

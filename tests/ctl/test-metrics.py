@@ -14,8 +14,8 @@ import signal
 import socket
 import subprocess
 
-from stage import CTL, PAGE, Stage, run_ctl, tap
-from teller import Teller
+from fixture import CTL, PAGE, Fixture, run_ctl, tap
+from fake_control import FakeControl
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 RULES = os.path.join(ROOT, 'contrib', 'prometheus')
@@ -53,12 +53,12 @@ def one(families, name, **labels):
 
 def test_figures_are_the_engines():
     """Every figure that the engines can be asked for is the same."""
-    with Stage() as stage:
-        stage.pair()
-        families = parse(stage.ctl('metrics')[0])
+    with Fixture() as fixture:
+        fixture.pair()
+        families = parse(fixture.ctl('metrics')[0])
         tap.check(one(families, 'guest_ksm_up') == 1, 'up')
         for number, name in enumerate(('web1', 'web2')):
-            state = stage.state(number)
+            state = fixture.state(number)
             for label, field in (('shared', 'pages_sharing'),
                                  ('zero', 'zero_pages'),
                                  ('broken', 'pages_broken'),
@@ -70,11 +70,11 @@ def test_figures_are_the_engines():
             check_windows(families, name)
         # web1 maps all of the slots, web2 has broken 20 of its own.
         tap.check(one(families, 'guest_ksm_group_store_bytes', group='web')
-                  == stage.slots * PAGE, 'store')
+                  == fixture.slots * PAGE, 'store')
         tap.check(one(families, 'guest_ksm_group_saved_bytes', group='web')
-                  == stage.saved * PAGE, 'saved')
+                  == fixture.saved * PAGE, 'saved')
         tap.check(one(families, 'guest_ksm_worst_case_bytes')
-                  == stage.worst_case * PAGE, 'worst case')
+                  == fixture.worst_case * PAGE, 'worst case')
         tap.check(one(families, 'guest_ksm_vm_broken_pages_total',
                       vm='web2') == 20, 'breaks')
         check_host(families)
@@ -100,14 +100,14 @@ def figures_of_version_4(session):
 
 def told(change):
     """Metrics of two VMs, and `vm web1`, with its figures changed."""
-    with Stage() as stage:
-        stage.pair()
-        replies = {'status': json.loads(stage.ctl('--json', 'status')[0]),
-                   'sessions': json.loads(stage.ctl('--json', 'vms')[0])}
+    with Fixture() as fixture:
+        fixture.pair()
+        replies = {'status': json.loads(fixture.ctl('--json', 'status')[0]),
+                   'sessions': json.loads(fixture.ctl('--json', 'vms')[0])}
     change(replies['sessions']['sessions'][0])
-    with Teller(lambda request: {'ok': True, **replies[request['request']]}
-                ) as teller:
-        return parse(teller.ctl('metrics')[0]), teller.ctl('vm', 'web1')[0]
+    with FakeControl(lambda request: {'ok': True, **replies[request['request']]}
+                ) as fake:
+        return parse(fake.ctl('metrics')[0]), fake.ctl('vm', 'web1')[0]
 
 
 def test_huge_and_failed():
@@ -168,10 +168,10 @@ def check_units(families):
 class Server:
     """guest-ksmctl metrics --listen, on a port that was free."""
 
-    def __init__(self, stage, where='0'):
+    def __init__(self, fixture, where='0'):
         # pylint: disable=consider-using-with
         self.process = subprocess.Popen(
-            [CTL, '--socket', stage.socket, 'metrics', '--listen', where],
+            [CTL, '--socket', fixture.socket, 'metrics', '--listen', where],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding='ascii')
         line = self.process.stdout.readline()
         match = re.fullmatch(r'serves http://(.*):(\d+)/metrics\n', line)
@@ -196,9 +196,9 @@ class Server:
 
 def test_server():
     """Scraped as Prometheus does; loopback; odd requests; its end."""
-    with Stage() as stage:
-        stage.pair()
-        server = Server(stage)
+    with Fixture() as fixture:
+        fixture.pair()
+        server = Server(fixture)
         tap.check(server.host == '127.0.0.1', 'loopback by default')
         status, kind, text = server.ask()
         tap.check((status, kind) == (200, TYPE), f'{status} {kind}')
@@ -210,12 +210,12 @@ def test_server():
         head = server.ask('HEAD')
         tap.check(head[0] == 200 and head[2] == '', f'HEAD: {head}')
         check_idle_connections(server)
-        check_busy_port(stage, server)
-        check_broker_gone(stage, server)
+        check_busy_port(fixture, server)
+        check_broker_gone(fixture, server)
         status, errors = server.end()
         tap.check(status == 0, f'status {status}: {errors}')
         tap.check(errors.count('no broker listens') == 1, errors)
-        check_v6(stage)
+        check_v6(fixture)
 
 
 def check_idle_connections(server):
@@ -227,30 +227,30 @@ def check_idle_connections(server):
         connection.close()
 
 
-def check_busy_port(stage, server):
+def check_busy_port(fixture, server):
     """A port in use, and no port at all."""
-    _, err = stage.ctl('metrics', '--listen', str(server.port), status=1)
+    _, err = fixture.ctl('metrics', '--listen', str(server.port), status=1)
     tap.check('in use' in err, err)
     for wrong in ('', 'x', '65536', '1.2.3:80', '::1:80', '[::1:80', '-1'):
-        _, err = stage.ctl('metrics', '--listen', wrong, status=2)
+        _, err = fixture.ctl('metrics', '--listen', wrong, status=2)
         tap.check(f'--listen {wrong}' in err, err)
 
 
-def check_broker_gone(stage, server):
+def check_broker_gone(fixture, server):
     """guest_ksm_up tells; it comes back by itself."""
-    stage.order('broker', 'stop')
+    fixture.order('broker', 'stop')
     families = parse(server.ask()[2])
     tap.check(one(families, 'guest_ksm_up') == 0 and len(families) == 1,
               f'{families}')
     parse(server.ask()[2])
-    _, err = stage.ctl('metrics', status=3)
-    tap.check(stage.socket in err, err)
-    stage.order('broker', 'start')
+    _, err = fixture.ctl('metrics', status=3)
+    tap.check(fixture.socket in err, err)
+    fixture.order('broker', 'start')
     tap.wait_until(lambda: one(parse(server.ask()[2]), 'guest_ksm_up') == 1,
                    10, 'up again')
 
 
-def check_v6(stage):
+def check_v6(fixture):
     """An IPv6 address, where there is one."""
     try:
         with socket.socket(socket.AF_INET6) as probe:
@@ -258,7 +258,7 @@ def check_v6(stage):
     except OSError as error:
         tap.say(f'no IPv6 here: {error}')
         return
-    server = Server(stage, '[::1]:0')
+    server = Server(fixture, '[::1]:0')
     tap.check(server.host == '::1' and server.ask()[0] == 200, 'IPv6')
     tap.check(server.end(signal.SIGINT)[0] == 0, 'ends on SIGINT')
 
@@ -281,9 +281,9 @@ def test_alert_rules():
 
 def test_rules_and_dashboard_know_the_names():
     """Every name in the rules and the dashboard is really served."""
-    with Stage() as stage:
-        stage.pair()
-        families = parse(stage.ctl('metrics')[0])
+    with Fixture() as fixture:
+        fixture.pair()
+        families = parse(fixture.ctl('metrics')[0])
     served = {sample.name for family in families.values()
               for sample in family.samples}
     for file in ('prometheus/guest-ksm.rules.yml',

@@ -7,16 +7,16 @@ import signal
 import time
 
 from screen import PROMPT, Screen
-from stage import CTL, Stage, ZERO, run_ctl, tap
+from fixture import CTL, Fixture, ZERO, run_ctl, tap
 
 COST_SESSIONS = 50
 COST_SECONDS = 10
 COST_MOST = 0.01                # of one CPU
 
 
-def start(screen, stage, *options):
+def start(screen, fixture, *options):
     """Starts top and waits for its first picture."""
-    screen.type(CTL, '--socket', stage.socket, 'top', *options)
+    screen.type(CTL, '--socket', fixture.socket, 'top', *options)
     return screen.wait(lambda text: 'q quit' in text, 'top draws')
 
 
@@ -39,11 +39,11 @@ def mib(pages):
 
 def test_rows_and_bars():
     """Each figure of a row is the engine's, and so are the bar's parts."""
-    with Stage() as stage, Screen() as screen:
-        stage.pair()
-        text = start(screen, stage)
+    with Fixture() as fixture, Screen() as screen:
+        fixture.pair()
+        text = start(screen, fixture)
         for number, name in enumerate(('web1', 'web2')):
-            state = stage.state(number)
+            state = fixture.state(number)
             words = row_of(text, name)
             private = state['pages_unshared'] + state['pages_volatile']
             tap.check(words[1:7] == [
@@ -54,11 +54,11 @@ def test_rows_and_bars():
                 ('p', private), ('b', state['pages_broken']),
                 ('s', state['pages_sharing']), ('0', state['zero_pages']),
                 ('.', 62)])
-        tap.check('2 VMs' in text and f'saved {mib(stage.saved)} MiB' in text, text)
+        tap.check('2 VMs' in text and f'saved {mib(fixture.saved)} MiB' in text, text)
         check_colours(screen)
-        check_rates(stage, screen)
+        check_rates(fixture, screen)
         check_sizes(screen)
-        check_trouble(stage, screen)
+        check_trouble(fixture, screen)
         screen.keys('q')
 
 
@@ -78,9 +78,9 @@ def check_colours(screen):
               '\033[32m' in text and '\033[31m' in text, repr(text))
 
 
-def check_rates(stage, screen):
+def check_rates(fixture, screen):
     """Written pages are seen as breaks a second, and then no more."""
-    stage.fill(0, 0, 100, seed=99)
+    fixture.fill(0, 0, 100, seed=99)
     screen.wait(lambda text: float(row_of(text, 'web1')[9]) > 0 or
                 float(row_of(text, 'web1')[10]) > 0, 'a rate of breaks')
     screen.wait(lambda text: row_of(text, 'web1')[6] == mib(100),
@@ -106,29 +106,29 @@ def check_sizes(screen):
                 'as wide as before')
 
 
-def check_trouble(stage, screen):
+def check_trouble(fixture, screen):
     """A broker that goes is told of, the rows stay, and it comes back."""
-    stage.order('broker', 'stop')
+    fixture.order('broker', 'stop')
     text = screen.wait(lambda text: 'no broker listens' in text, 'trouble')
     tap.check(row_of(text, 'web1'), text)
-    stage.order('broker', 'start')
+    fixture.order('broker', 'start')
     screen.wait(lambda text: 'no broker listens' not in text, 'no trouble')
 
 
 def test_sorting_and_scrolling():
     """Keys choose the column and its direction; rows scroll."""
-    with Stage() as stage, Screen(lines=14) as screen:
-        if not stage.zero_page:
+    with Fixture() as fixture, Screen(lines=14) as screen:
+        if not fixture.zero_page:
             raise tap.Skip('zero-page', 'no VM has pages of zeros to sort by: '
                            'this kernel has no shared zero page')
         for index in range(12):
-            number, _ = stage.puppet(f'vm{index:02}/ram0',
+            number, _ = fixture.remote(f'vm{index:02}/ram0',
                                      'a' if index % 2 else 'b', 256)
-            stage.fill(number, 0, 10 * index + 10, kind=ZERO, seed=0)
-        stage.settle(sum(10 * index + 10 for index in range(12)))
-        stage.wait_known(11, 'vm11/ram0')
+            fixture.fill(number, 0, 10 * index + 10, kind=ZERO, seed=0)
+        fixture.settle(sum(10 * index + 10 for index in range(12)))
+        fixture.wait_known(11, 'vm11/ram0')
         names = [f'vm{index:02}' for index in range(12)]
-        text = start(screen, stage, '--sort', 'zero', '-i', '0.2')
+        text = start(screen, fixture, '--sort', 'zero', '-i', '0.2')
         rows = 14 - 6 - 1
         falling = names[::-1]
         tap.check(order_of(text) == falling[:rows], text)
@@ -166,13 +166,13 @@ def terminal_state(screen):
 
 def test_terminal_is_given_back():
     """Whichever way it ends: the terminal is as it was before."""
-    with Stage() as stage, Screen(lines=40) as screen:
-        stage.pair()
+    with Fixture() as fixture, Screen(lines=40) as screen:
+        fixture.pair()
         before = terminal_state(screen)
         for way in ('q', 'C-c', signal.SIGTERM, signal.SIGHUP,
                     signal.SIGQUIT, signal.SIGABRT, signal.SIGSEGV,
                     signal.SIGPIPE):
-            start(screen, stage)
+            start(screen, fixture)
             tap.check(screen.value('alternate_on') == '1' and
                       screen.value('cursor_flag') == '0', 'it has it')
             if isinstance(way, str):
@@ -185,12 +185,12 @@ def test_terminal_is_given_back():
             screen.type('clear')
             after = terminal_state(screen)
             tap.check(after == before, f'{way}: {after} was {before}')
-        check_job_control(stage, screen, before)
+        check_job_control(fixture, screen, before)
 
 
-def check_job_control(stage, screen, before):
+def check_job_control(fixture, screen, before):
     """Stopped, it gives the terminal back; continued, it draws again."""
-    start(screen, stage)
+    start(screen, fixture)
     screen.keys('C-z')
     screen.wait(lambda text: 'q quit' not in text and
                 text.rstrip().endswith(PROMPT), 'stopped')
@@ -205,21 +205,21 @@ def check_job_control(stage, screen, before):
 
 def test_plain_terminals():
     """Without colours; on one it cannot draw on; on none at all."""
-    with Stage() as stage:
-        stage.pair()
+    with Fixture() as fixture:
+        fixture.pair()
         for env in ({'TERM': 'vt100'}, {'NO_COLOR': '1'}):
             with Screen(env=env) as screen:
                 screen.type('export', *(f'{k}={v}' for k, v in env.items()))
-                start(screen, stage)
+                start(screen, fixture)
                 tap.check('\033[32m' not in screen.text('-e'), 'no green')
                 words = row_of(screen.text(), 'web2')
                 tap.check(re.fullmatch('p+b+s+0*[.]+', words[-1]), words)
         with Screen() as screen:
-            screen.type('TERM=nosuch', CTL, '--socket', stage.socket, 'top')
+            screen.type('TERM=nosuch', CTL, '--socket', fixture.socket, 'top')
             screen.type('export', 'TERM=nosuch')
-            screen.type(CTL, '--socket', stage.socket, 'top')
+            screen.type(CTL, '--socket', fixture.socket, 'top')
             screen.wait(lambda text: "type 'nosuch'" in text, 'an error')
-        _, err = stage.ctl('top', status=1)
+        _, err = fixture.ctl('top', status=1)
         tap.check('terminal' in err, err)
 
 
@@ -257,13 +257,13 @@ def test_cost_of_watching():
     with open(CTL, 'rb') as program:
         if b'__asan_init' in program.read():
             raise tap.Skip('plain build', 'sanitizers multiply the time')
-    with Stage() as stage, Screen(lines=60) as screen:
+    with Fixture() as fixture, Screen(lines=60) as screen:
         for index in range(COST_SESSIONS):
-            stage.puppet(f'vm{index:02}/ram0', 'web', 64)
-        idle, = cpu_share([stage.broker_pid])
-        text = start(screen, stage)
+            fixture.remote(f'vm{index:02}/ram0', 'web', 64)
+        idle, = cpu_share([fixture.broker_pid])
+        text = start(screen, fixture)
         tap.check(len(order_of(text)) == COST_SESSIONS, text)
-        own, busy = cpu_share([screen.child(), stage.broker_pid])
+        own, busy = cpu_share([screen.child(), fixture.broker_pid])
         screen.keys('q')
         tap.say(f'watching {COST_SESSIONS} engines: top {100 * own:.2f} % '
                 f'of a CPU, guest-ksmd {100 * busy:.2f} %, without top '

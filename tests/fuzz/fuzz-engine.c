@@ -3,7 +3,7 @@
  * fuzz-engine.c: what a broker answers to the engine.
  *
  * The engine's own rounds run here, on real memory; the broker is
- * tests/kernel/liar.c, whose answers an input falsifies: a byte says for each
+ * tests/kernel/fake-broker.c, whose answers an input falsifies: a byte says for each
  * request what is done to the proper answer.  When the input is used up, the
  * broker hangs up.  Whatever it said, the guest's memory is as it was.
  */
@@ -14,7 +14,7 @@
 #include "session/connection.h"
 #include "core/engine-private.h"
 #include "fuzz-input.h"
-#include "liar.h"
+#include "fake-broker.h"
 #include "core/pace.h"
 #include "scan/round.h"
 
@@ -23,7 +23,7 @@
 #define ROUNDS 4
 #define CONNECTIONS 2
 
-static Liar *liar;
+static FakeBroker *fake;
 static KsmEngine *engine;
 static guint8 *memory;
 
@@ -54,15 +54,15 @@ static void check(void)
     }
 }
 
-static void falsify_items(FuzzInput *input, LiarReply *reply)
+static void falsify_items(FuzzInput *input, FakeBrokerReply *reply)
 {
     guint32 words = fuzz_byte(input) % 64, i;
 
     for (i = 0; i < words; i++) {
         guint32 word = fuzz_number(input), at = fuzz_byte(input);
 
-        if (liar->bulk != NULL) {
-            memcpy(liar->bulk + KSM_BULK_REPLY + at * 4, &word, 4);
+        if (fake->bulk != NULL) {
+            memcpy(fake->bulk + KSM_BULK_REPLY + at * 4, &word, 4);
         }
     }
     if (fuzz_byte(input) % 4 == 0) {
@@ -74,7 +74,7 @@ static void falsify_items(FuzzInput *input, LiarReply *reply)
  * Descriptors of WELCOME that are no good, or others than the broker's own.  Not
  * the store as bulk memory: the engine would write to slots itself.
  */
-static void falsify_fds(FuzzInput *input, LiarReply *reply)
+static void falsify_fds(FuzzInput *input, FakeBrokerReply *reply)
 {
     guint32 kind = fuzz_byte(input), which = kind / 16 % 2;
 
@@ -82,19 +82,26 @@ static void falsify_fds(FuzzInput *input, LiarReply *reply)
         close(reply->fds[which]);
     }
     reply->fds[which] =
-        kind % 8 == 0 ? -1 :
-        kind % 8 == 1 ? liar_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING, 0) :
-        kind % 8 == 2 ? liar_memfd(fuzz_number(input), MFD_ALLOW_SEALING,
-                                   F_SEAL_SHRINK) :
-        kind % 8 == 3 ? liar_memfd(4u << 20, MFD_ALLOW_SEALING | MFD_HUGETLB,
-                                   F_SEAL_SHRINK) :
-        kind % 8 == 4 ? dup(2) :
-        which == 0 ? liar_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING,
-                                F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) :
-        dup(liar->store_fd);
+        kind % 8 == 0 ?
+            -1 :
+        kind % 8 == 1 ?
+            fake_broker_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING, 0) :
+        kind % 8 == 2 ?
+            fake_broker_memfd(fuzz_number(input), MFD_ALLOW_SEALING,
+                              F_SEAL_SHRINK) :
+        kind % 8 == 3 ?
+            fake_broker_memfd(4u << 20, MFD_ALLOW_SEALING | MFD_HUGETLB,
+                              F_SEAL_SHRINK) :
+        kind % 8 == 4 ?
+            dup(2) :
+        which == 0 ?
+            fake_broker_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING,
+                              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) :
+            dup(fake->store_fd);
 }
 
-static void lie(Liar *self, const LiarPacket *request, LiarReply *reply)
+static void lie(FakeBroker *self, const FakeBrokerPacket *request,
+                FakeBrokerReply *reply)
 {
     FuzzInput *input = self->opaque;
     guint8 how;
@@ -130,7 +137,7 @@ static void lie(Liar *self, const LiarPacket *request, LiarReply *reply)
         reply->close = how & 0x80;
         break;
     }
-    /* Silence only costs time: test-liar has it. */
+    /* Silence only costs time: test-fake-broker has it. */
     reply->close = reply->close || reply->bytes == 0 || reply->times == 0;
 }
 
@@ -154,10 +161,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     fuzz_keep_input();
     g_log_set_handler(NULL, G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |
                       G_LOG_LEVEL_DEBUG, quiet, NULL);
-    liar = liar_new(lie);
+    fake = fake_broker_new(lie);
     ksm_options_init(&options);
     options.group = "fuzz";
-    options.broker = liar->path;
+    options.broker = fake->path;
     options.start_broker = FALSE;
     options.scan_cpu_percent = 100;
     options.scan_interval_ms = 10;
@@ -174,7 +181,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 /* One connection, as long as it goes well; the engine's thread is this one. */
 static void meet(void)
 {
-    gint ended = g_atomic_int_get(&liar->ended), round;
+    gint ended = g_atomic_int_get(&fake->ended), round;
     g_autoptr(GError) error = NULL;
 
     engine->turn.run = KSM_RUN_RUN;
@@ -189,7 +196,7 @@ static void meet(void)
         }
     }
     ksm_broker_client_disconnect(&engine->broker);
-    while (g_atomic_int_get(&liar->ended) == ended) {
+    while (g_atomic_int_get(&fake->ended) == ended) {
         g_thread_yield();
     }
 }
@@ -211,8 +218,8 @@ int LLVMFuzzerTestOneInput(const guint8 *data, gsize size)
      * else one that an earlier input filled would be written to while the guest
      * maps it, which no broker does and no engine could bear.
      */
-    liar_empty(liar);
-    liar->opaque = &input;
+    fake_broker_empty(fake);
+    fake->opaque = &input;
     for (i = 0; i < CONNECTIONS; i++) {
         meet();
     }

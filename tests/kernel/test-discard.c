@@ -8,54 +8,54 @@
  */
 #include "broker-proc.h"
 #include "probe.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 #include "zero-page.h"
 
-#define PUPPETS 2u
+#define REMOTES 2u
 #define PAGES 1024u
 #define SEED 77u
 #define SETTLE_SECONDS 60.0
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
     KsmTestProbe *probe;
-    KsmPuppet *puppets[PUPPETS];
-} Scene;
+    KsmRemote *remotes[REMOTES];
+} Fixture;
 
 /* Two processes that share everything. */
-static void set_up(Scene *s)
+static void set_up(Fixture *s)
 {
-    KsmPuppetSpec spec = { .pages = PAGES, .tells_held = TRUE };
+    KsmRemoteSpec spec = { .pages = PAGES, .tells_held = TRUE };
     guint i;
 
     s->broker = ksm_test_broker_new(NULL);
     s->probe = ksm_test_probe_new(s->broker->socket, "test");
     g_assert_nonnull(s->probe);
     spec.socket = s->broker->socket;
-    ksm_puppets_new(s->puppets, PUPPETS, &spec);
-    for (i = 0; i < PUPPETS; i++) {
-        ksm_puppet_fill(s->puppets[i], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    ksm_remotes_new(s->remotes, REMOTES, &spec);
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_fill(s->remotes[i], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
     }
-    g_assert_cmpuint(ksm_puppets_settle(s->puppets, PUPPETS, PUPPETS * PAGES,
-                                        SETTLE_SECONDS), ==, PUPPETS * PAGES);
-    ksm_puppet_set_run(s->puppets[0], KSM_RUN_PAUSE);
-    ksm_puppet_set_run(s->puppets[1], KSM_RUN_PAUSE);
+    g_assert_cmpuint(ksm_remotes_settle(s->remotes, REMOTES, REMOTES * PAGES,
+                                        SETTLE_SECONDS), ==, REMOTES * PAGES);
+    ksm_remote_set_run(s->remotes[0], KSM_RUN_PAUSE);
+    ksm_remote_set_run(s->remotes[1], KSM_RUN_PAUSE);
 }
 
-static void tear_down(Scene *s)
+static void tear_down(Fixture *s)
 {
     guint i;
 
-    for (i = 0; i < PUPPETS; i++) {
-        ksm_puppet_free(s->puppets[i]);
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_free(s->remotes[i]);
     }
     ksm_test_probe_free(s->probe);
     ksm_test_broker_free(s->broker);
 }
 
 /* Waits until the group has so many slots and references. */
-static void wait_group(Scene *s, guint64 slots, guint64 references)
+static void wait_group(Fixture *s, guint64 slots, guint64 references)
 {
     double end = ksm_test_now() + SETTLE_SECONDS;
     KsmMsgGroup group;
@@ -69,41 +69,41 @@ static void wait_group(Scene *s, guint64 slots, guint64 references)
     g_assert_cmpuint(group.pages_sharing, ==, references);
 }
 
-static void check_empty(KsmPuppet *puppet, guint first, guint count)
+static void check_empty(KsmRemote *remote, guint first, guint count)
 {
-    g_assert_cmpuint(ksm_puppet_check(puppet, first, count, KSM_TEST_ZERO, 0,
+    g_assert_cmpuint(ksm_remote_check(remote, first, count, KSM_TEST_ZERO, 0,
                                       FALSE), ==, 0);
 }
 
 /* Paused: nobody but ksm_region_discard() has been at work. */
 static void test_slots_go(void)
 {
-    KsmPuppetState state;
-    Scene s;
+    KsmRemoteState state;
+    Fixture s;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
     set_up(&s);
-    ksm_puppet_discard(s.puppets[0], 0, PAGES / 2);
-    ksm_puppet_state(s.puppets[0], &state);
+    ksm_remote_discard(s.remotes[0], 0, PAGES / 2);
+    ksm_remote_state(s.remotes[0], &state);
     g_assert_cmpuint(state.maps.anonymous_kib, ==, 0);
-    check_empty(s.puppets[0], 0, PAGES / 2);
-    wait_group(&s, PAGES, PUPPETS * PAGES - PAGES / 2);
-    ksm_puppet_state(s.puppets[0], &state);
+    check_empty(s.remotes[0], 0, PAGES / 2);
+    wait_group(&s, PAGES, REMOTES * PAGES - PAGES / 2);
+    ksm_remote_state(s.remotes[0], &state);
     g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES / 2);
     g_assert_cmpuint(state.stats.mappings, ==, state.maps.mappings);
     g_assert_cmpuint(state.maps.anonymous_kib, ==,
                      ksm_test_read_cost_kib(PAGES / 2 * KSM_PAGE_BYTES));
 
-    ksm_puppet_discard(s.puppets[1], 0, PAGES);
-    ksm_puppet_discard(s.puppets[0], 0, PAGES);
-    ksm_puppet_state(s.puppets[0], &state);
+    ksm_remote_discard(s.remotes[1], 0, PAGES);
+    ksm_remote_discard(s.remotes[0], 0, PAGES);
+    ksm_remote_state(s.remotes[0], &state);
     g_assert_cmpuint(state.maps.anonymous_kib, ==, 0);
-    check_empty(s.puppets[0], 0, PAGES);
+    check_empty(s.remotes[0], 0, PAGES);
     wait_group(&s, 0, 0);
     g_assert_cmpuint(ksm_test_probe_store_bytes(s.probe), ==, 0);
-    ksm_puppet_state(s.puppets[0], &state);
+    ksm_remote_state(s.remotes[0], &state);
     g_assert_cmpuint(state.stats.mappings, ==, 1);
     g_assert_cmpuint(state.maps.anonymous_kib, ==,
                      ksm_test_read_cost_kib(PAGES * KSM_PAGE_BYTES));
@@ -113,27 +113,27 @@ static void test_slots_go(void)
 /* Every second page, and among them pages that had been written. */
 static void test_between_others(void)
 {
-    Scene s;
+    Fixture s;
     guint i;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
     set_up(&s);
-    ksm_puppet_fill(s.puppets[0], 0, PAGES / 4, KSM_TEST_BYTE, 0xaa, FALSE);
+    ksm_remote_fill(s.remotes[0], 0, PAGES / 4, KSM_TEST_BYTE, 0xaa, FALSE);
     for (i = 0; i < PAGES; i += 2) {
-        ksm_puppet_discard(s.puppets[0], i, 1);
+        ksm_remote_discard(s.remotes[0], i, 1);
     }
     for (i = 0; i < PAGES; i += 2) {
-        check_empty(s.puppets[0], i, 1);
+        check_empty(s.remotes[0], i, 1);
         g_assert_cmpuint(
-            ksm_puppet_check(s.puppets[0], i + 1, 1,
+            ksm_remote_check(s.remotes[0], i + 1, 1,
                              i < PAGES / 4 ? KSM_TEST_BYTE : KSM_TEST_SEEDED,
                              i < PAGES / 4 ? 0xaa : SEED + i + 1, FALSE),
             ==, 0);
     }
-    wait_group(&s, PAGES, PUPPETS * PAGES - PAGES / 2);
-    g_assert_cmpuint(ksm_puppet_check(s.puppets[1], 0, PAGES, KSM_TEST_SEEDED,
+    wait_group(&s, PAGES, REMOTES * PAGES - PAGES / 2);
+    g_assert_cmpuint(ksm_remote_check(s.remotes[1], 0, PAGES, KSM_TEST_SEEDED,
                                       SEED, TRUE), ==, 0);
     tear_down(&s);
 }
@@ -141,7 +141,7 @@ static void test_between_others(void)
 /* What was discarded is used again, and shared as before. */
 static void test_again(void)
 {
-    Scene s;
+    Fixture s;
     guint i;
 
     if (!ksm_test_need_uffd()) {
@@ -149,14 +149,14 @@ static void test_again(void)
     }
     set_up(&s);
     for (i = 0; i < 3; i++) {
-        ksm_puppet_discard(s.puppets[0], 0, PAGES);
-        ksm_puppet_fill(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-        g_assert_cmpuint(ksm_puppets_settle(s.puppets, PUPPETS,
-                                            PUPPETS * PAGES, SETTLE_SECONDS),
-                         ==, PUPPETS * PAGES);
-        wait_group(&s, PAGES, PUPPETS * PAGES);
+        ksm_remote_discard(s.remotes[0], 0, PAGES);
+        ksm_remote_fill(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+        g_assert_cmpuint(ksm_remotes_settle(s.remotes, REMOTES,
+                                            REMOTES * PAGES, SETTLE_SECONDS),
+                         ==, REMOTES * PAGES);
+        wait_group(&s, PAGES, REMOTES * PAGES);
     }
-    g_assert_cmpuint(ksm_puppet_check(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED,
+    g_assert_cmpuint(ksm_remote_check(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED,
                                       SEED, TRUE), ==, 0);
     tear_down(&s);
 }
@@ -168,40 +168,40 @@ static void test_again(void)
  */
 static void test_remapped(void)
 {
-    KsmPuppetState state;
-    Scene s;
+    KsmRemoteState state;
+    Fixture s;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
     set_up(&s);
-    ksm_puppet_fill(s.puppets[0], 10, 1, KSM_TEST_BYTE, 0xaa, FALSE);
-    ksm_puppet_remap(s.puppets[0], 10, 1);
-    ksm_puppet_remap(s.puppets[0], 100, 300);
-    check_empty(s.puppets[0], 10, 1);
-    check_empty(s.puppets[0], 100, 300);
-    wait_group(&s, PAGES, PUPPETS * PAGES - 301);
-    ksm_puppet_state(s.puppets[0], &state);
+    ksm_remote_fill(s.remotes[0], 10, 1, KSM_TEST_BYTE, 0xaa, FALSE);
+    ksm_remote_remap(s.remotes[0], 10, 1);
+    ksm_remote_remap(s.remotes[0], 100, 300);
+    check_empty(s.remotes[0], 10, 1);
+    check_empty(s.remotes[0], 100, 300);
+    wait_group(&s, PAGES, REMOTES * PAGES - 301);
+    ksm_remote_state(s.remotes[0], &state);
     g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES - 301);
     g_assert_cmpuint(state.stats.mappings, ==, state.maps.mappings);
 
-    ksm_puppet_remap(s.puppets[0], 0, PAGES);
-    check_empty(s.puppets[0], 0, PAGES);
+    ksm_remote_remap(s.remotes[0], 0, PAGES);
+    check_empty(s.remotes[0], 0, PAGES);
     wait_group(&s, PAGES, PAGES);
-    ksm_puppet_state(s.puppets[0], &state);
+    ksm_remote_state(s.remotes[0], &state);
     g_assert_cmpuint(state.maps.mappings, ==, 1);
-    ksm_puppet_fill(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-    g_assert_cmpuint(ksm_puppets_settle(s.puppets, PUPPETS, PUPPETS * PAGES,
-                                        SETTLE_SECONDS), ==, PUPPETS * PAGES);
-    wait_group(&s, PAGES, PUPPETS * PAGES);
-    g_assert_cmpuint(ksm_puppet_check(s.puppets[0], 0, PAGES, KSM_TEST_SEEDED,
+    ksm_remote_fill(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    g_assert_cmpuint(ksm_remotes_settle(s.remotes, REMOTES, REMOTES * PAGES,
+                                        SETTLE_SECONDS), ==, REMOTES * PAGES);
+    wait_group(&s, PAGES, REMOTES * PAGES);
+    g_assert_cmpuint(ksm_remote_check(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED,
                                       SEED, TRUE), ==, 0);
     tear_down(&s);
 }
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/discard/slots-go", test_slots_go);
     g_test_add_func("/discard/between-others", test_between_others);

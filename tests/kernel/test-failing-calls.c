@@ -3,7 +3,7 @@
  * test-failing-calls.c: every system call of the engine failing, at every
  * point of its life.
  *
- * One story is told again and again (story.h), to a proper broker.  Each time
+ * One scenario is told again and again (scenario.h), to a proper broker.  Each time
  * another of its calls fails, alone and with its followers.  What failed costs
  * savings only.
  *
@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "require.h"
-#include "story.h"
+#include "scenario.h"
 
 /* ---- calls that fail ----------------------------------------------------- */
 
@@ -63,7 +63,7 @@ static int odd_remap_onto(void *src, size_t bytes, void *dst)
     if (!fails("remap_onto")) {
         return ksm_sys_linux.remap_onto(src, bytes, dst);
     }
-    if (inject.calls % 2 && bytes < STORY_BYTES) {
+    if (inject.calls % 2 && bytes < SCENARIO_BYTES) {
         ksm_sys_linux.unmap(dst, bytes);
     }
     return inject.error;
@@ -83,7 +83,7 @@ static char *trouble(void)
 
 static void install(guint from, guint burst, int error)
 {
-    KsmSys *table = story_calls(fail_or_go_on);
+    KsmSys *table = scenario_calls(fail_or_go_on);
 
     table->uffd_move = odd_uffd_move;
     table->remap_onto = odd_remap_onto;
@@ -94,29 +94,29 @@ static void install(guint from, guint burst, int error)
 }
 
 /* Whether a call failed; else all have been tried. */
-static gboolean tell(Liar *liar, guint from, guint burst, int error,
-                     Story *story)
+static gboolean tell(FakeBroker *fake, guint from, guint burst, int error,
+                     Scenario *scenario)
 {
-    *story = (Story) { .liar = liar, .trouble = trouble };
+    *scenario = (Scenario) { .fake = fake, .trouble = trouble };
     install(from, burst, error);
-    story_tell(story);
+    scenario_tell(scenario);
     return inject.first != NULL;
 }
 
 static void test_untroubled(void)
 {
-    g_autoptr(Liar) liar = NULL;
-    Story story;
+    g_autoptr(FakeBroker) fake = NULL;
+    Scenario scenario;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
-    liar = liar_new(NULL);
-    g_assert_false(tell(liar, G_MAXUINT - 1, 1, -ENOMEM, &story));
+    fake = fake_broker_new(NULL);
+    g_assert_false(tell(fake, G_MAXUINT - 1, 1, -ENOMEM, &scenario));
     g_test_message("%u calls, %" G_GUINT64_FORMAT " pages shared",
-                   inject.calls, story.shared);
-    g_assert_cmpuint(story.shared, ==, story_shared());
-    g_assert_cmpuint(story.refusals, ==, 0);
+                   inject.calls, scenario.shared);
+    g_assert_cmpuint(scenario.shared, ==, scenario_shared());
+    g_assert_cmpuint(scenario.refusals, ==, 0);
     g_assert_cmpuint(inject.calls, >, 200);
 }
 
@@ -140,18 +140,18 @@ static const Series all_series[] = {
 static void test_series(gconstpointer opaque)
 {
     const Series *series = opaque;
-    g_autoptr(Liar) liar = NULL;
+    g_autoptr(FakeBroker) fake = NULL;
     guint from, refusals = 0, less = 0;
-    Story story;
+    Scenario scenario;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
-    liar = liar_new(NULL);
-    for (from = 0; tell(liar, from, series->burst, series->error, &story);
+    fake = fake_broker_new(NULL);
+    for (from = 0; tell(fake, from, series->burst, series->error, &scenario);
          from++) {
-        refusals += story.refusals > 0;
-        less += story.shared < story_shared();
+        refusals += scenario.refusals > 0;
+        less += scenario.shared < scenario_shared();
     }
     g_test_message("%u points; %u times something was refused, %u times less "
                    "was shared", from, refusals, less);
@@ -163,7 +163,7 @@ int main(int argc, char **argv)
     guint i;
 
     g_test_init(&argc, &argv, NULL);
-    story_be_quiet();
+    scenario_be_quiet();
     g_test_add_func("/failing-calls/none", test_untroubled);
     for (i = 0; i < G_N_ELEMENTS(all_series); i++) {
         g_autofree char *path = g_strconcat("/failing-calls/",

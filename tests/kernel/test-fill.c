@@ -7,25 +7,25 @@
 
 #include "broker-proc.h"
 #include "probe.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 
-#define PUPPETS 4
+#define REMOTES 4
 #define PAGES 25600
 #define FILL 0xcc
 #define MOST_STORE_PAGES 256
 #define MOST_MAPPINGS 1000
 #define SETTLE_SECONDS 60.0
 
-static void check_puppet(KsmPuppet *puppet)
+static void check_puppet(KsmRemote *remote)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(puppet, &state);
+    ksm_remote_state(remote, &state);
     g_test_message("process %d: %" PRIu64 " of %u pages share, %" PRIu64
                    " mappings in the region (the engine says %" PRIu64
                    "), %" PRIu64 " in the process, %" PRIu64 " KiB private",
-                   ksm_puppet_pid(puppet), state.stats.pages_sharing, PAGES,
+                   ksm_remote_pid(remote), state.stats.pages_sharing, PAGES,
                    state.maps.mappings, state.stats.mappings,
                    state.all_mappings, state.maps.anonymous_kib);
     g_assert_cmpuint(state.stats.pages_sharing, >=, PAGES / 100 * 99);
@@ -33,7 +33,7 @@ static void check_puppet(KsmPuppet *puppet)
     g_assert_cmpuint(state.stats.mappings, <=, MOST_MAPPINGS);
     g_assert_cmpuint(state.all_mappings, <=, MOST_MAPPINGS);
     g_assert_cmpuint(state.maps.anonymous_kib, <=, PAGES * 4 / 100 + 64);
-    g_assert_cmpuint(ksm_puppet_check(puppet, 0, PAGES, KSM_TEST_BYTE, FILL,
+    g_assert_cmpuint(ksm_remote_check(remote, 0, PAGES, KSM_TEST_BYTE, FILL,
                                       FALSE), ==, 0);
 }
 
@@ -41,8 +41,8 @@ static void test_fill(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
     g_autoptr(KsmTestProbe) probe = NULL;
-    KsmPuppetSpec spec = { .pages = PAGES };
-    KsmPuppet *puppets[PUPPETS];
+    KsmRemoteSpec spec = { .pages = PAGES };
+    KsmRemote *remotes[REMOTES];
     KsmMsgGroup group;
     double start;
     guint i;
@@ -54,17 +54,17 @@ static void test_fill(void)
     probe = ksm_test_probe_new(broker->socket, "test");
     g_assert_nonnull(probe);
     spec.socket = broker->socket;
-    ksm_puppets_new(puppets, PUPPETS, &spec);
-    for (i = 0; i < PUPPETS; i++) {
-        ksm_puppet_fill(puppets[i], 0, PAGES, KSM_TEST_BYTE, FILL, FALSE);
+    ksm_remotes_new(remotes, REMOTES, &spec);
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_fill(remotes[i], 0, PAGES, KSM_TEST_BYTE, FILL, FALSE);
     }
     start = ksm_test_now();
-    ksm_puppets_settle(puppets, PUPPETS, PUPPETS * PAGES / 100 * 99,
+    ksm_remotes_settle(remotes, REMOTES, REMOTES * PAGES / 100 * 99,
                        SETTLE_SECONDS);
     g_assert_true(ksm_test_probe_read(probe, &group));
     g_test_message("%u pages of byte 0x%x in %u processes: %" PRIu64
                    " store pages (%" PRIu64 " KiB), %" PRIu64
-                   " references, settled in %.1f s", PAGES, FILL, PUPPETS,
+                   " references, settled in %.1f s", PAGES, FILL, REMOTES,
                    group.pages_shared,
                    ksm_test_probe_store_bytes(probe) / 1024,
                    group.pages_sharing, ksm_test_now() - start);
@@ -72,29 +72,29 @@ static void test_fill(void)
     g_assert_cmpuint(group.pages_shared, <=, MOST_STORE_PAGES);
     g_assert_cmpuint(ksm_test_probe_store_bytes(probe), <=,
                      MOST_STORE_PAGES * KSM_PAGE_BYTES);
-    for (i = 0; i < PUPPETS; i++) {
-        check_puppet(puppets[i]);
+    for (i = 0; i < REMOTES; i++) {
+        check_puppet(remotes[i]);
     }
     /* One page in 64 written: still right, on both sides of each copy. */
     for (i = 0; i < PAGES; i += 64) {
-        ksm_puppet_fill(puppets[0], i, 1, KSM_TEST_SEEDED, i, FALSE);
+        ksm_remote_fill(remotes[0], i, 1, KSM_TEST_SEEDED, i, FALSE);
     }
     for (i = 0; i + 64 <= PAGES; i += 64) {
-        g_assert_cmpuint(ksm_puppet_check(puppets[0], i, 1, KSM_TEST_SEEDED,
+        g_assert_cmpuint(ksm_remote_check(remotes[0], i, 1, KSM_TEST_SEEDED,
                                           i, FALSE), ==, 0);
-        g_assert_cmpuint(ksm_puppet_check(puppets[0], i + 1, 63,
+        g_assert_cmpuint(ksm_remote_check(remotes[0], i + 1, 63,
                                           KSM_TEST_BYTE, FILL, FALSE), ==, 0);
     }
-    g_assert_cmpuint(ksm_puppet_check(puppets[1], 0, PAGES, KSM_TEST_BYTE,
+    g_assert_cmpuint(ksm_remote_check(remotes[1], 0, PAGES, KSM_TEST_BYTE,
                                       FILL, FALSE), ==, 0);
-    for (i = 0; i < PUPPETS; i++) {
-        ksm_puppet_free(puppets[i]);
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_free(remotes[i]);
     }
 }
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/fill/four-processes", test_fill);
     return g_test_run();

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 
 #include "broker-proc.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 
 #define PAGES 2048
@@ -17,42 +17,42 @@
 
 #define ANY (-1)
 
-static KsmPuppet *make(KsmTestBroker *broker, const char *group, int node)
+static KsmRemote *make(KsmTestBroker *broker, const char *group, int node)
 {
-    KsmPuppetSpec spec = {
+    KsmRemoteSpec spec = {
         .socket = broker->socket, .group = group, .pages = PAGES,
         .run = KSM_RUN_RUN, .tells_held = TRUE,
         .on_node = node != ANY, .node = node,
     };
-    KsmPuppet *puppet = ksm_puppet_new(&spec);
+    KsmRemote *remote = ksm_remote_new(&spec);
 
-    ksm_puppet_fill(puppet, 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-    return puppet;
+    ksm_remote_fill(remote, 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    return remote;
 }
 
 static gboolean all_listed(gpointer opaque)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(opaque, &state);
+    ksm_remote_state(opaque, &state);
     return state.stats.pages_unshared == PAGES;
 }
 
 /* Has listed all of its pages and found nothing in several more rounds. */
-static void assert_alone(KsmPuppet *puppet, const char *group)
+static void assert_alone(KsmRemote *remote, const char *group)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
     guint i;
 
-    if (ksm_test_wait(all_listed, puppet, SECONDS) < 0) {
-        ksm_puppet_state(puppet, &state);
+    if (ksm_test_wait(all_listed, remote, SECONDS) < 0) {
+        ksm_remote_state(remote, &state);
         g_error("%s: %" PRIu64 " of %u pages are listed", group,
                 state.stats.pages_unshared, PAGES);
     }
     for (i = 0; i < ROUNDS; i++) {
-        ksm_puppet_round(puppet);
+        ksm_remote_round(remote);
     }
-    ksm_puppet_state(puppet, &state);
+    ksm_remote_state(remote, &state);
     g_assert_cmpuint(state.stats.pages_unshared, ==, PAGES);
     g_assert_cmpuint(state.stats.pages_sharing, ==, 0);
     g_assert_cmpuint(state.stats.merges, ==, 0);
@@ -73,9 +73,9 @@ typedef struct Place {
 static void share_nothing(const Place *place, const Place *elsewhere)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
-    KsmPuppet *pair[2];
-    KsmPuppet *other;
-    KsmPuppetState state;
+    KsmRemote *pair[2];
+    KsmRemote *other;
+    KsmRemoteState state;
     guint i;
 
     pair[0] = make(broker, place->group, place->node);
@@ -84,20 +84,20 @@ static void share_nothing(const Place *place, const Place *elsewhere)
     assert_alone(other, elsewhere->group);
     /* The same content in the same place is found at once. */
     pair[1] = make(broker, place->group, place->node);
-    ksm_puppets_settle(pair, 2, 2 * PAGES, SECONDS);
+    ksm_remotes_settle(pair, 2, 2 * PAGES, SECONDS);
     for (i = 0; i < 2; i++) {
-        ksm_puppet_state(pair[i], &state);
+        ksm_remote_state(pair[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
         g_assert_cmpuint(state.stats.group_pages_shared, ==, PAGES);
-        g_assert_cmpuint(ksm_puppet_check(pair[i], 0, PAGES, KSM_TEST_SEEDED,
+        g_assert_cmpuint(ksm_remote_check(pair[i], 0, PAGES, KSM_TEST_SEEDED,
                                           SEED, TRUE), ==, 0);
     }
     assert_alone(other, elsewhere->group);
-    g_assert_cmpuint(ksm_puppet_check(other, 0, PAGES, KSM_TEST_SEEDED, SEED,
+    g_assert_cmpuint(ksm_remote_check(other, 0, PAGES, KSM_TEST_SEEDED, SEED,
                                       TRUE), ==, 0);
-    ksm_puppet_free(pair[0]);
-    ksm_puppet_free(pair[1]);
-    ksm_puppet_free(other);
+    ksm_remote_free(pair[0]);
+    ksm_remote_free(pair[1]);
+    ksm_remote_free(other);
 }
 
 static void test_groups(void)
@@ -122,17 +122,17 @@ static void test_nodes(void)
 
 static gboolean has_given_back(gpointer opaque)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(opaque, &state);
+    ksm_remote_state(opaque, &state);
     return state.stats.given_back >= PAGES / 4;
 }
 
 static gboolean has_nothing_shared(gpointer opaque)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(opaque, &state);
+    ksm_remote_state(opaque, &state);
     return state.stats.pages_sharing + state.stats.pages_broken == 0;
 }
 
@@ -143,8 +143,8 @@ static gboolean has_nothing_shared(gpointer opaque)
 static void test_given_back(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppet *pair[2];
-    KsmPuppetState state;
+    KsmRemote *pair[2];
+    KsmRemoteState state;
     guint i;
 
     if (!ksm_test_need_uffd() || !ksm_test_need_numa()) {
@@ -155,30 +155,30 @@ static void test_given_back(void)
     pair[1] = make(broker, "red", 0);
     /* Every fourth page is never shared, another is broken later. */
     for (i = 0; i < PAGES; i += 4) {
-        ksm_puppet_fill(pair[0], i, 1, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
+        ksm_remote_fill(pair[0], i, 1, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
     }
-    ksm_puppets_settle(pair, 2, 2 * SHARED, SECONDS);
+    ksm_remotes_settle(pair, 2, 2 * SHARED, SECONDS);
     for (i = 2; i < PAGES; i += 4) {
-        ksm_puppet_fill(pair[0], i, 1, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
+        ksm_remote_fill(pair[0], i, 1, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
     }
     g_assert_cmpfloat(ksm_test_wait(has_given_back, pair[0], SECONDS), >=, 0);
-    ksm_puppet_state(pair[0], &state);
+    ksm_remote_state(pair[0], &state);
     g_assert_cmpuint(state.maps.mappings, ==, state.stats.mappings);
     g_assert_cmpuint(state.maps.mappings, >, PAGES / 4);
-    ksm_puppet_discard(pair[0], 1, 2);
-    ksm_puppet_set_run(pair[0], KSM_RUN_UNMERGE);
+    ksm_remote_discard(pair[0], 1, 2);
+    ksm_remote_set_run(pair[0], KSM_RUN_UNMERGE);
     g_assert_cmpfloat(ksm_test_wait(has_nothing_shared, pair[0], SECONDS), >=,
                       0);
-    ksm_puppet_state(pair[0], &state);
+    ksm_remote_state(pair[0], &state);
     g_assert_cmpuint(state.stats.mappings, ==, 1);
     g_assert_cmpuint(state.maps.mappings, ==, 1);
-    ksm_puppet_free(pair[0]);
-    ksm_puppet_free(pair[1]);
+    ksm_remote_free(pair[0]);
+    ksm_remote_free(pair[1]);
 }
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/groups/share-nothing", test_groups);
     g_test_add_func("/groups/nodes", test_nodes);

@@ -19,7 +19,7 @@
 
 #include "broker-proc.h"
 #include "probe.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 
 #define PAGES 2048
@@ -29,33 +29,33 @@
 #define KILLS 5
 #define GROUP "handover"
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
-    KsmPuppetSpec spec;
-    KsmPuppet *guests[GUESTS + 2];
+    KsmRemoteSpec spec;
+    KsmRemote *guests[GUESTS + 2];
     guint count;
-    guint others;               /* engines that are no puppets */
+    guint others;               /* engines that are no remotes */
     guint64 shared, sharing;    /* what the broker is to have */
     gsize log_seen;             /* of the broker's log; 0: not asked yet */
-} Scene;
+} Fixture;
 
-static gboolean is_connected(gpointer puppet)
+static gboolean is_connected(gpointer remote)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(puppet, &state);
+    ksm_remote_state(remote, &state);
     return state.stats.broker == KSM_BROKER_CONNECTED;
 }
 
-static gboolean is_lost(gpointer puppet)
+static gboolean is_lost(gpointer remote)
 {
-    return !is_connected(puppet);
+    return !is_connected(remote);
 }
 
 /* FALSE: sent away, because the store was taken up at that moment. */
-static gboolean read_group(Scene *scene, KsmMsgGroup *group)
+static gboolean read_group(Fixture *fixture, KsmMsgGroup *group)
 {
-    g_autoptr(KsmTestProbe) probe = ksm_test_probe_new(scene->broker->socket,
+    g_autoptr(KsmTestProbe) probe = ksm_test_probe_new(fixture->broker->socket,
                                                        GROUP);
 
     return probe && ksm_test_probe_read(probe, group);
@@ -63,26 +63,26 @@ static gboolean read_group(Scene *scene, KsmMsgGroup *group)
 
 static gboolean has_all(gpointer opaque)
 {
-    Scene *scene = opaque;
+    Fixture *fixture = opaque;
     KsmMsgGroup group;
 
-    return read_group(scene, &group) &&
-           group.pages_shared == scene->shared &&
-           group.pages_sharing == scene->sharing &&
-           group.sessions == scene->count + scene->others + 1;
+    return read_group(fixture, &group) &&
+           group.pages_shared == fixture->shared &&
+           group.pages_sharing == fixture->sharing &&
+           group.sessions == fixture->count + fixture->others + 1;
 }
 
-static void wait_all(Scene *scene)
+static void wait_all(Fixture *fixture)
 {
     KsmMsgGroup group = { 0 };
 
-    if (ksm_test_wait(has_all, scene, SECONDS) < 0) {
-        read_group(scene, &group);
+    if (ksm_test_wait(has_all, fixture, SECONDS) < 0) {
+        read_group(fixture, &group);
         g_error("%" PRIu64 " slots, %" PRIu64 " references, %" PRIu64
                 " sessions; wanted %" PRIu64 ", %" PRIu64 ", %u",
                 group.pages_shared, group.pages_sharing, group.sessions,
-                scene->shared, scene->sharing,
-                scene->count + scene->others + 1);
+                fixture->shared, fixture->sharing,
+                fixture->count + fixture->others + 1);
     }
 }
 
@@ -90,105 +90,105 @@ static void wait_all(Scene *scene)
  * it is asked to. */
 static gboolean only_guests_are_left(gpointer opaque)
 {
-    Scene *scene = opaque;
-    g_autofree char *log = ksm_test_broker_read_log(scene->broker);
-    const char *told = strstr(log + scene->log_seen, ":" GROUP ": sessions=");
+    Fixture *fixture = opaque;
+    g_autofree char *log = ksm_test_broker_read_log(fixture->broker);
+    const char *told = strstr(log + fixture->log_seen, ":" GROUP ": sessions=");
 
-    if (!told && scene->log_seen) {
+    if (!told && fixture->log_seen) {
         return FALSE;
     }
-    if (told && scene->log_seen &&
+    if (told && fixture->log_seen &&
         strtoul(strchr(told, '=') + 1, NULL, 10) ==
-        scene->count + scene->others) {
+        fixture->count + fixture->others) {
         return TRUE;
     }
-    scene->log_seen = strlen(log);
-    kill(scene->broker->pid, SIGUSR1);
+    fixture->log_seen = strlen(log);
+    kill(fixture->broker->pid, SIGUSR1);
     return FALSE;
 }
 
 /* Until then we would be one who might map the store when the broker ends. */
-static void wait_unprobed(Scene *scene)
+static void wait_unprobed(Fixture *fixture)
 {
-    scene->log_seen = 0;
-    g_assert_cmpfloat(ksm_test_wait(only_guests_are_left, scene, SECONDS), >=,
+    fixture->log_seen = 0;
+    g_assert_cmpfloat(ksm_test_wait(only_guests_are_left, fixture, SECONDS), >=,
                       0);
 }
 
 /* The store of all guests is one, and each of its pages there once. */
-static void check_scene(Scene *scene)
+static void check_scene(Fixture *fixture)
 {
     int pids[GUESTS + 2];
     guint i;
 
-    wait_all(scene);
-    for (i = 0; i < scene->count; i++) {
-        pids[i] = ksm_puppet_pid(scene->guests[i]);
-        g_assert_cmpuint(ksm_puppet_check(scene->guests[i], 0, PAGES,
+    wait_all(fixture);
+    for (i = 0; i < fixture->count; i++) {
+        pids[i] = ksm_remote_pid(fixture->guests[i]);
+        g_assert_cmpuint(ksm_remote_check(fixture->guests[i], 0, PAGES,
                                           KSM_TEST_SEEDED, SEED, TRUE), ==, 0);
     }
-    g_assert_cmpuint(ksm_test_count_stores(pids, scene->count), ==, 1);
-    wait_unprobed(scene);
+    g_assert_cmpuint(ksm_test_count_stores(pids, fixture->count), ==, 1);
+    wait_unprobed(fixture);
 }
 
-static void add_guest(Scene *scene)
+static void add_guest(Fixture *fixture)
 {
-    KsmPuppet *guest = ksm_puppet_new(&scene->spec);
+    KsmRemote *guest = ksm_remote_new(&fixture->spec);
 
-    ksm_puppet_fill(guest, 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-    ksm_puppet_set_run(guest, KSM_RUN_RUN);
-    scene->guests[scene->count++] = guest;
-    scene->sharing = scene->count * PAGES;
+    ksm_remote_fill(guest, 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    ksm_remote_set_run(guest, KSM_RUN_RUN);
+    fixture->guests[fixture->count++] = guest;
+    fixture->sharing = fixture->count * PAGES;
 }
 
-static void settle(Scene *scene)
+static void settle(Fixture *fixture)
 {
-    g_assert_cmpuint(ksm_puppets_settle(scene->guests, scene->count,
-                                        scene->sharing, SECONDS), ==,
-                     scene->sharing);
+    g_assert_cmpuint(ksm_remotes_settle(fixture->guests, fixture->count,
+                                        fixture->sharing, SECONDS), ==,
+                     fixture->sharing);
 }
 
-static gboolean scene_open(Scene *scene)
+static gboolean fixture_open(Fixture *fixture)
 {
     guint i;
 
     if (!ksm_test_need_uffd()) {
         return FALSE;
     }
-    scene->broker = ksm_test_broker_new(NULL);
-    scene->spec = (KsmPuppetSpec) {
-        .socket = scene->broker->socket, .group = GROUP, .pages = PAGES,
+    fixture->broker = ksm_test_broker_new(NULL);
+    fixture->spec = (KsmRemoteSpec) {
+        .socket = fixture->broker->socket, .group = GROUP, .pages = PAGES,
         .tells_held = TRUE,
     };
     for (i = 0; i < GUESTS; i++) {
-        add_guest(scene);
+        add_guest(fixture);
     }
-    settle(scene);
-    scene->shared = PAGES;
-    check_scene(scene);
+    settle(fixture);
+    fixture->shared = PAGES;
+    check_scene(fixture);
     return TRUE;
 }
 
-static void scene_close(Scene *scene)
+static void fixture_close(Fixture *fixture)
 {
     guint i;
 
-    for (i = 0; i < scene->count; i++) {
-        ksm_puppet_free(scene->guests[i]);
+    for (i = 0; i < fixture->count; i++) {
+        ksm_remote_free(fixture->guests[i]);
     }
-    scene->shared = 0;
-    scene->sharing = 0;
-    scene->count = 0;
-    wait_all(scene);
-    ksm_test_broker_free(scene->broker);
+    fixture->shared = 0;
+    fixture->sharing = 0;
+    fixture->count = 0;
+    wait_all(fixture);
+    ksm_test_broker_free(fixture->broker);
 }
 
-static void wait_connected(Scene *scene)
+static void wait_connected(Fixture *fixture)
 {
     guint i;
 
-    for (i = 0; i < scene->count; i++) {
-        g_assert_cmpfloat(ksm_test_wait(is_connected, scene->guests[i],
+    for (i = 0; i < fixture->count; i++) {
+        g_assert_cmpfloat(ksm_test_wait(is_connected, fixture->guests[i],
                                         SECONDS), >=, 0);
     }
 }
@@ -196,130 +196,131 @@ static void wait_connected(Scene *scene)
 /* One broker after another, then somebody joins what the first one had. */
 static void test_killed(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
     for (i = 0; i < KILLS; i++) {
-        ksm_test_broker_kill(scene.broker);
+        ksm_test_broker_kill(fixture.broker);
         if (i % 2) {
-            g_assert_cmpfloat(ksm_test_wait(is_lost, scene.guests[0], SECONDS),
+            g_assert_cmpfloat(ksm_test_wait(is_lost, fixture.guests[0],
+                                            SECONDS),
                               >=, 0);
         }
-        ksm_test_broker_start(scene.broker);
-        wait_connected(&scene);
-        check_scene(&scene);
+        ksm_test_broker_start(fixture.broker);
+        wait_connected(&fixture);
+        check_scene(&fixture);
     }
-    add_guest(&scene);
-    settle(&scene);
-    check_scene(&scene);
-    scene_close(&scene);
+    add_guest(&fixture);
+    settle(&fixture);
+    check_scene(&fixture);
+    fixture_close(&fixture);
 }
 
 /* Told to end, as by an upgrade; and what is written is given back after. */
 static void test_replaced(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
-    g_assert_true(ksm_test_broker_stop(scene.broker));
-    ksm_test_broker_start(scene.broker);
-    wait_connected(&scene);
-    check_scene(&scene);
+    g_assert_true(ksm_test_broker_stop(fixture.broker));
+    ksm_test_broker_start(fixture.broker);
+    wait_connected(&fixture);
+    check_scene(&fixture);
     for (i = 0; i < GUESTS; i++) {
-        ksm_puppet_fill(scene.guests[i], 0, PAGES / 2, KSM_TEST_SEEDED,
+        ksm_remote_fill(fixture.guests[i], 0, PAGES / 2, KSM_TEST_SEEDED,
                         SEED + (i + 1) * PAGES, TRUE);
     }
-    scene.shared = PAGES / 2;
-    scene.sharing = GUESTS * PAGES / 2;
-    wait_all(&scene);
-    scene_close(&scene);
+    fixture.shared = PAGES / 2;
+    fixture.sharing = GUESTS * PAGES / 2;
+    wait_all(&fixture);
+    fixture_close(&fixture);
 }
 
 /* A guest that ends, or writes, while there is no broker. */
 static void test_meanwhile(void)
 {
-    Scene scene = { 0 };
-    KsmPuppet *last;
+    Fixture fixture = { 0 };
+    KsmRemote *last;
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
-    ksm_puppet_fill(scene.guests[2], 0, PAGES, KSM_TEST_SEEDED,
+    ksm_remote_fill(fixture.guests[2], 0, PAGES, KSM_TEST_SEEDED,
                     SEED + PAGES, TRUE);
-    add_guest(&scene);          /* shares those pages with guest 2 */
-    last = scene.guests[GUESTS];
-    ksm_puppet_fill(last, 0, PAGES, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
-    scene.shared = 2 * PAGES;
-    wait_all(&scene);
-    wait_unprobed(&scene);
-    ksm_test_broker_kill(scene.broker);
-    ksm_puppet_kill(last);
-    ksm_puppet_free(last);
-    scene.count--;
-    ksm_puppet_fill(scene.guests[2], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-    ksm_test_broker_start(scene.broker);
-    wait_connected(&scene);
-    scene.shared = PAGES;
-    scene.sharing = GUESTS * PAGES;
-    check_scene(&scene);
-    scene_close(&scene);
+    add_guest(&fixture);          /* shares those pages with guest 2 */
+    last = fixture.guests[GUESTS];
+    ksm_remote_fill(last, 0, PAGES, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
+    fixture.shared = 2 * PAGES;
+    wait_all(&fixture);
+    wait_unprobed(&fixture);
+    ksm_test_broker_kill(fixture.broker);
+    ksm_remote_kill(last);
+    ksm_remote_free(last);
+    fixture.count--;
+    ksm_remote_fill(fixture.guests[2], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    ksm_test_broker_start(fixture.broker);
+    wait_connected(&fixture);
+    fixture.shared = PAGES;
+    fixture.sharing = GUESTS * PAGES;
+    check_scene(&fixture);
+    fixture_close(&fixture);
 }
 
 /* Guests that come too late find another store in use: theirs is given up, and
  * what lies in it shared anew. */
 static void test_too_late(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
     for (i = 0; i < GUESTS; i++) {
-        kill(ksm_puppet_pid(scene.guests[i]), SIGSTOP);
+        kill(ksm_remote_pid(fixture.guests[i]), SIGSTOP);
     }
-    ksm_test_broker_kill(scene.broker);
-    ksm_test_broker_start(scene.broker);
+    ksm_test_broker_kill(fixture.broker);
+    ksm_test_broker_start(fixture.broker);
     for (i = GUESTS; i < GUESTS + 2; i++) {
-        add_guest(&scene);
+        add_guest(&fixture);
     }
-    g_assert_cmpuint(ksm_puppets_settle(scene.guests + GUESTS, 2, 2 * PAGES,
+    g_assert_cmpuint(ksm_remotes_settle(fixture.guests + GUESTS, 2, 2 * PAGES,
                                         SECONDS), ==, 2 * PAGES);
     for (i = 0; i < GUESTS; i++) {
-        kill(ksm_puppet_pid(scene.guests[i]), SIGCONT);
+        kill(ksm_remote_pid(fixture.guests[i]), SIGCONT);
     }
-    scene.shared = PAGES;
-    check_scene(&scene);
-    scene_close(&scene);
+    fixture.shared = PAGES;
+    check_scene(&fixture);
+    fixture_close(&fixture);
 }
 
 /* A guest that stands still meanwhile: what it maps is kept for it, and found
  * by newcomers, once. */
 static void test_one_is_slow(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
-    kill(ksm_puppet_pid(scene.guests[0]), SIGSTOP);
-    g_assert_true(ksm_test_broker_stop(scene.broker));
-    ksm_test_broker_start(scene.broker);
-    add_guest(&scene);
-    g_assert_cmpuint(ksm_puppets_settle(scene.guests + 1, GUESTS,
+    kill(ksm_remote_pid(fixture.guests[0]), SIGSTOP);
+    g_assert_true(ksm_test_broker_stop(fixture.broker));
+    ksm_test_broker_start(fixture.broker);
+    add_guest(&fixture);
+    g_assert_cmpuint(ksm_remotes_settle(fixture.guests + 1, GUESTS,
                                         GUESTS * PAGES, SECONDS), ==,
                      GUESTS * PAGES);
-    ksm_puppet_fill(scene.guests[1], 0, PAGES, KSM_TEST_ZERO, 0, FALSE);
-    ksm_puppet_fill(scene.guests[1], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-    kill(ksm_puppet_pid(scene.guests[0]), SIGCONT);
-    check_scene(&scene);
-    scene_close(&scene);
+    ksm_remote_fill(fixture.guests[1], 0, PAGES, KSM_TEST_ZERO, 0, FALSE);
+    ksm_remote_fill(fixture.guests[1], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    kill(ksm_remote_pid(fixture.guests[0]), SIGCONT);
+    check_scene(&fixture);
+    fixture_close(&fixture);
 }
 
 /* A broker of another version, on the socket of ours: refuses everybody. */
@@ -358,17 +359,17 @@ static void refuse_versions(const char *path, guint count)
 /* Guests keep what they have until a broker comes that they can speak with. */
 static void test_other_version(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
-    ksm_test_broker_kill(scene.broker);
-    refuse_versions(scene.broker->socket, 5 * GUESTS);
-    ksm_test_broker_start(scene.broker);
-    wait_connected(&scene);
-    check_scene(&scene);
-    scene_close(&scene);
+    ksm_test_broker_kill(fixture.broker);
+    refuse_versions(fixture.broker->socket, 5 * GUESTS);
+    ksm_test_broker_start(fixture.broker);
+    wait_connected(&fixture);
+    check_scene(&fixture);
+    fixture_close(&fixture);
 }
 
 typedef struct Writer {
@@ -402,7 +403,7 @@ static const char *stand_aside(G_GNUC_UNUSED void *opaque)
     return g_atomic_pointer_get(&reason);
 }
 
-static KsmEngine *make_engine(Scene *scene, const char *name,
+static KsmEngine *make_engine(Fixture *fixture, const char *name,
                               guint interval_ms, void *memory)
 {
     g_autoptr(GError) error = NULL;
@@ -412,7 +413,7 @@ static KsmEngine *make_engine(Scene *scene, const char *name,
     ksm_options_init(&options);
     options.name = name;
     options.group = GROUP;
-    options.broker = scene->broker->socket;
+    options.broker = fixture->broker->socket;
     options.start_broker = FALSE;
     options.scan_interval_ms = interval_ms;
     options.scan_cpu_percent = 100;
@@ -437,24 +438,24 @@ static gboolean has_noticed(gpointer engine)
  * ever; when it goes on, it still is the broker. */
 static void test_hung(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     Writer writer = { 0 };
     g_autoptr(GError) error = NULL;
     pthread_t thread;
     KsmEngine *engine;
     double took;
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
     writer.memory = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(writer.memory != MAP_FAILED);
-    engine = make_engine(&scene, NULL, 20, (void *)writer.memory);
+    engine = make_engine(&fixture, NULL, 20, (void *)writer.memory);
     ksm_engine_start(engine, &error);
     g_assert_no_error(error);
     pthread_create(&thread, NULL, writer_run, &writer);
-    kill(scene.broker->pid, SIGSTOP);
+    kill(fixture.broker->pid, SIGSTOP);
     took = ksm_test_wait(has_noticed, engine, SECONDS);
     g_test_message("noticed after %.1f s, %" PRIu64 " writes meanwhile, the "
                    "longest %.1f ms", took, writer.writes,
@@ -466,10 +467,10 @@ static void test_hung(void)
     pthread_join(thread, NULL);
     ksm_engine_free(engine);
     munmap((void *)writer.memory, PAGES * KSM_PAGE_BYTES);
-    kill(scene.broker->pid, SIGCONT);
-    wait_connected(&scene);
-    check_scene(&scene);
-    scene_close(&scene);
+    kill(fixture.broker->pid, SIGCONT);
+    wait_connected(&fixture);
+    check_scene(&fixture);
+    fixture_close(&fixture);
 }
 
 static gboolean shares_all(gpointer engine)
@@ -581,46 +582,46 @@ static void fill_pairs(guint8 *memory)
 static void test_idle(gconstpointer opaque)
 {
     g_autoptr(GError) error = NULL;
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     KsmEngine *engine;
     guint8 *memory;
     guint i;
 
-    if (!scene_open(&scene)) {
+    if (!fixture_open(&fixture)) {
         return;
     }
     memory = make_pairs();
-    engine = make_engine(&scene, NULL, 20, memory);
+    engine = make_engine(&fixture, NULL, 20, memory);
     ksm_engine_start(engine, &error);
     g_assert_no_error(error);
     fill_pairs(memory);
     g_assert_cmpfloat(ksm_test_wait(shares_all, engine, SECONDS), >=, 0);
-    scene.others = 1;
-    scene.shared += PAGES / 2;
-    scene.sharing += PAGES;
+    fixture.others = 1;
+    fixture.shared += PAGES / 2;
+    fixture.sharing += PAGES;
     make_idle(engine, GPOINTER_TO_INT(opaque));
-    wait_all(&scene);
-    wait_unprobed(&scene);
-    ksm_test_broker_kill(scene.broker);
+    wait_all(&fixture);
+    wait_unprobed(&fixture);
+    ksm_test_broker_kill(fixture.broker);
     g_assert_cmpfloat(ksm_test_wait(has_noticed, engine, SECONDS), >=, 0);
-    ksm_test_broker_start(scene.broker);
-    wait_connected(&scene);
+    ksm_test_broker_start(fixture.broker);
+    wait_connected(&fixture);
     g_assert_cmpfloat(ksm_test_wait(has_met_broker, engine, SECONDS), >=,
                       0);
-    wait_all(&scene);
+    wait_all(&fixture);
     for (i = 0; i < GUESTS; i++) {
-        ksm_puppet_fill(scene.guests[i], 0, PAGES, KSM_TEST_SEEDED,
+        ksm_remote_fill(fixture.guests[i], 0, PAGES, KSM_TEST_SEEDED,
                         SEED + (i + 1) * 100 * PAGES, TRUE);
     }
-    scene.shared = PAGES / 2;
-    scene.sharing = PAGES;
-    wait_all(&scene);
+    fixture.shared = PAGES / 2;
+    fixture.sharing = PAGES;
+    wait_all(&fixture);
     g_assert_true(is_idle(engine));
     ksm_engine_free(engine);
     g_atomic_pointer_set(&reason, NULL);
     munmap(memory, PAGES * KSM_PAGE_BYTES);
-    scene.others = 0;
-    scene_close(&scene);
+    fixture.others = 0;
+    fixture_close(&fixture);
 }
 
 /*
@@ -629,7 +630,7 @@ static void test_idle(gconstpointer opaque)
  */
 static void test_one_name(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint8 *memory[2];
     KsmEngine *engines[2];
     g_autoptr(GError) error = NULL;
@@ -638,12 +639,12 @@ static void test_one_name(void)
     if (!ksm_test_need_uffd()) {
         return;
     }
-    scene.broker = ksm_test_broker_new(NULL);
+    fixture.broker = ksm_test_broker_new(NULL);
     for (i = 0; i < 2; i++) {
         memory[i] = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         g_assert_true(memory[i] != MAP_FAILED);
-        engines[i] = make_engine(&scene, "same", i ? 10 : 1000, memory[i]);
+        engines[i] = make_engine(&fixture, "same", i ? 10 : 1000, memory[i]);
         twin_fill(memory[i], i);
         ksm_engine_start(engines[i], &error);
         g_assert_no_error(error);
@@ -652,23 +653,23 @@ static void test_one_name(void)
         ksm_engine_run_round(engines[0]);
         ksm_engine_run_round(engines[1]);
     }
-    scene.count = 2;
-    scene.shared = 2 * PAGES / 16;
-    scene.sharing = PAGES;
-    wait_all(&scene);
+    fixture.count = 2;
+    fixture.shared = 2 * PAGES / 16;
+    fixture.sharing = PAGES;
+    wait_all(&fixture);
     for (turn = 0; turn < 2; turn++) {
-        kill(scene.broker->pid, SIGSTOP);
+        kill(fixture.broker->pid, SIGSTOP);
         for (i = 0; i < 2; i++) {
             g_assert_cmpfloat(ksm_test_wait(has_noticed, engines[i], SECONDS),
                               >=, 0);
         }
-        kill(scene.broker->pid, SIGCONT);
+        kill(fixture.broker->pid, SIGCONT);
         for (i = 0; i < 2; i++) {
             g_assert_cmpfloat(ksm_test_wait(has_met_broker, engines[i],
                                             SECONDS), >=, 0);
             ksm_engine_run_round(engines[i]);
         }
-        wait_all(&scene);
+        wait_all(&fixture);
         g_assert_cmpuint(twin_count_wrong(memory[0], 0), ==, 0);
         g_assert_cmpuint(twin_count_wrong(memory[1], 1), ==, 0);
     }
@@ -676,12 +677,12 @@ static void test_one_name(void)
         ksm_engine_free(engines[i]);
         munmap(memory[i], PAGES * KSM_PAGE_BYTES);
     }
-    ksm_test_broker_free(scene.broker);
+    ksm_test_broker_free(fixture.broker);
 }
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     /* The engine warns of a lost broker. */
     g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);

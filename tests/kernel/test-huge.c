@@ -4,7 +4,7 @@
  * that nothing is lost by it.  Two processes; the second one has the duplicates.
  */
 #include "broker-proc.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 #include "swap.h"
 #include "zero-page.h"
@@ -20,20 +20,20 @@
 #define MOST_ROUNDS 200
 #define SWAP_MIB 64u
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
-    KsmPuppet *puppets[2];
-    KsmPuppetState state;       /* of the first one */
+    KsmRemote *remotes[2];
+    KsmRemoteState state;       /* of the first one */
     guint64 kept[2];            /* pages_kept_huge of both */
     guint64 written;            /* rounds with writes, so far */
-} Scene;
+} Fixture;
 
-static void look(Scene *scene)
+static void look(Fixture *fixture)
 {
-    ksm_puppet_state(scene->puppets[1], &scene->state);
-    scene->kept[1] = scene->state.stats.pages_kept_huge;
-    ksm_puppet_state(scene->puppets[0], &scene->state);
-    scene->kept[0] = scene->state.stats.pages_kept_huge;
+    ksm_remote_state(fixture->remotes[1], &fixture->state);
+    fixture->kept[1] = fixture->state.stats.pages_kept_huge;
+    ksm_remote_state(fixture->remotes[0], &fixture->state);
+    fixture->kept[0] = fixture->state.stats.pages_kept_huge;
 }
 
 /*
@@ -41,17 +41,18 @@ static void look(Scene *scene)
  * one that finds duplicates and keeps them.  Zeros both find, each by itself;
  * where they are shared like other pages, the first of all is a listed one.
  */
-static void check_kept(const Scene *scene, guint64 duplicates, guint64 zeros)
+static void check_kept(const Fixture *fixture, guint64 duplicates,
+                       guint64 zeros)
 {
-    g_assert_cmpuint(scene->kept[0], ==,
+    g_assert_cmpuint(fixture->kept[0], ==,
                      zeros - (zeros && !ksm_test_has_zero_page()));
-    g_assert_cmpuint(scene->kept[1], ==, duplicates + zeros);
+    g_assert_cmpuint(fixture->kept[1], ==, duplicates + zeros);
 }
 
 /* Both have unique pages; FALSE: the machine has no huge pages to give. */
-static gboolean scene_begin(Scene *scene, guint keep_huge)
+static gboolean fixture_begin(Fixture *fixture, guint keep_huge)
 {
-    KsmPuppetSpec spec = {
+    KsmRemoteSpec spec = {
         .pages = PAGES, .flags = KSM_REGION_HUGEPAGE,
         .keep_huge = keep_huge, .tells_held = TRUE,
     };
@@ -60,196 +61,196 @@ static gboolean scene_begin(Scene *scene, guint keep_huge)
     if (!ksm_test_need_uffd()) {
         return FALSE;
     }
-    scene->broker = ksm_test_broker_new(NULL);
-    spec.socket = scene->broker->socket;
-    ksm_puppets_new(scene->puppets, 2, &spec);
+    fixture->broker = ksm_test_broker_new(NULL);
+    spec.socket = fixture->broker->socket;
+    ksm_remotes_new(fixture->remotes, 2, &spec);
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene->puppets[i], 0, PAGES, KSM_TEST_SEEDED,
+        ksm_remote_fill(fixture->remotes[i], 0, PAGES, KSM_TEST_SEEDED,
                         UNIQUE(i + 1), TRUE);
     }
-    look(scene);
+    look(fixture);
     return TRUE;
 }
 
-static void scene_end(Scene *scene)
+static void fixture_end(Fixture *fixture)
 {
-    ksm_puppet_free(scene->puppets[0]);
-    ksm_puppet_free(scene->puppets[1]);
-    ksm_test_broker_free(scene->broker);
+    ksm_remote_free(fixture->remotes[0]);
+    ksm_remote_free(fixture->remotes[1]);
+    ksm_test_broker_free(fixture->broker);
 }
 
-static gboolean scene_has_huge(Scene *scene)
+static gboolean fixture_has_huge(Fixture *fixture)
 {
-    if (scene->state.maps.huge_kib == BLOCKS * BLOCK_KIB) {
+    if (fixture->state.maps.huge_kib == BLOCKS * BLOCK_KIB) {
         return TRUE;
     }
     ksm_test_lacks("thp", "memory that asks for huge pages gets none");
-    scene_end(scene);
+    fixture_end(fixture);
     return FALSE;
 }
 
 /* The same in both. */
-static void fill_common(Scene *scene, guint64 first, guint64 count)
+static void fill_common(Fixture *fixture, guint64 first, guint64 count)
 {
     guint i;
 
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene->puppets[i], first, count, KSM_TEST_SEEDED,
+        ksm_remote_fill(fixture->remotes[i], first, count, KSM_TEST_SEEDED,
                         COMMON, TRUE);
     }
 }
 
-static void check_common(Scene *scene, guint64 first, guint64 count)
+static void check_common(Fixture *fixture, guint64 first, guint64 count)
 {
     guint i;
 
     for (i = 0; i < 2; i++) {
-        g_assert_cmpuint(ksm_puppet_check(scene->puppets[i], first, count,
+        g_assert_cmpuint(ksm_remote_check(fixture->remotes[i], first, count,
                                           KSM_TEST_SEEDED, COMMON, TRUE), ==,
                          0);
     }
 }
 
-static void pass_round(Scene *scene)
+static void pass_round(Fixture *fixture)
 {
-    ksm_puppet_round(scene->puppets[0]);
-    ksm_puppet_round(scene->puppets[1]);
-    look(scene);
+    ksm_remote_round(fixture->remotes[0]);
+    ksm_remote_round(fixture->remotes[1]);
+    look(fixture);
 }
 
-static void pass_rounds(Scene *scene, guint rounds)
+static void pass_rounds(Fixture *fixture, guint rounds)
 {
     while (rounds--) {
-        pass_round(scene);
+        pass_round(fixture);
     }
 }
 
 /* A round in which all of block 0 is written. */
-static void pass_hot_round(Scene *scene)
+static void pass_hot_round(Fixture *fixture)
 {
-    scene->written++;
-    ksm_puppet_fill(scene->puppets[0], 0, BLOCK, KSM_TEST_SEEDED,
-                    UNIQUE(100 + scene->written), TRUE);
-    pass_round(scene);
+    fixture->written++;
+    ksm_remote_fill(fixture->remotes[0], 0, BLOCK, KSM_TEST_SEEDED,
+                    UNIQUE(100 + fixture->written), TRUE);
+    pass_round(fixture);
 }
 
-static void check_hot(Scene *scene)
+static void check_hot(Fixture *fixture)
 {
-    g_assert_cmpuint(ksm_puppet_check(scene->puppets[0], 0, BLOCK,
+    g_assert_cmpuint(ksm_remote_check(fixture->remotes[0], 0, BLOCK,
                                       KSM_TEST_SEEDED,
-                                      UNIQUE(100 + scene->written), TRUE), ==,
+                                      UNIQUE(100 + fixture->written), TRUE), ==,
                      0);
 }
 
 /* Until its block 0 rests; what was written then is right. */
-static void heat(Scene *scene)
+static void heat(Fixture *fixture)
 {
     guint i;
 
-    for (i = 0; i < MOST_ROUNDS && !scene->state.stats.pages_resting; i++) {
-        pass_hot_round(scene);
+    for (i = 0; i < MOST_ROUNDS && !fixture->state.stats.pages_resting; i++) {
+        pass_hot_round(fixture);
     }
-    g_assert_cmpuint(scene->state.stats.pages_resting, ==, BLOCK);
-    check_hot(scene);
+    g_assert_cmpuint(fixture->state.stats.pages_resting, ==, BLOCK);
+    check_hot(fixture);
 }
 
 /* Without the policy, tracking alone splits what is written. */
 static void test_off(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
 
-    if (!scene_begin(&scene, 0) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, 0) || !fixture_has_huge(&fixture)) {
         return;
     }
-    pass_round(&scene);
-    g_assert_cmpuint(scene.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
-    pass_hot_round(&scene);
-    g_assert_cmpuint(scene.state.maps.huge_kib, ==,
+    pass_round(&fixture);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
+    pass_hot_round(&fixture);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==,
                      (BLOCKS - 1) * BLOCK_KIB);
-    scene_end(&scene);
+    fixture_end(&fixture);
 }
 
 /* A block that is written all the time is huge, duplicates beside it go. */
 static void test_hot(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint64 fingerprints;
     guint huge = 0, i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
-    fill_common(&scene, BLOCK, 2 * BLOCK);
+    fill_common(&fixture, BLOCK, 2 * BLOCK);
     for (i = 0; i < 6; i++) {
-        pass_hot_round(&scene);
+        pass_hot_round(&fixture);
     }
-    heat(&scene);
-    g_assert_cmpuint(scene.state.stats.collapses, >=, 1);
-    g_assert_cmpuint(scene.state.stats.pages_sharing, ==, 2 * BLOCK);
-    g_assert_cmpuint(scene.state.maps.huge_kib, ==, 2 * BLOCK_KIB);
+    heat(&fixture);
+    g_assert_cmpuint(fixture.state.stats.collapses, >=, 1);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing, ==, 2 * BLOCK);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==, 2 * BLOCK_KIB);
     /* At rest it costs nothing to be written. */
-    fingerprints = scene.state.stats.fingerprints;
-    pass_hot_round(&scene);
-    g_assert_cmpuint(scene.state.stats.fingerprints, ==, fingerprints);
+    fingerprints = fixture.state.stats.fingerprints;
+    pass_hot_round(&fixture);
+    g_assert_cmpuint(fixture.state.stats.fingerprints, ==, fingerprints);
     for (i = 0; i < 60; i++) {
-        pass_hot_round(&scene);
-        huge += scene.state.maps.huge_kib == 2 * BLOCK_KIB;
+        pass_hot_round(&fixture);
+        huge += fixture.state.maps.huge_kib == 2 * BLOCK_KIB;
     }
     g_test_message("huge in %u of 60 rounds, %" G_GUINT64_FORMAT
-                   " collapses", huge, scene.state.stats.collapses);
+                   " collapses", huge, fixture.state.stats.collapses);
     g_assert_cmpuint(huge, >=, 45);
-    check_hot(&scene);
-    check_common(&scene, BLOCK, 2 * BLOCK);
-    scene_end(&scene);
+    check_hot(&fixture);
+    check_common(&fixture, BLOCK, 2 * BLOCK);
+    fixture_end(&fixture);
 }
 
 /* Written here and there, nothing to be shared: huge most of the time. */
 static void test_warm(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint huge = 0, i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
     for (i = 0; i < 100; i++) {
-        ksm_puppet_fill(scene.puppets[0], i % BLOCK, 1, KSM_TEST_SEEDED,
+        ksm_remote_fill(fixture.remotes[0], i % BLOCK, 1, KSM_TEST_SEEDED,
                         UNIQUE(50 + i), TRUE);
-        pass_round(&scene);
-        huge += scene.state.maps.huge_kib == BLOCKS * BLOCK_KIB;
+        pass_round(&fixture);
+        huge += fixture.state.maps.huge_kib == BLOCKS * BLOCK_KIB;
     }
     g_test_message("huge in %u of 100 rounds", huge);
     g_assert_cmpuint(huge, >=, 60);
-    g_assert_cmpuint(ksm_puppet_check(scene.puppets[0], 99, 1,
+    g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], 99, 1,
                                       KSM_TEST_SEEDED, UNIQUE(149), TRUE), ==,
                      0);
-    scene_end(&scene);
+    fixture_end(&fixture);
 }
 
 /* A hot block that holds duplicates when it calms is shared. */
 static void test_calms(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
-    pass_rounds(&scene, 3);
-    heat(&scene);
+    pass_rounds(&fixture, 3);
+    heat(&fixture);
     /* Written while it rests, and never again. */
-    fill_common(&scene, 0, BLOCK);
-    pass_round(&scene);
-    g_assert_cmpuint(scene.state.stats.pages_resting, ==, BLOCK);
+    fill_common(&fixture, 0, BLOCK);
+    pass_round(&fixture);
+    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, BLOCK);
     for (i = 0; i < MOST_ROUNDS &&
-                scene.state.stats.pages_sharing < BLOCK; i++) {
-        pass_round(&scene);
+                fixture.state.stats.pages_sharing < BLOCK; i++) {
+        pass_round(&fixture);
     }
     g_test_message("shared after %u rounds", i);
-    g_assert_cmpuint(scene.state.stats.pages_sharing, ==, BLOCK);
-    g_assert_cmpuint(scene.state.stats.pages_resting, ==, 0);
-    check_common(&scene, 0, BLOCK);
-    scene_end(&scene);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing, ==, BLOCK);
+    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, 0);
+    check_common(&fixture, 0, BLOCK);
+    fixture_end(&fixture);
 }
 
 /*
@@ -258,38 +259,38 @@ static void test_calms(void)
  */
 static void test_swapped(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     KsmTestSwap *swap;
     guint64 rss, i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
     swap = ksm_test_swap_on(SWAP_MIB);
-    pass_rounds(&scene, 3);
-    for (i = 0; i < MOST_ROUNDS && !scene.state.stats.pages_resting; i++) {
-        ksm_puppet_fill(scene.puppets[0], i, 1, KSM_TEST_SEEDED, UNIQUE(50),
+    pass_rounds(&fixture, 3);
+    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_resting; i++) {
+        ksm_remote_fill(fixture.remotes[0], i, 1, KSM_TEST_SEEDED, UNIQUE(50),
                         TRUE);
-        pass_round(&scene);
+        pass_round(&fixture);
     }
-    g_assert_cmpuint(scene.state.stats.pages_unshared, >,
+    g_assert_cmpuint(fixture.state.stats.pages_unshared, >,
                      (BLOCKS - 1) * BLOCK);
-    ksm_puppet_fill(scene.puppets[0], 100, 50, KSM_TEST_SEEDED, COMMON, TRUE);
-    rss = scene.state.maps.rss_kib;
-    ksm_puppet_page_out(scene.puppets[0], 0, BLOCK);
-    for (i = 0; i < MOST_ROUNDS && scene.state.stats.pages_resting; i++) {
-        pass_round(&scene);
+    ksm_remote_fill(fixture.remotes[0], 100, 50, KSM_TEST_SEEDED, COMMON, TRUE);
+    rss = fixture.state.maps.rss_kib;
+    ksm_remote_page_out(fixture.remotes[0], 0, BLOCK);
+    for (i = 0; i < MOST_ROUNDS && fixture.state.stats.pages_resting; i++) {
+        pass_round(&fixture);
     }
     g_test_message("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
-                   " KiB still there", scene.state.maps.rss_kib, rss);
+                   " KiB still there", fixture.state.maps.rss_kib, rss);
     if (swap) {
-        g_assert_cmpuint(scene.state.maps.rss_kib, <, rss - BLOCK_KIB / 2);
+        g_assert_cmpuint(fixture.state.maps.rss_kib, <, rss - BLOCK_KIB / 2);
     }
-    g_assert_cmpuint(scene.state.stats.pages_unshared, <=,
+    g_assert_cmpuint(fixture.state.stats.pages_unshared, <=,
                      (BLOCKS - 1) * BLOCK);
-    g_assert_cmpuint(ksm_puppet_check(scene.puppets[0], 100, 50,
+    g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], 100, 50,
                                       KSM_TEST_SEEDED, COMMON, TRUE), ==, 0);
-    scene_end(&scene);
+    fixture_end(&fixture);
     ksm_test_swap_off(swap);
 }
 
@@ -298,50 +299,50 @@ static void test_threshold(gconstpointer zeros)
 {
     KsmTestKind kind = zeros ? KSM_TEST_ZERO : KSM_TEST_SEEDED;
     guint64 more = zeros && !ksm_test_has_zero_page() ? 1 + 2 : 1, looked;
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
-    fill_common(&scene, BLOCK, KEEP / 2);
+    fill_common(&fixture, BLOCK, KEEP / 2);
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene.puppets[i], BLOCK + KEEP / 2, KEEP / 2, kind,
+        ksm_remote_fill(fixture.remotes[i], BLOCK + KEEP / 2, KEEP / 2, kind,
                         COMMON, TRUE);
     }
-    pass_rounds(&scene, 6);
-    g_assert_cmpuint(scene.state.stats.pages_sharing +
-                     scene.state.stats.zero_pages, ==, 0);
-    check_kept(&scene, zeros ? KEEP / 2 : KEEP, zeros ? KEEP / 2 : 0);
-    g_assert_cmpuint(scene.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
+    pass_rounds(&fixture, 6);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing +
+                     fixture.state.stats.zero_pages, ==, 0);
+    check_kept(&fixture, zeros ? KEEP / 2 : KEEP, zeros ? KEEP / 2 : 0);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
     /* Nothing is written: nothing is looked at. */
-    looked = scene.state.stats.fingerprints;
-    pass_rounds(&scene, 40);
-    g_assert_cmpuint(scene.state.stats.fingerprints, ==, looked);
-    check_kept(&scene, zeros ? KEEP / 2 : KEEP, zeros ? KEEP / 2 : 0);
+    looked = fixture.state.stats.fingerprints;
+    pass_rounds(&fixture, 40);
+    g_assert_cmpuint(fixture.state.stats.fingerprints, ==, looked);
+    check_kept(&fixture, zeros ? KEEP / 2 : KEEP, zeros ? KEEP / 2 : 0);
     /* Not even while others are. */
-    ksm_puppet_state(scene.puppets[1], &scene.state);
-    looked = scene.state.stats.fingerprints;
+    ksm_remote_state(fixture.remotes[1], &fixture.state);
+    looked = fixture.state.stats.fingerprints;
     for (i = 0; i < 5; i++) {
-        ksm_puppet_fill(scene.puppets[1], i, 1, KSM_TEST_SEEDED, UNIQUE(9),
+        ksm_remote_fill(fixture.remotes[1], i, 1, KSM_TEST_SEEDED, UNIQUE(9),
                         TRUE);
-        ksm_puppet_round(scene.puppets[1]);
+        ksm_remote_round(fixture.remotes[1]);
     }
-    ksm_puppet_state(scene.puppets[1], &scene.state);
-    g_assert_cmpuint(scene.state.stats.fingerprints, <=, looked + 5);
+    ksm_remote_state(fixture.remotes[1], &fixture.state);
+    g_assert_cmpuint(fixture.state.stats.fingerprints, <=, looked + 5);
     /* One more, and those that may be listed: they count as no duplicates. */
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene.puppets[i], 2 * BLOCK - more, more, kind, COMMON,
-                        TRUE);
+        ksm_remote_fill(fixture.remotes[i], 2 * BLOCK - more, more, kind,
+                        COMMON, TRUE);
     }
-    pass_rounds(&scene, 8);
-    g_assert_cmpuint(scene.state.stats.pages_sharing +
-                     scene.state.stats.zero_pages, ==, KEEP + more);
-    check_kept(&scene, 0, 0);
-    g_assert_cmpuint(scene.state.maps.huge_kib, ==,
+    pass_rounds(&fixture, 8);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing +
+                     fixture.state.stats.zero_pages, ==, KEEP + more);
+    check_kept(&fixture, 0, 0);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==,
                      (BLOCKS - 1) * BLOCK_KIB);
-    check_common(&scene, BLOCK, KEEP / 2);
-    scene_end(&scene);
+    check_common(&fixture, BLOCK, KEEP / 2);
+    fixture_end(&fixture);
 }
 
 /*
@@ -351,92 +352,92 @@ static void test_threshold(gconstpointer zeros)
 static void test_leftovers(gconstpointer zeros)
 {
     KsmTestKind kind = zeros ? KSM_TEST_ZERO : KSM_TEST_SEEDED;
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(scene.puppets[i], 0, BLOCK, kind, COMMON, TRUE);
+        ksm_remote_fill(fixture.remotes[i], 0, BLOCK, kind, COMMON, TRUE);
     }
-    pass_rounds(&scene, 6);
-    g_assert_cmpuint(scene.state.stats.pages_sharing +
-                     scene.state.stats.zero_pages, ==, BLOCK);
-    for (i = 0; i < MOST_ROUNDS && !scene.state.stats.pages_resting; i++) {
-        ksm_puppet_fill(scene.puppets[0], LEFT, BLOCK - LEFT, KSM_TEST_SEEDED,
+    pass_rounds(&fixture, 6);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing +
+                     fixture.state.stats.zero_pages, ==, BLOCK);
+    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_resting; i++) {
+        ksm_remote_fill(fixture.remotes[0], LEFT, BLOCK - LEFT, KSM_TEST_SEEDED,
                         UNIQUE(200 + i), TRUE);
-        pass_round(&scene);
+        pass_round(&fixture);
     }
     g_test_message("rests after %u rounds", i);
-    g_assert_cmpuint(scene.state.stats.pages_resting, ==, BLOCK);
-    g_assert_cmpuint(scene.state.stats.pages_sharing +
-                     scene.state.stats.zero_pages, ==, 0);
-    g_assert_cmpuint(scene.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
-    g_assert_cmpuint(ksm_puppet_check(scene.puppets[0], 0, LEFT, kind,
+    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, BLOCK);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing +
+                     fixture.state.stats.zero_pages, ==, 0);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
+    g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], 0, LEFT, kind,
                                       COMMON, TRUE), ==, 0);
-    g_assert_cmpuint(ksm_puppet_check(scene.puppets[0], LEFT, BLOCK - LEFT,
+    g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], LEFT, BLOCK - LEFT,
                                       KSM_TEST_SEEDED, UNIQUE(200 + i - 1),
                                       TRUE), ==, 0);
-    scene_end(&scene);
+    fixture_end(&fixture);
 }
 
 /* Kept pages are shared when something else has split their huge page. */
 static void test_split_by_others(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
-    fill_common(&scene, BLOCK, KEEP);
-    pass_rounds(&scene, 6);
-    check_kept(&scene, KEEP, 0);
+    fill_common(&fixture, BLOCK, KEEP);
+    pass_rounds(&fixture, 6);
+    check_kept(&fixture, KEEP, 0);
     /* Kept itself, so that the engine does not hear of it. */
     for (i = 0; i < 2; i++) {
-        ksm_puppet_discard(scene.puppets[i], BLOCK, 1);
+        ksm_remote_discard(fixture.remotes[i], BLOCK, 1);
     }
-    pass_rounds(&scene, 24);
-    check_kept(&scene, 0, 0);
-    g_assert_cmpuint(scene.state.stats.pages_sharing, ==, KEEP - 1);
-    check_common(&scene, BLOCK + 1, KEEP - 1);
-    scene_end(&scene);
+    pass_rounds(&fixture, 24);
+    check_kept(&fixture, 0, 0);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing, ==, KEEP - 1);
+    check_common(&fixture, BLOCK + 1, KEEP - 1);
+    fixture_end(&fixture);
 }
 
 /* It can be switched off, and on, at any time. */
 static void test_switch(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint i;
 
-    if (!scene_begin(&scene, KEEP) || !scene_has_huge(&scene)) {
+    if (!fixture_begin(&fixture, KEEP) || !fixture_has_huge(&fixture)) {
         return;
     }
-    fill_common(&scene, BLOCK, KEEP);
-    heat(&scene);
-    pass_rounds(&scene, 4);
-    check_kept(&scene, KEEP, 0);
+    fill_common(&fixture, BLOCK, KEEP);
+    heat(&fixture);
+    pass_rounds(&fixture, 4);
+    check_kept(&fixture, KEEP, 0);
     for (i = 0; i < 2; i++) {
-        ksm_puppet_set_keep_huge(scene.puppets[i], 0);
+        ksm_remote_set_keep_huge(fixture.remotes[i], 0);
     }
-    pass_rounds(&scene, 4);
-    check_kept(&scene, 0, 0);
-    g_assert_cmpuint(scene.state.stats.pages_resting, ==, 0);
-    g_assert_cmpuint(scene.state.stats.pages_sharing, ==, KEEP);
-    pass_hot_round(&scene);
-    check_hot(&scene);
-    check_common(&scene, BLOCK, KEEP);
-    ksm_puppet_set_keep_huge(scene.puppets[0], KEEP);
-    heat(&scene);
-    scene_end(&scene);
+    pass_rounds(&fixture, 4);
+    check_kept(&fixture, 0, 0);
+    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, 0);
+    g_assert_cmpuint(fixture.state.stats.pages_sharing, ==, KEEP);
+    pass_hot_round(&fixture);
+    check_hot(&fixture);
+    check_common(&fixture, BLOCK, KEEP);
+    ksm_remote_set_keep_huge(fixture.remotes[0], KEEP);
+    heat(&fixture);
+    fixture_end(&fixture);
 }
 
 int main(int argc, char **argv)
 {
     static const gboolean zeros = TRUE;
 
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/huge/off", test_off);
     g_test_add_func("/huge/hot", test_hot);

@@ -3,7 +3,7 @@
  * test-hwpoison.c: a page of guest memory that fails, at every point of the
  * engine's life.
  *
- * A story is told again and again (story.h).  Each time a page's memory fails
+ * A scenario is told again and again (scenario.h).  Each time a page's memory fails
  * at another point: before each system call, before each answer of the broker,
  * and inside each window: where the page lies at that moment, which may be the
  * staging area, or in its shadow.  From then on it either holds what it held
@@ -16,7 +16,7 @@
 #include "page-content.h"
 #include "poison.h"
 #include "require.h"
-#include "story.h"
+#include "scenario.h"
 #include "core/stats.h"
 
 typedef enum Place {
@@ -31,7 +31,7 @@ static struct {
     guint at;                   /* the point at which it fails */
     guint points;               /* so far */
     const char *name;           /* of that point */
-    Story *story;
+    Scenario *scenario;
     guint8 *where;              /* in a window; else NULL: in the guest */
 } fail;
 
@@ -42,15 +42,15 @@ static guint8 *address(void)
     gsize offset = (gsize)fail.page * KSM_PAGE_BYTES;
 
     if (fail.place == PLACE_SHADOW) {
-        return fail.story->region->shadow + offset;
+        return fail.scenario->region->shadow + offset;
     }
-    return fail.where ? fail.where : fail.story->memory + offset;
+    return fail.where ? fail.where : fail.scenario->memory + offset;
 }
 
 /* One thread at a time: others wait for it. */
 static int point(const char *name)
 {
-    if (!fail.story || !fail.story->region) {
+    if (!fail.scenario || !fail.scenario->region) {
         return 0;
     }
     if (fail.points++ == fail.at) {
@@ -60,20 +60,20 @@ static int point(const char *name)
     return 0;
 }
 
-static void before_answer(Liar *liar, const LiarPacket *request,
-                          LiarReply *reply)
+static void before_answer(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     (void)request;
     (void)reply;
     point("answer");
 }
 
-static gboolean none_held(const void *addr, gsize bytes, void *story)
+static gboolean none_held(const void *addr, gsize bytes, void *scenario)
 {
     (void)addr;
     (void)bytes;
-    (void)story;
+    (void)scenario;
     point("held");
     return FALSE;
 }
@@ -83,14 +83,14 @@ static void follow(guint8 *to, guint8 *from, size_t bytes)
 {
     guint8 *now;
 
-    if (!fail.story || !fail.story->region) {
+    if (!fail.scenario || !fail.scenario->region) {
         return;
     }
-    now = fail.where ? fail.where : fail.story->memory +
+    now = fail.where ? fail.where : fail.scenario->memory +
           (gsize)fail.page * KSM_PAGE_BYTES;
     if (now >= from && now < from + bytes) {
         now = to + (now - from);
-        fail.where = now == fail.story->memory +
+        fail.where = now == fail.scenario->memory +
                      (gsize)fail.page * KSM_PAGE_BYTES ? NULL : now;
     }
 }
@@ -149,8 +149,8 @@ static int following_map(void *addr, size_t bytes, int prot, int flags, int fd,
 
     point("map");
     ret = ksm_sys_linux.map(addr, bytes, prot, flags, fd, offset, mapped);
-    if (!ret && fail.story && fail.story->region) {
-        guint8 *own = fail.story->memory + (gsize)fail.page * KSM_PAGE_BYTES;
+    if (!ret && fail.scenario && fail.scenario->region) {
+        guint8 *own = fail.scenario->memory + (gsize)fail.page * KSM_PAGE_BYTES;
 
         if ((own >= from && own < from + bytes) || lies_in(from, bytes)) {
             fail.where = NULL;
@@ -159,7 +159,7 @@ static int following_map(void *addr, size_t bytes, int prot, int flags, int fd,
     return ret;
 }
 
-/* ---- the story -------------------------------------------------------------- */
+/* ---- the scenario -------------------------------------------------------------- */
 
 static char *trouble(void)
 {
@@ -169,10 +169,10 @@ static char *trouble(void)
                            fail.name ?: "nothing");
 }
 
-static gboolean has_failed(Story *story, guint32 page)
+static gboolean has_failed(Scenario *scenario, guint32 page)
 {
     return page == fail.page &&
-           !ksm_test_reads(story->memory + (gsize)page * KSM_PAGE_BYTES);
+           !ksm_test_reads(scenario->memory + (gsize)page * KSM_PAGE_BYTES);
 }
 
 typedef struct Sums {
@@ -184,29 +184,29 @@ typedef struct Sums {
 static Sums sums;
 
 /* The page is marked only if it fails; discarded, it is as good as new. */
-static void before_end(Story *story)
+static void before_end(Scenario *scenario)
 {
-    gboolean failed = has_failed(story, fail.page);
-    KsmRegion *region = story->region;
-    guint8 *page = story->memory + (gsize)fail.page * KSM_PAGE_BYTES;
+    gboolean failed = has_failed(scenario, fail.page);
+    KsmRegion *region = scenario->region;
+    guint8 *page = scenario->memory + (gsize)fail.page * KSM_PAGE_BYTES;
     KsmStats stats;
 
-    ksm_stats_collect(story->engine, &stats);
+    ksm_stats_collect(scenario->engine, &stats);
     g_assert_cmpuint(stats.pages_hwpoison, <=, failed);
     sums.failed += failed;
     sums.noticed += stats.pages_hwpoison > 0;
-    sums.shared += story->shared >= story_shared() - 1;
-    fail.story = NULL;          /* no further points */
+    sums.shared += scenario->shared >= scenario_shared() - 1;
+    fail.scenario = NULL;          /* no further points */
     if (!failed) {
         return;
     }
     ksm_region_discard(region, (guint64)fail.page * KSM_PAGE_BYTES,
                        KSM_PAGE_BYTES);
     g_assert_true(ksm_test_page_is(page, KSM_TEST_ZERO, 0));
-    story_rounds(story, 1, NULL);
+    scenario_rounds(scenario, 1, NULL);
     g_assert_cmpuint(region->hwpoison, ==, 0);
     ksm_test_page_make(page, KSM_TEST_SEEDED, 4711);
-    story_rounds(story, 3, NULL);
+    scenario_rounds(scenario, 3, NULL);
     g_assert_true(ksm_test_page_is(page, KSM_TEST_SEEDED, 4711));
     g_assert_cmpint(ksm_page_state(region->state[fail.page]), ==,
                     KSM_PAGE_SHARED);
@@ -214,13 +214,13 @@ static void before_end(Story *story)
 }
 
 /* Whether there was such a point; else all have been tried. */
-static gboolean tell(Liar *liar, guint32 page, Place place, guint at)
+static gboolean tell(FakeBroker *fake, guint32 page, Place place, guint at)
 {
-    Story story = {
-        .liar = liar, .trouble = trouble, .is_lost = has_failed,
+    Scenario scenario = {
+        .fake = fake, .trouble = trouble, .is_lost = has_failed,
         .held = none_held, .before_end = before_end,
     };
-    KsmSys *calls = story_calls(point);
+    KsmSys *calls = scenario_calls(point);
 
     calls->uffd_move = following_move;
     calls->remap_onto = following_remap;
@@ -232,8 +232,8 @@ static gboolean tell(Liar *liar, guint32 page, Place place, guint at)
     fail.points = 0;
     fail.name = NULL;
     fail.where = NULL;
-    fail.story = &story;
-    story_tell(&story);
+    fail.scenario = &scenario;
+    scenario_tell(&scenario);
     return fail.name != NULL;
 }
 
@@ -248,7 +248,7 @@ static const Row all_rows[] = {
     { "first-of-a-run", 0, PLACE_ITS_OWN },
     { "inside-a-run", 9, PLACE_ITS_OWN },
     { "zero", 5, PLACE_ITS_OWN },
-    { "last", STORY_PAGES - 1, PLACE_ITS_OWN },
+    { "last", SCENARIO_PAGES - 1, PLACE_ITS_OWN },
     { "shadow", 9, PLACE_SHADOW },
     { "shadow-of-the-first", 0, PLACE_SHADOW },
 };
@@ -256,7 +256,7 @@ static const Row all_rows[] = {
 static void test_row(gconstpointer opaque)
 {
     const Row *row = opaque;
-    g_autoptr(Liar) liar = NULL;
+    g_autoptr(FakeBroker) fake = NULL;
     guint at;
 
     if (!ksm_test_need_uffd()) {
@@ -268,9 +268,9 @@ static void test_row(gconstpointer opaque)
         return;
     }
     ksm_test_sigbus_install(ksm_handle_sigbus);
-    liar = liar_new(before_answer);
+    fake = fake_broker_new(before_answer);
     memset(&sums, 0, sizeof(sums));
-    for (at = 0; tell(liar, row->page, row->place, at); at++) {
+    for (at = 0; tell(fake, row->page, row->place, at); at++) {
     }
     g_test_message("%u points: the page failed for the guest %u times, %u "
                    "times the engine had found out; %u times all others were "
@@ -286,7 +286,7 @@ int main(int argc, char **argv)
     guint i;
 
     g_test_init(&argc, &argv, NULL);
-    story_be_quiet();
+    scenario_be_quiet();
     for (i = 0; i < G_N_ELEMENTS(all_rows); i++) {
         g_autofree char *path = g_strconcat("/hwpoison/", all_rows[i].name,
                                             NULL);

@@ -14,7 +14,7 @@
 
 #include "broker-proc.h"
 #include "proc-info.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 #include "zero-page.h"
 
@@ -224,9 +224,9 @@ static gboolean one_is_left(gpointer opaque)
 static void test_start_broker(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppetSpec spec = { .pages = PAGES, .start_broker = TRUE };
-    KsmPuppet *puppets[4];
-    KsmPuppetState state;
+    KsmRemoteSpec spec = { .pages = PAGES, .start_broker = TRUE };
+    KsmRemote *remotes[4];
+    KsmRemoteState state;
     double took;
     pid_t pid;
     guint i;
@@ -237,23 +237,23 @@ static void test_start_broker(void)
     broker = ksm_test_broker_new_idle();
     spec.socket = broker->socket;
     ksm_test_broker_program();  /* $GUEST_KSMD is what the engines start */
-    ksm_puppets_new(puppets, G_N_ELEMENTS(puppets), &spec);
+    ksm_remotes_new(remotes, G_N_ELEMENTS(remotes), &spec);
     pid = listener(broker);
     g_assert_cmpint(pid, >, 0);
     took = ksm_test_wait(one_is_left, broker, 10);
     g_test_message("%u engines, one broker after %.2f s",
-                   (guint)G_N_ELEMENTS(puppets), took);
+                   (guint)G_N_ELEMENTS(remotes), took);
     g_assert_cmpfloat(took, >=, 0);
     g_assert_cmpint(listener(broker), ==, pid);
-    for (i = 0; i < G_N_ELEMENTS(puppets); i++) {
-        ksm_puppet_fill(puppets[i], 0, PAGES, KSM_TEST_SEEDED, 3, TRUE);
+    for (i = 0; i < G_N_ELEMENTS(remotes); i++) {
+        ksm_remote_fill(remotes[i], 0, PAGES, KSM_TEST_SEEDED, 3, TRUE);
     }
-    ksm_puppets_settle(puppets, G_N_ELEMENTS(puppets),
-                       G_N_ELEMENTS(puppets) * PAGES, 30);
-    for (i = 0; i < G_N_ELEMENTS(puppets); i++) {
-        ksm_puppet_state(puppets[i], &state);
+    ksm_remotes_settle(remotes, G_N_ELEMENTS(remotes),
+                       G_N_ELEMENTS(remotes) * PAGES, 30);
+    for (i = 0; i < G_N_ELEMENTS(remotes); i++) {
+        ksm_remote_state(remotes[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
-        ksm_puppet_free(puppets[i]);
+        ksm_remote_free(remotes[i]);
     }
     took = ksm_test_wait(has_gone, &pid, IDLE_SECONDS);
     g_test_message("the broker ended %.1f s after its last engine", took);
@@ -262,7 +262,7 @@ static void test_start_broker(void)
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     /* The engine warns of a lost broker. */
     g_log_set_always_fatal(G_LOG_FATAL_MASK | G_LOG_LEVEL_CRITICAL);

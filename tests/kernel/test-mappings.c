@@ -24,14 +24,14 @@
 #define LIMIT 12000u
 #define SECONDS 60.0
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
     KsmEngine *engines[ENGINES];
     guint8 *memory[ENGINES];
     guint count;
     guint64 most;               /* mappings of the process at any time */
-    guint64 allowed;            /* for scene_shrunk() */
-} Scene;
+    guint64 allowed;            /* for fixture_shrunk() */
+} Fixture;
 
 static guint limit;             /* atomic */
 
@@ -40,7 +40,7 @@ static unsigned told_limit(void)
     return g_atomic_int_get(&limit);
 }
 
-static void add_engine(Scene *scene)
+static void add_engine(Fixture *fixture)
 {
     g_autoptr(GError) error = NULL;
     KsmOptions options;
@@ -50,7 +50,7 @@ static void add_engine(Scene *scene)
 
     ksm_options_init(&options);
     options.group = "mappings";
-    options.broker = scene->broker->socket;
+    options.broker = fixture->broker->socket;
     options.start_broker = FALSE;
     options.required = TRUE;
     options.scan_interval_ms = 20;
@@ -66,15 +66,15 @@ static void add_engine(Scene *scene)
     /* Each second page is every engine's, the others are its own. */
     for (i = 0; i < PAGES; i++) {
         ksm_test_page_make(memory + i * KSM_PAGE_BYTES, KSM_TEST_SEEDED,
-                           i % 2 ? (scene->count + 1) * 1000000 + i : i);
+                           i % 2 ? (fixture->count + 1) * 1000000 + i : i);
     }
     g_assert_true(ksm_engine_start(engine, &error));
     g_assert_no_error(error);
-    scene->memory[scene->count] = memory;
-    scene->engines[scene->count++] = engine;
+    fixture->memory[fixture->count] = memory;
+    fixture->engines[fixture->count++] = engine;
 }
 
-static gboolean scene_open(Scene *scene, guint engines)
+static gboolean fixture_open(Fixture *fixture, guint engines)
 {
     static KsmSys table;
 
@@ -85,108 +85,108 @@ static gboolean scene_open(Scene *scene, guint engines)
     table = ksm_sys_linux;
     table.max_map_count = told_limit;
     ksm_sys = &table;
-    scene->broker = ksm_test_broker_new(NULL);
+    fixture->broker = ksm_test_broker_new(NULL);
     while (engines--) {
-        add_engine(scene);
+        add_engine(fixture);
     }
     return TRUE;
 }
 
-static void scene_close(Scene *scene)
+static void fixture_close(Fixture *fixture)
 {
     guint i, page;
 
-    for (i = 0; i < scene->count; i++) {
+    for (i = 0; i < fixture->count; i++) {
         for (page = 0; page < PAGES; page++) {
             g_assert_true(ksm_test_page_is(
-                scene->memory[i] + page * KSM_PAGE_BYTES, KSM_TEST_SEEDED,
+                fixture->memory[i] + page * KSM_PAGE_BYTES, KSM_TEST_SEEDED,
                 page % 2 ? (i + 1) * 1000000 + page : page));
         }
-        ksm_engine_free(scene->engines[i]);
-        munmap(scene->memory[i], PAGES * KSM_PAGE_BYTES);
+        ksm_engine_free(fixture->engines[i]);
+        munmap(fixture->memory[i], PAGES * KSM_PAGE_BYTES);
     }
-    ksm_test_broker_free(scene->broker);
+    ksm_test_broker_free(fixture->broker);
     ksm_sys = &ksm_sys_linux;
 }
 
 /* What the engines use; nothing may have failed meanwhile. */
-static guint64 used_by_engines(Scene *scene, guint64 *refused)
+static guint64 used_by_engines(Fixture *fixture, guint64 *refused)
 {
     guint64 used = 0;
     KsmStats stats;
     guint i;
 
     *refused = 0;
-    for (i = 0; i < scene->count; i++) {
-        ksm_engine_get_stats(scene->engines[i], &stats);
+    for (i = 0; i < fixture->count; i++) {
+        ksm_engine_get_stats(fixture->engines[i], &stats);
         g_assert_cmpuint(stats.refused_error, ==, 0);
         used += stats.mappings;
         *refused += stats.refused_budget > 0;
     }
-    scene->most = MAX(scene->most, ksm_test_count_mappings());
+    fixture->most = MAX(fixture->most, ksm_test_count_mappings());
     return used;
 }
 
 /* All of them have come to the end of what there is. */
 static gboolean is_full(gpointer opaque)
 {
-    Scene *scene = opaque;
+    Fixture *fixture = opaque;
     guint64 refused;
 
-    return used_by_engines(scene, &refused) >= LIMIT / 2 &&
-           refused == scene->count;
+    return used_by_engines(fixture, &refused) >= LIMIT / 2 &&
+           refused == fixture->count;
 }
 
-static void fill_up(Scene *scene)
+static void fill_up(Fixture *fixture)
 {
     guint64 refused, used;
     guint i, j;
 
-    g_assert_cmpfloat(ksm_test_wait(is_full, scene, SECONDS), >=, 0);
+    g_assert_cmpfloat(ksm_test_wait(is_full, fixture, SECONDS), >=, 0);
     /* Whoever goes on does so now. */
     for (i = 0; i < 10; i++) {
-        for (j = 0; j < scene->count; j++) {
-            ksm_engine_run_round(scene->engines[j]);
+        for (j = 0; j < fixture->count; j++) {
+            ksm_engine_run_round(fixture->engines[j]);
         }
-        used_by_engines(scene, &refused);
+        used_by_engines(fixture, &refused);
     }
-    used = used_by_engines(scene, &refused);
+    used = used_by_engines(fixture, &refused);
     g_test_message("engines use %" G_GUINT64_FORMAT " of %u mappings, the "
                    "process at most %" G_GUINT64_FORMAT, used, LIMIT,
-                   scene->most);
+                   fixture->most);
     /* Windows that are not settled yet have two mappings more each. */
-    g_assert_cmpuint(scene->most, <=, LIMIT - KSM_BUDGET_SPARE / 2);
+    g_assert_cmpuint(fixture->most, <=, LIMIT - KSM_BUDGET_SPARE / 2);
 }
 
 /* Together they use what each would have alone. */
 static void test_together(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
 
-    if (!scene_open(&scene, ENGINES)) {
+    if (!fixture_open(&fixture, ENGINES)) {
         return;
     }
-    fill_up(&scene);
-    scene_close(&scene);
+    fill_up(&fixture);
+    fixture_close(&fixture);
 }
 
 static gboolean has_shrunk(gpointer opaque)
 {
-    Scene *scene = opaque;
+    Fixture *fixture = opaque;
     guint64 refused;
 
-    used_by_engines(scene, &refused);
-    return ksm_test_count_mappings() <= scene->allowed;
+    used_by_engines(fixture, &refused);
+    return ksm_test_count_mappings() <= fixture->allowed;
 }
 
-static void wait_shrunk(Scene *scene, guint64 allowed)
+static void wait_shrunk(Fixture *fixture, guint64 allowed)
 {
     guint64 refused, used;
     double took;
 
-    scene->allowed = allowed;
-    took = ksm_test_wait(has_shrunk, scene, SECONDS);
-    used = used_by_engines(scene, &refused);
+    fixture->allowed = allowed;
+    took = ksm_test_wait(has_shrunk, fixture, SECONDS);
+    used = used_by_engines(fixture, &refused);
     g_test_message("%" G_GUINT64_FORMAT " mappings after %.1f s, %"
                    G_GUINT64_FORMAT " of the engines",
                    ksm_test_count_mappings(), took, used);
@@ -197,28 +197,28 @@ static void wait_shrunk(Scene *scene, guint64 allowed)
 /* A limit that is lowered holds for what is there already. */
 static void test_lowered(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
 
-    if (!scene_open(&scene, ENGINES)) {
+    if (!fixture_open(&fixture, ENGINES)) {
         return;
     }
-    fill_up(&scene);
+    fill_up(&fixture);
     g_atomic_int_set(&limit, LIMIT / 2);
-    wait_shrunk(&scene, LIMIT / 2 - KSM_BUDGET_SPARE);
-    scene_close(&scene);
+    wait_shrunk(&fixture, LIMIT / 2 - KSM_BUDGET_SPARE);
+    fixture_close(&fixture);
 }
 
 /* What the program maps later goes off what the engine may have. */
 static void test_program(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint8 *mapped;
     guint i;
 
-    if (!scene_open(&scene, ENGINES)) {
+    if (!fixture_open(&fixture, ENGINES)) {
         return;
     }
-    fill_up(&scene);
+    fill_up(&fixture);
     mapped = mmap(NULL, LIMIT / 2 * KSM_PAGE_BYTES, PROT_READ,
                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     g_assert_true(mapped != MAP_FAILED);
@@ -226,9 +226,9 @@ static void test_program(void)
         g_assert_cmpint(mprotect(mapped + i * KSM_PAGE_BYTES, KSM_PAGE_BYTES,
                                  PROT_NONE), ==, 0);
     }
-    wait_shrunk(&scene, LIMIT - KSM_BUDGET_SPARE / 2);
+    wait_shrunk(&fixture, LIMIT - KSM_BUDGET_SPARE / 2);
     munmap(mapped, LIMIT / 2 * KSM_PAGE_BYTES);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 static guint64 budget_of_new_engine(void)
@@ -247,14 +247,14 @@ static guint64 budget_of_new_engine(void)
 /* A child has none of the regions, and what they use is not its. */
 static void test_fork(void)
 {
-    Scene scene = { 0 };
+    Fixture fixture = { 0 };
     guint64 budget;
     pid_t pid;
 
-    if (!scene_open(&scene, ENGINES)) {
+    if (!fixture_open(&fixture, ENGINES)) {
         return;
     }
-    fill_up(&scene);
+    fill_up(&fixture);
     budget = budget_of_new_engine();
     g_test_message("a fourth engine may use %" G_GUINT64_FORMAT, budget);
     g_assert_cmpuint(budget, <, LIMIT / 2);
@@ -264,7 +264,7 @@ static void test_fork(void)
         _exit(budget_of_new_engine() >= LIMIT * 3 / 4 ? 0 : 1);
     }
     g_assert_cmpint(ksm_test_reap(pid, 30), ==, 0);
-    scene_close(&scene);
+    fixture_close(&fixture);
 }
 
 int main(int argc, char **argv)

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "broker-proc.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 
 #define PAGES 1024
@@ -91,27 +91,27 @@ static void count_pages(int pid, const char *word, guint64 pages[NODES])
     }
 }
 
-static KsmPuppet *make(KsmTestBroker *broker, gboolean on_node, int node,
+static KsmRemote *make(KsmTestBroker *broker, gboolean on_node, int node,
                        int runs_on)
 {
-    KsmPuppetSpec spec = {
+    KsmRemoteSpec spec = {
         .socket = broker->socket, .group = "g", .pages = PAGES,
         .tells_held = TRUE, .on_node = on_node, .node = node,
     };
-    KsmPuppet *puppet = ksm_puppet_new(&spec);
+    KsmRemote *remote = ksm_remote_new(&spec);
 
-    run_on(ksm_puppet_pid(puppet), runs_on);
-    ksm_puppet_fill(puppet, 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-    return puppet;
+    run_on(ksm_remote_pid(remote), runs_on);
+    ksm_remote_fill(remote, 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
+    return remote;
 }
 
 /* Nothing in mappings with that word is on another node, and that much is. */
-static void assert_on_node(KsmPuppet *puppet, const char *word, int node,
+static void assert_on_node(KsmRemote *remote, const char *word, int node,
                            guint64 least)
 {
     guint64 pages[NODES];
 
-    count_pages(ksm_puppet_pid(puppet), word, pages);
+    count_pages(ksm_remote_pid(remote), word, pages);
     g_test_message("node %d, mappings with '%s': %" G_GUINT64_FORMAT " pages "
                    "on node 0, %" G_GUINT64_FORMAT " on node 1", node, word,
                    pages[0], pages[1]);
@@ -121,33 +121,33 @@ static void assert_on_node(KsmPuppet *puppet, const char *word, int node,
 
 static gboolean has_given_back(gpointer opaque)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(opaque, &state);
+    ksm_remote_state(opaque, &state);
     return state.stats.given_back >= PAGES / 4;
 }
 
 /* Shared pages, copies of them, and what copies have become. */
-static void check_places(KsmPuppet *puppet, int node)
+static void check_places(KsmRemote *remote, int node)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    ksm_puppet_state(puppet, &state);
+    ksm_remote_state(remote, &state);
     g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
     g_assert_cmpuint(state.stats.group_pages_shared, ==, PAGES);
     /* reading maps them */
-    g_assert_cmpuint(ksm_puppet_check(puppet, 0, PAGES, KSM_TEST_SEEDED, SEED,
+    g_assert_cmpuint(ksm_remote_check(remote, 0, PAGES, KSM_TEST_SEEDED, SEED,
                                       TRUE), ==, 0);
-    assert_on_node(puppet, "ksm-store", node, PAGES);
+    assert_on_node(remote, "ksm-store", node, PAGES);
 
     /* the copies of a quarter are in the same mappings */
-    ksm_puppet_set_run(puppet, KSM_RUN_PAUSE);
-    ksm_puppet_fill(puppet, 0, PAGES / 4, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
-    assert_on_node(puppet, "ksm-store", node, PAGES);
-    ksm_puppet_set_run(puppet, KSM_RUN_RUN);
-    g_assert_cmpfloat(ksm_test_wait(has_given_back, puppet, SECONDS), >=, 0);
-    assert_on_node(puppet, " bind", node, PAGES);
-    g_assert_cmpuint(ksm_puppet_check(puppet, 0, PAGES / 4, KSM_TEST_SEEDED,
+    ksm_remote_set_run(remote, KSM_RUN_PAUSE);
+    ksm_remote_fill(remote, 0, PAGES / 4, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
+    assert_on_node(remote, "ksm-store", node, PAGES);
+    ksm_remote_set_run(remote, KSM_RUN_RUN);
+    g_assert_cmpfloat(ksm_test_wait(has_given_back, remote, SECONDS), >=, 0);
+    assert_on_node(remote, " bind", node, PAGES);
+    g_assert_cmpuint(ksm_remote_check(remote, 0, PAGES / 4, KSM_TEST_SEEDED,
                                       SEED + PAGES, TRUE), ==, 0);
 }
 
@@ -155,7 +155,7 @@ static void check_places(KsmPuppet *puppet, int node)
 static void test_kept(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppet *puppets[2 * NODES];
+    KsmRemote *remotes[2 * NODES];
     guint i;
 
     if (!need_nodes()) {
@@ -166,16 +166,16 @@ static void test_kept(void)
         int node = (int)i / 2;
 
         run_on(broker->pid, !node);
-        puppets[i] = make(broker, TRUE, node, !node);
+        remotes[i] = make(broker, TRUE, node, !node);
         if (i % 2) {
-            ksm_puppets_settle(&puppets[i - 1], 2, 2 * PAGES, SECONDS);
+            ksm_remotes_settle(&remotes[i - 1], 2, 2 * PAGES, SECONDS);
         }
     }
     for (i = 0; i < 2 * NODES; i++) {
-        check_places(puppets[i], (int)i / 2);
+        check_places(remotes[i], (int)i / 2);
     }
     for (i = 0; i < 2 * NODES; i++) {
-        ksm_puppet_free(puppets[i]);
+        ksm_remote_free(remotes[i]);
     }
 }
 
@@ -183,8 +183,8 @@ static void test_kept(void)
 static void test_across(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppet *puppets[NODES];
-    KsmPuppetState state;
+    KsmRemote *remotes[NODES];
+    KsmRemoteState state;
     guint64 pages[NODES];
     int i;
 
@@ -193,22 +193,22 @@ static void test_across(void)
     }
     broker = ksm_test_broker_new(NULL);
     for (i = 0; i < NODES; i++) {
-        puppets[i] = make(broker, FALSE, 0, i);
-        count_pages(ksm_puppet_pid(puppets[i]), " anon=", pages);
+        remotes[i] = make(broker, FALSE, 0, i);
+        count_pages(ksm_remote_pid(remotes[i]), " anon=", pages);
         g_assert_cmpuint(pages[i], >=, PAGES);
     }
-    ksm_puppets_settle(puppets, NODES, NODES * PAGES, SECONDS);
+    ksm_remotes_settle(remotes, NODES, NODES * PAGES, SECONDS);
     for (i = 0; i < NODES; i++) {
-        ksm_puppet_state(puppets[i], &state);
+        ksm_remote_state(remotes[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
         g_assert_cmpuint(state.stats.group_pages_shared, ==, PAGES);
-        ksm_puppet_free(puppets[i]);
+        ksm_remote_free(remotes[i]);
     }
 }
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/nodes/kept", test_kept);
     g_test_add_func("/nodes/across", test_across);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "broker-proc.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 #include "zero-page.h"
 
@@ -28,11 +28,11 @@ static guint64 sum_of_states(const KsmStats *stats)
 }
 
 /* Shared by both, zero, unique, and a quarter never touched. */
-static void fill(KsmPuppet *puppet, guint64 unique)
+static void fill(KsmRemote *remote, guint64 unique)
 {
-    ksm_puppet_fill(puppet, 0, QUARTER, KSM_TEST_SEEDED, 1, TRUE);
-    ksm_puppet_fill(puppet, QUARTER, QUARTER, KSM_TEST_ZERO, 0, FALSE);
-    ksm_puppet_fill(puppet, 2 * QUARTER, QUARTER, KSM_TEST_SEEDED, unique,
+    ksm_remote_fill(remote, 0, QUARTER, KSM_TEST_SEEDED, 1, TRUE);
+    ksm_remote_fill(remote, QUARTER, QUARTER, KSM_TEST_ZERO, 0, FALSE);
+    ksm_remote_fill(remote, 2 * QUARTER, QUARTER, KSM_TEST_SEEDED, unique,
                     TRUE);
 }
 
@@ -42,12 +42,12 @@ static guint64 zeros_in_store(void)
     return ksm_test_has_zero_page() ? 0 : QUARTER;
 }
 
-static void check_savings(KsmPuppet *puppet, const KsmPuppetState *before)
+static void check_savings(KsmRemote *remote, const KsmRemoteState *before)
 {
-    KsmPuppetState now;
+    KsmRemoteState now;
     double claimed, real;
 
-    ksm_puppet_state(puppet, &now);
+    ksm_remote_state(remote, &now);
     claimed = (double)(now.stats.pages_sharing + now.stats.zero_pages) * 4;
     real = (double)before->maps.anonymous_kib -
            (double)now.maps.anonymous_kib;
@@ -63,13 +63,13 @@ static void check_savings(KsmPuppet *puppet, const KsmPuppetState *before)
 }
 
 /* Its pages whole, less half of the slots: those are borne. */
-static void check_profit(KsmPuppet *puppet)
+static void check_profit(KsmRemote *remote)
 {
     const gint64 slots = QUARTER + (zeros_in_store() ? ZEROS_TILE : 0);
-    KsmPuppetState now;
+    KsmRemoteState now;
 
-    ksm_puppet_round(puppet);   /* tells the group's figures as they are */
-    ksm_puppet_state(puppet, &now);
+    ksm_remote_round(remote);   /* tells the group's figures as they are */
+    ksm_remote_state(remote, &now);
     g_assert_cmpuint(now.stats.group_pages_shared, ==, slots);
     g_assert_cmpuint(now.stats.metadata_bytes, >=, PAGES);
     g_assert_cmpint(now.stats.general_profit, ==,
@@ -80,9 +80,9 @@ static void check_profit(KsmPuppet *puppet)
 static void test_savings(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppetSpec spec = { .pages = PAGES };
-    KsmPuppetState before[2], now;
-    KsmPuppet *puppets[2];
+    KsmRemoteSpec spec = { .pages = PAGES };
+    KsmRemoteState before[2], now;
+    KsmRemote *remotes[2];
     guint64 zeros;
     guint i;
 
@@ -91,37 +91,37 @@ static void test_savings(void)
     }
     broker = ksm_test_broker_new(NULL);
     spec.socket = broker->socket;
-    ksm_puppets_new(puppets, 2, &spec);
+    ksm_remotes_new(remotes, 2, &spec);
     for (i = 0; i < 2; i++) {
-        fill(puppets[i], (guint64)(i + 1) << 32);
-        ksm_puppet_state(puppets[i], &before[i]);
+        fill(remotes[i], (guint64)(i + 1) << 32);
+        ksm_remote_state(remotes[i], &before[i]);
     }
-    ksm_puppets_settle(puppets, 2, 4 * QUARTER, SETTLE_SECONDS);
+    ksm_remotes_settle(remotes, 2, 4 * QUARTER, SETTLE_SECONDS);
     for (i = 0; i < 2; i++) {
-        check_savings(puppets[i], &before[i]);
+        check_savings(remotes[i], &before[i]);
     }
     for (i = 0; i < 2; i++) {
-        check_profit(puppets[i]);
+        check_profit(remotes[i]);
     }
     /* Broken pages are found, counted, and hold what was written. */
-    ksm_puppet_set_run(puppets[0], KSM_RUN_PAUSE);
-    ksm_puppet_fill(puppets[0], 100, 50, KSM_TEST_SEEDED, 99, FALSE);
-    ksm_puppet_fill(puppets[0], QUARTER + 100, 50, KSM_TEST_SEEDED, 99,
+    ksm_remote_set_run(remotes[0], KSM_RUN_PAUSE);
+    ksm_remote_fill(remotes[0], 100, 50, KSM_TEST_SEEDED, 99, FALSE);
+    ksm_remote_fill(remotes[0], QUARTER + 100, 50, KSM_TEST_SEEDED, 99,
                     FALSE);
-    ksm_puppet_round(puppets[0]);
-    ksm_puppet_state(puppets[0], &now);
+    ksm_remote_round(remotes[0]);
+    ksm_remote_state(remotes[0], &now);
     zeros = zeros_in_store();
     g_assert_cmpuint(now.stats.pages_sharing, ==,
                      QUARTER - 50 + (zeros ? zeros - 50 : 0));
     g_assert_cmpuint(now.stats.zero_pages, ==, zeros ? 0 : QUARTER - 50);
     g_assert_cmpuint(now.stats.pages_broken, ==, zeros ? 100 : 50);
     g_assert_cmpuint(now.stats.breaks, ==, 100);
-    g_assert_cmpuint(ksm_puppet_check(puppets[0], 100, 50, KSM_TEST_SEEDED,
+    g_assert_cmpuint(ksm_remote_check(remotes[0], 100, 50, KSM_TEST_SEEDED,
                                       99, FALSE), ==, 0);
-    g_assert_cmpuint(ksm_puppet_check(puppets[1], 0, QUARTER,
+    g_assert_cmpuint(ksm_remote_check(remotes[1], 0, QUARTER,
                                       KSM_TEST_SEEDED, 1, TRUE), ==, 0);
-    ksm_puppet_free(puppets[0]);
-    ksm_puppet_free(puppets[1]);
+    ksm_remote_free(remotes[0]);
+    ksm_remote_free(remotes[1]);
 }
 
 /* So much may be elsewhere: stacks and arrays of the engine's, of this program. */
@@ -134,11 +134,11 @@ static void test_savings(void)
 static void test_profit(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppetSpec spec = { .pages = 4 * PAGES, .tells_held = TRUE,
+    KsmRemoteSpec spec = { .pages = 4 * PAGES, .tells_held = TRUE,
                            .flags = KSM_REGION_HUGEPAGE };
     guint64 before_kib, now_kib, pages = spec.pages, page;
-    KsmPuppetState state;
-    KsmPuppet *puppets[2];
+    KsmRemoteState state;
+    KsmRemote *remotes[2];
     gint64 saved_kib;
     guint i;
     int pid;
@@ -148,25 +148,25 @@ static void test_profit(void)
     }
     broker = ksm_test_broker_new(NULL);
     spec.socket = broker->socket;
-    ksm_puppets_new(puppets, 2, &spec);
+    ksm_remotes_new(remotes, 2, &spec);
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(puppets[i], 0, pages / 2, KSM_TEST_SEEDED, 1, TRUE);
-        ksm_puppet_fill(puppets[i], pages / 2, pages / 2, KSM_TEST_ZERO, 0,
+        ksm_remote_fill(remotes[i], 0, pages / 2, KSM_TEST_SEEDED, 1, TRUE);
+        ksm_remote_fill(remotes[i], pages / 2, pages / 2, KSM_TEST_ZERO, 0,
                         FALSE);
     }
-    pid = ksm_puppet_pid(puppets[0]);
+    pid = ksm_remote_pid(remotes[0]);
     before_kib = ksm_test_status_kib(pid, "RssAnon");
-    ksm_puppets_settle(puppets, 2, 2 * pages, SETTLE_SECONDS);
+    ksm_remotes_settle(remotes, 2, 2 * pages, SETTLE_SECONDS);
     for (page = 7; page < pages / 2; page += 512) {
-        ksm_puppet_fill(puppets[0], page, 1, KSM_TEST_SEEDED, 1000 + page,
+        ksm_remote_fill(remotes[0], page, 1, KSM_TEST_SEEDED, 1000 + page,
                         TRUE);
     }
     do {
-        ksm_puppet_round(puppets[0]);
-        ksm_puppet_state(puppets[0], &state);
+        ksm_remote_round(remotes[0]);
+        ksm_remote_state(remotes[0], &state);
     } while (state.stats.given_back < pages / 2 / 512);
-    ksm_puppet_round(puppets[0]);
-    ksm_puppet_state(puppets[0], &state);
+    ksm_remote_round(remotes[0]);
+    ksm_remote_state(remotes[0], &state);
     now_kib = ksm_test_status_kib(pid, "RssAnon");
     /* general-profit bears a share of the slots, which are elsewhere. */
     saved_kib = (state.stats.general_profit + (gint64)
@@ -178,10 +178,10 @@ static void test_profit(void)
     g_assert_cmpfloat(ABS((double)saved_kib - (double)before_kib +
                           (double)now_kib), <=,
                       (double)saved_kib / 100 + ELSEWHERE_KIB);
-    g_assert_cmpuint(ksm_puppet_check(puppets[1], 0, pages / 2,
+    g_assert_cmpuint(ksm_remote_check(remotes[1], 0, pages / 2,
                                       KSM_TEST_SEEDED, 1, TRUE), ==, 0);
-    ksm_puppet_free(puppets[0]);
-    ksm_puppet_free(puppets[1]);
+    ksm_remote_free(remotes[0]);
+    ksm_remote_free(remotes[1]);
 }
 
 /*
@@ -192,61 +192,61 @@ static void test_profit(void)
 static void test_sparse(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppetSpec spec = { .pages = 64u << 18 };        /* 64 GiB */
+    KsmRemoteSpec spec = { .pages = 64u << 18 };        /* 64 GiB */
     guint64 looks = ksm_test_has_zero_page() ? 0 : spec.pages;
-    KsmPuppetState state;
-    KsmPuppet *puppet;
+    KsmRemoteState state;
+    KsmRemote *remote;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
     broker = ksm_test_broker_new(NULL);
     spec.socket = broker->socket;
-    ksm_puppets_new(&puppet, 1, &spec);
-    ksm_puppet_fill(puppet, 0, PAGES, KSM_TEST_BYTE, 0xcc, FALSE);
-    ksm_puppets_settle(&puppet, 1, PAGES, SETTLE_SECONDS);
-    ksm_puppet_state(puppet, &state);
+    ksm_remotes_new(&remote, 1, &spec);
+    ksm_remote_fill(remote, 0, PAGES, KSM_TEST_BYTE, 0xcc, FALSE);
+    ksm_remotes_settle(&remote, 1, PAGES, SETTLE_SECONDS);
+    ksm_remote_state(remote, &state);
     g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
     g_assert_cmpuint(state.stats.metadata_bytes, <, looks + (4 << 20));
     g_assert_cmpuint(state.stats.metadata_bytes, >, PAGES);
-    ksm_puppet_free(puppet);
+    ksm_remote_free(remote);
 }
 
 /* Whatever is under way: each page is in exactly one state. */
 static void test_states(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppetSpec spec = { .pages = PAGES, .run = KSM_RUN_RUN };
+    KsmRemoteSpec spec = { .pages = PAGES, .run = KSM_RUN_RUN };
     double end = ksm_test_now() + 2;
-    KsmPuppet *puppets[2];
+    KsmRemote *remotes[2];
     guint64 random = 5, snapshots = 0;
-    KsmPuppetState state;
+    KsmRemoteState state;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
     broker = ksm_test_broker_new(NULL);
     spec.socket = broker->socket;
-    ksm_puppets_new(puppets, 2, &spec);
+    ksm_remotes_new(remotes, 2, &spec);
     while (ksm_test_now() < end) {
-        KsmPuppet *puppet = puppets[snapshots % 2];
+        KsmRemote *remote = remotes[snapshots % 2];
         guint64 first = ksm_test_below(&random, PAGES - 300);
 
-        ksm_puppet_fill(puppet, first, 300,
+        ksm_remote_fill(remote, first, 300,
                         (KsmTestKind)ksm_test_below(&random, 2), 7, TRUE);
-        ksm_puppet_state(puppet, &state);
+        ksm_remote_state(remote, &state);
         g_assert_cmpuint(state.stats.pages_total, ==, PAGES);
         g_assert_cmpuint(sum_of_states(&state.stats), ==, PAGES);
         snapshots++;
     }
     g_test_message("%" PRIu64 " snapshots", snapshots);
-    ksm_puppet_set_run(puppets[1], KSM_RUN_UNMERGE);
-    ksm_puppet_round(puppets[1]);
-    ksm_puppet_state(puppets[1], &state);
+    ksm_remote_set_run(remotes[1], KSM_RUN_UNMERGE);
+    ksm_remote_round(remotes[1]);
+    ksm_remote_state(remotes[1], &state);
     g_assert_cmpuint(state.stats.pages_sharing, ==, 0);
     g_assert_cmpuint(sum_of_states(&state.stats), ==, PAGES);
-    ksm_puppet_free(puppets[0]);
-    ksm_puppet_free(puppets[1]);
+    ksm_remote_free(remotes[0]);
+    ksm_remote_free(remotes[1]);
 }
 
 /* The last `memory_bytes=N` of the broker's log, or 0. */
@@ -271,10 +271,10 @@ static gboolean has_logged(gpointer opaque)
 static void test_metadata(void)
 {
     g_autoptr(KsmTestBroker) broker = NULL;
-    KsmPuppetSpec spec = { .pages = BIG_PAGES };
+    KsmRemoteSpec spec = { .pages = BIG_PAGES };
     guint64 pages = 2 * BIG_PAGES, engine = 0;
-    KsmPuppet *puppets[2];
-    KsmPuppetState state;
+    KsmRemote *remotes[2];
+    KsmRemoteState state;
     double bytes;
     guint i;
 
@@ -283,16 +283,16 @@ static void test_metadata(void)
     }
     broker = ksm_test_broker_new(NULL);
     spec.socket = broker->socket;
-    ksm_puppets_new(puppets, 2, &spec);
+    ksm_remotes_new(remotes, 2, &spec);
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(puppets[i], 0, BIG_PAGES / 2, KSM_TEST_SEEDED, 1,
+        ksm_remote_fill(remotes[i], 0, BIG_PAGES / 2, KSM_TEST_SEEDED, 1,
                         TRUE);
-        ksm_puppet_fill(puppets[i], BIG_PAGES / 2, BIG_PAGES / 2,
+        ksm_remote_fill(remotes[i], BIG_PAGES / 2, BIG_PAGES / 2,
                         KSM_TEST_SEEDED, (guint64)(i + 1) << 32, TRUE);
     }
-    ksm_puppets_settle(puppets, 2, BIG_PAGES / 100 * 99, SETTLE_SECONDS);
+    ksm_remotes_settle(remotes, 2, BIG_PAGES / 100 * 99, SETTLE_SECONDS);
     for (i = 0; i < 2; i++) {
-        ksm_puppet_state(puppets[i], &state);
+        ksm_remote_state(remotes[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, >=,
                          BIG_PAGES / 2 / 100 * 99);
         g_assert_cmpuint(state.stats.pages_unshared, >=,
@@ -309,13 +309,13 @@ static void test_metadata(void)
                    ksm_test_status_kib(broker->pid, "RssAnon"), pages);
     g_assert_cmpuint(engine, >, 0);
     g_assert_cmpfloat(bytes, <=, MOST_BYTES_PER_PAGE);
-    ksm_puppet_free(puppets[0]);
-    ksm_puppet_free(puppets[1]);
+    ksm_remote_free(remotes[0]);
+    ksm_remote_free(remotes[1]);
 }
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/stats/savings", test_savings);
     g_test_add_func("/stats/profit", test_profit);

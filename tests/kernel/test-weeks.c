@@ -16,18 +16,18 @@
 
 #include "broker-proc.h"
 #include "probe.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 
-#define PUPPETS 3u
+#define REMOTES 3u
 #define PAGES 2048u
-#define ALL_PAGES (PUPPETS * PAGES)
+#define ALL_PAGES (REMOTES * PAGES)
 #define MOST_PIECE 48u
 #define LEAST_CYCLES 6u
 #define SETTLE_SECONDS 120.0
 
 typedef struct Piece {
-    guint puppet;
+    guint remote;
     guint32 first;
     guint32 count;
 } Piece;
@@ -42,31 +42,31 @@ typedef struct Size {
     guint64 broker_kib;
 } Size;
 
-typedef struct Scene {
+typedef struct Fixture {
     KsmTestBroker *broker;
     KsmTestProbe *probe;
-    KsmPuppet *puppets[PUPPETS];
+    KsmRemote *remotes[REMOTES];
     guint64 random;
-} Scene;
+} Fixture;
 
-static void set_up(Scene *s)
+static void set_up(Fixture *s)
 {
-    KsmPuppetSpec spec = { .pages = PAGES, .tells_held = TRUE };
+    KsmRemoteSpec spec = { .pages = PAGES, .tells_held = TRUE };
 
     s->random = (guint64)g_test_rand_int();
     s->broker = ksm_test_broker_new(NULL);
     s->probe = ksm_test_probe_new(s->broker->socket, "test");
     g_assert_nonnull(s->probe);
     spec.socket = s->broker->socket;
-    ksm_puppets_new(s->puppets, PUPPETS, &spec);
+    ksm_remotes_new(s->remotes, REMOTES, &spec);
 }
 
-static void tear_down(Scene *s)
+static void tear_down(Fixture *s)
 {
     guint i;
 
-    for (i = 0; i < PUPPETS; i++) {
-        ksm_puppet_free(s->puppets[i]);
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_free(s->remotes[i]);
     }
     ksm_test_probe_free(s->probe);
     ksm_test_broker_free(s->broker);
@@ -78,7 +78,7 @@ static GArray *cut(guint64 *random)
     GArray *pieces = g_array_new(FALSE, FALSE, sizeof(Piece));
     guint i;
 
-    for (i = 0; i < PUPPETS; i++) {
+    for (i = 0; i < REMOTES; i++) {
         guint32 at = 0;
 
         while (at < PAGES) {
@@ -106,7 +106,7 @@ static guint64 cycle_seed(guint cycle)
     return (guint64)(cycle + 1) << 32;
 }
 
-static void rewrite(Scene *s, guint cycle)
+static void rewrite(Fixture *s, guint cycle)
 {
     g_autoptr(GArray) pieces = cut(&s->random);
     guint i;
@@ -114,17 +114,17 @@ static void rewrite(Scene *s, guint cycle)
     for (i = 0; i < pieces->len; i++) {
         const Piece *piece = &g_array_index(pieces, Piece, i);
 
-        ksm_puppet_fill(s->puppets[piece->puppet], piece->first, piece->count,
+        ksm_remote_fill(s->remotes[piece->remote], piece->first, piece->count,
                         KSM_TEST_SEEDED, cycle_seed(cycle), TRUE);
     }
 }
 
-static void check_content(Scene *s, guint cycle)
+static void check_content(Fixture *s, guint cycle)
 {
     guint i;
 
-    for (i = 0; i < PUPPETS; i++) {
-        g_assert_cmpuint(ksm_puppet_check(s->puppets[i], 0, PAGES,
+    for (i = 0; i < REMOTES; i++) {
+        g_assert_cmpuint(ksm_remote_check(s->remotes[i], 0, PAGES,
                                           KSM_TEST_SEEDED, cycle_seed(cycle),
                                           TRUE), ==, 0);
     }
@@ -133,23 +133,23 @@ static void check_content(Scene *s, guint cycle)
 /* Slots of pages that were written last may still be on their way out. */
 static gboolean is_tidy(gpointer opaque)
 {
-    Scene *s = opaque;
+    Fixture *s = opaque;
     KsmMsgGroup group;
 
     return ksm_test_probe_read(s->probe, &group) &&
            group.pages_shared <= PAGES * 21 / 20;
 }
 
-static Size measure(Scene *s)
+static Size measure(Fixture *s)
 {
     KsmMsgGroup group = { 0 };
     Size size = { 0 };
     guint i;
 
-    for (i = 0; i < PUPPETS; i++) {
-        KsmPuppetState state;
+    for (i = 0; i < REMOTES; i++) {
+        KsmRemoteState state;
 
-        ksm_puppet_state(s->puppets[i], &state);
+        ksm_remote_state(s->remotes[i], &state);
         size.mappings = MAX(size.mappings, state.maps.mappings);
         size.private_kib += state.maps.anonymous_kib;
         size.fds += state.fds;
@@ -172,13 +172,13 @@ static void check_size(const Size *now, const Size *first)
 }
 
 /* One cycle from its first write to the last merge; pages that share. */
-static guint64 run_cycle(Scene *s, guint cycle, Size *size)
+static guint64 run_cycle(Fixture *s, guint cycle, Size *size)
 {
     double start = ksm_test_now();
     guint64 shared;
 
     rewrite(s, cycle);
-    shared = ksm_puppets_settle(s->puppets, PUPPETS, ALL_PAGES * 97 / 100,
+    shared = ksm_remotes_settle(s->remotes, REMOTES, ALL_PAGES * 97 / 100,
                                 SETTLE_SECONDS);
     g_assert_cmpfloat(ksm_test_wait(is_tidy, s, SETTLE_SECONDS), >=, 0);
     check_content(s, cycle);
@@ -197,7 +197,7 @@ static void test_cycles(void)
     double end = ksm_test_now() + ksm_test_seconds(0) / 20;
     guint64 at_first = 0, shared;
     Size first, size;
-    Scene s;
+    Fixture s;
     guint cycle;
 
     if (!ksm_test_need_uffd()) {
@@ -218,7 +218,7 @@ static void test_cycles(void)
 
 int main(int argc, char **argv)
 {
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/weeks/cycles", test_cycles);
     return g_test_run();

@@ -12,7 +12,7 @@ import subprocess
 import time
 
 from inside import check_output, command
-from stage import Stage
+from fixture import Fixture
 from tap import check, run, say, wait_until
 
 HOUR = 3600
@@ -39,29 +39,29 @@ def cpu_seconds(pids):
 
 
 class Pair:
-    """Two VMs of a stage, of which more and more is shared."""
+    """Two VMs of a fixture, of which more and more is shared."""
 
-    def __init__(self, stage):
-        self.stage = stage
+    def __init__(self, fixture):
+        self.fixture = fixture
         self.filled = 0
-        self.pids = [stage.broker_pid]
+        self.pids = [fixture.broker_pid]
         for name in ('a/ram0', 'b/ram0'):
-            self.pids.append(stage.puppet(name, 'clock', PAGES)[1])
+            self.pids.append(fixture.remote(name, 'clock', PAGES)[1])
 
     def share_more(self):
         """New pages, of the same content in both."""
         for number in (0, 1):
-            self.stage.fill(number, self.filled, 100, seed=1000 + self.filled)
+            self.fixture.fill(number, self.filled, 100, seed=1000 + self.filled)
         self.filled += 100
         start = time.monotonic()
         # Not more than that: zeros of huge pages count, too.
-        self.stage.order('settle', 0)
+        self.fixture.order('settle', 0)
         wait_until(self.all_shared, 30, f'{self.filled} pages are shared')
         return time.monotonic() - start
 
     def all_shared(self):
         """All that both have."""
-        return all(self.stage.state(number)['pages_sharing'] == self.filled
+        return all(self.fixture.state(number)['pages_sharing'] == self.filled
                    for number in (0, 1))
 
     def load(self, seconds=2):
@@ -73,28 +73,28 @@ class Pair:
 
     def check_figures(self):
         """Ages and rates that could have come out of the jump."""
-        for session in self.stage.sessions():
+        for session in self.fixture.sessions():
             check(0 <= session['heard_ms'] < 30000, f'{session}')
             check(0 <= session['cpu_percent'] <= 200, f'{session}')
-        out, _ = self.stage.ctl('--json', 'status')
+        out, _ = self.fixture.ctl('--json', 'status')
         check(0 <= json.loads(out)['broker']['uptime_ms'] < 600000, out)
 
 
-def samples(stage, *arguments):
+def samples(fixture, *arguments):
     """Times of day in the broker's history."""
-    out, _ = stage.ctl('--json', 'history', *arguments)
+    out, _ = fixture.ctl('--json', 'history', *arguments)
     return [sample[0] for sample in json.loads(out)['samples']]
 
 
 def sharing_goes_on():
     """After each jump: new pages are shared, nobody spins, figures are sane,
     and no sample of the history is lost."""
-    with Stage() as stage:
-        pair = Pair(stage)
+    with Fixture() as fixture:
+        pair = Pair(fixture)
         pair.share_more()
         idle = pair.load()
-        wait_until(lambda: samples(stage), 30, 'a sample of the history')
-        count = len(samples(stage))
+        wait_until(lambda: samples(fixture), 30, 'a sample of the history')
+        count = len(samples(fixture))
         for name, seconds in JUMPS:
             jump(seconds)
             took = pair.share_more()
@@ -104,7 +104,7 @@ def sharing_goes_on():
             check(load < 2 * idle + 0.2, f'{name}: load {load}')
             pair.check_figures()
             now = time.time()
-            times = samples(stage, '--last', '1h')
+            times = samples(fixture, '--last', '1h')
             check(len(times) >= count, f'{name}: {times}')
             check(times == sorted(times), f'{name}: {times}')
             check(all(now - 600 < at <= now + 2 for at in times),

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from scene import CTL, RUNNER, Scene, TOP, check, ctl, libvirt_version, \
+from fixture import CTL, RUNNER, Fixture, TOP, check, ctl, libvirt_version, \
     run, virsh
 
 PASSED = os.path.join(TOP or '', 'passed.xml')
@@ -31,7 +31,7 @@ def elsewhere(command, *options, status=0):
 
 def test_all_is_right():
     """As libvirt's user, which nobody has to name."""
-    with Scene():
+    with Fixture():
         lines = lines_of(ctl('check', '--json'))
         for what in ('libvirt', 'device', 'userfaultfd', 'socket', 'broker'):
             check(lines[what][0] == 'ok', f'{what}: {lines[what]}')
@@ -40,7 +40,7 @@ def test_all_is_right():
 
 def test_another_user():
     """Who may neither use the device nor the socket."""
-    with Scene():
+    with Fixture():
         lines = lines_of(ctl('check', '--json', '--user', 'nobody', status=1)
                          .split('\nguest-ksmctl')[0])
         for what in ('userfaultfd', 'socket'):
@@ -87,8 +87,8 @@ def test_a_device_that_is_kept_back():
                      'userfaultfd')
     state, words = lines_of(text)['userfaultfd']
     check(state == 'wrong' and '/dev/userfaultfd' in words, text)
-    with Scene() as scene:
-        domain = scene.domain('kept')
+    with Fixture() as fixture:
+        domain = fixture.domain('kept')
         domain.enable()
         with open(PASSED, 'w', encoding='utf-8') as file:
             file.write(virsh('dumpxml', '--inactive', 'kept'))

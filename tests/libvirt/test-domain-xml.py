@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 
-from scene import QEMU, TOP, check, ctl, define, dump, run, say, virsh
+from fixture import QEMU, TOP, check, ctl, define, dump, run, say, virsh
 
 QEMU_NS = " xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'"
 

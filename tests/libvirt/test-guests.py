@@ -10,35 +10,35 @@ import os
 import re
 import subprocess
 
-from scene import BROKER, Broker, RUNNER, Scene, Skip, TOP, check, ctl, \
+from fixture import BROKER, Broker, RUNNER, Fixture, Skip, TOP, check, ctl, \
     define, dump, run, say, virsh, wait_passes, wait_sharing, wait_until
 
 LOAD = 'share=60 zero=15 fill=5 write_pct=2 pause_ms=50 '
 
 
-def start_sharing(scene, count=2):
+def start_sharing(fixture, count=2):
     """So many domains, enabled and started, that share; their watches."""
     for index in range(count):
-        domain = scene.domain(f'web{index + 1}', LOAD)
+        domain = fixture.domain(f'web{index + 1}', LOAD)
         domain.enable()
         domain.start_defined()
-    watches = [scene.wait_filled(domain) for domain in scene.domains]
-    for domain in scene.domains:
+    watches = [fixture.wait_filled(domain) for domain in fixture.domains]
+    for domain in fixture.domains:
         wait_sharing(domain)
     return watches
 
 
 def test_a_plain_domain_starts_and_shares():
     """As libvirt-qemu, without any privilege; and goes back to plain."""
-    with Scene() as scene:
+    with Fixture() as fixture:
         before = []
         for index in range(2):
-            domain = scene.domain(f'web{index + 1}', LOAD)
+            domain = fixture.domain(f'web{index + 1}', LOAD)
             before.append(dump(domain.name))
             domain.enable()
             domain.start_defined()
-        watches = [scene.wait_filled(domain) for domain in scene.domains]
-        for domain, watch in zip(scene.domains, watches):
+        watches = [fixture.wait_filled(domain) for domain in fixture.domains]
+        for domain, watch in zip(fixture.domains, watches):
             wait_sharing(domain)
             wait_passes(watch)
             stats = domain.ksm_stats()
@@ -47,11 +47,11 @@ def test_a_plain_domain_starts_and_shares():
             confined = domain.confinement()
             check(all(confined.values()), f'{confined}')
         # By the name that migration knows.
-        text = scene.domains[0].qmp.monitor('info ramblock')
+        text = fixture.domains[0].qmp.monitor('info ramblock')
         check(re.search(r'^\s*pc\.ram\s', text, re.M), text)
         for name in ('web1', 'web2'):
             check(name in ctl('vms'), ctl('vms'))
-        for domain, xml in zip(scene.domains, before):
+        for domain, xml in zip(fixture.domains, before):
             said = ctl('domain-xml', 'disable', domain.name, '--yes')
             check('its next start' in said, said)
             check(dump(domain.name) == xml, f'{dump(domain.name)}, was {xml}')
@@ -59,8 +59,8 @@ def test_a_plain_domain_starts_and_shares():
 
 def test_options_that_qemu_has_no_more():
     """A domain that gets -no-acpi and -no-hpet from old libvirts starts."""
-    with Scene() as scene:
-        domain = scene.domain('old', LOAD)
+    with Fixture() as fixture:
+        domain = fixture.domain('old', LOAD)
         xml = dump('old').replace('<acpi/>', '<pae/>').replace(
             "<clock offset='utc'/>", "<clock offset='utc'><timer name='hpet' "
             "present='no'/></clock>")
@@ -68,7 +68,7 @@ def test_options_that_qemu_has_no_more():
         define(xml)
         domain.enable()
         domain.start_defined()
-        wait_passes(scene.wait_filled(domain))
+        wait_passes(fixture.wait_filled(domain))
 
 
 def test_kept_to_a_node():
@@ -77,17 +77,17 @@ def test_kept_to_a_node():
         raise Skip('numa', 'this kernel has no NUMA nodes')
     bound = ("<numatune><memory mode='strict' nodeset='0'/></numatune>"
              '\n  <vcpu')
-    with Scene() as scene:
+    with Fixture() as fixture:
         for name, across, head in (('here1', 'off', bound),
                                    ('here2', 'off', bound),
                                    ('any', 'on', '<vcpu')):
-            domain = scene.domain(name, LOAD + 'fill=0', keep_huge=64,
+            domain = fixture.domain(name, LOAD + 'fill=0', keep_huge=64,
                                   merge_across_nodes=across)
             define(dump(name).replace('<vcpu', head, 1))
             domain.enable()
             domain.start_defined()
-        watches = [scene.wait_filled(domain) for domain in scene.domains]
-        here, also, other = scene.domains
+        watches = [fixture.wait_filled(domain) for domain in fixture.domains]
+        here, also, other = fixture.domains
         for domain in (here, also):
             wait_sharing(domain)
             row = domain.qmp.command('query-ksm')[0]
@@ -104,8 +104,8 @@ def test_kept_to_a_node():
 
 def test_one_domain_is_asked_for():
     """By name, UUID and id; and what is not there is said."""
-    with Scene() as scene:
-        start_sharing(scene)
+    with Fixture() as fixture:
+        start_sharing(fixture)
         uuid = virsh('domuuid', 'web2').strip()
         number = virsh('domid', 'web2').strip()
         for given in ('web2', uuid, number):
@@ -118,7 +118,7 @@ def test_one_domain_is_asked_for():
         check([session['vm'] for session in reply['sessions']] == ['web1'],
               f'{reply}')
         check("'nobody'" in ctl('vms', '--domain', 'nobody', status=5), 'who')
-        plain = scene.domain('plain', LOAD)
+        plain = fixture.domain('plain', LOAD)
         check('does not run' in ctl('status', '--domain', 'plain', status=5),
               'it runs')
         plain.start_defined()
@@ -138,10 +138,10 @@ def save_and_restore(domain, watch, xml=None):
 
 def test_save_and_restore():
     """The content is right, and sharing resumes."""
-    with Scene() as scene:
-        watches = start_sharing(scene)
-        save_and_restore(scene.domains[0], watches[0])
-        wait_sharing(scene.domains[0])
+    with Fixture() as fixture:
+        watches = start_sharing(fixture)
+        save_and_restore(fixture.domains[0], watches[0])
+        wait_sharing(fixture.domains[0])
         wait_passes(watches[0])
 
 
@@ -163,9 +163,9 @@ def has_backend(domain):
 
 def test_restore_without_what_was_saved_with():
     """From our backend to the machine's own memory, and back again."""
-    with Scene() as scene:
-        watches = start_sharing(scene)
-        domain, watch = scene.domains[0], watches[0]
+    with Fixture() as fixture:
+        watches = start_sharing(fixture)
+        domain, watch = fixture.domains[0], watches[0]
         save_and_restore(domain, watch, inactive_xml(domain, 'disable'))
         check(not has_backend(domain), 'restored with it')
         save_and_restore(domain, watch, inactive_xml(domain, 'enable'))
@@ -209,12 +209,12 @@ def migrate(domain, other, *options):
 def test_live_migration():
     """Between two daemons, with memory-backend-ksm and then without."""
     home = os.environ['LIBVIRT_DEFAULT_URI']
-    with Scene() as scene, Other() as other:
-        watches = start_sharing(scene)
+    with Fixture() as fixture, Other() as other:
+        watches = start_sharing(fixture)
         try:
             for domain, watch, options in zip(
-                    scene.domains, watches,
-                    ([], ['--xml', inactive_xml(scene.domains[1],
+                    fixture.domains, watches,
+                    ([], ['--xml', inactive_xml(fixture.domains[1],
                                                 'disable')])):
                 watch.poll()
                 passes = watch.passes

@@ -48,7 +48,7 @@ def shell_command(words, environment=()):
     return 'exec ' + shlex.join([
         'env', f'KSM_BUILD={BUILD}', f'GUEST_KSMD={plugin}/guest-ksmd',
         f'GUEST_KSMCTL={plugin}/guest-ksmctl',
-        f'CTL_STAGE={plugin}/tests/ctl/ctl-stage',
+        f'CTL_ENGINES={plugin}/tests/ctl/ctl-engines',
         'PYTHONDONTWRITEBYTECODE=1', *environment, *words])
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""stage.py: a broker and engines, and guest-ksmctl run against them.
+"""fixture.py: a broker and engines, and guest-ksmctl run against them.
 
-The figures come from ctl-stage, which asks the engines themselves; nothing
+The figures come from ctl-engines, which asks the engines themselves; nothing
 here uses the code of guest-ksmctl.
 """
 
@@ -31,19 +31,19 @@ def run_ctl(*arguments, status=0, env=None, **more):
     return done.stdout, done.stderr
 
 
-class Stage:
-    """ctl-stage, as a context."""
+class Fixture:
+    """ctl-engines, as a context."""
 
     def __init__(self):
         # pylint: disable=consider-using-with
         self.process = subprocess.Popen(
-            [os.environ['CTL_STAGE']], stdin=subprocess.PIPE,
+            [os.environ['CTL_ENGINES']], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, encoding='ascii')
         word, rest = self._line().split(' ', 1)
         if word == 'lacks':
             self.process.communicate()
             raise tap.Skip('uffd', rest)
-        tap.check(word == 'ready', f'ctl-stage said {word} {rest}')
+        tap.check(word == 'ready', f'ctl-engines said {word} {rest}')
         self.socket, pid = rest.rsplit(' ', 1)
         self.broker_pid = int(pid)
         # Of pair(): without a zero page, zeros are shared, from one tile.
@@ -55,7 +55,7 @@ class Stage:
 
     def _line(self):
         line = self.process.stdout.readline()
-        tap.check(line != '', 'ctl-stage has ended')
+        tap.check(line != '', 'ctl-engines has ended')
         return line.strip()
 
     def order(self, *words):
@@ -66,9 +66,9 @@ class Stage:
         tap.check(answer[0] == 'ok', f'{words}: {answer}')
         return [int(word) for word in answer[1:]]
 
-    def puppet(self, name, group, pages, *node):
+    def remote(self, name, group, pages, *node):
         """An engine, perhaps kept to a NUMA node; (number, pid)."""
-        return self.order('puppet', name, group, pages, *node)
+        return self.order('remote', name, group, pages, *node)
 
     def fill(self, number, first, count, kind=SEEDED, seed=1, each=1):
         """Writes pages."""
@@ -107,7 +107,7 @@ class Stage:
         """Two VMs of 512 pages in group web: 300 shared, 100 of zeros, 50 own,
         and in the second 20 broken."""
         for name in ('web1/ram0', 'web2/ram0'):
-            number, _ = self.puppet(name, 'web', 512)
+            number, _ = self.remote(name, 'web', 512)
             self.fill(number, 0, 300, seed=7)
             self.fill(number, 300, 100, kind=ZERO, seed=0, each=0)
             self.fill(number, 400, 50, seed=1000000 * (number + 1))
@@ -129,4 +129,4 @@ class Stage:
         self.process.stdout.close()
         # With a test that failed already, the first reason counts.
         if unused[0] is None:
-            tap.check(self.process.returncode == 0, 'ctl-stage failed')
+            tap.check(self.process.returncode == 0, 'ctl-engines failed')

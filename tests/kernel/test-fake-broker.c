@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-liar.c: the engine with a broker that lies.
+ * test-fake-broker.c: the engine with a broker that lies.
  *
  * Whatever it says: no byte of the guest changes, the engine neither crashes
  * nor spins nor keeps the program waiting, and a broker that lies again and
@@ -14,7 +14,7 @@
 
 #include <guest-ksm.h>
 
-#include "liar.h"
+#include "fake-broker.h"
 #include "page-content.h"
 #include "proc-info.h"
 #include "require.h"
@@ -33,7 +33,7 @@
 #define FIRST_SLOTS 4096u
 
 typedef struct Guest {
-    Liar *liar;
+    FakeBroker *fake;
     KsmEngine *engine;
     KsmRegion *region;
     guint8 *memory, *mapped;
@@ -67,17 +67,17 @@ static void check(const Guest *guest)
     }
 }
 
-static void guest_open(Guest *guest, LiarLie *lie)
+static void guest_open(Guest *guest, FakeBrokerLie *lie)
 {
     g_autoptr(GError) error = NULL;
     KsmOptions options;
 
     guest->fds = (guint)ksm_test_count_fds();
-    guest->liar = liar_new(lie);
+    guest->fake = fake_broker_new(lie);
     ksm_options_init(&options);
     options.name = "guest";
-    options.group = "liar";
-    options.broker = guest->liar->path;
+    options.group = "fake";
+    options.broker = guest->fake->path;
     options.start_broker = FALSE;
     options.scan_interval_ms = ROUND_MS;
     options.scan_cpu_percent = 50;
@@ -108,7 +108,7 @@ static void guest_close(Guest *guest)
     ksm_engine_free(guest->engine);
     g_assert_cmpfloat(ksm_test_now() - start, <, PATIENCE);
     munmap(guest->mapped, BYTES + HUGE_BYTES);
-    liar_free(guest->liar);
+    fake_broker_free(guest->fake);
     g_assert_cmpuint(ksm_test_count_fds(), ==, guest->fds);
 }
 
@@ -122,7 +122,7 @@ static KsmStats stats_of(const Guest *guest)
 
 /* ---- what WELCOME brings ------------------------------------------------ */
 
-static void swap_fd(LiarReply *reply, guint which, int fd)
+static void swap_fd(FakeBrokerReply *reply, guint which, int fd)
 {
     close(reply->fds[which]);
     reply->fds[which] = fd;
@@ -133,155 +133,159 @@ static void swap_fd(LiarReply *reply, guint which, int fd)
         return;                                     \
     }
 
-static void store_is_file(Liar *liar, const LiarPacket *request,
-                          LiarReply *reply)
+static void store_is_file(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
 {
     WELCOME_ONLY(request)
-    swap_fd(reply, 1, open(liar->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
-    g_assert_cmpint(ftruncate(reply->fds[1], LIAR_BYTES), ==, 0);
+    swap_fd(reply, 1, open(fake->dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+    g_assert_cmpint(ftruncate(reply->fds[1], FAKE_BROKER_BYTES), ==, 0);
 }
 
-static void store_is_unsealed(Liar *liar, const LiarPacket *request,
-                              LiarReply *reply)
+static void store_is_unsealed(FakeBroker *fake, const FakeBrokerPacket *request,
+                              FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
-    swap_fd(reply, 1, liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING, F_SEAL_GROW));
+    swap_fd(reply, 1,
+            fake_broker_memfd(FAKE_BROKER_BYTES, MFD_ALLOW_SEALING,
+                              F_SEAL_GROW));
 }
 
 /* Puts memory of huge pages, sealed as it should be, in the place of `which`. */
-static void swap_huge(LiarReply *reply, guint which, guint64 bytes)
+static void swap_huge(FakeBrokerReply *reply, guint which, guint64 bytes)
 {
-    swap_fd(reply, which, liar_memfd(bytes, MFD_ALLOW_SEALING | MFD_HUGETLB,
-                                     F_SEAL_SHRINK | F_SEAL_GROW));
+    swap_fd(reply, which,
+            fake_broker_memfd(bytes, MFD_ALLOW_SEALING | MFD_HUGETLB,
+                              F_SEAL_SHRINK | F_SEAL_GROW));
 }
 
-static void store_is_huge(Liar *liar, const LiarPacket *request,
-                          LiarReply *reply)
+static void store_is_huge(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
-    swap_huge(reply, 1, LIAR_BYTES);
+    swap_huge(reply, 1, FAKE_BROKER_BYTES);
 }
 
-static void bulk_is_huge(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void bulk_is_huge(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     swap_huge(reply, 0, HUGE_BYTES);
 }
 
-static void store_is_short(Liar *liar, const LiarPacket *request,
-                           LiarReply *reply)
+static void store_is_short(FakeBroker *fake, const FakeBrokerPacket *request,
+                           FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
-    reply->packet.welcome.store_bytes = LIAR_BYTES + 4096;
+    reply->packet.welcome.store_bytes = FAKE_BROKER_BYTES + 4096;
 }
 
-static void store_is_empty(Liar *liar, const LiarPacket *request,
-                           LiarReply *reply)
+static void store_is_empty(FakeBroker *fake, const FakeBrokerPacket *request,
+                           FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     reply->packet.welcome.store_bytes = 0;
 }
 
-static void store_is_odd(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void store_is_odd(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     reply->packet.welcome.store_bytes -= 1;
 }
 
-static void bulk_is_short(Liar *liar, const LiarPacket *request,
-                          LiarReply *reply)
+static void bulk_is_short(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
-    swap_fd(reply, 0, liar_memfd(KSM_BULK_BYTES - 4096, MFD_ALLOW_SEALING,
-                                 F_SEAL_SHRINK | F_SEAL_GROW));
+    swap_fd(reply, 0,
+            fake_broker_memfd(KSM_BULK_BYTES - 4096, MFD_ALLOW_SEALING,
+                              F_SEAL_SHRINK | F_SEAL_GROW));
 }
 
-static void bulk_is_read_only(Liar *liar, const LiarPacket *request,
-                              LiarReply *reply)
+static void bulk_is_read_only(FakeBroker *fake, const FakeBrokerPacket *request,
+                              FakeBrokerReply *reply)
 {
     g_autofree char *path = NULL;
 
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     path = g_strdup_printf("/proc/self/fd/%d", reply->fds[0]);
     swap_fd(reply, 0, open(path, O_RDONLY | O_CLOEXEC));
 }
 
-static void bulk_is_pipe(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void bulk_is_pipe(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
     int fds[2];
 
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     g_assert_cmpint(pipe(fds), ==, 0);
     close(fds[1]);
     swap_fd(reply, 0, fds[0]);
 }
 
-static void no_descriptors(Liar *liar, const LiarPacket *request,
-                           LiarReply *reply)
+static void no_descriptors(FakeBroker *fake, const FakeBrokerPacket *request,
+                           FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     swap_fd(reply, 0, -1);
 }
 
-static void one_descriptor(Liar *liar, const LiarPacket *request,
-                           LiarReply *reply)
+static void one_descriptor(FakeBroker *fake, const FakeBrokerPacket *request,
+                           FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     swap_fd(reply, 1, -1);
 }
 
-static void welcome_short(Liar *liar, const LiarPacket *request,
-                          LiarReply *reply)
+static void welcome_short(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     reply->bytes -= 8;
 }
 
-static void welcome_long(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void welcome_long(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     reply->bytes = sizeof(reply->packet);
 }
 
-static void welcome_empty(Liar *liar, const LiarPacket *request,
-                          LiarReply *reply)
+static void welcome_empty(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     reply->bytes = 3;
 }
 
-static void error_without_end(Liar *liar, const LiarPacket *request,
-                              LiarReply *reply)
+static void error_without_end(FakeBroker *fake, const FakeBrokerPacket *request,
+                              FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     memset(reply->packet.bytes, '\033', sizeof(reply->packet));
     reply->packet.msg.type = KSM_MSG_ERROR;
     reply->bytes = sizeof(KsmMsgError);
 }
 
-static void welcome_ends(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void welcome_ends(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     WELCOME_ONLY(request)
     reply->bytes = 0;
     reply->close = TRUE;
@@ -289,7 +293,7 @@ static void welcome_ends(Liar *liar, const LiarPacket *request,
 
 static const struct {
     const char *name;
-    LiarLie *lie;
+    FakeBrokerLie *lie;
 } welcomes[] = {
     { "store-is-file", store_is_file },
     { "store-is-unsealed", store_is_unsealed },
@@ -314,7 +318,7 @@ static gboolean was_asked_again(gpointer opaque)
 {
     const Guest *guest = opaque;
 
-    return g_atomic_int_get(&guest->liar->connections) >= 3;
+    return g_atomic_int_get(&guest->fake->connections) >= 3;
 }
 
 static void test_welcome(gconstpointer opaque)
@@ -334,174 +338,180 @@ static void test_welcome(gconstpointer opaque)
 
 /* ---- what it answers later ---------------------------------------------- */
 
-static void slots_at_random(Liar *liar, const LiarPacket *request,
-                            LiarReply *reply)
+static void slots_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
 {
     guint32 i;
 
     for (i = 0; request->msg.type == KSM_MSG_LOOKUP &&
          i < reply->packet.msg.count; i++) {
-        liar_answers(liar)[i] = (KsmAnswer) {
+        fake_broker_answers(fake)[i] = (KsmAnswer) {
             KSM_ANSWER_SLOT, (guint32)g_random_int_range(0, FIRST_SLOTS),
         };
     }
 }
 
-static void slots_beyond(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void slots_beyond(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
     static const guint32 slots[] = {
-        LIAR_SLOTS, KSM_SLOT_NONE, KSM_MAX_SLOT, KSM_MAX_SLOT + 1, 1u << 31,
+        FAKE_BROKER_SLOTS, KSM_SLOT_NONE, KSM_MAX_SLOT,
+        KSM_MAX_SLOT + 1,  1u << 31,
     };
     guint32 i;
 
     for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
          i < reply->packet.msg.count; i++) {
-        liar_answers(liar)[i].slot = slots[i % G_N_ELEMENTS(slots)];
+        fake_broker_answers(fake)[i].slot = slots[i % G_N_ELEMENTS(slots)];
     }
 }
 
 /* The right content but for the last byte. */
-static void one_byte_off(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void one_byte_off(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
     guint32 i;
 
     for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
          i < reply->packet.msg.count; i++) {
-        liar->store[(gsize)liar_answers(liar)[i].slot * 4096 + 4095] ^= 1;
+        fake->store[(gsize)fake_broker_answers(fake)[i].slot * 4096 + 4095] ^=
+            1;
     }
 }
 
-static void all_one_slot(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void all_one_slot(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
     guint32 i;
 
     for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
          i < reply->packet.msg.count; i++) {
-        liar_answers(liar)[i].slot = liar_answers(liar)[0].slot;
+        fake_broker_answers(fake)[i].slot = fake_broker_answers(fake)[0].slot;
     }
 }
 
-static void store_is_unreadable(Liar *liar, const LiarPacket *request,
-                                LiarReply *reply)
+static void store_is_unreadable(FakeBroker *fake,
+                                const FakeBrokerPacket *request,
+                                FakeBrokerReply *reply)
 {
     g_autofree char *path = NULL;
 
     WELCOME_ONLY(request)
-    path = g_strdup_printf("/proc/self/fd/%d", liar->store_fd);
+    path = g_strdup_printf("/proc/self/fd/%d", fake->store_fd);
     swap_fd(reply, 1, open(path, O_WRONLY | O_CLOEXEC));
 }
 
-static void kinds_at_random(Liar *liar, const LiarPacket *request,
-                            LiarReply *reply)
+static void kinds_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
 {
     guint32 i;
 
     (void)request;
     for (i = 0; reply->packet.msg.type == KSM_MSG_ANSWERS &&
          i < reply->packet.msg.count; i++) {
-        liar_answers(liar)[i].kind = g_random_int() % 7 * 0x12345678u;
-        liar_answers(liar)[i].slot = g_random_int() %
-            (i % 2 ? FIRST_SLOTS : 2 * LIAR_SLOTS);
+        fake_broker_answers(fake)[i].kind = g_random_int() % 7 * 0x12345678u;
+        fake_broker_answers(fake)[i].slot = g_random_int() %
+            (i % 2 ? FIRST_SLOTS : 2 * FAKE_BROKER_SLOTS);
     }
 }
 
-static void counts_less(Liar *liar, const LiarPacket *request,
-                        LiarReply *reply)
+static void counts_less(FakeBroker *fake, const FakeBrokerPacket *request,
+                        FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_LOOKUP ||
         request->msg.type == KSM_MSG_PUBLISH) {
         reply->packet.msg.count /= 2;
     }
 }
 
-static void counts_more(Liar *liar, const LiarPacket *request,
-                        LiarReply *reply)
+static void counts_more(FakeBroker *fake, const FakeBrokerPacket *request,
+                        FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_LOOKUP) {
         reply->packet.msg.count++;
     }
 }
 
-static void counts_most(Liar *liar, const LiarPacket *request,
-                        LiarReply *reply)
+static void counts_most(FakeBroker *fake, const FakeBrokerPacket *request,
+                        FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_HINTS) {
         reply->packet.msg.count = G_MAXUINT32;
     }
 }
 
-static void type_unknown(Liar *liar, const LiarPacket *request,
-                         LiarReply *reply)
+static void type_unknown(FakeBroker *fake, const FakeBrokerPacket *request,
+                         FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_LOOKUP) {
         reply->packet.msg.type = 77;
     }
 }
 
-static void serial_of_before(Liar *liar, const LiarPacket *request,
-                             LiarReply *reply)
+static void serial_of_before(FakeBroker *fake, const FakeBrokerPacket *request,
+                             FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_HINTS) {
         reply->packet.msg.serial--;
     }
 }
 
-static void twice(Liar *liar, const LiarPacket *request, LiarReply *reply)
+static void twice(FakeBroker *fake, const FakeBrokerPacket *request,
+                  FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_PUBLISH) {
         reply->times = 2;
     }
 }
 
-static void floods(Liar *liar, const LiarPacket *request, LiarReply *reply)
+static void floods(FakeBroker *fake, const FakeBrokerPacket *request,
+                   FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_PUBLISH) {
         reply->times = 1000;
     }
 }
 
-static void ends_in_publish(Liar *liar, const LiarPacket *request,
-                            LiarReply *reply)
+static void ends_in_publish(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     reply->close = request->msg.type == KSM_MSG_PUBLISH;
     reply->bytes = reply->close ? 0 : reply->bytes;
 }
 
 /* Answers with descriptors where none belong. */
-static void descriptors_everywhere(Liar *liar, const LiarPacket *request,
-                                   LiarReply *reply)
+static void descriptors_everywhere(FakeBroker *fake,
+                                   const FakeBrokerPacket *request,
+                                   FakeBrokerReply *reply)
 {
     if (request->msg.type != KSM_MSG_HELLO) {
-        reply->fds[0] = dup(liar->store_fd);
-        reply->fds[1] = dup(liar->store_fd);
+        reply->fds[0] = dup(fake->store_fd);
+        reply->fds[1] = dup(fake->store_fd);
     }
 }
 
 /* A hint for a page: no slot, a slot that may or may not exist, any page. */
-static void hints_at_random(Liar *liar, const LiarPacket *request,
-                            LiarReply *reply)
+static void hints_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
 {
     guint32 i;
 
     if (request->msg.type == KSM_MSG_LOOKUP) {
         for (i = 0; i < reply->packet.msg.count; i++) {
-            liar_answers(liar)[i].kind = g_random_int() % 2;
+            fake_broker_answers(fake)[i].kind = g_random_int() % 2;
         }
     } else if (request->msg.type == KSM_MSG_HINTS) {
         reply->packet.msg.count = 500;
         for (i = 0; i < 500; i++) {
-            liar_hints(liar)[i] = (KsmHint) {
+            fake_broker_hints(fake)[i] = (KsmHint) {
                 .page = g_random_int() % (i % 3 ? PAGES : G_MAXUINT32),
                 .slot = i % 5 ? g_random_int() % FIRST_SLOTS : KSM_SLOT_NONE,
             };
@@ -510,36 +520,39 @@ static void hints_at_random(Liar *liar, const LiarPacket *request,
 }
 
 /* Never an end of hints: such that are kept, and such that are not. */
-static void hints_without_end(Liar *liar, const LiarPacket *request,
-                              LiarReply *reply)
+static void hints_without_end(FakeBroker *fake, const FakeBrokerPacket *request,
+                              FakeBrokerReply *reply)
 {
     guint32 i;
 
     if (request->msg.type == KSM_MSG_HINTS) {
         reply->packet.msg.count = KSM_BATCH_HINTS;
         for (i = 0; i < KSM_BATCH_HINTS; i++) {
-            liar_hints(liar)[i] = (KsmHint) { i % PAGES, i % FIRST_SLOTS };
+            fake_broker_hints(fake)[i] = (KsmHint) { i % PAGES,
+                                                     i % FIRST_SLOTS };
         }
     }
 }
 
-static void no_hints_without_end(Liar *liar, const LiarPacket *request,
-                                 LiarReply *reply)
+static void no_hints_without_end(FakeBroker *fake,
+                                 const FakeBrokerPacket *request,
+                                 FakeBrokerReply *reply)
 {
     guint32 i;
 
     if (request->msg.type == KSM_MSG_HINTS) {
         reply->packet.msg.count = KSM_BATCH_HINTS;
         for (i = 0; i < KSM_BATCH_HINTS; i++) {
-            liar_hints(liar)[i] = (KsmHint) { i % PAGES, KSM_SLOT_NONE };
+            fake_broker_hints(fake)[i] = (KsmHint) { i % PAGES, KSM_SLOT_NONE };
         }
     }
 }
 
 /* Another order, and another map, with each word. */
-static void orders(Liar *liar, const LiarPacket *request, LiarReply *reply)
+static void orders(FakeBroker *fake, const FakeBrokerPacket *request,
+                   FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     if (request->msg.type == KSM_MSG_STATS) {
         reply->packet.group.pages_shared = G_MAXUINT64;
         reply->packet.group.pages_sharing = g_random_int() % 2;
@@ -556,19 +569,19 @@ static void orders(Liar *liar, const LiarPacket *request, LiarReply *reply)
 }
 
 /* Says that earlier bindings stand, and has another store each time. */
-static void resumes_falsely(Liar *liar, const LiarPacket *request,
-                            LiarReply *reply)
+static void resumes_falsely(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
 {
     if (request->msg.type == KSM_MSG_HELLO) {
         reply->packet.welcome.resumed = 1;
-        reply->packet.welcome.store_id = (guint)liar->welcomes / 2;
-        close(liar->store_fd);
-        munmap(liar->store, LIAR_BYTES);
-        liar->store_fd = liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING,
+        reply->packet.welcome.store_id = (guint)fake->welcomes / 2;
+        close(fake->store_fd);
+        munmap(fake->store, FAKE_BROKER_BYTES);
+        fake->store_fd = fake_broker_memfd(FAKE_BROKER_BYTES, MFD_ALLOW_SEALING,
                                     F_SEAL_SHRINK);
-        liar->store = mmap(NULL, LIAR_BYTES, PROT_READ | PROT_WRITE,
-                           MAP_SHARED, liar->store_fd, 0);
-        swap_fd(reply, 1, dup(liar->store_fd));
+        fake->store = mmap(NULL, FAKE_BROKER_BYTES, PROT_READ | PROT_WRITE,
+                           MAP_SHARED, fake->store_fd, 0);
+        swap_fd(reply, 1, dup(fake->store_fd));
     }
     reply->close = request->msg.type == KSM_MSG_STATS;
 }
@@ -577,18 +590,18 @@ static void resumes_falsely(Liar *liar, const LiarPacket *request,
  * Says that earlier bindings stand, in the store that the guest has, but those
  * of another engine.
  */
-static void resumes_anothers(Liar *liar, const LiarPacket *request,
-                             LiarReply *reply)
+static void resumes_anothers(FakeBroker *fake, const FakeBrokerPacket *request,
+                             FakeBrokerReply *reply)
 {
-    if (request->msg.type == KSM_MSG_HELLO && liar->welcomes > 0) {
+    if (request->msg.type == KSM_MSG_HELLO && fake->welcomes > 0) {
         reply->packet.welcome.resumed = KSM_WELCOME_RESUMED;
         reply->packet.welcome.engine.words[0] ^= 1;
     }
-    reply->close = request->msg.type == KSM_MSG_STATS && liar->welcomes == 1 &&
-                   liar->next_slot >= PAGES;
+    reply->close = request->msg.type == KSM_MSG_STATS && fake->welcomes == 1 &&
+                   fake->next_slot >= PAGES;
 }
 
-static void refuse(LiarReply *reply, const char *reason)
+static void refuse(FakeBrokerReply *reply, const char *reason)
 {
     guint i;
 
@@ -605,7 +618,7 @@ static void refuse(LiarReply *reply, const char *reason)
 }
 
 /* Up to version 5, a HELLO of any other size is refused. */
-static void speak(const LiarPacket *request, LiarReply *reply,
+static void speak(const FakeBrokerPacket *request, FakeBrokerReply *reply,
                   guint32 version)
 {
     if (request->msg.type == KSM_MSG_HELLO) {
@@ -621,31 +634,32 @@ static void speak(const LiarPacket *request, LiarReply *reply,
 }
 
 /* A broker of an earlier release: fields of later ones are not said. */
-static void speaks_version_4(Liar *liar, const LiarPacket *request,
-                             LiarReply *reply)
+static void speaks_version_4(FakeBroker *fake, const FakeBrokerPacket *request,
+                             FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     speak(request, reply, 4);
 }
 
-static void speaks_version_3(Liar *liar, const LiarPacket *request,
-                             LiarReply *reply)
+static void speaks_version_3(FakeBroker *fake, const FakeBrokerPacket *request,
+                             FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     speak(request, reply, 3);
 }
 
 /* Later than what the client said. */
-static void speaks_version_7(Liar *liar, const LiarPacket *request,
-                             LiarReply *reply)
+static void speaks_version_7(FakeBroker *fake, const FakeBrokerPacket *request,
+                             FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     speak(request, reply, 7);
 }
 
-static void slow(Liar *liar, const LiarPacket *request, LiarReply *reply)
+static void slow(FakeBroker *fake, const FakeBrokerPacket *request,
+                 FakeBrokerReply *reply)
 {
-    (void)liar;
+    (void)fake;
     (void)reply;
     if (request->msg.type != KSM_MSG_HELLO) {
         g_usleep(250 * 1000);
@@ -659,14 +673,14 @@ static gboolean has_seen_enough(gpointer opaque)
 
     check(guest);
     return stats_of(guest).full_scans >= TURNS ||
-           g_atomic_int_get(&guest->liar->connections) >= 4 ||
-           ((guest->liar->lie == slow || guest->liar->lie == orders) &&
-            g_atomic_int_get(&guest->liar->requests) >= FEW_REQUESTS);
+           g_atomic_int_get(&guest->fake->connections) >= 4 ||
+           ((guest->fake->lie == slow || guest->fake->lie == orders) &&
+            g_atomic_int_get(&guest->fake->requests) >= FEW_REQUESTS);
 }
 
 static const struct {
     const char *name;
-    LiarLie *lie;
+    FakeBrokerLie *lie;
     gboolean shares;            /* something can be shared all the same */
 } lies[] = {
     { "none", NULL, TRUE },
@@ -713,7 +727,7 @@ static void test_lie(gconstpointer opaque)
                    " rounds, %" G_GUINT64_FORMAT " merges, %"
                    G_GUINT64_FORMAT " rollbacks, %" G_GUINT64_FORMAT
                    " refused by the broker",
-                   guest.liar->connections, guest.liar->requests,
+                   guest.fake->connections, guest.fake->requests,
                    stats.full_scans, stats.merges, stats.rollbacks,
                    stats.refused_broker);
     if (!lies[row].shares) {
@@ -758,14 +772,14 @@ static void test_back_off(gconstpointer opaque)
     if (!ksm_test_need_uffd()) {
         return;
     }
-    guest_open(&guest, *(LiarLie *const *)opaque);
+    guest_open(&guest, *(FakeBrokerLie *const *)opaque);
     start = ksm_test_now();
     while (ksm_test_now() - start < 3) {
         check(&guest);
         g_usleep(20000);
     }
     /* After 0, 0.2, 0.6, 1.4 and 3 s; every 0.1 s would be 30. */
-    connections = g_atomic_int_get(&guest.liar->connections);
+    connections = g_atomic_int_get(&guest.fake->connections);
     g_test_message("%d connections in 3 s", connections);
     g_assert_cmpint(connections, >=, 2);
     g_assert_cmpint(connections, <=, 7);
@@ -811,7 +825,7 @@ static void test_not_taken_over(void)
 
 int main(int argc, char **argv)
 {
-    static LiarLie *const lies_early = type_unknown,
+    static FakeBrokerLie *const lies_early = type_unknown,
                    *const ends_early = ends_in_publish;
     guint i;
 
@@ -819,19 +833,22 @@ int main(int argc, char **argv)
     /* Each lie is complained of: that is what is wanted here. */
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
     for (i = 0; i < G_N_ELEMENTS(welcomes); i++) {
-        g_autofree char *path = g_strconcat("/liar/welcome/",
+        g_autofree char *path = g_strconcat("/fake-broker/welcome/",
                                             welcomes[i].name, NULL);
 
         g_test_add_data_func(path, GUINT_TO_POINTER(i), test_welcome);
     }
     for (i = 0; i < G_N_ELEMENTS(lies); i++) {
-        g_autofree char *path = g_strconcat("/liar/", lies[i].name, NULL);
+        g_autofree char *path = g_strconcat("/fake-broker/", lies[i].name,
+                                            NULL);
 
         g_test_add_data_func(path, GUINT_TO_POINTER(i), test_lie);
     }
-    g_test_add_data_func("/liar/back-off/lies", &lies_early, test_back_off);
-    g_test_add_data_func("/liar/back-off/ends", &ends_early, test_back_off);
-    g_test_add_func("/liar/resumes-anothers", test_resumes_anothers);
-    g_test_add_func("/liar/not-taken-over", test_not_taken_over);
+    g_test_add_data_func("/fake-broker/back-off/lies", &lies_early,
+                         test_back_off);
+    g_test_add_data_func("/fake-broker/back-off/ends", &ends_early,
+                         test_back_off);
+    g_test_add_func("/fake-broker/resumes-anothers", test_resumes_anothers);
+    g_test_add_func("/fake-broker/not-taken-over", test_not_taken_over);
     return g_test_run();
 }

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * liar.h: a broker that does what it is told to: proper by default, and false
+ * fake-broker.h: a broker that does what it is told to: proper by default, and false
  * where a test says so.  A thread of the test; written from ksm-protocol.h
  * alone.
  *
  * Proper means: every page looked up is to be published, each content
  * published gets the next slot.
  */
-#ifndef TEST_LIAR_H
-#define TEST_LIAR_H
+#ifndef TEST_FAKE_BROKER_H
+#define TEST_FAKE_BROKER_H
 
 #include <glib.h>
 
 #include "ksm-protocol.h"
 
 /* More than any test uses: a slot given out is never given out again. */
-#define LIAR_SLOTS 65536u
-#define LIAR_BYTES ((gsize)LIAR_SLOTS * 4096)
+#define FAKE_BROKER_SLOTS 65536u
+#define FAKE_BROKER_BYTES ((gsize)FAKE_BROKER_SLOTS * 4096)
 
-typedef union LiarPacket {
+typedef union FakeBrokerPacket {
     KsmMsg msg;
     KsmMsgHello hello;
     KsmMsgWelcome welcome;
@@ -26,25 +26,26 @@ typedef union LiarPacket {
     KsmMsgGroup group;
     KsmMsgStats stats;
     guint8 bytes[1024];
-} LiarPacket;
+} FakeBrokerPacket;
 
-typedef struct Liar Liar;
+typedef struct FakeBroker FakeBroker;
 
 /* What is sent for one request; a test changes it. */
-typedef struct LiarReply {
-    LiarPacket packet;
+typedef struct FakeBrokerReply {
+    FakeBrokerPacket packet;
     gsize bytes;                /* 0: nothing is sent */
-    int fds[3];                 /* -1: none; owned by the liar */
+    int fds[3];                 /* -1: none; owned by the fake */
     guint times;                /* how often it is sent */
     gboolean close;             /* and the connection then ends */
-} LiarReply;
+} FakeBrokerReply;
 
 /** Changes the reply to @request; the bulk memory holds it already. */
-typedef void LiarLie(Liar *liar, const LiarPacket *request, LiarReply *reply);
+typedef void FakeBrokerLie(FakeBroker *fake, const FakeBrokerPacket *request,
+                           FakeBrokerReply *reply);
 
-struct Liar {
+struct FakeBroker {
     char *dir, *path;
-    LiarLie *lie;               /* or NULL */
+    FakeBrokerLie *lie;               /* or NULL */
     gpointer opaque;            /* for the lie */
     guint8 *store;              /* writable mapping of the store */
     int store_fd;
@@ -60,26 +61,26 @@ struct Liar {
 };
 
 /** Listens when it returns. */
-Liar *liar_new(LiarLie *lie);
-void liar_free(Liar *liar);
+FakeBroker *fake_broker_new(FakeBrokerLie *lie);
+void fake_broker_free(FakeBroker *fake);
 
 /** Its store is as new; nobody may map it, nor be connected. */
-void liar_empty(Liar *liar);
+void fake_broker_empty(FakeBroker *fake);
 
 /** The memory file of @bytes with @flags of memfd_create() and @seals. */
-int liar_memfd(gsize bytes, guint flags, guint seals);
+int fake_broker_memfd(gsize bytes, guint flags, guint seals);
 
 /** Where the items of a reply and of a request lie. */
-static inline KsmAnswer *liar_answers(Liar *liar)
+static inline KsmAnswer *fake_broker_answers(FakeBroker *fake)
 {
-    return (KsmAnswer *)(void *)(liar->bulk + KSM_BULK_REPLY);
+    return (KsmAnswer *)(void *)(fake->bulk + KSM_BULK_REPLY);
 }
 
-static inline KsmHint *liar_hints(Liar *liar)
+static inline KsmHint *fake_broker_hints(FakeBroker *fake)
 {
-    return (KsmHint *)(void *)(liar->bulk + KSM_BULK_REPLY);
+    return (KsmHint *)(void *)(fake->bulk + KSM_BULK_REPLY);
 }
 
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(Liar, liar_free)
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(FakeBroker, fake_broker_free)
 
-#endif /* TEST_LIAR_H */
+#endif /* TEST_FAKE_BROKER_H */

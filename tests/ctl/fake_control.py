@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""teller.py: a control socket that says what a test wants it to say.
+"""fake_control.py: a control socket that says what a test wants it to say.
 
 For what no broker says, or not before hours have passed.
 """
@@ -10,10 +10,10 @@ import socket
 import tempfile
 import threading
 
-from stage import run_ctl
+from fixture import run_ctl
 
 
-class Teller:
+class FakeControl:
     """Answers each request with a reply, as a context.
 
     The reply is bytes, or an object, or a function that makes one of a

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * story.c: the life of an engine, told by one thread.
+ * scenario.c: the life of an engine, told by one thread.
  */
-#include "story.h"
+#include "scenario.h"
 
 #include <string.h>
 #include <sys/mman.h>
@@ -53,7 +53,7 @@ ODD(uffd_move, (int fd, void *dst, void *src, size_t bytes, size_t *moved),
     (fd, dst, src, bytes, moved))
 ODD(remap_onto, (void *src, size_t bytes, void *dst), (src, bytes, dst))
 
-KsmSys *story_calls(int (*before)(const char *name))
+KsmSys *scenario_calls(int (*before)(const char *name))
 {
     table = *ksm_test_host_sys();
     table.uffd_open = odd_uffd_open;
@@ -75,7 +75,7 @@ KsmSys *story_calls(int (*before)(const char *name))
     return &table;
 }
 
-/* ---- the story ---------------------------------------------------------------- */
+/* ---- the scenario ---------------------------------------------------------------- */
 
 static gboolean nothing_held(const void *addr, gsize bytes, void *opaque)
 {
@@ -85,84 +85,85 @@ static gboolean nothing_held(const void *addr, gsize bytes, void *opaque)
     return FALSE;
 }
 
-static void content_of(const Story *story, guint32 page, KsmTestKind *kind,
-                       guint64 *seed)
+static void content_of(const Scenario *scenario, guint32 page,
+                       KsmTestKind *kind, guint64 *seed)
 {
     *kind = page % 8 == 5 ? KSM_TEST_ZERO : KSM_TEST_SEEDED;
     *seed = 1 + (page % 4 == 3 ? page - 1 : page);
-    if (page >= STORY_REWRITTEN_FIRST && page < STORY_REWRITTEN_END) {
-        *seed += story->generation * STORY_PAGES;
+    if (page >= SCENARIO_REWRITTEN_FIRST && page < SCENARIO_REWRITTEN_END) {
+        *seed += scenario->generation * SCENARIO_PAGES;
     }
 }
 
-static void write_pages(Story *story, guint32 first, guint32 end)
+static void write_pages(Scenario *scenario, guint32 first, guint32 end)
 {
     KsmTestKind kind;
     guint64 seed;
 
     for (; first < end; first++) {
-        if (story->is_lost && story->is_lost(story, first)) {
+        if (scenario->is_lost && scenario->is_lost(scenario, first)) {
             continue;
         }
-        content_of(story, first, &kind, &seed);
-        ksm_test_page_make(story->memory + (gsize)first * KSM_PAGE_BYTES,
+        content_of(scenario, first, &kind, &seed);
+        ksm_test_page_make(scenario->memory + (gsize)first * KSM_PAGE_BYTES,
                            kind, seed);
     }
 }
 
-static void check(Story *story, const char *when)
+static void check(Scenario *scenario, const char *when)
 {
     KsmTestKind kind;
     guint64 seed;
     guint32 page;
 
-    for (page = 0; page < STORY_PAGES; page++) {
-        content_of(story, page, &kind, &seed);
-        if (!(story->is_lost && story->is_lost(story, page)) &&
-            !ksm_test_page_is(story->memory + (gsize)page * KSM_PAGE_BYTES,
+    for (page = 0; page < SCENARIO_PAGES; page++) {
+        content_of(scenario, page, &kind, &seed);
+        if (!(scenario->is_lost && scenario->is_lost(scenario, page)) &&
+            !ksm_test_page_is(scenario->memory + (gsize)page * KSM_PAGE_BYTES,
                               kind, seed)) {
-            g_autofree char *trouble = story->trouble();
+            g_autofree char *trouble = scenario->trouble();
 
             g_error("page %u is wrong %s: %s", page, when, trouble);
         }
     }
-    if (story->region) {
-        story->shared = MAX(story->shared,
-                            story->region->counts[KSM_PAGE_SHARED]);
+    if (scenario->region) {
+        scenario->shared = MAX(scenario->shared,
+                            scenario->region->counts[KSM_PAGE_SHARED]);
     }
 }
 
-void story_rounds(Story *story, guint count, const char *when)
+void scenario_rounds(Scenario *scenario, guint count, const char *when)
 {
     g_autoptr(GError) error = NULL;
 
     while (count--) {
-        story->engine->turn.run = KSM_RUN_RUN;
-        ksm_pace_begin(story->engine, TRUE);
-        if (!ksm_broker_client_connected(&story->engine->broker)) {
-            story->connections++;
-            story->refusals += !ksm_connection_open(story->engine, &error);
+        scenario->engine->turn.run = KSM_RUN_RUN;
+        ksm_pace_begin(scenario->engine, TRUE);
+        if (!ksm_broker_client_connected(&scenario->engine->broker)) {
+            scenario->connections++;
+            scenario->refusals += !ksm_connection_open(scenario->engine,
+                                                       &error);
             g_clear_error(&error);
         }
-        ksm_round_run(story->engine);
+        ksm_round_run(scenario->engine);
         if (when) {
-            check(story, when);
+            check(scenario, when);
         }
     }
 }
 
-static void undo(Story *story)
+static void undo(Scenario *scenario)
 {
-    story->engine->budget.allowed = 10000;
-    ksm_engine_set_run(story->engine, KSM_RUN_UNMERGE);
-    story->engine->turn.run = KSM_RUN_UNMERGE;
-    ksm_round_track(story->engine);
-    ksm_giveback_region(story->engine, story->region);
-    check(story, "after giving shared pages back");
-    ksm_engine_set_run(story->engine, KSM_RUN_RUN);
+    scenario->engine->budget.allowed = 10000;
+    ksm_engine_set_run(scenario->engine, KSM_RUN_UNMERGE);
+    scenario->engine->turn.run = KSM_RUN_UNMERGE;
+    ksm_round_track(scenario->engine);
+    ksm_giveback_region(scenario->engine, scenario->region);
+    check(scenario, "after giving shared pages back");
+    ksm_engine_set_run(scenario->engine, KSM_RUN_RUN);
 }
 
-static KsmEngine *make_engine(Story *story)
+static KsmEngine *make_engine(Scenario *scenario)
 {
     g_autoptr(GError) error = NULL;
     KsmOptions options;
@@ -170,98 +171,98 @@ static KsmEngine *make_engine(Story *story)
 
     ksm_options_init(&options);
     options.name = "guest";
-    options.group = "story";
-    options.broker = story->liar->path;
+    options.group = "scenario";
+    options.broker = scenario->fake->path;
     options.start_broker = FALSE;
-    options.held = story->held ? story->held : nothing_held;
-    options.opaque = story;
+    options.held = scenario->held ? scenario->held : nothing_held;
+    options.opaque = scenario;
     engine = ksm_engine_new(&options, &error);
-    story->refusals += engine == NULL;
+    scenario->refusals += engine == NULL;
     g_assert_true((engine == NULL) == (error != NULL));
     return engine;
 }
 
-static void with_region(Story *story)
+static void with_region(Scenario *scenario)
 {
-    write_pages(story, 0, STORY_PAGES);
-    story_rounds(story, 4, "after merging");
-    story->generation++;
-    write_pages(story, STORY_REWRITTEN_FIRST, STORY_REWRITTEN_END);
-    check(story, "after writing");
-    story_rounds(story, 4, "after giving broken pages back");
-    ksm_scanner_detach(story->engine, TRUE);
-    check(story, "after standing aside");
-    ksm_scanner_attach(story->engine);
-    story_rounds(story, 2, "after coming back");
-    undo(story);
-    story_rounds(story, 2, "after merging again");
+    write_pages(scenario, 0, SCENARIO_PAGES);
+    scenario_rounds(scenario, 4, "after merging");
+    scenario->generation++;
+    write_pages(scenario, SCENARIO_REWRITTEN_FIRST, SCENARIO_REWRITTEN_END);
+    check(scenario, "after writing");
+    scenario_rounds(scenario, 4, "after giving broken pages back");
+    ksm_scanner_detach(scenario->engine, TRUE);
+    check(scenario, "after standing aside");
+    ksm_scanner_attach(scenario->engine);
+    scenario_rounds(scenario, 2, "after coming back");
+    undo(scenario);
+    scenario_rounds(scenario, 2, "after merging again");
 }
 
 /* Whether the region is empty, or (it could not be emptied) as it was. */
-static void check_removed(Story *story)
+static void check_removed(Scenario *scenario)
 {
-    if (ksm_test_page_is(story->memory, KSM_TEST_ZERO, 0)) {
+    if (ksm_test_page_is(scenario->memory, KSM_TEST_ZERO, 0)) {
         guint32 page;
 
-        for (page = 0; page < STORY_PAGES; page++) {
-            g_assert_true(ksm_test_page_is(story->memory + (gsize)page *
+        for (page = 0; page < SCENARIO_PAGES; page++) {
+            g_assert_true(ksm_test_page_is(scenario->memory + (gsize)page *
                                            KSM_PAGE_BYTES, KSM_TEST_ZERO,
                                            0));
         }
         return;
     }
-    check(story, "after letting go");
+    check(scenario, "after letting go");
 }
 
-static void with_engine(Story *story)
+static void with_engine(Scenario *scenario)
 {
     g_autoptr(GError) error = NULL;
 
-    story->region = ksm_region_add(story->engine, "ram", story->memory,
-                                   STORY_BYTES, KSM_REGION_FRESH, &error);
-    if (!story->region) {
+    scenario->region = ksm_region_add(scenario->engine, "ram", scenario->memory,
+                                   SCENARIO_BYTES, KSM_REGION_FRESH, &error);
+    if (!scenario->region) {
         g_assert_nonnull(error);
-        story->refusals++;
-        write_pages(story, 0, STORY_PAGES);
-        check(story, "after it was not taken over");
+        scenario->refusals++;
+        write_pages(scenario, 0, SCENARIO_PAGES);
+        check(scenario, "after it was not taken over");
         return;
     }
-    with_region(story);
-    if (story->before_end) {
-        story->before_end(story);
+    with_region(scenario);
+    if (scenario->before_end) {
+        scenario->before_end(scenario);
     }
-    ksm_region_remove(story->region);
-    story->region = NULL;
-    check_removed(story);
+    ksm_region_remove(scenario->region);
+    scenario->region = NULL;
+    check_removed(scenario);
 }
 
-void story_tell(Story *story)
+void scenario_tell(Scenario *scenario)
 {
-    Liar *liar = story->liar;
+    FakeBroker *fake = scenario->fake;
     guint64 fds = ksm_test_count_fds();
-    gint ended = g_atomic_int_get(&liar->ended);
+    gint ended = g_atomic_int_get(&fake->ended);
 
-    liar_empty(liar);
-    story->memory = mmap(NULL, STORY_BYTES, PROT_READ | PROT_WRITE,
+    fake_broker_empty(fake);
+    scenario->memory = mmap(NULL, SCENARIO_BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    g_assert_true(story->memory != MAP_FAILED);
-    story->engine = make_engine(story);
-    if (story->engine) {
-        with_engine(story);
-        ksm_engine_free(story->engine);
+    g_assert_true(scenario->memory != MAP_FAILED);
+    scenario->engine = make_engine(scenario);
+    if (scenario->engine) {
+        with_engine(scenario);
+        ksm_engine_free(scenario->engine);
     }
     ksm_sys = ksm_test_host_sys();
-    munmap(story->memory, STORY_BYTES);
-    while (g_atomic_int_get(&liar->ended) - ended != story->connections) {
+    munmap(scenario->memory, SCENARIO_BYTES);
+    while (g_atomic_int_get(&fake->ended) - ended != scenario->connections) {
         g_usleep(100);
     }
     g_assert_cmpuint(ksm_test_count_fds(), ==, fds);
 }
 
-guint story_shared(void)
+guint scenario_shared(void)
 {
-    return ksm_test_has_zero_page() ? STORY_PAGES - STORY_PAGES / 8
-                                    : STORY_PAGES;
+    return ksm_test_has_zero_page() ? SCENARIO_PAGES - SCENARIO_PAGES / 8
+                                    : SCENARIO_PAGES;
 }
 
 static void quiet(const gchar *domain, GLogLevelFlags level,
@@ -273,7 +274,7 @@ static void quiet(const gchar *domain, GLogLevelFlags level,
     (void)opaque;
 }
 
-void story_be_quiet(void)
+void scenario_be_quiet(void)
 {
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
     g_log_set_handler(NULL, G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |

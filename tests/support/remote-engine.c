@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* puppet.c: another process with an engine and one region, told what to do. */
-#include "puppet.h"
+/* remote-engine.c: another process with an engine and one region, told what to do. */
+#include "remote-engine.h"
 
 #include <errno.h>
 #include <linux/mempolicy.h>
@@ -15,7 +15,7 @@
 #include "broker-proc.h"
 #include "require.h"
 
-#define FLAG "--puppet"
+#define FLAG "--remote"
 #define END_SECONDS 60.0
 #define HUGE_BYTES ((gsize)2 << 20)
 
@@ -35,10 +35,10 @@ typedef struct Order {
     char socket[128];
     char group[64];
     char name[64];
-    KsmPuppetSpec spec;         /* its pointers are not used */
+    KsmRemoteSpec spec;         /* its pointers are not used */
 } Order;
 
-struct KsmPuppet {
+struct KsmRemote {
     int fd;
     pid_t pid;
     guint64 pages;
@@ -60,7 +60,7 @@ static gboolean never_held(const void *addr, gsize bytes, void *opaque)
 }
 
 /* At a multiple of 2 MiB, where huge pages can be. */
-static void actor_map(Actor *actor, const KsmPuppetSpec *spec)
+static void actor_map(Actor *actor, const KsmRemoteSpec *spec)
 {
     gsize behind;
 
@@ -86,7 +86,7 @@ static void actor_bind(Actor *actor, int node)
 
 static void actor_setup(Actor *actor, const Order *order)
 {
-    const KsmPuppetSpec *spec = &order->spec;
+    const KsmRemoteSpec *spec = &order->spec;
     g_autoptr(GError) error = NULL;
     KsmOptions options;
 
@@ -146,7 +146,7 @@ static void actor_remap(Actor *actor, gsize offset, gsize bytes)
 }
 
 static void actor_obey(Actor *actor, const Order *order,
-                       KsmPuppetState *state)
+                       KsmRemoteState *state)
 {
     memset(state, 0, sizeof(*state));
     switch ((OrderKind)order->order) {
@@ -193,10 +193,10 @@ static void actor_obey(Actor *actor, const Order *order,
     }
 }
 
-void ksm_puppet_main(int argc, char **argv)
+void ksm_remote_main(int argc, char **argv)
 {
     Actor actor = { 0 };
-    KsmPuppetState state;
+    KsmRemoteState state;
     Order order;
     int fd;
 
@@ -218,35 +218,35 @@ void ksm_puppet_main(int argc, char **argv)
     exit(0);
 }
 
-static void say(KsmPuppet *puppet, const Order *order)
+static void say(KsmRemote *remote, const Order *order)
 {
-    gssize n = send(puppet->fd, order, sizeof(*order), MSG_NOSIGNAL);
+    gssize n = send(remote->fd, order, sizeof(*order), MSG_NOSIGNAL);
 
     g_assert_cmpint(n, ==, sizeof(*order));
 }
 
-static void hear(KsmPuppet *puppet, KsmPuppetState *state)
+static void hear(KsmRemote *remote, KsmRemoteState *state)
 {
-    gssize n = recv(puppet->fd, state, sizeof(*state), 0);
+    gssize n = recv(remote->fd, state, sizeof(*state), 0);
 
     if (n != sizeof(*state)) {
-        int status = ksm_test_reap(puppet->pid, END_SECONDS);
+        int status = ksm_test_reap(remote->pid, END_SECONDS);
 
-        g_error("process %d ended: status 0x%x", (int)puppet->pid, status);
+        g_error("process %d ended: status 0x%x", (int)remote->pid, status);
     }
 }
 
-static void command(KsmPuppet *puppet, const Order *order,
-                    KsmPuppetState *state)
+static void command(KsmRemote *remote, const Order *order,
+                    KsmRemoteState *state)
 {
-    say(puppet, order);
-    hear(puppet, state);
+    say(remote, order);
+    hear(remote, state);
 }
 
 /* Starts the process and gives the first order; its answer comes later. */
-static KsmPuppet *launch(const KsmPuppetSpec *spec)
+static KsmRemote *launch(const KsmRemoteSpec *spec)
 {
-    KsmPuppet *puppet = g_new0(KsmPuppet, 1);
+    KsmRemote *remote = g_new0(KsmRemote, 1);
     Order order = { .order = ORDER_SETUP, .spec = *spec };
     char number[16];
     const char *argv[] = { "/proc/self/exe", FLAG, number, NULL };
@@ -255,9 +255,9 @@ static KsmPuppet *launch(const KsmPuppetSpec *spec)
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
                                fds), ==, 0);
     g_snprintf(number, sizeof(number), "%d", fds[1]);
-    puppet->fd = fds[0];
-    puppet->pages = spec->pages;
-    puppet->pid = ksm_test_spawn(argv, fds[1], -1);
+    remote->fd = fds[0];
+    remote->pages = spec->pages;
+    remote->pid = ksm_test_spawn(argv, fds[1], -1);
     close(fds[1]);
     g_strlcpy(order.socket, spec->socket, sizeof(order.socket));
     g_strlcpy(order.group, spec->group ? spec->group : "test",
@@ -269,33 +269,33 @@ static KsmPuppet *launch(const KsmPuppetSpec *spec)
     if (!order.spec.scan_cpu_percent) {
         order.spec.scan_cpu_percent = 100;
     }
-    say(puppet, &order);
-    return puppet;
+    say(remote, &order);
+    return remote;
 }
 
-void ksm_puppets_new(KsmPuppet **puppets, guint count,
-                     const KsmPuppetSpec *spec)
+void ksm_remotes_new(KsmRemote **remotes, guint count,
+                     const KsmRemoteSpec *spec)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
     guint i;
 
     for (i = 0; i < count; i++) {
-        puppets[i] = launch(spec);
+        remotes[i] = launch(spec);
     }
     for (i = 0; i < count; i++) {
-        hear(puppets[i], &state);
+        hear(remotes[i], &state);
     }
 }
 
-KsmPuppet *ksm_puppet_new(const KsmPuppetSpec *spec)
+KsmRemote *ksm_remote_new(const KsmRemoteSpec *spec)
 {
-    KsmPuppet *puppet;
+    KsmRemote *remote;
 
-    ksm_puppets_new(&puppet, 1, spec);
-    return puppet;
+    ksm_remotes_new(&remote, 1, spec);
+    return remote;
 }
 
-static guint64 pages_order(KsmPuppet *puppet, OrderKind what, guint64 first,
+static guint64 pages_order(KsmRemote *remote, OrderKind what, guint64 first,
                            guint64 count, KsmTestKind kind, guint64 seed,
                            gboolean each)
 {
@@ -303,101 +303,101 @@ static guint64 pages_order(KsmPuppet *puppet, OrderKind what, guint64 first,
         .order = what, .first = first, .count = count, .kind = kind,
         .seed = seed, .each = each,
     };
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    g_assert_cmpuint(first + count, <=, puppet->pages);
-    command(puppet, &order, &state);
+    g_assert_cmpuint(first + count, <=, remote->pages);
+    command(remote, &order, &state);
     return state.result;
 }
 
-void ksm_puppet_fill(KsmPuppet *puppet, guint64 first, guint64 count,
+void ksm_remote_fill(KsmRemote *remote, guint64 first, guint64 count,
                      KsmTestKind kind, guint64 seed, gboolean each)
 {
-    pages_order(puppet, ORDER_FILL, first, count, kind, seed, each);
+    pages_order(remote, ORDER_FILL, first, count, kind, seed, each);
 }
 
-guint64 ksm_puppet_check(KsmPuppet *puppet, guint64 first, guint64 count,
+guint64 ksm_remote_check(KsmRemote *remote, guint64 first, guint64 count,
                          KsmTestKind kind, guint64 seed, gboolean each)
 {
-    return pages_order(puppet, ORDER_CHECK, first, count, kind, seed, each);
+    return pages_order(remote, ORDER_CHECK, first, count, kind, seed, each);
 }
 
-void ksm_puppet_discard(KsmPuppet *puppet, guint64 first, guint64 count)
+void ksm_remote_discard(KsmRemote *remote, guint64 first, guint64 count)
 {
-    pages_order(puppet, ORDER_DISCARD, first, count, KSM_TEST_ZERO, 0, FALSE);
+    pages_order(remote, ORDER_DISCARD, first, count, KSM_TEST_ZERO, 0, FALSE);
 }
 
-void ksm_puppet_remap(KsmPuppet *puppet, guint64 first, guint64 count)
+void ksm_remote_remap(KsmRemote *remote, guint64 first, guint64 count)
 {
-    pages_order(puppet, ORDER_REMAP, first, count, KSM_TEST_ZERO, 0, FALSE);
+    pages_order(remote, ORDER_REMAP, first, count, KSM_TEST_ZERO, 0, FALSE);
 }
 
-void ksm_puppet_page_out(KsmPuppet *puppet, guint64 first, guint64 count)
+void ksm_remote_page_out(KsmRemote *remote, guint64 first, guint64 count)
 {
-    pages_order(puppet, ORDER_PAGE_OUT, first, count, KSM_TEST_ZERO, 0, FALSE);
+    pages_order(remote, ORDER_PAGE_OUT, first, count, KSM_TEST_ZERO, 0, FALSE);
 }
 
-void ksm_puppet_set_run(KsmPuppet *puppet, KsmRunMode run)
+void ksm_remote_set_run(KsmRemote *remote, KsmRunMode run)
 {
     Order order = { .order = ORDER_RUN, .run = run };
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    command(puppet, &order, &state);
+    command(remote, &order, &state);
 }
 
-void ksm_puppet_set_keep_huge(KsmPuppet *puppet, guint pages)
+void ksm_remote_set_keep_huge(KsmRemote *remote, guint pages)
 {
     Order order = { .order = ORDER_KEEP_HUGE, .count = pages };
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    command(puppet, &order, &state);
+    command(remote, &order, &state);
 }
 
-void ksm_puppet_round(KsmPuppet *puppet)
+void ksm_remote_round(KsmRemote *remote)
 {
     Order order = { .order = ORDER_ROUND };
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    command(puppet, &order, &state);
+    command(remote, &order, &state);
 }
 
-void ksm_puppet_state(KsmPuppet *puppet, KsmPuppetState *state)
+void ksm_remote_state(KsmRemote *remote, KsmRemoteState *state)
 {
     Order order = { .order = ORDER_STATE };
 
-    command(puppet, &order, state);
+    command(remote, &order, state);
 }
 
-int ksm_puppet_pid(KsmPuppet *puppet)
+int ksm_remote_pid(KsmRemote *remote)
 {
-    return puppet->pid;
+    return remote->pid;
 }
 
-void ksm_puppet_kill(KsmPuppet *puppet)
+void ksm_remote_kill(KsmRemote *remote)
 {
-    kill(puppet->pid, SIGKILL);
-    ksm_test_reap(puppet->pid, END_SECONDS);
-    puppet->pid = 0;
+    kill(remote->pid, SIGKILL);
+    ksm_test_reap(remote->pid, END_SECONDS);
+    remote->pid = 0;
 }
 
-void ksm_puppet_free(KsmPuppet *puppet)
+void ksm_remote_free(KsmRemote *remote)
 {
     Order order = { .order = ORDER_QUIT };
-    KsmPuppetState state;
+    KsmRemoteState state;
 
-    if (puppet->pid) {
+    if (remote->pid) {
         int status;
 
-        command(puppet, &order, &state);
-        status = ksm_test_reap(puppet->pid, END_SECONDS);
+        command(remote, &order, &state);
+        status = ksm_test_reap(remote->pid, END_SECONDS);
         g_assert_true(WIFEXITED(status));
         g_assert_cmpint(WEXITSTATUS(status), ==, 0);
     }
-    close(puppet->fd);
-    g_free(puppet);
+    close(remote->fd);
+    g_free(remote);
 }
 
-guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, guint64 expected,
+guint64 ksm_remotes_settle(KsmRemote **remotes, guint count, guint64 expected,
                            double seconds)
 {
     double end = ksm_test_now() + seconds;
@@ -406,15 +406,15 @@ guint64 ksm_puppets_settle(KsmPuppet **puppets, guint count, guint64 expected,
     guint i;
 
     for (i = 0; i < count; i++) {
-        ksm_puppet_set_run(puppets[i], KSM_RUN_RUN);
+        ksm_remote_set_run(remotes[i], KSM_RUN_RUN);
     }
     for (;;) {
         guint64 shared = 0, all = 0;
 
         for (i = 0; i < count; i++) {
-            KsmPuppetState state;
+            KsmRemoteState state;
 
-            ksm_puppet_state(puppets[i], &state);
+            ksm_remote_state(remotes[i], &state);
             shared += state.stats.pages_sharing + state.stats.zero_pages;
             all += state.stats.pages_unshared;
         }

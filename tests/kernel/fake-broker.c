@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* liar.c: a broker that does what it is told to. */
-#include "liar.h"
+/* fake-broker.c: a broker that does what it is told to. */
+#include "fake-broker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,9 +13,9 @@
 
 #include <glib/gstdio.h>
 
-int liar_memfd(gsize bytes, guint flags, guint seals)
+int fake_broker_memfd(gsize bytes, guint flags, guint seals)
 {
-    int fd = memfd_create("liar", MFD_CLOEXEC | flags);
+    int fd = memfd_create("fake", MFD_CLOEXEC | flags);
 
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, (off_t)bytes), ==, 0);
@@ -25,27 +25,27 @@ int liar_memfd(gsize bytes, guint flags, guint seals)
     return fd;
 }
 
-static void drop_bulk(Liar *liar)
+static void drop_bulk(FakeBroker *fake)
 {
-    if (liar->bulk != NULL) {
-        munmap(liar->bulk, KSM_BULK_BYTES);
-        liar->bulk = NULL;
+    if (fake->bulk != NULL) {
+        munmap(fake->bulk, KSM_BULK_BYTES);
+        fake->bulk = NULL;
     }
 }
 
-static void prepare_welcome(Liar *liar, const LiarPacket *request,
-                            LiarReply *reply)
+static void prepare_welcome(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
 {
-    int fd = liar_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING,
+    int fd = fake_broker_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING,
                         F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 
-    drop_bulk(liar);
-    liar->bulk = mmap(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE,
+    drop_bulk(fake);
+    fake->bulk = mmap(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE,
                       MAP_SHARED, fd, 0);
-    g_assert_true(liar->bulk != MAP_FAILED);
-    liar->pages = (guint)request->hello.pages;
+    g_assert_true(fake->bulk != MAP_FAILED);
+    fake->pages = (guint)request->hello.pages;
     reply->fds[0] = fd;
-    reply->fds[1] = dup(liar->store_fd);
+    reply->fds[1] = dup(fake->store_fd);
     reply->packet.msg.type = KSM_MSG_WELCOME;
     reply->packet.welcome.version = MIN(request->hello.version,
                                         KSM_PROTO_VERSION);
@@ -53,29 +53,30 @@ static void prepare_welcome(Liar *liar, const LiarPacket *request,
     reply->bytes = ksm_proto_welcome_bytes(reply->packet.welcome.version);
     reply->packet.welcome.broker_id = 4711;
     reply->packet.welcome.store_id = 1;
-    reply->packet.welcome.store_bytes = LIAR_BYTES;
+    reply->packet.welcome.store_bytes = FAKE_BROKER_BYTES;
     reply->packet.welcome.max_pages = 1u << 28;
 }
 
-static void publish(Liar *liar, guint32 count)
+static void publish(FakeBroker *fake, guint32 count)
 {
-    KsmAnswer *answers = liar_answers(liar);
+    KsmAnswer *answers = fake_broker_answers(fake);
     guint32 i;
 
     for (i = 0; i < count; i++) {
-        guint32 slot = liar->next_slot++;
+        guint32 slot = fake->next_slot++;
 
-        if (slot >= LIAR_SLOTS) {
+        if (slot >= FAKE_BROKER_SLOTS) {
             g_error("the lying broker has no slot left that nobody maps");
         }
-        memcpy(liar->store + (gsize)slot * 4096,
-               liar->bulk + KSM_BULK_CONTENT + (gsize)i * 4096, 4096);
+        memcpy(fake->store + (gsize)slot * 4096,
+               fake->bulk + KSM_BULK_CONTENT + (gsize)i * 4096, 4096);
         answers[i] = (KsmAnswer) { KSM_ANSWER_SLOT, slot };
     }
 }
 
 /* The proper reply. */
-static void prepare(Liar *liar, const LiarPacket *request, LiarReply *reply)
+static void prepare(FakeBroker *fake, const FakeBrokerPacket *request,
+                    FakeBrokerReply *reply)
 {
     guint32 count = request->msg.count, i;
 
@@ -84,18 +85,18 @@ static void prepare(Liar *liar, const LiarPacket *request, LiarReply *reply)
     reply->bytes = sizeof(KsmMsg);
     switch (request->msg.type) {
     case KSM_MSG_HELLO:
-        prepare_welcome(liar, request, reply);
+        prepare_welcome(fake, request, reply);
         break;
     case KSM_MSG_LOOKUP:
         for (i = 0; i < count; i++) {
-            liar_answers(liar)[i] = (KsmAnswer) { KSM_ANSWER_PUBLISH,
+            fake_broker_answers(fake)[i] = (KsmAnswer) { KSM_ANSWER_PUBLISH,
                                                   KSM_SLOT_NONE };
         }
         reply->packet.msg.type = KSM_MSG_ANSWERS;
         reply->packet.msg.count = count;
         break;
     case KSM_MSG_PUBLISH:
-        publish(liar, count);
+        publish(fake, count);
         reply->packet.msg.type = KSM_MSG_ANSWERS;
         reply->packet.msg.count = count;
         break;
@@ -111,7 +112,7 @@ static void prepare(Liar *liar, const LiarPacket *request, LiarReply *reply)
     }
 }
 
-static void send_reply(int fd, const LiarReply *reply)
+static void send_reply(int fd, const FakeBrokerReply *reply)
 {
     union {
         struct cmsghdr header;
@@ -140,22 +141,22 @@ static void send_reply(int fd, const LiarReply *reply)
     }
 }
 
-static gboolean answer(Liar *liar, int fd)
+static gboolean answer(FakeBroker *fake, int fd)
 {
-    LiarPacket request = { .msg = { 0 } };
-    LiarReply reply = { .fds = { -1, -1, -1 }, .times = 1 };
+    FakeBrokerPacket request = { .msg = { 0 } };
+    FakeBrokerReply reply = { .fds = { -1, -1, -1 }, .times = 1 };
     guint i;
 
     if (recv(fd, &request, sizeof(request), MSG_DONTWAIT) <= 0) {
         return FALSE;
     }
-    g_atomic_int_inc(&liar->requests);
-    prepare(liar, &request, &reply);
-    if (liar->lie != NULL) {
-        liar->lie(liar, &request, &reply);
+    g_atomic_int_inc(&fake->requests);
+    prepare(fake, &request, &reply);
+    if (fake->lie != NULL) {
+        fake->lie(fake, &request, &reply);
     }
     if (reply.packet.msg.type == KSM_MSG_WELCOME) {
-        g_atomic_int_inc(&liar->welcomes);
+        g_atomic_int_inc(&fake->welcomes);
     }
     send_reply(fd, &reply);
     for (i = 0; i < 3; i++) {
@@ -166,11 +167,11 @@ static gboolean answer(Liar *liar, int fd)
     return !reply.close;
 }
 
-static gboolean readable(Liar *liar, int fd)
+static gboolean readable(FakeBroker *fake, int fd)
 {
     struct pollfd entry = { .fd = fd, .events = POLLIN };
 
-    while (!g_atomic_int_get(&liar->stop)) {
+    while (!g_atomic_int_get(&fake->stop)) {
         if (poll(&entry, 1, 20) > 0) {
             return TRUE;
         }
@@ -178,63 +179,63 @@ static gboolean readable(Liar *liar, int fd)
     return FALSE;
 }
 
-static gpointer liar_thread(gpointer opaque)
+static gpointer fake_broker_thread(gpointer opaque)
 {
-    Liar *liar = opaque;
+    FakeBroker *fake = opaque;
 
-    while (readable(liar, liar->listen_fd)) {
-        int fd = accept4(liar->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+    while (readable(fake, fake->listen_fd)) {
+        int fd = accept4(fake->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 
-        g_atomic_int_inc(&liar->connections);
-        while (readable(liar, fd) && answer(liar, fd)) {
+        g_atomic_int_inc(&fake->connections);
+        while (readable(fake, fd) && answer(fake, fd)) {
         }
         close(fd);
-        drop_bulk(liar);
-        g_atomic_int_inc(&liar->ended);
+        drop_bulk(fake);
+        g_atomic_int_inc(&fake->ended);
     }
     return NULL;
 }
 
-Liar *liar_new(LiarLie *lie)
+FakeBroker *fake_broker_new(FakeBrokerLie *lie)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    Liar *liar = g_new0(Liar, 1);
+    FakeBroker *fake = g_new0(FakeBroker, 1);
 
-    liar->lie = lie;
-    liar->dir = g_dir_make_tmp("ksm-liar-XXXXXX", NULL);
-    liar->path = g_build_filename(liar->dir, "broker.sock", NULL);
-    liar->store_fd = liar_memfd(LIAR_BYTES, MFD_ALLOW_SEALING,
+    fake->lie = lie;
+    fake->dir = g_dir_make_tmp("ksm-fake-XXXXXX", NULL);
+    fake->path = g_build_filename(fake->dir, "broker.sock", NULL);
+    fake->store_fd = fake_broker_memfd(FAKE_BROKER_BYTES, MFD_ALLOW_SEALING,
                                 F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-    liar->store = mmap(NULL, LIAR_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
-                       liar->store_fd, 0);
-    g_assert_true(liar->store != MAP_FAILED);
-    g_strlcpy(address.sun_path, liar->path, sizeof(address.sun_path));
-    liar->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-    g_assert_cmpint(bind(liar->listen_fd, (struct sockaddr *)&address,
+    fake->store = mmap(NULL, FAKE_BROKER_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_SHARED, fake->store_fd, 0);
+    g_assert_true(fake->store != MAP_FAILED);
+    g_strlcpy(address.sun_path, fake->path, sizeof(address.sun_path));
+    fake->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    g_assert_cmpint(bind(fake->listen_fd, (struct sockaddr *)&address,
                          sizeof(address)), ==, 0);
-    g_assert_cmpint(listen(liar->listen_fd, 8), ==, 0);
-    liar->thread = g_thread_new("liar", liar_thread, liar);
-    return liar;
+    g_assert_cmpint(listen(fake->listen_fd, 8), ==, 0);
+    fake->thread = g_thread_new("fake", fake_broker_thread, fake);
+    return fake;
 }
 
-void liar_empty(Liar *liar)
+void fake_broker_empty(FakeBroker *fake)
 {
-    g_assert_cmpint(fallocate(liar->store_fd,
+    g_assert_cmpint(fallocate(fake->store_fd,
                               FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                              LIAR_BYTES), ==, 0);
-    liar->next_slot = 0;
+                              FAKE_BROKER_BYTES), ==, 0);
+    fake->next_slot = 0;
 }
 
-void liar_free(Liar *liar)
+void fake_broker_free(FakeBroker *fake)
 {
-    g_atomic_int_set(&liar->stop, 1);
-    g_thread_join(liar->thread);
-    close(liar->listen_fd);
-    close(liar->store_fd);
-    munmap(liar->store, LIAR_BYTES);
-    g_unlink(liar->path);
-    g_rmdir(liar->dir);
-    g_free(liar->path);
-    g_free(liar->dir);
-    g_free(liar);
+    g_atomic_int_set(&fake->stop, 1);
+    g_thread_join(fake->thread);
+    close(fake->listen_fd);
+    close(fake->store_fd);
+    munmap(fake->store, FAKE_BROKER_BYTES);
+    g_unlink(fake->path);
+    g_rmdir(fake->dir);
+    g_free(fake->path);
+    g_free(fake->dir);
+    g_free(fake);
 }

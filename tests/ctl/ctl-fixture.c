@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* ctl-scene.c: a broker, some engines, and ways to ask on the socket. */
-#include "ctl-scene.h"
+/* ctl-fixture.c: a broker, some engines, and ways to ask on the socket. */
+#include "ctl-fixture.h"
 
 #include <errno.h>
 #include <string.h>
@@ -183,15 +183,15 @@ void ctl_scene_assert_int(JsonObject *object, const char *field, gint64 value)
     }
 }
 
-KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
+KsmRemote *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
                             const char *group)
 {
-    KsmPuppetSpec spec = {
+    KsmRemoteSpec spec = {
         .socket = broker->socket, .group = group, .name = name,
         .pages = CTL_SCENE_PAGES,
     };
 
-    return ksm_puppet_new(&spec);
+    return ksm_remote_new(&spec);
 }
 
 guint ctl_pair_sharing(void)
@@ -222,9 +222,9 @@ gboolean ctl_pair_open(CtlPair *pair)
     pair->vms[0] = ctl_scene_puppet(pair->broker, "one/ram0", "web");
     pair->vms[1] = ctl_scene_puppet(pair->broker, "two/ram0", "web");
     for (i = 0; i < 2; i++) {
-        ksm_puppet_fill(pair->vms[i], 0, CTL_PAIR_SHARED, KSM_TEST_SEEDED, 7,
+        ksm_remote_fill(pair->vms[i], 0, CTL_PAIR_SHARED, KSM_TEST_SEEDED, 7,
                         TRUE);
-        ksm_puppet_fill(pair->vms[i], CTL_PAIR_SHARED, CTL_PAIR_ZEROS,
+        ksm_remote_fill(pair->vms[i], CTL_PAIR_SHARED, CTL_PAIR_ZEROS,
                         KSM_TEST_ZERO, 0, FALSE);
     }
     return TRUE;
@@ -234,9 +234,9 @@ void ctl_pair_share(CtlPair *pair)
 {
     const guint all = 2 * (CTL_PAIR_SHARED + CTL_PAIR_ZEROS);
 
-    g_assert_cmpuint(ksm_puppets_settle(pair->vms, 2, all, 30), ==, all);
-    ksm_puppet_set_run(pair->vms[0], KSM_RUN_PAUSE);
-    ksm_puppet_set_run(pair->vms[1], KSM_RUN_PAUSE);
+    g_assert_cmpuint(ksm_remotes_settle(pair->vms, 2, all, 30), ==, all);
+    ksm_remote_set_run(pair->vms[0], KSM_RUN_PAUSE);
+    ksm_remote_set_run(pair->vms[1], KSM_RUN_PAUSE);
     ctl_scene_wait(pair->broker, "one/ram0", "state", "paused");
     ctl_scene_wait(pair->broker, "two/ram0", "state", "paused");
 }
@@ -246,9 +246,9 @@ void ctl_pair_close(CtlPair *pair)
     guint i;
 
     for (i = 0; i < 2; i++) {
-        g_assert_cmpuint(ksm_puppet_check(pair->vms[i], 0, CTL_PAIR_SHARED,
+        g_assert_cmpuint(ksm_remote_check(pair->vms[i], 0, CTL_PAIR_SHARED,
                                           KSM_TEST_SEEDED, 7, TRUE), ==, 0);
-        ksm_puppet_free(pair->vms[i]);
+        ksm_remote_free(pair->vms[i]);
     }
     g_assert_true(ksm_test_broker_stop(pair->broker));
     ksm_test_broker_free(pair->broker);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""scene.py: a libvirt daemon for a test program, a broker, domains.
+"""fixture.py: a libvirt daemon for a test program, a broker, domains.
 
 `run(tests)` starts the program again beside a daemon, once; there its tests
 are run.  Where that is not possible all of them skip.
@@ -81,7 +81,7 @@ def dump(name):
     return virsh('dumpxml', '--inactive', '--security-info', name)
 
 
-class Scene:
+class Fixture:
     """A broker and tiny guests as domains, all ended with it; a context."""
 
     def __init__(self, accel='tcg', mem_mib=32):
@@ -144,6 +144,6 @@ def wait_sharing(domain, least=500, limit=60):
                f'{domain.name} shares {least} pages')
 
 
-__all__ = ['BROKER', 'Broker', 'CTL', 'QEMU', 'RUNNER', 'Scene', 'Skip',
+__all__ = ['BROKER', 'Broker', 'CTL', 'QEMU', 'RUNNER', 'Fixture', 'Skip',
            'TOP', 'check', 'ctl', 'define', 'dump', 'libvirt_version', 'run',
            'say', 'virsh', 'wait_passes', 'wait_sharing', 'wait_until']

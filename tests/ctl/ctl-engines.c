@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ctl-stage.c: a broker and engines for tests that are not written in C.
+ * ctl-engines.c: a broker and engines for tests that are not written in C.
  *
  * Takes orders as lines on its standard input, and answers each with a line:
  * "ok" and numbers.  Says "ready SOCKET BROKER-PID" first, or "lacks REASON"
  * where the machine cannot do it.  Ends, with all it started, at the end of its
  * input.
  *
- *   puppet NAME GROUP PAGES [NODE] ok NUMBER PID
+ *   remote NAME GROUP PAGES [NODE] ok NUMBER PID
  *   fill NUMBER FIRST COUNT KIND SEED EACH
  *   settle PAGES                   ok PAGES  (all share, or 30 s have passed)
  *   state NUMBER                   ok SHARING ZERO BROKEN UNSHARED VOLATILE
@@ -20,15 +20,15 @@
 #include <string.h>
 
 #include "broker-proc.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "require.h"
 #include "zero-page.h"
 
-#define PUPPETS_MOST 64u
+#define REMOTES_MOST 64u
 #define SETTLE_SECONDS 30.0
 
 static KsmTestBroker *broker;
-static KsmPuppet *puppets[PUPPETS_MOST];
+static KsmRemote *remotes[REMOTES_MOST];
 static guint count;
 
 static guint64 number(char **words, guint index)
@@ -43,36 +43,36 @@ static guint64 number(char **words, guint index)
     return value;
 }
 
-static KsmPuppet *puppet_of(char **words)
+static KsmRemote *remote_of(char **words)
 {
     guint64 index = number(words, 1);
 
-    if (index >= count || puppets[index] == NULL) {
-        g_error("%s: there is no puppet %s", words[0], words[1]);
+    if (index >= count || remotes[index] == NULL) {
+        g_error("%s: there is no remote %s", words[0], words[1]);
     }
-    return puppets[index];
+    return remotes[index];
 }
 
 static void do_puppet(char **words)
 {
-    KsmPuppetSpec spec = {
+    KsmRemoteSpec spec = {
         .socket = broker->socket, .pages = number(words, 3),
         .name = words[1], .group = words[2],
         .on_node = words[4] != NULL,
     };
 
-    g_assert_cmpuint(count, <, PUPPETS_MOST);
+    g_assert_cmpuint(count, <, REMOTES_MOST);
     if (spec.on_node) {
         spec.node = (int)number(words, 4);
     }
-    puppets[count] = ksm_puppet_new(&spec);
-    printf("ok %u %d\n", count, ksm_puppet_pid(puppets[count]));
+    remotes[count] = ksm_remote_new(&spec);
+    printf("ok %u %d\n", count, ksm_remote_pid(remotes[count]));
     count++;
 }
 
 static void do_fill(char **words)
 {
-    ksm_puppet_fill(puppet_of(words), number(words, 2), number(words, 3),
+    ksm_remote_fill(remote_of(words), number(words, 2), number(words, 3),
                     (KsmTestKind)number(words, 4), number(words, 5),
                     number(words, 6) != 0);
     printf("ok\n");
@@ -81,16 +81,16 @@ static void do_fill(char **words)
 static void do_settle(char **words)
 {
     printf("ok %" G_GUINT64_FORMAT "\n",
-           ksm_puppets_settle(puppets, count, number(words, 1),
+           ksm_remotes_settle(remotes, count, number(words, 1),
                               SETTLE_SECONDS));
 }
 
 static void do_state(char **words)
 {
-    KsmPuppetState state;
+    KsmRemoteState state;
     const KsmStats *stats = &state.stats;
 
-    ksm_puppet_state(puppet_of(words), &state);
+    ksm_remote_state(remote_of(words), &state);
     printf("ok %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT
            " %" G_GUINT64_FORMAT " %" G_GUINT64_FORMAT "\n",
            stats->pages_sharing, stats->zero_pages, stats->pages_broken,
@@ -109,8 +109,8 @@ static void do_broker(char **words)
 
 static void do_free(char **words)
 {
-    ksm_puppet_free(puppet_of(words));
-    puppets[number(words, 1)] = NULL;
+    ksm_remote_free(remote_of(words));
+    remotes[number(words, 1)] = NULL;
     printf("ok\n");
 }
 
@@ -126,7 +126,7 @@ static void obey(const char *line)
         const char *name;
         void (*act)(char **words);
     } orders[] = {
-        { "puppet", do_puppet }, { "fill", do_fill },
+        { "remote", do_puppet }, { "fill", do_fill },
         { "settle", do_settle }, { "state", do_state },
         { "broker", do_broker }, { "free", do_free },
         { "zero-page", do_zero_page },
@@ -149,7 +149,7 @@ int main(int argc, char **argv)
     char line[256];
     guint i;
 
-    ksm_puppet_main(argc, argv);
+    ksm_remote_main(argc, argv);
     setvbuf(stdout, NULL, _IOLBF, 0);
     if (!ksm_check_requirements(&error)) {
         printf("lacks %s\n", error->message);
@@ -161,8 +161,8 @@ int main(int argc, char **argv)
         obey(g_strchomp(line));
     }
     for (i = 0; i < count; i++) {
-        if (puppets[i] != NULL) {
-            ksm_puppet_free(puppets[i]);
+        if (remotes[i] != NULL) {
+            ksm_remote_free(remotes[i]);
         }
     }
     ksm_test_broker_free(broker);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * ctl-scene.h: a broker, some engines, and ways to ask on the control socket
+ * ctl-fixture.h: a broker, some engines, and ways to ask on the control socket
  * that share no code with guest-ksmctl.
  */
-#ifndef TEST_CTL_SCENE_H
-#define TEST_CTL_SCENE_H
+#ifndef CTL_FIXTURE_H
+#define CTL_FIXTURE_H
 
 #include <json-glib/json-glib.h>
 
 #include "broker-proc.h"
-#include "puppet.h"
+#include "remote-engine.h"
 #include "ksm-protocol.h"
 
 /** Path of the broker's control socket; free with g_free(). */
@@ -43,13 +43,13 @@ void ctl_scene_assert_int(JsonObject *object, const char *field,
 
 /** An engine of CTL_SCENE_PAGES pages in pause mode. */
 #define CTL_SCENE_PAGES 512u
-KsmPuppet *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
+KsmRemote *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
                             const char *group);
 
 /** Two VMs, one/ram0 and two/ram0 of group web, in pause mode. */
 typedef struct CtlPair {
     KsmTestBroker *broker;
-    KsmPuppet *vms[2];
+    KsmRemote *vms[2];
 } CtlPair;
 
 #define CTL_PAIR_SHARED 300u    /* first pages, of contents that both have */
@@ -72,4 +72,4 @@ void ctl_pair_share(CtlPair *pair);
 /** Checks what must stand in their memory, and ends all of it. */
 void ctl_pair_close(CtlPair *pair);
 
-#endif /* TEST_CTL_SCENE_H */
+#endif /* CTL_FIXTURE_H */

@@ -1,37 +1,37 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * story.h: the life of an engine, told by one thread: an engine is made, takes
+ * scenario.h: the life of an engine, told by one thread: an engine is made, takes
  * memory over, meets a broker, publishes, merges, has shared pages written,
  * gives them back, stands aside, undoes everything, lets go.
  *
  * It is told the same way each time, so that its calls through ksm_sys can be
  * numbered, and something happen at each of them in turn.  After each step the
  * memory holds what was written to it, and no descriptor is left at the end.
- * The broker is a liar.
+ * The broker is a fake.
  */
-#ifndef TEST_STORY_H
-#define TEST_STORY_H
+#ifndef TEST_SCENARIO_H
+#define TEST_SCENARIO_H
 
 #include "core/engine-private.h"
-#include "liar.h"
+#include "fake-broker.h"
 #include "sys.h"
 
-#define STORY_PAGES 32u
-#define STORY_BYTES ((gsize)STORY_PAGES * KSM_PAGE_BYTES)
-#define STORY_REWRITTEN_FIRST 8u
-#define STORY_REWRITTEN_END 16u
+#define SCENARIO_PAGES 32u
+#define SCENARIO_BYTES ((gsize)SCENARIO_PAGES * KSM_PAGE_BYTES)
+#define SCENARIO_REWRITTEN_FIRST 8u
+#define SCENARIO_REWRITTEN_END 16u
 
-typedef struct Story Story;
+typedef struct Scenario Scenario;
 
-struct Story {
+struct Scenario {
     /* set by the test: */
-    Liar *liar;
+    FakeBroker *fake;
     char *(*trouble)(void);     /* what was done to it, in words */
     /* or NULL: whether a page is given up: neither read nor written */
-    gboolean (*is_lost)(Story *story, guint32 page);
-    gboolean (*held)(const void *addr, gsize bytes, void *story);
-    void (*before_end)(Story *story);
-    /* the rest is the story's: */
+    gboolean (*is_lost)(Scenario *scenario, guint32 page);
+    gboolean (*held)(const void *addr, gsize bytes, void *scenario);
+    void (*before_end)(Scenario *scenario);
+    /* the rest is the scenario's: */
     KsmEngine *engine;
     KsmRegion *region;
     guint8 *memory;
@@ -45,17 +45,17 @@ struct Story {
  * Has @before asked at each call through ksm_sys; it returns 0, or what the
  * call answers instead of being made.  The table may be changed further.
  */
-KsmSys *story_calls(int (*before)(const char *name));
+KsmSys *scenario_calls(int (*before)(const char *name));
 
-void story_tell(Story *story);
+void scenario_tell(Scenario *scenario);
 
 /** Pages that are shared when all goes well: zeros only where that must be. */
-guint story_shared(void);
+guint scenario_shared(void);
 
 /** So many rounds more; @when NULL: the memory is not looked at. */
-void story_rounds(Story *story, guint count, const char *when);
+void scenario_rounds(Scenario *scenario, guint count, const char *when);
 
 /** Warnings of the engine are no failure, and not shown. */
-void story_be_quiet(void);
+void scenario_be_quiet(void);
 
-#endif /* TEST_STORY_H */
+#endif /* TEST_SCENARIO_H */
