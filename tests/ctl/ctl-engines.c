@@ -53,7 +53,7 @@ static KsmRemote *remote_of(char **words)
     return remotes[index];
 }
 
-static void do_puppet(char **words)
+static void do_remote(char **words)
 {
     KsmRemoteSpec spec = {
         .socket = broker->socket, .pages = number(words, 3),
@@ -126,7 +126,7 @@ static void obey(const char *line)
         const char *name;
         void (*act)(char **words);
     } orders[] = {
-        { "remote", do_puppet }, { "fill", do_fill },
+        { "remote", do_remote }, { "fill", do_fill },
         { "settle", do_settle }, { "state", do_state },
         { "broker", do_broker }, { "free", do_free },
         { "zero-page", do_zero_page },

@@ -14,16 +14,16 @@
 
 #define TIMEOUT_SECONDS 20
 
-char *ctl_scene_socket(KsmTestBroker *broker)
+char *ctl_fixture_socket(KsmTestBroker *broker)
 {
     return g_build_filename(broker->dir, "control.sock", NULL);
 }
 
-int ctl_scene_connect(KsmTestBroker *broker)
+int ctl_fixture_connect(KsmTestBroker *broker)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     struct timeval timeout = { .tv_sec = TIMEOUT_SECONDS };
-    g_autofree char *path = ctl_scene_socket(broker);
+    g_autofree char *path = ctl_fixture_socket(broker);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     g_assert_cmpint(fd, >=, 0);
@@ -39,7 +39,7 @@ int ctl_scene_connect(KsmTestBroker *broker)
     return fd;
 }
 
-void ctl_scene_send(int fd, const char *text, gsize bytes)
+void ctl_fixture_send(int fd, const char *text, gsize bytes)
 {
     while (bytes > 0) {
         gssize n = send(fd, text, bytes, MSG_NOSIGNAL);
@@ -52,7 +52,7 @@ void ctl_scene_send(int fd, const char *text, gsize bytes)
     }
 }
 
-char *ctl_scene_receive(int fd)
+char *ctl_fixture_receive(int fd)
 {
     GString *line = g_string_new(NULL);
     char part[4096];
@@ -77,7 +77,7 @@ char *ctl_scene_receive(int fd)
 
 static gboolean listens(gpointer opaque)
 {
-    int fd = ctl_scene_connect(opaque);
+    int fd = ctl_fixture_connect(opaque);
 
     if (fd >= 0) {
         close(fd);
@@ -93,7 +93,7 @@ static void wait_for_control(KsmTestBroker *broker)
     }
 }
 
-JsonObject *ctl_scene_ask(KsmTestBroker *broker, const char *request)
+JsonObject *ctl_fixture_ask(KsmTestBroker *broker, const char *request)
 {
     g_autoptr(JsonParser) parser = json_parser_new();
     g_autoptr(GError) error = NULL;
@@ -102,10 +102,10 @@ JsonObject *ctl_scene_ask(KsmTestBroker *broker, const char *request)
     int fd;
 
     wait_for_control(broker);
-    fd = ctl_scene_connect(broker);
+    fd = ctl_fixture_connect(broker);
     g_assert_cmpint(fd, >=, 0);
-    ctl_scene_send(fd, line, strlen(line));
-    reply = ctl_scene_receive(fd);
+    ctl_fixture_send(fd, line, strlen(line));
+    reply = ctl_fixture_receive(fd);
     close(fd);
     if (reply == NULL) {
         g_error("no reply to %s", request);
@@ -115,9 +115,9 @@ JsonObject *ctl_scene_ask(KsmTestBroker *broker, const char *request)
     return json_node_dup_object(json_parser_get_root(parser));
 }
 
-char *ctl_scene_ask_error(KsmTestBroker *broker, const char *request)
+char *ctl_fixture_ask_error(KsmTestBroker *broker, const char *request)
 {
-    g_autoptr(JsonObject) reply = ctl_scene_ask(broker, request);
+    g_autoptr(JsonObject) reply = ctl_fixture_ask(broker, request);
     JsonObject *error;
 
     if (json_object_get_boolean_member(reply, "ok")) {
@@ -129,9 +129,9 @@ char *ctl_scene_ask_error(KsmTestBroker *broker, const char *request)
     return g_strdup(json_object_get_string_member(error, "code"));
 }
 
-JsonObject *ctl_scene_session(KsmTestBroker *broker, const char *name)
+JsonObject *ctl_fixture_session(KsmTestBroker *broker, const char *name)
 {
-    g_autoptr(JsonObject) reply = ctl_scene_ask(broker,
+    g_autoptr(JsonObject) reply = ctl_fixture_ask(broker,
                                                 "{\"request\":\"sessions\"}");
     JsonArray *sessions = json_object_get_array_member(reply, "sessions");
     guint i;
@@ -155,7 +155,7 @@ typedef struct Expected {
 static gboolean field_is(gpointer opaque)
 {
     const Expected *expected = opaque;
-    g_autoptr(JsonObject) session = ctl_scene_session(expected->broker,
+    g_autoptr(JsonObject) session = ctl_fixture_session(expected->broker,
                                                       expected->name);
 
     return session != NULL &&
@@ -163,7 +163,7 @@ static gboolean field_is(gpointer opaque)
                   expected->value) == 0;
 }
 
-void ctl_scene_wait(KsmTestBroker *broker, const char *name,
+void ctl_fixture_wait(KsmTestBroker *broker, const char *name,
                     const char *field, const char *value)
 {
     Expected expected = { broker, name, field, value };
@@ -173,7 +173,7 @@ void ctl_scene_wait(KsmTestBroker *broker, const char *name,
     }
 }
 
-void ctl_scene_assert_int(JsonObject *object, const char *field, gint64 value)
+void ctl_fixture_assert_int(JsonObject *object, const char *field, gint64 value)
 {
     gint64 got = json_object_get_int_member(object, field);
 
@@ -183,7 +183,7 @@ void ctl_scene_assert_int(JsonObject *object, const char *field, gint64 value)
     }
 }
 
-KsmRemote *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
+KsmRemote *ctl_fixture_remote(KsmTestBroker *broker, const char *name,
                             const char *group)
 {
     KsmRemoteSpec spec = {
@@ -219,8 +219,8 @@ gboolean ctl_pair_open(CtlPair *pair)
         return FALSE;
     }
     pair->broker = ksm_test_broker_new(NULL);
-    pair->vms[0] = ctl_scene_puppet(pair->broker, "one/ram0", "web");
-    pair->vms[1] = ctl_scene_puppet(pair->broker, "two/ram0", "web");
+    pair->vms[0] = ctl_fixture_remote(pair->broker, "one/ram0", "web");
+    pair->vms[1] = ctl_fixture_remote(pair->broker, "two/ram0", "web");
     for (i = 0; i < 2; i++) {
         ksm_remote_fill(pair->vms[i], 0, CTL_PAIR_SHARED, KSM_TEST_SEEDED, 7,
                         TRUE);
@@ -237,8 +237,8 @@ void ctl_pair_share(CtlPair *pair)
     g_assert_cmpuint(ksm_remotes_settle(pair->vms, 2, all, 30), ==, all);
     ksm_remote_set_run(pair->vms[0], KSM_RUN_PAUSE);
     ksm_remote_set_run(pair->vms[1], KSM_RUN_PAUSE);
-    ctl_scene_wait(pair->broker, "one/ram0", "state", "paused");
-    ctl_scene_wait(pair->broker, "two/ram0", "state", "paused");
+    ctl_fixture_wait(pair->broker, "one/ram0", "state", "paused");
+    ctl_fixture_wait(pair->broker, "two/ram0", "state", "paused");
 }
 
 void ctl_pair_close(CtlPair *pair)

@@ -13,37 +13,37 @@
 #include "ksm-protocol.h"
 
 /** Path of the broker's control socket; free with g_free(). */
-char *ctl_scene_socket(KsmTestBroker *broker);
+char *ctl_fixture_socket(KsmTestBroker *broker);
 
 /** A connection to it; -1 with errno set. */
-int ctl_scene_connect(KsmTestBroker *broker);
+int ctl_fixture_connect(KsmTestBroker *broker);
 
 /** Sends it as it is, as far as it is taken. */
-void ctl_scene_send(int fd, const char *text, gsize bytes);
+void ctl_fixture_send(int fd, const char *text, gsize bytes);
 
 /** The next line, without its end; NULL when the connection ended. */
-char *ctl_scene_receive(int fd);
+char *ctl_fixture_receive(int fd);
 
 /** One question on a connection of its own, as JSON text; the reply. */
-JsonObject *ctl_scene_ask(KsmTestBroker *broker, const char *request);
+JsonObject *ctl_fixture_ask(KsmTestBroker *broker, const char *request);
 
 /** The same; "code" of the error, which there must be. */
-char *ctl_scene_ask_error(KsmTestBroker *broker, const char *request);
+char *ctl_fixture_ask_error(KsmTestBroker *broker, const char *request);
 
 /** The session of that name as the broker knows it; NULL: it is not there. */
-JsonObject *ctl_scene_session(KsmTestBroker *broker, const char *name);
+JsonObject *ctl_fixture_session(KsmTestBroker *broker, const char *name);
 
 /** Waits until a field of that session has that value. */
-void ctl_scene_wait(KsmTestBroker *broker, const char *name,
+void ctl_fixture_wait(KsmTestBroker *broker, const char *name,
                     const char *field, const char *value);
 
 /** Fails the test unless that member is that number. */
-void ctl_scene_assert_int(JsonObject *object, const char *field,
+void ctl_fixture_assert_int(JsonObject *object, const char *field,
                           gint64 value);
 
 /** An engine of CTL_SCENE_PAGES pages in pause mode. */
 #define CTL_SCENE_PAGES 512u
-KsmRemote *ctl_scene_puppet(KsmTestBroker *broker, const char *name,
+KsmRemote *ctl_fixture_remote(KsmTestBroker *broker, const char *name,
                             const char *group);
 
 /** Two VMs, one/ram0 and two/ram0 of group web, in pause mode. */

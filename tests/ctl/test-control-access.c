@@ -28,12 +28,12 @@ static Told ask_as(KsmTestBroker *broker, uid_t uid, gid_t gid,
             setgid(gid) != 0 || setuid(uid) != 0) {
             _exit(1);
         }
-        fd = ctl_scene_connect(broker);
+        fd = ctl_fixture_connect(broker);
         if (fd < 0) {
             _exit(errno == EACCES ? TOLD_EACCES : TOLD_OTHER);
         }
-        ctl_scene_send(fd, "{\"request\":\"status\"}\n", 21);
-        reply = ctl_scene_receive(fd);
+        ctl_fixture_send(fd, "{\"request\":\"status\"}\n", 21);
+        reply = ctl_fixture_receive(fd);
         _exit(reply == NULL ? TOLD_OTHER :
               strstr(reply, "\"ok\":true") ? TOLD_OK :
               strstr(reply, "\"permission\"") ? TOLD_PERMISSION : TOLD_OTHER);
@@ -57,7 +57,7 @@ static void test_permission(void)
     }
     options = g_strdup_printf("--control-group %s", daemon->gr_name);
     broker = ksm_test_broker_new(options);
-    path = ctl_scene_socket(broker);
+    path = ctl_fixture_socket(broker);
     g_assert_cmpint(g_chmod(broker->dir, 0755), ==, 0);
     g_assert_cmpint(ask_as(broker, 65534, 65534, none), ==,
                     TOLD_EACCES);
@@ -80,7 +80,7 @@ static void test_mode(void)
     g_autoptr(KsmTestBroker) broker = NULL;
 
     broker = ksm_test_broker_new(NULL);
-    path = ctl_scene_socket(broker);
+    path = ctl_fixture_socket(broker);
     g_assert_cmpint(g_stat(path, &status), ==, 0);
     g_assert_cmphex(status.st_mode & 0777, ==, 0600);
     g_assert_true(ksm_test_broker_stop(broker));

@@ -29,7 +29,7 @@ static void fixture_open(Fixture *fixture, const char *options)
 
 static void fixture_close(Fixture *fixture)
 {
-    g_autoptr(JsonObject) status = ctl_scene_ask(fixture->broker,
+    g_autoptr(JsonObject) status = ctl_fixture_ask(fixture->broker,
                                                  "{\"request\":\"status\"}");
 
     g_assert_true(json_object_get_boolean_member(status, "ok"));
@@ -90,7 +90,7 @@ static void test_nonsense(void)
 
     fixture_open(&fixture, NULL);
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
-        g_autofree char *code = ctl_scene_ask_error(fixture.broker,
+        g_autofree char *code = ctl_fixture_ask_error(fixture.broker,
                                                     rows[i].request);
 
         g_test_message("row %u: %s", i, code);
@@ -107,13 +107,13 @@ static void test_goes_on(void)
     int fd;
 
     fixture_open(&fixture, NULL);
-    fd = ctl_scene_connect(fixture.broker);
-    ctl_scene_send(fd, "{}\n", 3);
-    first = ctl_scene_receive(fd);
+    fd = ctl_fixture_connect(fixture.broker);
+    ctl_fixture_send(fd, "{}\n", 3);
+    first = ctl_fixture_receive(fd);
     g_assert_nonnull(strstr(first, "bad-request"));
-    ctl_scene_send(fd, "{\"request\":", 11);
-    ctl_scene_send(fd, "\"status\"}\n", 10);
-    second = ctl_scene_receive(fd);
+    ctl_fixture_send(fd, "{\"request\":", 11);
+    ctl_fixture_send(fd, "\"status\"}\n", 10);
+    second = ctl_fixture_receive(fd);
     g_assert_nonnull(strstr(second, "{\"ok\":true"));
     close(fd);
     fixture_close(&fixture);
@@ -124,13 +124,13 @@ static void assert_ended(Fixture *fixture, const char *text, gsize bytes,
                          const char *words)
 {
     g_autofree char *reply = NULL, *more = NULL;
-    int fd = ctl_scene_connect(fixture->broker);
+    int fd = ctl_fixture_connect(fixture->broker);
 
-    ctl_scene_send(fd, text, bytes);
-    reply = ctl_scene_receive(fd);
+    ctl_fixture_send(fd, text, bytes);
+    reply = ctl_fixture_receive(fd);
     g_assert_nonnull(reply);
     g_assert_nonnull(strstr(reply, words));
-    more = ctl_scene_receive(fd);
+    more = ctl_fixture_receive(fd);
     g_assert_null(more);
     close(fd);
 }
@@ -154,7 +154,7 @@ static void test_long(void)
     /* as deep as a line can be: the parser must stand it */
     memset(text, '[', 4090);
     text[4090] = '\0';
-    code = ctl_scene_ask_error(fixture.broker, text);
+    code = ctl_fixture_ask_error(fixture.broker, text);
     g_assert_cmpstr(code, ==, "bad-request");
     g_assert_cmpuint(ksm_test_status_kib(fixture.broker->pid, "VmRSS"), <,
                      before + 4096);
@@ -174,15 +174,15 @@ static void test_random(void)
     for (i = 0; i < 3000; i++) {
         guint length = (guint)g_rand_int_range(rand, 1, 200);
         g_autofree char *reply = NULL;
-        int fd = ctl_scene_connect(fixture.broker);
+        int fd = ctl_fixture_connect(fixture.broker);
 
         for (k = 0; k < length; k++) {
             line[k] = i % 2 ? (char)g_rand_int_range(rand, 11, 256) :
                 alphabet[g_rand_int_range(rand, 0, sizeof(alphabet) - 1)];
         }
         line[length] = '\n';
-        ctl_scene_send(fd, line, length + 1);
-        reply = ctl_scene_receive(fd);
+        ctl_fixture_send(fd, line, length + 1);
+        reply = ctl_fixture_receive(fd);
         g_assert_nonnull(reply);
         g_assert_nonnull(strstr(reply, "\"ok\":false"));
         close(fd);
@@ -225,12 +225,12 @@ static void test_slow_reader(void)
 
     fixture_open(&fixture, "--max-process-sessions 400");
     clients = many_sessions(&fixture, 300);
-    slow = ctl_scene_connect(fixture.broker);
-    ctl_scene_send(slow, request, strlen(request));
+    slow = ctl_fixture_connect(fixture.broker);
+    ctl_fixture_send(slow, request, strlen(request));
     begin = ksm_test_now();
     while (ksm_test_now() - begin < 12) {
         double asked = ksm_test_now();
-        g_autoptr(JsonObject) status = ctl_scene_ask(fixture.broker,
+        g_autoptr(JsonObject) status = ctl_fixture_ask(fixture.broker,
             "{\"request\":\"status\"}");
 
         g_assert_true(json_object_has_member(status, "groups"));
@@ -241,13 +241,13 @@ static void test_slow_reader(void)
                    slowest * 1000);
     g_assert_cmpfloat(slowest, <, 1.0);
     /* it was cut off: part of a line, then the end */
-    reply = ctl_scene_receive(slow);
+    reply = ctl_fixture_receive(slow);
     g_assert_null(reply);
     close(slow);
-    fd = ctl_scene_connect(fixture.broker);
-    ctl_scene_send(fd, request, strlen(request));
+    fd = ctl_fixture_connect(fixture.broker);
+    ctl_fixture_send(fd, request, strlen(request));
     g_free(reply);
-    reply = ctl_scene_receive(fd);
+    reply = ctl_fixture_receive(fd);
     g_assert_nonnull(reply);
     g_assert_cmpuint(strlen(reply), >, SOCKET_BYTES);
     close(fd);
@@ -261,8 +261,8 @@ static void test_half(void)
     int fd;
 
     fixture_open(&fixture, NULL);
-    fd = ctl_scene_connect(fixture.broker);
-    ctl_scene_send(fd, "{\"requ", 6);
+    fd = ctl_fixture_connect(fixture.broker);
+    ctl_fixture_send(fd, "{\"requ", 6);
     g_assert_cmpfloat(ksm_test_wait(is_closed, &fd, 20), >, 5);
     close(fd);
     fixture_close(&fixture);
@@ -308,14 +308,14 @@ static void test_many(void)
     proto_client_stats(fixture.witness);
     fds.count = count_fds(fds.pid);
     for (i = 0; i < G_N_ELEMENTS(connections); i++) {
-        connections[i] = ctl_scene_connect(fixture.broker);
+        connections[i] = ctl_fixture_connect(fixture.broker);
         g_assert_cmpint(connections[i], >=, 0);
     }
     for (i = 0; i < G_N_ELEMENTS(connections); i++) {
         g_autofree char *reply = NULL;
 
-        ctl_scene_send(connections[i], request, strlen(request));
-        reply = ctl_scene_receive(connections[i]);
+        ctl_fixture_send(connections[i], request, strlen(request));
+        reply = ctl_fixture_receive(connections[i]);
         g_assert_nonnull(reply);
         served += g_str_has_prefix(reply, "{\"ok\":true");
         refused += strstr(reply, "\"busy\"") != NULL;
@@ -360,9 +360,9 @@ static void test_cost(void)
         for (i = 0; i < clients->len; i++) {
             proto_client_stats(g_ptr_array_index(clients, i));
         }
-        json_object_unref(ctl_scene_ask(fixture.broker,
+        json_object_unref(ctl_fixture_ask(fixture.broker,
                                         "{\"request\":\"status\"}"));
-        json_object_unref(ctl_scene_ask(fixture.broker,
+        json_object_unref(ctl_fixture_ask(fixture.broker,
                                         "{\"request\":\"sessions\"}"));
         g_usleep((gulong)(MAX(begin + 1 - ksm_test_now(), 0) * 1e6));
     }

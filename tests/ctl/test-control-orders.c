@@ -18,7 +18,7 @@
 static void order(KsmTestBroker *broker, const char *request,
                   const char *result, const char *error_words)
 {
-    g_autoptr(JsonObject) reply = ctl_scene_ask(broker, request);
+    g_autoptr(JsonObject) reply = ctl_fixture_ask(broker, request);
     JsonArray *results = json_object_get_array_member(reply, "results");
     JsonObject *one;
 
@@ -62,11 +62,11 @@ static void test_orders(void)
     stats = stats_of(fixture.vms[0]);
     g_assert_cmpint(stats.run, ==, KSM_RUN_PAUSE);
     g_assert_cmpuint(stats.scan_cpu_percent, ==, 3);
-    session = ctl_scene_session(fixture.broker, "one/ram0");
-    ctl_scene_assert_int(session, "scan_interval_ms", 60000);
-    ctl_scene_assert_int(session, "max_mappings_set", 1000);
-    ctl_scene_assert_int(session, "keep_huge", 64);
-    ctl_scene_assert_int(session, "protocol", KSM_PROTO_VERSION);
+    session = ctl_fixture_session(fixture.broker, "one/ram0");
+    ctl_fixture_assert_int(session, "scan_interval_ms", 60000);
+    ctl_fixture_assert_int(session, "max_mappings_set", 1000);
+    ctl_fixture_assert_int(session, "keep_huge", 64);
+    ctl_fixture_assert_int(session, "protocol", KSM_PROTO_VERSION);
     order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"keep_huge\":513}", "failed", "at most 512");
     order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
@@ -76,7 +76,7 @@ static void test_orders(void)
     g_assert_cmpuint(stats_of(fixture.vms[0]).scan_cpu_percent, ==, 3);
     order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"run\":\"unmerge\"}", "done", NULL);
-    ctl_scene_wait(fixture.broker, "one/ram0", "state", "unmerged");
+    ctl_fixture_wait(fixture.broker, "one/ram0", "state", "unmerged");
     g_assert_cmpuint(stats_of(fixture.vms[0]).pages_sharing, ==, 0);
     g_assert_cmpuint(stats_of(fixture.vms[1]).pages_sharing, ==,
                      ctl_pair_sharing());
@@ -94,8 +94,8 @@ static void test_older_library(void)
     g_assert_cmpint(proto_client_hello(old, "g", "old/ram0", 100).msg.type,
                     ==, KSM_MSG_WELCOME);
     proto_client_stats(old);
-    session = ctl_scene_session(broker, "old/ram0");
-    ctl_scene_assert_int(session, "protocol", 4);
+    session = ctl_fixture_session(broker, "old/ram0");
+    ctl_fixture_assert_int(session, "protocol", 4);
     g_assert_true(json_object_has_member(session, "merges"));
     g_assert_false(json_object_has_member(session, "keep_huge"));
     g_assert_false(json_object_has_member(session, "pages_hwpoison"));
@@ -114,7 +114,7 @@ static void test_order_in_sleep(void)
     }
     order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"scan_interval_ms\":3600000,\"run\":\"run\"}", "done", NULL);
-    ctl_scene_wait(fixture.broker, "one/ram0", "state", "running");
+    ctl_fixture_wait(fixture.broker, "one/ram0", "state", "running");
     begin = ksm_test_now();
     order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
           "\"run\":\"pause\"}", "done", NULL);
@@ -136,7 +136,7 @@ static void test_order_pending(void)
     order(fixture.broker, "{\"request\":\"set\",\"target\":\"two\","
           "\"run\":\"run\"}", "pending", NULL);
     kill(ksm_remote_pid(fixture.vms[1]), SIGCONT);
-    ctl_scene_wait(fixture.broker, "two/ram0", "state", "running");
+    ctl_fixture_wait(fixture.broker, "two/ram0", "state", "running");
     ctl_pair_close(&fixture);
 }
 
@@ -153,17 +153,17 @@ static void test_order_lost(void)
         return;
     }
     kill(ksm_remote_pid(fixture.vms[1]), SIGSTOP);
-    fd = ctl_scene_connect(fixture.broker);
-    ctl_scene_send(fd, request, strlen(request));
-    ctl_scene_wait(fixture.broker, "one/ram0", "state", "running");
+    fd = ctl_fixture_connect(fixture.broker);
+    ctl_fixture_send(fd, request, strlen(request));
+    ctl_fixture_wait(fixture.broker, "one/ram0", "state", "running");
     ksm_remote_kill(fixture.vms[1]);
-    reply = ctl_scene_receive(fd);
+    reply = ctl_fixture_receive(fd);
     g_assert_nonnull(reply);
     g_assert_nonnull(strstr(reply, "\"result\":\"done\""));
     g_assert_nonnull(strstr(reply, "\"result\":\"failed\""));
     close(fd);
     ksm_remote_free(fixture.vms[1]);
-    fixture.vms[1] = ctl_scene_puppet(fixture.broker, "two/ram0", "web");
+    fixture.vms[1] = ctl_fixture_remote(fixture.broker, "two/ram0", "web");
     ksm_remote_fill(fixture.vms[1], 0, SHARED, KSM_TEST_SEEDED, 7, TRUE);
     ctl_pair_close(&fixture);
 }
@@ -172,7 +172,7 @@ static guint sessions_of(KsmTestBroker *broker, const char *target)
 {
     g_autofree char *request = g_strdup_printf(
         "{\"request\":\"sessions\",\"target\":\"%s\"}", target);
-    g_autoptr(JsonObject) reply = ctl_scene_ask(broker, request);
+    g_autoptr(JsonObject) reply = ctl_fixture_ask(broker, request);
 
     if (!json_object_get_boolean_member(reply, "ok")) {
         g_error("%s was refused", request);
@@ -186,7 +186,7 @@ static void assert_target_error(KsmTestBroker *broker, const char *target,
 {
     g_autofree char *request = g_strdup_printf(
         "{\"request\":\"set\",\"target\":\"%s\",\"run\":\"pause\"}", target);
-    g_autofree char *code = ctl_scene_ask_error(broker, request);
+    g_autofree char *code = ctl_fixture_ask_error(broker, request);
 
     g_assert_cmpstr(code, ==, expected);
 }
@@ -209,7 +209,7 @@ static void test_targets(void)
     }
     broker = ksm_test_broker_new(NULL);
     for (i = 0; i < G_N_ELEMENTS(vms); i++) {
-        remotes[i] = ctl_scene_puppet(broker, vms[i].name, vms[i].group);
+        remotes[i] = ctl_fixture_remote(broker, vms[i].name, vms[i].group);
     }
     pid = g_strdup_printf("pid:%d", ksm_remote_pid(remotes[2]));
     g_assert_cmpuint(sessions_of(broker, "all"), ==, 5);
@@ -270,17 +270,17 @@ static void test_stood_aside(void)
     g_assert_no_error(error);
     ksm_engine_start(engine, &error);
     g_assert_no_error(error);
-    ctl_scene_wait(broker, "aside", "state", "running");
+    ctl_fixture_wait(broker, "aside", "state", "running");
     g_atomic_int_set(&aside, 1);
-    ctl_scene_wait(broker, "aside", "state", "stood-aside");
-    ctl_scene_wait(broker, "aside", "stand_aside", "a test wants it so");
-    reply = ctl_scene_ask(broker, "{\"request\":\"set\",\"target\":"
+    ctl_fixture_wait(broker, "aside", "state", "stood-aside");
+    ctl_fixture_wait(broker, "aside", "stand_aside", "a test wants it so");
+    reply = ctl_fixture_ask(broker, "{\"request\":\"set\",\"target\":"
                           "\"aside\",\"scan_cpu_percent\":42,"
                           "\"run\":\"pause\"}");
     g_assert_cmpint(ksm_engine_get_run(engine), ==, KSM_RUN_PAUSE);
     g_assert_cmpuint(ksm_engine_get_scan_cpu_percent(engine), ==, 42);
     g_atomic_int_set(&aside, 0);
-    ctl_scene_wait(broker, "aside", "state", "paused");
+    ctl_fixture_wait(broker, "aside", "state", "paused");
     ksm_engine_free(engine);
     munmap(memory, bytes);
 }

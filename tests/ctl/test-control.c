@@ -18,15 +18,15 @@
 
 static void assert_sums(JsonObject *sums)
 {
-    ctl_scene_assert_int(sums, "vms", 2);
-    ctl_scene_assert_int(sums, "sessions", 2);
-    ctl_scene_assert_int(sums, "pages_total", 2 * CTL_SCENE_PAGES);
-    ctl_scene_assert_int(sums, "pages_sharing", 2 * SHARING);
-    ctl_scene_assert_int(sums, "pages_shared", SLOTS);
-    ctl_scene_assert_int(sums, "zero_pages", 2 * ZEROS);
-    ctl_scene_assert_int(sums, "pages_broken", 0);
-    ctl_scene_assert_int(sums, "saved_pages", SAVED);
-    ctl_scene_assert_int(sums, "worst_case_pages", 2 * (SHARING + ZEROS));
+    ctl_fixture_assert_int(sums, "vms", 2);
+    ctl_fixture_assert_int(sums, "sessions", 2);
+    ctl_fixture_assert_int(sums, "pages_total", 2 * CTL_SCENE_PAGES);
+    ctl_fixture_assert_int(sums, "pages_sharing", 2 * SHARING);
+    ctl_fixture_assert_int(sums, "pages_shared", SLOTS);
+    ctl_fixture_assert_int(sums, "zero_pages", 2 * ZEROS);
+    ctl_fixture_assert_int(sums, "pages_broken", 0);
+    ctl_fixture_assert_int(sums, "saved_pages", SAVED);
+    ctl_fixture_assert_int(sums, "worst_case_pages", 2 * (SHARING + ZEROS));
 }
 
 /* The engine's own figures, and the kernel's of its memory. */
@@ -35,15 +35,15 @@ static void assert_as_told(JsonObject *session, KsmRemote *remote)
     KsmRemoteState told;
 
     ksm_remote_state(remote, &told);
-    ctl_scene_assert_int(session, "pages_sharing", told.stats.pages_sharing);
-    ctl_scene_assert_int(session, "zero_pages", told.stats.zero_pages);
-    ctl_scene_assert_int(session, "merges", told.stats.merges);
-    ctl_scene_assert_int(session, "zero_merges", told.stats.zero_merges);
-    ctl_scene_assert_int(session, "lookups", told.stats.lookups);
-    ctl_scene_assert_int(session, "windows", told.stats.windows);
-    ctl_scene_assert_int(session, "runs", told.stats.runs);
-    ctl_scene_assert_int(session, "mappings", told.stats.mappings);
-    ctl_scene_assert_int(session, "pid", ksm_remote_pid(remote));
+    ctl_fixture_assert_int(session, "pages_sharing", told.stats.pages_sharing);
+    ctl_fixture_assert_int(session, "zero_pages", told.stats.zero_pages);
+    ctl_fixture_assert_int(session, "merges", told.stats.merges);
+    ctl_fixture_assert_int(session, "zero_merges", told.stats.zero_merges);
+    ctl_fixture_assert_int(session, "lookups", told.stats.lookups);
+    ctl_fixture_assert_int(session, "windows", told.stats.windows);
+    ctl_fixture_assert_int(session, "runs", told.stats.runs);
+    ctl_fixture_assert_int(session, "mappings", told.stats.mappings);
+    ctl_fixture_assert_int(session, "pid", ksm_remote_pid(remote));
     /* what is left of it as its own, is what is not shared */
     g_assert_cmpuint(told.maps.anonymous_kib, ==,
                      4 * (CTL_SCENE_PAGES - told.stats.pages_untouched -
@@ -62,20 +62,20 @@ static void test_figures(void)
         return;
     }
     ctl_pair_share(&fixture);
-    status = ctl_scene_ask(fixture.broker, "{\"request\":\"status\"}");
+    status = ctl_fixture_ask(fixture.broker, "{\"request\":\"status\"}");
     assert_sums(json_object_get_object_member(status, "total"));
     groups = json_object_get_array_member(status, "groups");
     g_assert_cmpuint(json_array_get_length(groups), ==, 1);
     assert_sums(json_array_get_object_element(groups, 0));
-    ctl_scene_assert_int(json_object_get_object_member(status, "broker"), "pid",
+    ctl_fixture_assert_int(json_object_get_object_member(status, "broker"), "pid",
                fixture.broker->pid);
     for (i = 0; i < 2; i++) {
-        g_autoptr(JsonObject) session = ctl_scene_session(fixture.broker,
+        g_autoptr(JsonObject) session = ctl_fixture_session(fixture.broker,
             i == 0 ? "one/ram0" : "two/ram0");
 
         assert_as_told(session, fixture.vms[i]);
-        ctl_scene_assert_int(session, "bound_pages", SHARING);
-        ctl_scene_assert_int(session, "saved_pages", SAVED / 2);
+        ctl_fixture_assert_int(session, "bound_pages", SHARING);
+        ctl_fixture_assert_int(session, "saved_pages", SAVED / 2);
         g_assert_cmpstr(json_object_get_string_member(session, "backend"),
                         ==, "ram0");
     }
@@ -101,14 +101,14 @@ static void test_names(void)
     three = proto_client_new(broker->socket, "g", "vm/ram#2", 300);
     long_one = proto_client_new(broker->socket, "g", name, 400);
     for (i = 0; i < G_N_ELEMENTS(names); i++) {
-        g_autoptr(JsonObject) session = ctl_scene_session(broker, names[i]);
+        g_autoptr(JsonObject) session = ctl_fixture_session(broker, names[i]);
 
         g_assert_nonnull(session);
         g_assert_cmpstr(json_object_get_string_member(session, "vm"), ==,
                         "vm");
     }
     {
-        g_autoptr(JsonObject) session = ctl_scene_session(broker, name);
+        g_autoptr(JsonObject) session = ctl_fixture_session(broker, name);
 
         g_assert_nonnull(session);
         g_assert_cmpuint(strlen(json_object_get_string_member(session, "vm")),
@@ -118,24 +118,24 @@ static void test_names(void)
        theirs. */
     proto_client_publish(two, 1, 1, 0);
     g_clear_pointer(&one, proto_client_free);
-    while ((reply = ctl_scene_session(broker, "vm/ram")) != NULL) {
+    while ((reply = ctl_fixture_session(broker, "vm/ram")) != NULL) {
         g_clear_pointer(&reply, json_object_unref);
     }
     four = proto_client_new(broker->socket, "g", "vm/ram", 500);
-    reply = ctl_scene_session(broker, "vm/ram#2");
+    reply = ctl_fixture_session(broker, "vm/ram#2");
     g_assert_nonnull(reply);
-    ctl_scene_assert_int(reply, "bound_pages", 1);
+    ctl_fixture_assert_int(reply, "bound_pages", 1);
     g_clear_pointer(&reply, json_object_unref);
-    reply = ctl_scene_session(broker, "vm/ram");
+    reply = ctl_fixture_session(broker, "vm/ram");
     g_assert_nonnull(reply);
-    ctl_scene_assert_int(reply, "bound_pages", 0);
+    ctl_fixture_assert_int(reply, "bound_pages", 0);
 }
 
 /* MemAvailable moves; it must be of the size that the kernel tells. */
 static void test_host(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
-    g_autoptr(JsonObject) status = ctl_scene_ask(broker,
+    g_autoptr(JsonObject) status = ctl_fixture_ask(broker,
                                                  "{\"request\":\"status\"}");
     JsonObject *host = json_object_get_object_member(status, "host");
     gint64 all = json_object_get_int_member(host, "memory_bytes");
@@ -167,12 +167,12 @@ static void test_map(void)
         return;
     }
     ctl_pair_share(&fixture);
-    reply = ctl_scene_ask(fixture.broker,
+    reply = ctl_fixture_ask(fixture.broker,
                           "{\"request\":\"map\",\"target\":\"two\"}");
     g_assert_true(json_object_get_boolean_member(reply, "ok"));
-    ctl_scene_assert_int(reply, "pages", CTL_SCENE_PAGES);
-    ctl_scene_assert_int(reply, "pages_per_cell", 1);
-    ctl_scene_assert_int(reply, "count", CTL_SCENE_PAGES);
+    ctl_fixture_assert_int(reply, "pages", CTL_SCENE_PAGES);
+    ctl_fixture_assert_int(reply, "pages_per_cell", 1);
+    ctl_fixture_assert_int(reply, "count", CTL_SCENE_PAGES);
     cells = g_base64_decode(json_object_get_string_member(reply, "cells"),
                             &bytes);
     g_assert_cmpuint(bytes, ==, CTL_SCENE_PAGES);
@@ -200,9 +200,9 @@ static void test_map_coarse(void)
     remote = ksm_remote_new(&spec);
     ksm_remote_fill(remote, 4, 3, KSM_TEST_SEEDED, 1, TRUE);
     ksm_remote_round(remote);
-    reply = ctl_scene_ask(broker, "{\"request\":\"map\",\"target\":\"big\"}");
-    ctl_scene_assert_int(reply, "pages_per_cell", 4);
-    ctl_scene_assert_int(reply, "count", 49153);
+    reply = ctl_fixture_ask(broker, "{\"request\":\"map\",\"target\":\"big\"}");
+    ctl_fixture_assert_int(reply, "pages_per_cell", 4);
+    ctl_fixture_assert_int(reply, "count", 49153);
     cells = g_base64_decode(json_object_get_string_member(reply, "cells"),
                             &bytes);
     g_assert_cmpuint(bytes, ==, 49153);
@@ -216,7 +216,7 @@ static void test_map_coarse(void)
 /* Value number @index of the latest sample; -1 when there is none yet. */
 static gint64 latest(KsmTestBroker *broker, const char *request, guint index)
 {
-    g_autoptr(JsonObject) reply = ctl_scene_ask(broker, request);
+    g_autoptr(JsonObject) reply = ctl_fixture_ask(broker, request);
     JsonArray *samples = json_object_get_array_member(reply, "samples");
     guint count = json_array_get_length(samples);
 
@@ -252,7 +252,7 @@ static void test_history(void)
     g_assert_cmpint(latest(fixture.broker, of_group, 2), ==, 2 * SHARING);
     g_assert_cmpint(latest(fixture.broker, of_group, 3), ==, 2 * ZEROS);
     g_assert_cmpint(latest(fixture.broker, of_group, 5), ==, SAVED);
-    code = ctl_scene_ask_error(fixture.broker,
+    code = ctl_fixture_ask_error(fixture.broker,
         "{\"request\":\"history\",\"group\":\"one\"}");
     g_assert_cmpstr(code, ==, "no-such-group");
     ctl_pair_close(&fixture);
@@ -284,9 +284,9 @@ static void test_told(void)
 
     g_assert_true(proto_client_send(client, &stats, sizeof(stats)));
     g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
-    session = ctl_scene_session(broker, "a/ram0");
+    session = ctl_fixture_session(broker, "a/ram0");
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
-        ctl_scene_assert_int(session, rows[i].name, (gint64)rows[i].value);
+        ctl_fixture_assert_int(session, rows[i].name, (gint64)rows[i].value);
     }
 }
 

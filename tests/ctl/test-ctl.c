@@ -29,7 +29,7 @@ static int ctl(KsmTestBroker *broker, const char *arguments, char **out,
                                    g_getenv("GUEST_KSMCTL")));
     if (broker) {
         g_ptr_array_add(argv, g_strdup("--socket"));
-        g_ptr_array_add(argv, ctl_scene_socket(broker));
+        g_ptr_array_add(argv, ctl_fixture_socket(broker));
     }
     for (i = 0; words[i] != NULL; i++) {
         g_ptr_array_add(argv, g_strdup(words[i]));
@@ -112,12 +112,12 @@ static void test_order(void)
     ctl_pair_share(&fixture);
     expect(fixture.broker, "run one", 0, "one/ram0 (group web, process ",
            NULL);
-    ctl_scene_wait(fixture.broker, "one/ram0", "run", "run");
-    ctl_scene_wait(fixture.broker, "two/ram0", "run", "pause");
+    ctl_fixture_wait(fixture.broker, "one/ram0", "run", "run");
+    ctl_fixture_wait(fixture.broker, "two/ram0", "run", "pause");
     expect(fixture.broker, "run --all", 0, "two/ram0", NULL);
-    ctl_scene_wait(fixture.broker, "two/ram0", "run", "run");
+    ctl_fixture_wait(fixture.broker, "two/ram0", "run", "run");
     expect(fixture.broker, "pause web", 0, "two/ram0", NULL);
-    ctl_scene_wait(fixture.broker, "two/ram0", "run", "pause");
+    ctl_fixture_wait(fixture.broker, "two/ram0", "run", "pause");
     expect(fixture.broker, "set one scan-interval=2000 scan-cpu-percent=7 "
            "max-mappings=900", 0, "done", NULL);
     expect(fixture.broker, "vm one", 0, "scan-cpu-percent 7", NULL);
@@ -127,8 +127,8 @@ static void test_order(void)
     expect(fixture.broker, "set --json all run=run", 0,
            "\"result\" : \"done\"", NULL);
     expect(fixture.broker, "unmerge one two", 0, "two/ram0", NULL);
-    ctl_scene_wait(fixture.broker, "one/ram0", "state", "unmerged");
-    ctl_scene_wait(fixture.broker, "two/ram0", "state", "unmerged");
+    ctl_fixture_wait(fixture.broker, "one/ram0", "state", "unmerged");
+    ctl_fixture_wait(fixture.broker, "two/ram0", "state", "unmerged");
     expect(fixture.broker, "status", 0, "0.0 sharing 0.0", NULL);
     kill(ksm_remote_pid(fixture.vms[0]), SIGSTOP);
     expect(fixture.broker, "pause --all", 6, "pending",
@@ -176,7 +176,7 @@ static void test_usage(void)
 static void test_names(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
-    g_autofree char *path = ctl_scene_socket(broker);
+    g_autofree char *path = ctl_fixture_socket(broker);
 
     expect(broker, "status", 0, "0 VMs", NULL);
     expect(broker, "vms", 0, "STATE", NULL);
@@ -223,7 +223,7 @@ static void test_permission(void)
         return;
     }
     broker = ksm_test_broker_new(NULL);
-    path = ctl_scene_socket(broker);
+    path = ctl_fixture_socket(broker);
     g_assert_cmpint(g_chmod(broker->dir, 0755), ==, 0);
     copy = copy_program(broker->dir);
     program = copy;

@@ -17,7 +17,7 @@
 #define MOST_MAPPINGS 1000
 #define SETTLE_SECONDS 60.0
 
-static void check_puppet(KsmRemote *remote)
+static void check_remote(KsmRemote *remote)
 {
     KsmRemoteState state;
 
@@ -73,7 +73,7 @@ static void test_fill(void)
     g_assert_cmpuint(ksm_test_probe_store_bytes(probe), <=,
                      MOST_STORE_PAGES * KSM_PAGE_BYTES);
     for (i = 0; i < REMOTES; i++) {
-        check_puppet(remotes[i]);
+        check_remote(remotes[i]);
     }
     /* One page in 64 written: still right, on both sides of each copy. */
     for (i = 0; i < PAGES; i += 64) {

@@ -116,7 +116,7 @@ static void wait_unprobed(Fixture *fixture)
 }
 
 /* The store of all guests is one, and each of its pages there once. */
-static void check_scene(Fixture *fixture)
+static void check_fixture(Fixture *fixture)
 {
     int pids[GUESTS + 2];
     guint i;
@@ -165,7 +165,7 @@ static gboolean fixture_open(Fixture *fixture)
     }
     settle(fixture);
     fixture->shared = PAGES;
-    check_scene(fixture);
+    check_fixture(fixture);
     return TRUE;
 }
 
@@ -211,11 +211,11 @@ static void test_killed(void)
         }
         ksm_test_broker_start(fixture.broker);
         wait_connected(&fixture);
-        check_scene(&fixture);
+        check_fixture(&fixture);
     }
     add_guest(&fixture);
     settle(&fixture);
-    check_scene(&fixture);
+    check_fixture(&fixture);
     fixture_close(&fixture);
 }
 
@@ -231,7 +231,7 @@ static void test_replaced(void)
     g_assert_true(ksm_test_broker_stop(fixture.broker));
     ksm_test_broker_start(fixture.broker);
     wait_connected(&fixture);
-    check_scene(&fixture);
+    check_fixture(&fixture);
     for (i = 0; i < GUESTS; i++) {
         ksm_remote_fill(fixture.guests[i], 0, PAGES / 2, KSM_TEST_SEEDED,
                         SEED + (i + 1) * PAGES, TRUE);
@@ -268,7 +268,7 @@ static void test_meanwhile(void)
     wait_connected(&fixture);
     fixture.shared = PAGES;
     fixture.sharing = GUESTS * PAGES;
-    check_scene(&fixture);
+    check_fixture(&fixture);
     fixture_close(&fixture);
 }
 
@@ -296,7 +296,7 @@ static void test_too_late(void)
         kill(ksm_remote_pid(fixture.guests[i]), SIGCONT);
     }
     fixture.shared = PAGES;
-    check_scene(&fixture);
+    check_fixture(&fixture);
     fixture_close(&fixture);
 }
 
@@ -319,7 +319,7 @@ static void test_one_is_slow(void)
     ksm_remote_fill(fixture.guests[1], 0, PAGES, KSM_TEST_ZERO, 0, FALSE);
     ksm_remote_fill(fixture.guests[1], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
     kill(ksm_remote_pid(fixture.guests[0]), SIGCONT);
-    check_scene(&fixture);
+    check_fixture(&fixture);
     fixture_close(&fixture);
 }
 
@@ -368,7 +368,7 @@ static void test_other_version(void)
     refuse_versions(fixture.broker->socket, 5 * GUESTS);
     ksm_test_broker_start(fixture.broker);
     wait_connected(&fixture);
-    check_scene(&fixture);
+    check_fixture(&fixture);
     fixture_close(&fixture);
 }
 
@@ -469,7 +469,7 @@ static void test_hung(void)
     munmap((void *)writer.memory, PAGES * KSM_PAGE_BYTES);
     kill(fixture.broker->pid, SIGCONT);
     wait_connected(&fixture);
-    check_scene(&fixture);
+    check_fixture(&fixture);
     fixture_close(&fixture);
 }
 
