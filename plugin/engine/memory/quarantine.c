@@ -327,73 +327,90 @@ static void restore_from(KsmQuarantine *q, guint8 *addr, guint8 *staging,
     }
 }
 
-guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
-                             guint32 first, guint32 count,
-                             const guint8 *content, int store_fd,
-                             guint64 offset, KsmVerdict *verdict)
+/* What a window puts in the place of pages. */
+typedef struct Replacement {
+    KsmExchange way;
+    const guint8 *content;      /* NULL: zeros */
+    int store_fd;               /* where to share: content lies there */
+    guint64 offset;
+} Replacement;
+
+/* Step 4 of sharing. */
+static gboolean map_slots(KsmQuarantine *q, const Replacement *by,
+                          guint8 *addr, guint32 count)
+{
+    gsize bytes = (gsize)count * KSM_PAGE_BYTES;
+
+    if (ksm_sys->map(addr, bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, by->store_fd,
+                     by->offset, NULL)) {
+        return FALSE;
+    }
+    if (q->merge_any) {
+        /* Before a write makes a copy there that ksmd could take. */
+        ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
+    }
+    return TRUE;
+}
+
+/* All of it; returns the pages that were replaced, from the first on. */
+static guint32 run_window(KsmQuarantine *q, KsmRegion *region, guint32 first,
+                          guint32 count, const Replacement *by,
+                          KsmVerdict *verdict)
 {
     guint8 *addr = ksm_ram_address(region, first);
     guint8 *staging = take_staging(q, count);
     guint64 start_ns = ksm_sys_now_ns();
-    guint32 moved, equal;
+    guint32 moved, equal, mapped = 0;
     gboolean held, failed = FALSE;
 
     ksm_ram_unsettle(region, first, first + count);
     if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
         return 0;
     }
-    held = !ksm_writers_allow(&q->writers, KSM_EXCHANGE_SHARE, addr, moved);
-    equal = held ? 0 : ksm_verify_isolated(&q->verify, staging, content,
+    held = !ksm_writers_allow(&q->writers, by->way, addr, moved);
+    equal = held ? 0 : ksm_verify_isolated(&q->verify, staging, by->content,
                                            moved, &failed);
     if (equal < moved) {
         *verdict = why_kept(held, failed);
     }
-    if (equal && ksm_sys->map(addr, (gsize)equal * KSM_PAGE_BYTES,
-                              PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
-                              store_fd, offset, NULL)) {
-        equal = 0;
-        *verdict = KSM_VERDICT_ERROR;
-    }
-    if (equal && q->merge_any) {
-        /* Before a write makes a copy there that ksmd could take. */
-        ksm_sys->advise(addr, (gsize)equal * KSM_PAGE_BYTES,
-                        MADV_UNMERGEABLE);
+    if (equal && by->way == KSM_EXCHANGE_SHARE) {
+        mapped = map_slots(q, by, addr, equal) ? equal : 0;
+        if (!mapped) {
+            equal = 0;
+            *verdict = KSM_VERDICT_ERROR;
+        }
     }
     restore_from(q, addr, staging, equal, moved);
-    if (equal < count) {
-        release_range(q, region, addr + (gsize)equal * KSM_PAGE_BYTES,
-                      count - equal);
+    /* A new mapping is not registered; holes and what went back are. */
+    if (mapped < count) {
+        release_range(q, region, addr + (gsize)mapped * KSM_PAGE_BYTES,
+                      count - mapped);
     }
-    if (equal) {
-        ksm_sys->uffd_wake(q->uffd, addr, (gsize)equal * KSM_PAGE_BYTES);
+    if (mapped) {
+        ksm_sys->uffd_wake(q->uffd, addr, (gsize)mapped * KSM_PAGE_BYTES);
     }
     count_window(q, start_ns);
     return equal;
 }
 
-guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
-                            guint32 first, guint32 count,
-                            KsmVerdict *verdict)
+guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
+                             guint32 first, guint32 count,
+                             const guint8 *content, int store_fd,
+                             guint64 offset, KsmVerdict *verdict)
 {
-    guint8 *addr = ksm_ram_address(region, first);
-    guint8 *staging = take_staging(q, count);
-    guint64 start_ns = ksm_sys_now_ns();
-    guint32 moved, zero;
-    gboolean held, failed = FALSE;
+    const Replacement by = {
+        .way = KSM_EXCHANGE_SHARE, .content = content, .store_fd = store_fd,
+        .offset = offset,
+    };
 
-    ksm_ram_unsettle(region, first, first + count);
-    if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
-        return 0;
-    }
-    held = !ksm_writers_allow(&q->writers, KSM_EXCHANGE_ZERO, addr, moved);
-    zero = held ? 0 : ksm_verify_isolated(&q->verify, staging, NULL, moved,
-                                          &failed);
-    if (zero < moved) {
-        *verdict = why_kept(held, failed);
-    }
-    restore_from(q, addr, staging, zero, moved);
-    release_range(q, region, addr, count);
-    count_window(q, start_ns);
-    return zero;
+    return run_window(q, region, first, count, &by, verdict);
+}
+
+guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
+                            guint32 first, guint32 count, KsmVerdict *verdict)
+{
+    const Replacement by = { .way = KSM_EXCHANGE_ZERO, .store_fd = -1 };
+
+    return run_window(q, region, first, count, &by, verdict);
 }
