@@ -69,15 +69,25 @@ void proto_child_go_on(ProtoChild *child)
     g_assert_cmpint(write(child->orders, "", 1), ==, 1);
 }
 
-static int child_end(ProtoChild *child)
+static void child_close(ProtoChild *child)
+{
+    close(child->orders);
+    close(child->reports);
+}
+
+static int child_reap(ProtoChild *child)
 {
     int status = -1;
 
-    close(child->orders);
-    close(child->reports);
     g_assert_cmpint(waitpid(child->pid, &status, 0), ==, child->pid);
     g_free(child);
     return status;
+}
+
+static int child_end(ProtoChild *child)
+{
+    child_close(child);             /* one that waits for orders ends */
+    return child_reap(child);
 }
 
 void proto_child_kill(ProtoChild *child)
@@ -94,4 +104,16 @@ void proto_child_free(ProtoChild *child)
     status = child_end(child);
     g_assert_true(WIFEXITED(status));
     g_assert_cmpint(WEXITSTATUS(status), ==, 0);
+}
+
+guint32 proto_child_outlived(ProtoChild *child)
+{
+    ProtoChild pipes = *child;
+    guint32 number;
+
+    child_reap(child);
+    proto_child_go_on(&pipes);
+    number = proto_child_wait(&pipes);
+    child_close(&pipes);
+    return number;
 }

@@ -35,4 +35,10 @@ void proto_child_kill(ProtoChild *child);
 /** Lets it go on and end; fails the test unless it ends well. */
 void proto_child_free(ProtoChild *child);
 
+/**
+ * For one that ends by itself and leaves a process behind: waits for its end,
+ * lets the other go on, and returns what that reports; frees the child.
+ */
+guint32 proto_child_outlived(ProtoChild *child);
+
 #endif /* TEST_PROTO_CHILD_H */
