@@ -126,14 +126,20 @@ KsmRunMode ksm_engine_get_run(KsmEngine *engine)
     return g_atomic_int_get(&engine->tunables.run);
 }
 
+/* The scanner is woken, so that it goes by the new value at once. */
+static void change(KsmEngine *engine, guint *tunable, guint value)
+{
+    g_atomic_int_set(tunable, value);
+    ksm_lock_wake(engine, TRUE);
+}
+
 gboolean ksm_engine_set_scan_cpu_percent(KsmEngine *engine, guint percent,
                                          GError **errp)
 {
     if (!check_percent(percent, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->tunables.scan_cpu_percent, percent);
-    ksm_lock_wake(engine, TRUE);
+    change(engine, &engine->tunables.scan_cpu_percent, percent);
     return TRUE;
 }
 
@@ -143,8 +149,7 @@ gboolean ksm_engine_set_scan_interval(KsmEngine *engine, guint ms,
     if (!check_interval(ms, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->tunables.scan_interval_ms, ms);
-    ksm_lock_wake(engine, TRUE);
+    change(engine, &engine->tunables.scan_interval_ms, ms);
     return TRUE;
 }
 
@@ -154,8 +159,7 @@ gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
     if (!check_mappings(max_mappings, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->tunables.max_mappings, max_mappings);
-    ksm_lock_wake(engine, TRUE);
+    change(engine, &engine->tunables.max_mappings, max_mappings);
     return TRUE;
 }
 
@@ -165,8 +169,7 @@ gboolean ksm_engine_set_keep_huge(KsmEngine *engine, guint pages,
     if (!check_keep_huge(pages, errp)) {
         return FALSE;
     }
-    g_atomic_int_set(&engine->tunables.keep_huge, pages);
-    ksm_lock_wake(engine, TRUE);
+    change(engine, &engine->tunables.keep_huge, pages);
     return TRUE;
 }
 

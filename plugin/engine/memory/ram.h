@@ -5,6 +5,7 @@
 #ifndef KSM_RAM_H
 #define KSM_RAM_H
 
+#include "memory/page-state.h"
 #include "memory/region.h"
 
 /*
@@ -47,6 +48,19 @@ void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round);
 
 /* Makes the page private or excluded for some rounds, one level up. */
 void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state);
+
+/* Whether its back-off is over; counts it down otherwise.  Not if it failed. */
+static inline gboolean ksm_ram_wait_over(KsmRegion *region, guint32 page)
+{
+    if (region->state[page] & KSM_PAGE_HWPOISON) {
+        return FALSE;
+    }
+    if (region->wait[page] > 1) {
+        region->wait[page]--;
+        return FALSE;
+    }
+    return TRUE;
+}
 
 /* The page is private, and to be looked up with the next sweep. */
 void ksm_ram_look_again(KsmRegion *region, guint32 page);

@@ -354,15 +354,8 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
 /* Whether a broken page's rest is over; counts it down otherwise. */
 static gboolean is_rested(KsmRegion *region, guint32 page)
 {
-    if (ksm_page_state(region->state[page]) != KSM_PAGE_BROKEN ||
-        (region->state[page] & KSM_PAGE_HWPOISON)) {
-        return FALSE;
-    }
-    if (region->wait[page] > 1) {
-        region->wait[page]--;
-        return FALSE;
-    }
-    return TRUE;
+    return ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN &&
+           ksm_ram_wait_over(region, page);
 }
 
 /* Some broken pages in a row; held back by a device, they rest again. */

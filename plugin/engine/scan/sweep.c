@@ -142,16 +142,9 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
 {
     KsmPageState state = ksm_page_state(region->state[page]);
 
-    if ((state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) ||
-        ksm_page_is_kept(region->state[page]) ||
-        (region->state[page] & KSM_PAGE_HWPOISON)) {
-        return FALSE;
-    }
-    if (region->wait[page] > 1) {
-        region->wait[page]--;
-        return FALSE;
-    }
-    return TRUE;
+    return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_EXCLUDED) &&
+           !ksm_page_is_kept(region->state[page]) &&
+           ksm_ram_wait_over(region, page);
 }
 
 /* Whether the calm pages up to this one make a batch. */
