@@ -70,6 +70,7 @@ static void count_turns(KsmBroker *broker)
     ((TurnSource *)source)->broker = broker;
     g_source_set_priority(source, G_PRIORITY_HIGH);
     g_source_attach(source, NULL);
+    g_source_unref(source);
 }
 
 static void broker_on_connect(int fd, gpointer opaque)
