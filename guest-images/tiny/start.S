@@ -7,7 +7,9 @@
  * instruction emulator, a thousand times slower than the CPU, and only 64-bit
  * user mode on the CPU.  So the first thing is an identity map of 4 GiB and
  * 64-bit mode, and when that proves to be emulated (by its time), user mode.
- * The emulator knows neither IRET nor SYSRET there; SYSEXIT it knows.
+ * The emulator knows neither IRET nor SYSRET there; SYSEXIT it knows.  To AMD's
+ * CPUs SYSEXIT is an invalid instruction in 64-bit mode, so with these (also
+ * with TCG's by default) a slow machine is just slow.
  */
 
         /* From protected mode, with GDT and page tables there. */
@@ -154,9 +156,15 @@ smp_long:
 
         /*
          * is_emulated: eax = whether an instruction takes above 100 cycles,
-         * at the best of eight tries of a loop of 256 instructions.
+         * at the best of eight tries of a loop of 256 instructions, on one of
+         * Intel's CPUs ("Genu" is how its name begins).
          */
 is_emulated:
+        xor     %eax, %eax
+        cpuid
+        xor     %eax, %eax
+        cmp     $0x756e6547, %ebx
+        jne     3f
         mov     $-1, %r8d
         mov     $8, %r9d
 1:      rdtsc
@@ -173,7 +181,7 @@ is_emulated:
         xor     %eax, %eax
         cmp     $25600, %r8d
         seta    %al
-        ret
+3:      ret
 
         /*
          * void timer_wait(void): halts until the next timer tick.  Interrupts

@@ -181,6 +181,21 @@ def policy_is_warned_of():
     check("'m' needs memory of one host node: set 'host-nodes'" in said, said)
 
 
+def a_slow_cpu_of_either_maker_shares():
+    """256 ns an instruction.  The tiny guest goes to user mode then, by an
+    instruction that AMD's have not."""
+    with World(ACCEL, MEM_MIB) as world:
+        for vendor in 'AuthenticAMD', 'GenuineIntel':
+            world.add(LOAD, qemu_args=['-icount', 'shift=8,sleep=off',
+                                       '-cpu', f'qemu64,vendor={vendor}'])
+        world.wait_filled()
+        world.wait_merges(60, 'they share')
+        for guest in world.guests:
+            world.wait_pass(guest, 120)
+        world.check_intact()
+
+
 run([a_dump_of_the_guest_is_whole, dump_off_holds_for_shared_pages,
      populated_memory_is_shared_as_well, virtio_mem_plugs_memory_of_its_own,
-     what_cannot_be_is_refused, policy_is_warned_of])
+     what_cannot_be_is_refused, policy_is_warned_of,
+     a_slow_cpu_of_either_maker_shares])
