@@ -43,8 +43,9 @@
 #define KSM_LAUNCH_WAIT_MS  3000u
 #define NS_PER_MS           G_GUINT64_CONSTANT(1000000)
 
-/* Candidates go back to private, to be looked up anew (another broker). */
-static void forget_candidates(KsmEngine *engine)
+typedef void (*PageFunc)(KsmEngine *engine, KsmRegion *region, guint32 page);
+
+static void each_page(KsmEngine *engine, PageFunc function)
 {
     guint i;
 
@@ -53,44 +54,33 @@ static void forget_candidates(KsmEngine *engine)
         guint32 page;
 
         for (page = 0; page < region->pages; page++) {
-            if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
-                ksm_page_is_kept(region->state[page])) {
-                ksm_ram_look_again(region, page);
-            }
+            function(engine, region, page);
         }
     }
 }
 
-static void release_unmapped(KsmEngine *engine)
+/* A candidate goes back to private, to be looked up anew (another broker). */
+static void forget_candidate(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
-    guint i;
-
-    for (i = 0; i < engine->ram.regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
-        guint32 page;
-
-        for (page = 0; page < region->pages; page++) {
-            if (!ksm_page_in_store(region->state[page])) {
-                ksm_ranges_add(engine->releases.released, region->base + page);
-            }
-        }
+    (void)engine;
+    if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
+        ksm_page_is_kept(region->state[page])) {
+        ksm_ram_look_again(region, page);
     }
 }
 
-static void mark_lost(KsmEngine *engine)
+static void release_unmapped(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
-    guint i;
+    if (!ksm_page_in_store(region->state[page])) {
+        ksm_ranges_add(engine->releases.released, region->base + page);
+    }
+}
 
-    for (i = 0; i < engine->ram.regions->len; i++) {
-        KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
-        guint32 page;
-
-        for (page = 0; page < region->pages; page++) {
-            if (ksm_page_in_store(region->state[page])) {
-                region->state[page] |= KSM_PAGE_LOST;
-                engine->lost = TRUE;
-            }
-        }
+static void mark_lost(KsmEngine *engine, KsmRegion *region, guint32 page)
+{
+    if (ksm_page_in_store(region->state[page])) {
+        region->state[page] |= KSM_PAGE_LOST;
+        engine->lost = TRUE;
     }
 }
 
@@ -158,7 +148,7 @@ static void give_store_up(KsmEngine *engine)
     g_warning("'%s' cannot hand its shared pages over to the new broker: they "
               "stay shared, but new guests do not join them",
               engine->link.name);
-    mark_lost(engine);
+    each_page(engine, mark_lost);
     ksm_broker_client_forget_store(&engine->broker);
 }
 
@@ -190,14 +180,14 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
     g_array_set_size(engine->releases.withdrawn, 0);
     g_array_set_size(engine->releases.released, 0);
     g_array_set_size(engine->batch.matches, 0);
-    forget_candidates(engine);
+    each_page(engine, forget_candidate);
     if (welcome == KSM_WELCOME_NEW) {
-        mark_lost(engine);
+        each_page(engine, mark_lost);
     } else {
         if (welcome == KSM_WELCOME_HANDED && !hand_over(engine, errp)) {
             return FALSE;
         }
-        release_unmapped(engine);
+        each_page(engine, release_unmapped);
     }
     engine->link.was_connected = engine->link.is_connected = TRUE;
     engine->link.was_useful = FALSE;
