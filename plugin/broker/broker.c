@@ -11,7 +11,7 @@
 #include "clients/grace.h"
 #include "clients/history.h"
 #include "clients/broker-limits.h"
-#include "clients/request.h"
+#include "clients/request-state.h"
 #include "clients/session.h"
 #include "clients/totals.h"
 #include "group/content.h"
@@ -75,7 +75,7 @@ static void count_turns(KsmBroker *broker)
 
 static void broker_on_connect(int fd, gpointer opaque)
 {
-    ksm_connection_new(opaque, fd, &ksm_request_ops);
+    ksm_connection_new(opaque, fd);
 }
 
 /* Its connections close, its sessions begin to end. */
@@ -85,9 +85,11 @@ static void broker_on_process_end(KsmProcess *process)
     GList *link, *next;
 
     for (link = broker->connections.head; link != NULL; link = next) {
+        KsmRequestState *state = link->data;
+
         next = link->next;
-        if (ksm_connection_process(link->data) == process) {
-            ksm_connection_close(link->data);
+        if (state->process == process) {
+            ksm_connection_close(state);
         }
     }
     for (link = process->sessions.head; link != NULL; link = next) {
@@ -125,6 +127,8 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     broker->idle = idle;
     broker->opaque = opaque;
     broker->welcome = ksm_broker_welcome;
+    broker->ready = ksm_connection_ready;
+    broker->close = ksm_connection_close;
     broker->ended = broker_on_process_end;
     broker->started_us = g_get_monotonic_time();
     broker->history_timer = g_timeout_add_seconds(KSM_HISTORY_SECONDS,

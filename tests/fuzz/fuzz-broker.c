@@ -34,7 +34,7 @@ typedef union Packet {
     KsmMsgStats stats;
     KsmMsgMap map;
     KsmMsgWelcome welcome;
-    guint8 bytes[KSM_CONNECTION_PACKET + 64];
+    guint8 bytes[KSM_REQUEST_PACKET + 64];
 } Packet;
 
 static void client_close(Client *client)
@@ -59,7 +59,7 @@ static void client_open(Client *client)
     g_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
                         SOCK_NONBLOCK, 0, fds) == 0);
     client->fd = fds[0];
-    ksm_connection_new(fuzz_world(), fds[1], &ksm_request_ops);
+    ksm_connection_new(fuzz_world(), fds[1]);
 }
 
 static void take_fds(Client *client, struct msghdr *msg)

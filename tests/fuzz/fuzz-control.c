@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include "clients/connection.h"
-#include "clients/request.h"
 #include "control/control-client.h"
 #include "fuzz-input.h"
 #include "fuzz-world.h"
@@ -34,7 +33,7 @@ static void take_control(int fd)
 
 static void take_session(int fd)
 {
-    ksm_connection_new(fuzz_world(), fd, &ksm_request_ops);
+    ksm_connection_new(fuzz_world(), fd);
 }
 
 /* A VM to speak of, "vm1/ram" in group "g". */

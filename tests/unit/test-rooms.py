@@ -43,8 +43,9 @@ def changed(path, change):
 
 def including(header):
     """A change: one include more."""
+    quoted = header if header.startswith('<') else f'"{header}"'
     return lambda text: text.replace('#include "',
-                                     f'#include "{header}"\n#include "', 1)
+                                     f'#include {quoted}\n#include "', 1)
 
 
 def expect(output, text):
@@ -81,6 +82,26 @@ def test_two_files_use_each_other():
     expect(output, 'broker: a circle of files: ')
 
 
+def test_a_request_sees_the_socket():
+    """Nor does what it uses."""
+    for name in ('request.c', 'request-state.h', 'session.c', 'orders.c'):
+        output = changed(f'broker/clients/{name}',
+                         including('clients/connection.h'))
+        expect(output, f'broker/clients/{name} includes '
+                       'clients/connection.h: only the root may')
+        output = changed(f'broker/clients/{name}', including('<sys/socket.h>'))
+        expect(output, f'broker/clients/{name} includes <sys/socket.h>: in '
+                       'clients only connection and process may')
+
+
+def test_another_room_uses_what_is_of_the_root():
+    """Though it may use the room."""
+    output = changed('broker/control/control.c',
+                     including('clients/connection.h'))
+    expect(output, 'broker/control/control.c includes clients/connection.h: '
+                   'only the root may')
+
+
 def test_a_call_has_no_header():
     """As the compiler would not say of a header that is included by chance."""
     output = changed('ctl/commands/cmd-vms.c', lambda text: text.replace(
@@ -98,4 +119,6 @@ def test_a_room_says_nothing():
 if __name__ == '__main__':
     tap.run([test_rooms_are_in_order, test_an_include_goes_up,
              test_an_include_goes_sideways, test_two_files_use_each_other,
+             test_a_request_sees_the_socket,
+             test_another_room_uses_what_is_of_the_root,
              test_a_call_has_no_header, test_a_room_says_nothing])

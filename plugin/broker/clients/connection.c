@@ -16,21 +16,42 @@
 #include "clients/connection.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "clients/broker-limits.h"
 #include "clients/process.h"
+#include "clients/request.h"
+#include "clients/session.h"
 #include "clients/user.h"
 #include "host/log.h"
 #include "host/share.h"
 #include "host/stray.h"
+#include "host/watch.h"
 #include "error.h"
 
 #define HELLO_SECONDS 10
 #define DRAIN_PACKETS 64
+
+typedef struct KsmConnection {
+    KsmRequestState request;    /* all of it that request.c sees */
+    GList link;                 /* in broker->connections, of &request */
+    int fd;
+    KsmWatch watch;
+    guint hello_timer;
+    GSource *job_source;
+    KsmReply out;               /* a reply that is not sent yet */
+    int store_fd;               /* that came with HELLO, or -1 */
+    gboolean at_work;           /* request.c has the request and &out */
+} KsmConnection;
+
+static KsmConnection *connection_of(KsmRequestState *state)
+{
+    return (KsmConnection *)(void *)((guint8 *)state -
+                                     offsetof(KsmConnection, request));
+}
 
 static gboolean connection_on_event(gint fd, GIOCondition condition,
                                     gpointer data);
@@ -43,39 +64,26 @@ static gboolean connection_watch(KsmConnection *self, GIOCondition condition)
 
 static void close_out_fds(KsmConnection *self)
 {
-    while (self->out_fd_count > 0) {
-        close(self->out_fds[--self->out_fd_count]);
+    while (self->out.fd_count > 0) {
+        close(self->out.fds[--self->out.fd_count]);
     }
 }
 
 static void drop_store_fd(KsmConnection *self)
 {
     if (self->store_fd >= 0) {
-        ksm_stray_close(self->store_fd, self->process->uid);
+        ksm_stray_close(self->store_fd, self->request.process->uid);
         self->store_fd = -1;
     }
 }
 
-void ksm_connection_drop_job(KsmConnection *self)
+static void connection_close(KsmConnection *self)
 {
-    g_clear_pointer(&self->job.ranges, g_free);
-    g_clear_pointer(&self->publish.items, g_free);
-    g_clear_pointer(&self->publish.answers, g_free);
-}
+    KsmBroker *broker = self->request.broker;
+    KsmProcess *process = self->request.process;
+    KsmSession *session = self->request.session;
 
-/* Whether the request at work is one that goes on in steps. */
-static gboolean has_job(const KsmConnection *self)
-{
-    return self->job.ranges != NULL || self->publish.items != NULL;
-}
-
-void ksm_connection_close(KsmConnection *self)
-{
-    const KsmConnectionOps *ops = self->ops;
-    KsmBroker *broker = self->broker;
-    KsmProcess *process = self->process;
-    KsmSession *session = self->session;
-
+    g_assert(!self->at_work);   /* connection_begin() */
     g_queue_unlink(&broker->connections, &self->link);
     ksm_watch_clear(&self->watch);
     if (self->job_source != NULL) {
@@ -85,16 +93,13 @@ void ksm_connection_close(KsmConnection *self)
     if (self->hello_timer != 0) {
         g_source_remove(self->hello_timer);
     }
-    if (self->bulk != NULL) {
-        munmap(self->bulk, KSM_BULK_BYTES);
-    }
     close_out_fds(self);
     drop_store_fd(self);
     close(self->fd);
-    ksm_connection_drop_job(self);
+    ksm_request_clear(&self->request);
     g_free(self);
     if (session != NULL) {
-        ops->closed(session);
+        ksm_session_detach(session);
     }
     if (process != NULL) {
         process->connections--;
@@ -102,6 +107,11 @@ void ksm_connection_close(KsmConnection *self)
         ksm_process_check(process);
     }
     ksm_broker_check_idle(broker);
+}
+
+void ksm_connection_close(KsmRequestState *state)
+{
+    connection_close(connection_of(state));
 }
 
 /* Unread packets would make the kernel take our last words back. */
@@ -118,20 +128,22 @@ static void drain(int fd)
     }
 }
 
-void ksm_connection_fail(KsmConnection *self, const GError *error)
+/* Logs @error, tells the client, closes. */
+static void connection_fail(KsmConnection *self, const GError *error)
 {
+    KsmProcess *process = self->request.process;
     KsmMsgError reply = {
-        .msg = { .type = KSM_MSG_ERROR, .serial = self->serial },
+        .msg = { .type = KSM_MSG_ERROR, .serial = self->request.serial },
         .code = (guint32)error->code,
     };
-    KsmLogBucket *bucket = self->process != NULL ? &self->process->log_bucket
-                                                 : &self->broker->log_limits;
-    KsmSession *session = self->session;
+    KsmLogBucket *bucket = process != NULL ? &process->log_bucket
+                                           : &self->request.broker->log_limits;
+    const KsmSession *session = self->request.session;
     g_autofree char *more = NULL;
     guint left_out;
 
     g_strlcpy(reply.reason, error->message, sizeof(reply.reason));
-    if (ksm_user_note_refusal(self->broker, &left_out)) {
+    if (ksm_user_note_refusal(self->request.broker, &left_out)) {
         if (left_out > 0) {
             more = g_strdup_printf("; as %u others that were not logged",
                                    left_out);
@@ -140,8 +152,8 @@ void ksm_connection_fail(KsmConnection *self, const GError *error)
                         "session %s of process %d, user %d, group %s: %s; "
                         "closed%s",
                         session != NULL ? session->name : "(none)",
-                        self->process != NULL ? (int)self->process->pid : 0,
-                        self->process != NULL ? (int)self->process->uid : -1,
+                        process != NULL ? (int)process->pid : 0,
+                        process != NULL ? (int)process->uid : -1,
                         session != NULL ? session->home->key : "(none)",
                         error->message, more != NULL ? more : "");
     }
@@ -150,7 +162,7 @@ void ksm_connection_fail(KsmConnection *self, const GError *error)
         /* a client that does not read learns it from the end of file */
     }
     drain(self->fd);
-    ksm_connection_close(self);
+    connection_close(self);
 }
 
 /* Sends what waits; FALSE when the peer has gone. */
@@ -160,11 +172,11 @@ static gboolean connection_flush(KsmConnection *self)
         struct cmsghdr header;
         char bytes[CMSG_SPACE(2 * sizeof(int))];
     } control;
-    struct iovec iov = { self->out, self->out_bytes };
+    struct iovec iov = { self->out.packet, self->out.bytes };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-    if (self->out_fd_count > 0) {
-        gsize bytes = self->out_fd_count * sizeof(int);
+    if (self->out.fd_count > 0) {
+        gsize bytes = self->out.fd_count * sizeof(int);
 
         memset(&control, 0, sizeof(control));
         msg.msg_control = &control;
@@ -172,7 +184,7 @@ static gboolean connection_flush(KsmConnection *self)
         control.header.cmsg_level = SOL_SOCKET;
         control.header.cmsg_type = SCM_RIGHTS;
         control.header.cmsg_len = CMSG_LEN(bytes);
-        memcpy(CMSG_DATA(&control.header), self->out_fds, bytes);
+        memcpy(CMSG_DATA(&control.header), self->out.fds, bytes);
     }
     if (sendmsg(self->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
         if (errno == EAGAIN || errno == EINTR) {
@@ -181,22 +193,47 @@ static gboolean connection_flush(KsmConnection *self)
         }
         return FALSE;
     }
-    self->out_bytes = 0;
+    self->out.bytes = 0;
     close_out_fds(self);
     connection_watch(self, G_IO_IN);
     return TRUE;
 }
 
-void ksm_connection_reply(KsmConnection *self, gconstpointer reply,
-                          gsize bytes)
+/*
+ * Between connection_begin() and connection_end(), which are always in one
+ * function, request.c has the request at work.  A reply is sent by
+ * connection_end() alone, and by connection_flush() as long as it waits.
+ *
+ * No reply is sent twice: each call of request.c returns one result, and none
+ * is made for a request that has been answered.  A packet is read only while
+ * the watch is for G_IO_IN, which it is not while a reply waits, while steps
+ * are left or while HELLO waits.  The source of the steps goes with the first
+ * result that is not KSM_REQUEST_MORE.  A HELLO waits until it has its bulk
+ * memory (may_answer_hello() in session.c), so only one is answered.
+ *
+ * No reply goes to another client, or to a session that has ended: it lies
+ * beside the socket that its request came from, and both are freed at once.
+ * When a connection closes, its watch, timer and steps go with it, and
+ * ksm_session_detach() clears `served_by`, so nobody is left who could call
+ * with it.  A session ends only after that: session_free() checks it.
+ *
+ * All this needs a connection that is not freed while request.c has it.  A
+ * HELLO does close connections, but of sessions, and its own has none before
+ * ksm_session_open() has returned.  Should that ever be wrong, the broker ends
+ * rather than writes to memory that it has freed.
+ */
+static void connection_begin(KsmConnection *self)
 {
-    g_assert(bytes <= sizeof(self->out) && self->out_bytes == 0);
-    memcpy(self->out, reply, bytes);
-    ((KsmMsg *)(void *)self->out)->serial = self->serial;
-    self->out_bytes = bytes;
-    if (!connection_flush(self)) {
+    g_assert(!self->at_work && self->out.bytes == 0);
+    self->at_work = TRUE;
+}
+
+static void connection_end(KsmConnection *self, KsmRequestResult result)
+{
+    self->at_work = FALSE;
+    if (result == KSM_REQUEST_REPLY && !connection_flush(self)) {
         /* the peer has gone: the watch will tell, there is nothing to say */
-        self->out_bytes = 0;
+        self->out.bytes = 0;
         close_out_fds(self);
         connection_watch(self, G_IO_IN);
     }
@@ -206,21 +243,24 @@ static gboolean connection_on_job(gpointer data)
 {
     g_autoptr(GError) error = NULL;
     KsmConnection *self = data;
+    KsmUser *user = self->request.process->user;
     gint64 start_us = g_get_monotonic_time();
-    gboolean more;
+    KsmRequestResult result;
 
-    if (!ksm_user_has_turn(self->process->user)) {
+    if (!ksm_user_has_turn(user)) {
         return G_SOURCE_CONTINUE;
     }
-    more = self->ops->step(self, &error);
-    ksm_user_spend(self->process->user, start_us);
-    if (more) {
+    connection_begin(self);
+    result = ksm_request_step(&self->request, &self->out, &error);
+    connection_end(self, result);
+    ksm_user_spend(user, start_us);
+    if (result == KSM_REQUEST_MORE) {
         return G_SOURCE_CONTINUE;
     }
     g_source_unref(self->job_source);
     self->job_source = NULL;
-    if (error != NULL) {
-        ksm_connection_fail(self, error);
+    if (result == KSM_REQUEST_FAILED) {
+        connection_fail(self, error);
     }
     return G_SOURCE_REMOVE;
 }
@@ -235,12 +275,17 @@ static void connection_start_job(KsmConnection *self)
     g_source_attach(self->job_source, NULL);
 }
 
-void ksm_connection_ready(KsmConnection *self)
+void ksm_connection_ready(KsmRequestState *state)
 {
+    KsmConnection *self = connection_of(state);
     g_autoptr(GError) error = NULL;
+    KsmRequestResult result;
 
-    if (!self->ops->ready(self, &error)) {
-        ksm_connection_fail(self, error);
+    connection_begin(self);
+    result = ksm_request_welcome(&self->request, &self->out, &error);
+    connection_end(self, result);
+    if (result == KSM_REQUEST_FAILED) {
+        connection_fail(self, error);
     }
 }
 
@@ -264,10 +309,10 @@ static gssize connection_read(KsmConnection *self, guint8 *packet,
         struct cmsghdr header;
         char bytes[CMSG_LEN(sizeof(int))];      /* no room for a second */
     } control;
-    struct iovec iov = { packet, KSM_CONNECTION_PACKET };
+    struct iovec iov = { packet, KSM_REQUEST_PACKET };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
-    gboolean may_take = self->session == NULL &&
-        ksm_stray_may_take(self->process->uid);
+    gboolean may_take = self->request.session == NULL &&
+        ksm_stray_may_take(self->request.process->uid);
     gssize bytes;
 
     if (may_take) {
@@ -283,12 +328,12 @@ static gssize connection_read(KsmConnection *self, guint8 *packet,
         return 0;
     }
     if (bytes > 0 && (msg.msg_flags & MSG_CTRUNC) != 0) {
-        g_set_error(errp, KSM_ERROR, self->session == NULL && !may_take
+        g_set_error(errp, KSM_ERROR, self->request.session == NULL && !may_take
                     ? KSM_ERROR_LIMIT : KSM_ERROR_PROTOCOL,
                     "a descriptor or other control data came along");
         return -1;
     }
-    if (bytes > (gssize)KSM_CONNECTION_PACKET ||
+    if (bytes > (gssize)KSM_REQUEST_PACKET ||
         (bytes == 0 && !at_end)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "a packet of %zd bytes", bytes);
@@ -303,42 +348,46 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
     KsmConnection *self = data;
     g_autoptr(GError) error = NULL;
     gboolean at_end = (condition & (G_IO_HUP | G_IO_ERR)) != 0;
-    guint8 packet[KSM_CONNECTION_PACKET]
-        __attribute__((aligned(8)));
+    guint8 packet[KSM_REQUEST_PACKET] __attribute__((aligned(8)));
     gint64 start_us = g_get_monotonic_time();
-    gboolean ok;
+    KsmUser *user = self->request.process->user;
+    KsmRequestResult result = KSM_REQUEST_FAILED;
     gssize bytes;
 
     (void)fd;
     if (self->watch.condition != G_IO_IN) {
         if (at_end || !connection_flush(self)) {
-            ksm_connection_close(self);
+            connection_close(self);
         }
         return G_SOURCE_CONTINUE;
     }
-    if (!ksm_user_has_turn(self->process->user)) {
+    if (!ksm_user_has_turn(user)) {
         return G_SOURCE_CONTINUE;       /* it is still there to be read */
     }
     bytes = connection_read(self, packet, at_end, &error);
     if (bytes == 0) {
-        ksm_connection_close(self);
+        connection_close(self);
         return G_SOURCE_CONTINUE;
     }
     if (error == NULL && bytes < 0) {
         return G_SOURCE_CONTINUE;
     }
-    ok = error == NULL &&
-        self->ops->handle(self, packet, (gsize)bytes, &error);
-    ksm_user_spend(self->process->user, start_us);
-    if (!ok) {
-        ksm_connection_fail(self, error);
+    if (error == NULL) {
+        connection_begin(self);
+        result = ksm_request_handle(&self->request, packet, (gsize)bytes,
+                                    self->store_fd, &self->out, &error);
+        connection_end(self, result);
+    }
+    ksm_user_spend(user, start_us);
+    if (result == KSM_REQUEST_FAILED) {
+        connection_fail(self, error);
         return G_SOURCE_CONTINUE;
     }
     drop_store_fd(self);
-    if (has_job(self)) {
+    if (result == KSM_REQUEST_MORE) {
         connection_start_job(self);
-    } else if (self->bulk == NULL) {
-        connection_watch(self, (GIOCondition)0);    /* HELLO waits */
+    } else if (result == KSM_REQUEST_LATER) {
+        connection_watch(self, (GIOCondition)0);
     }
     return G_SOURCE_CONTINUE;
 }
@@ -349,29 +398,20 @@ static gboolean connection_on_hello_timeout(gpointer data)
     KsmConnection *self = data;
 
     self->hello_timer = 0;
-    if (self->session == NULL) {
+    if (self->request.session == NULL) {
         g_set_error(&error, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "no HELLO within %d s", HELLO_SECONDS);
-        ksm_connection_fail(self, error);
+        connection_fail(self, error);
     }
     return G_SOURCE_REMOVE;
-}
-
-KsmSession *ksm_connection_session(const KsmConnection *self)
-{
-    return self->session;
-}
-
-KsmProcess *ksm_connection_process(const KsmConnection *self)
-{
-    return self->process;
 }
 
 /* Finds out who it is and whether there is room for it. */
 static gboolean connection_admit(KsmConnection *self, GError **errp)
 {
-    const KsmBrokerLimits *limits = &self->broker->limits;
-    KsmProcess *process = ksm_process_of_peer(self->broker, self->fd, errp);
+    KsmBroker *broker = self->request.broker;
+    KsmProcess *process = ksm_process_of_peer(broker, self->fd, errp);
+    guint most = broker->limits.max_process_sessions;
 
     if (process == NULL) {
         return FALSE;
@@ -380,14 +420,13 @@ static gboolean connection_admit(KsmConnection *self, GError **errp)
         ksm_process_check(process);
         return FALSE;
     }
-    self->process = process;
+    self->request.process = process;
     process->connections++;
     ksm_share_take(&process->user->shares[KSM_QUOTA_CONNECTIONS], 1);
-    if (process->connections > limits->max_process_sessions) {
+    if (process->connections > most) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "process %d has %u connections, its maximum: see "
-                    "guest-ksmd --max-process-sessions", process->pid,
-                    limits->max_process_sessions);
+                    "guest-ksmd --max-process-sessions", process->pid, most);
         return FALSE;
     }
     if (!connection_watch(self, G_IO_IN)) {
@@ -398,19 +437,18 @@ static gboolean connection_admit(KsmConnection *self, GError **errp)
     return TRUE;
 }
 
-void ksm_connection_new(KsmBroker *broker, int fd, const KsmConnectionOps *ops)
+void ksm_connection_new(KsmBroker *broker, int fd)
 {
     g_autoptr(GError) error = NULL;
     KsmConnection *self = g_new0(KsmConnection, 1);
 
-    self->ops = ops;
-    self->broker = broker;
+    self->request.broker = broker;
     self->fd = fd;
     self->store_fd = -1;
-    self->link.data = self;
+    self->link.data = &self->request;
     g_queue_push_tail_link(&broker->connections, &self->link);
     if (!connection_admit(self, &error)) {
-        ksm_connection_fail(self, error);
+        connection_fail(self, error);
         return;
     }
     self->hello_timer = g_timeout_add_seconds(HELLO_SECONDS,

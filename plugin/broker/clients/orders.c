@@ -85,7 +85,7 @@ const char *ksm_orders_give(KsmSession *session, const KsmOrder *order,
 {
     KsmOrders *self = &session->orders;
 
-    if (session->connection == NULL) {
+    if (session->served_by == NULL) {
         return "the VM is not connected to the broker at present";
     }
     if (order->fields & KSM_ORDER_KEEP_HUGE &&
@@ -105,7 +105,7 @@ gboolean ksm_orders_want_map(KsmSession *session, KsmOrderDone done,
 {
     KsmOrders *self = &session->orders;
 
-    if (session->connection == NULL) {
+    if (session->served_by == NULL) {
         return FALSE;
     }
     if (self->map_serial == 0) {

@@ -7,6 +7,11 @@
  * Anything the protocol does not allow ends the connection; what was done by
  * then stands, and belongs to the process as ever.
  *
+ * A request sees its packet and the state of its connection, and returns its
+ * reply.  From here nothing leads to a socket, its own client's or another's.
+ * Where a HELLO ends another connection, or lets others' HELLOs go on,
+ * session.c says so to the broker (`close` and `ready` in state.h).
+ *
  * Work of a request is bounded by its arrays, except for what goes on in
  * steps, between which others have their turns: WITHDRAW, RELEASE and HOLD of
  * long ranges, the sum of which may not be more than the session has pages,
@@ -55,15 +60,44 @@ static gboolean protocol_error(GError **errp, const char *format, ...)
     return FALSE;
 }
 
-static void reply_simple(KsmConnection *self, KsmMsgType type, guint count)
+/* A @message that begins with a KsmMsg is the reply to the request at work. */
+static KsmRequestResult reply_with(const KsmRequestState *self, KsmReply *reply,
+                                   gconstpointer message, gsize bytes)
 {
-    KsmMsg reply = { .type = type, .count = count };
+    g_assert(bytes <= sizeof(reply->packet) && reply->bytes == 0);
+    memcpy(reply->packet, message, bytes);
+    ((KsmMsg *)(void *)reply->packet)->serial = self->serial;
+    reply->bytes = bytes;
+    return KSM_REQUEST_REPLY;
+}
 
-    ksm_connection_reply(self, &reply, sizeof(reply));
+static KsmRequestResult reply_simple(const KsmRequestState *self,
+                                     KsmReply *reply, KsmMsgType type,
+                                     guint count)
+{
+    KsmMsg message = { .type = type, .count = count };
+
+    return reply_with(self, reply, &message, sizeof(message));
+}
+
+static void drop_job(KsmRequestState *self)
+{
+    g_clear_pointer(&self->job.ranges, g_free);
+    g_clear_pointer(&self->publish.items, g_free);
+    g_clear_pointer(&self->publish.answers, g_free);
+}
+
+void ksm_request_clear(KsmRequestState *self)
+{
+    if (self->bulk != NULL) {
+        munmap(self->bulk, KSM_BULK_BYTES);
+        self->bulk = NULL;
+    }
+    drop_job(self);
 }
 
 /* The memory that both sides see, and its descriptor for WELCOME. */
-static gboolean make_bulk(KsmConnection *self, GError **errp)
+static gboolean make_bulk(KsmRequestState *self, KsmReply *reply, GError **errp)
 {
     int fd = ksm_memfd_new("ksm-bulk", KSM_BULK_BYTES, errp);
     gpointer bulk;
@@ -80,15 +114,15 @@ static gboolean make_bulk(KsmConnection *self, GError **errp)
         return FALSE;
     }
     self->bulk = bulk;
-    self->out_fds[self->out_fd_count++] = fd;
+    reply->fds[reply->fd_count++] = fd;
     return TRUE;
 }
 
-/* Sends WELCOME. */
-static gboolean request_welcome(KsmConnection *self, GError **errp)
+KsmRequestResult ksm_request_welcome(KsmRequestState *self, KsmReply *reply,
+                                     GError **errp)
 {
     const KsmGroup *group = self->session->home->group;
-    KsmMsgWelcome reply = {
+    KsmMsgWelcome message = {
         .msg = { .type = KSM_MSG_WELCOME },
         .version = self->session->version,
         .resumed = self->welcome,
@@ -100,26 +134,27 @@ static gboolean request_welcome(KsmConnection *self, GError **errp)
     };
     int store_fd;
 
-    if (!make_bulk(self, errp)) {
-        return FALSE;
+    if (!make_bulk(self, reply, errp)) {
+        return KSM_REQUEST_FAILED;
     }
     store_fd = ksm_store_open(group->store, errp);
     if (store_fd < 0) {
-        return FALSE;
+        return KSM_REQUEST_FAILED;
     }
-    self->out_fds[self->out_fd_count++] = store_fd;
+    reply->fds[reply->fd_count++] = store_fd;
     /* Before anybody can map it: roster.c.  Also where the client may go on
        with the one that it has: it need not. */
     if (!ksm_session_mark(self->session, store_fd, errp)) {
-        return FALSE;
+        return KSM_REQUEST_FAILED;
     }
-    ksm_connection_reply(self, &reply,
-                         ksm_proto_welcome_bytes(self->session->version));
-    return TRUE;
+    return reply_with(self, reply, &message,
+                      ksm_proto_welcome_bytes(self->session->version));
 }
 
-static gboolean handle_hello(KsmConnection *self, const guint8 *packet,
-                             gsize bytes, GError **errp)
+static KsmRequestResult handle_hello(KsmRequestState *self,
+                                     const guint8 *packet, gsize bytes,
+                                     int store_fd, KsmReply *reply,
+                                     GError **errp)
 {
     KsmMsgHello hello = { .magic = 0 };
 
@@ -130,36 +165,36 @@ static gboolean handle_hello(KsmConnection *self, const guint8 *packet,
     if (hello.msg.count != 0) {
         return protocol_error(errp, "HELLO with %u items", hello.msg.count);
     }
-    self->session = ksm_session_open(self, self->process, &hello,
-                                     self->store_fd, &self->welcome, errp);
+    self->session = ksm_session_open(self, self->process, &hello, store_fd,
+                                     &self->welcome, errp);
     if (self->session == NULL) {
-        return FALSE;
+        return KSM_REQUEST_FAILED;
     }
     ksm_log(KSM_LOG_DEBUG, "session %s of process %d, group %s: %s",
             self->session->name, (int)self->process->pid,
             self->session->home->key,
             self->welcome == KSM_WELCOME_NEW ? "begun" :
             self->welcome == KSM_WELCOME_RESUMED ? "resumed" : "taken up");
-    return !ksm_session_is_ready(self->session) ||
-        request_welcome(self, errp);
+    return ksm_session_is_ready(self->session)
+        ? ksm_request_welcome(self, reply, errp) : KSM_REQUEST_LATER;
 }
 
-static gboolean handle_resize(KsmConnection *self, const guint8 *packet,
-                              GError **errp)
+static KsmRequestResult handle_resize(KsmRequestState *self,
+                                      const guint8 *packet, KsmReply *reply,
+                                      GError **errp)
 {
     KsmMsgResize resize;
 
     memcpy(&resize, packet, sizeof(resize));
     if (!ksm_session_resize(self->session, resize.pages, errp)) {
-        return FALSE;
+        return KSM_REQUEST_FAILED;
     }
-    reply_simple(self, KSM_MSG_OK, 0);
-    return TRUE;
+    return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
 /* A limit makes REFUSED answers; one line a minute tells of it. */
-static void note_refusals(KsmConnection *self, const KsmAnswer *answers,
-                          guint count)
+static void note_refusals(const KsmRequestState *self,
+                          const KsmAnswer *answers, guint count)
 {
     guint i;
 
@@ -171,7 +206,8 @@ static void note_refusals(KsmConnection *self, const KsmAnswer *answers,
     }
 }
 
-static gboolean handle_lookup(KsmConnection *self, guint count, GError **errp)
+static KsmRequestResult handle_lookup(KsmRequestState *self, guint count,
+                                      KsmReply *reply, GError **errp)
 {
     KsmLookup items[KSM_BATCH_LOOKUPS];
     KsmAnswer answers[KSM_BATCH_LOOKUPS];
@@ -182,12 +218,11 @@ static gboolean handle_lookup(KsmConnection *self, guint count, GError **errp)
     memcpy(items, self->bulk + KSM_BULK_REQUEST, count * sizeof(*items));
     if (!ksm_group_lookup(self->session->member, items, count, answers,
                           errp)) {
-        return FALSE;
+        return KSM_REQUEST_FAILED;
     }
     note_refusals(self, answers, count);
     memcpy(self->bulk + KSM_BULK_REPLY, answers, count * sizeof(*answers));
-    reply_simple(self, KSM_MSG_ANSWERS, count);
-    return TRUE;
+    return reply_simple(self, reply, KSM_MSG_ANSWERS, count);
 }
 
 /* How many of the items left are a step: at least one. */
@@ -214,7 +249,8 @@ static guint publish_step_items(const KsmPublishJob *job)
  * filed and written within it, so whatever others do between two steps, they
  * find nothing half done.
  */
-static gboolean publish_step(KsmConnection *self, GError **errp)
+static KsmRequestResult publish_step(KsmRequestState *self, KsmReply *reply,
+                                     GError **errp)
 {
     KsmPublishJob *job = &self->publish;
     guint count = publish_step_items(job);
@@ -223,26 +259,23 @@ static gboolean publish_step(KsmConnection *self, GError **errp)
                            self->bulk + KSM_BULK_CONTENT +
                            (gsize)job->at * KSM_STORE_PAGE_BYTES,
                            job->answers + job->at, errp)) {
-        ksm_connection_drop_job(self);
-        return FALSE;
+        drop_job(self);
+        return KSM_REQUEST_FAILED;
     }
     job->at += count;
     if (job->at < job->count) {
-        return TRUE;
+        return KSM_REQUEST_MORE;
     }
     note_refusals(self, job->answers, job->count);
     memcpy(self->bulk + KSM_BULK_REPLY, job->answers,
            job->count * sizeof(*job->answers));
-    ksm_connection_drop_job(self);
-    reply_simple(self, KSM_MSG_ANSWERS, job->count);
-    return FALSE;
+    drop_job(self);
+    return reply_simple(self, reply, KSM_MSG_ANSWERS, job->count);
 }
 
-static gboolean handle_publish(KsmConnection *self, guint count,
-                               GError **errp)
+static KsmRequestResult handle_publish(KsmRequestState *self, guint count,
+                                       KsmReply *reply, GError **errp)
 {
-    GError *error = NULL;
-
     if (count > KSM_BATCH_PUBLISH) {
         return protocol_error(errp, "PUBLISH of %u items", count);
     }
@@ -253,30 +286,25 @@ static gboolean handle_publish(KsmConnection *self, guint count,
     };
     memcpy(self->publish.items, self->bulk + KSM_BULK_REQUEST,
            count * sizeof(KsmPublish));
-    publish_step(self, &error);
-    if (error != NULL) {
-        g_propagate_error(errp, error);
-        return FALSE;
-    }
-    return TRUE;
+    return publish_step(self, reply, errp);
 }
 
-static gboolean handle_hints(KsmConnection *self)
+static KsmRequestResult handle_hints(KsmRequestState *self, KsmReply *reply)
 {
     KsmHint hints[KSM_BATCH_HINTS];
     guint count = ksm_group_take_hints(self->session->member, hints,
                                        KSM_BATCH_HINTS);
 
     memcpy(self->bulk + KSM_BULK_REPLY, hints, count * sizeof(*hints));
-    reply_simple(self, KSM_MSG_ANSWERS, count);
-    return TRUE;
+    return reply_simple(self, reply, KSM_MSG_ANSWERS, count);
 }
 
-static gboolean handle_stats(KsmConnection *self, const guint8 *packet)
+static KsmRequestResult handle_stats(KsmRequestState *self,
+                                     const guint8 *packet, KsmReply *reply)
 {
     const KsmMember *member = self->session->member;
     const KsmGroup *group = member->group;
-    KsmMsgGroup reply = {
+    KsmMsgGroup message = {
         .msg = { .type = KSM_MSG_GROUP },
         .pages_shared = ksm_store_used(group->store),
         .pages_sharing = group->bound,
@@ -290,14 +318,13 @@ static gboolean handle_stats(KsmConnection *self, const guint8 *packet)
     memcpy(&stats, packet, ksm_proto_stats_bytes(version));
     ksm_figures_take(&self->session->figures, &stats, member->table.pages);
     ksm_orders_report(self->session);
-    reply.order = self->session->orders.order;
-    reply.map_serial = self->session->orders.map_serial;
-    ksm_connection_reply(self, &reply, ksm_proto_group_bytes(version));
-    return TRUE;
+    message.order = self->session->orders.order;
+    message.map_serial = self->session->orders.map_serial;
+    return reply_with(self, reply, &message, ksm_proto_group_bytes(version));
 }
 
-static gboolean handle_map(KsmConnection *self, const guint8 *packet,
-                           GError **errp)
+static KsmRequestResult handle_map(KsmRequestState *self, const guint8 *packet,
+                                   KsmReply *reply, GError **errp)
 {
     KsmMsgMap map;
 
@@ -310,12 +337,10 @@ static gboolean handle_map(KsmConnection *self, const guint8 *packet,
     if (map.map_serial == 0 ||
         map.map_serial != self->session->orders.map_serial) {
         /* Whoever asked for it has gone meanwhile. */
-        reply_simple(self, KSM_MSG_OK, 0);
-        return TRUE;
+        return reply_simple(self, reply, KSM_MSG_OK, 0);
     }
     ksm_orders_take_map(self->session, &map, self->bulk + KSM_BULK_REQUEST);
-    reply_simple(self, KSM_MSG_OK, 0);
-    return TRUE;
+    return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
 /* A part of a range; FALSE when a HOLD is not true. */
@@ -337,8 +362,8 @@ static gboolean job_do(const KsmRangeJob *job, KsmMember *member,
     return TRUE;
 }
 
-/* One step of what goes on in steps; TRUE while there is more. */
-static gboolean request_step(KsmConnection *self, GError **errp)
+KsmRequestResult ksm_request_step(KsmRequestState *self, KsmReply *reply,
+                                  GError **errp)
 {
     KsmRangeJob *job = &self->job;
     KsmMember *member = self->session->member;
@@ -346,7 +371,7 @@ static gboolean request_step(KsmConnection *self, GError **errp)
                                                    : JOB_STEP_BOUND;
 
     if (self->publish.items != NULL) {
-        return publish_step(self, errp);
+        return publish_step(self, reply, errp);
     }
     while (job->at < job->count && budget > 0) {
         const KsmHold *range = &job->ranges[job->at];
@@ -354,7 +379,7 @@ static gboolean request_step(KsmConnection *self, GError **errp)
 
         if (!job_do(job, member, (guint32)part, errp)) {
             g_clear_pointer(&job->ranges, g_free);
-            return FALSE;
+            return KSM_REQUEST_FAILED;
         }
         job->done += part;
         budget -= part;
@@ -364,15 +389,14 @@ static gboolean request_step(KsmConnection *self, GError **errp)
         }
     }
     if (job->at < job->count) {
-        return TRUE;
+        return KSM_REQUEST_MORE;
     }
     g_clear_pointer(&job->ranges, g_free);
-    reply_simple(self, KSM_MSG_OK, 0);
-    return FALSE;
+    return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
 /* A copy of the ranges in the bulk memory, one more so that it is not NULL. */
-static KsmHold *copy_ranges(const KsmConnection *self, const KsmMsg *msg)
+static KsmHold *copy_ranges(const KsmRequestState *self, const KsmMsg *msg)
 {
     KsmHold *ranges = g_new0(KsmHold, msg->count + 1);
     const guint8 *items = self->bulk + KSM_BULK_REQUEST;
@@ -393,13 +417,12 @@ static KsmHold *copy_ranges(const KsmConnection *self, const KsmMsg *msg)
 }
 
 /* Begins to carry out ranges. */
-static gboolean handle_ranges(KsmConnection *self, const KsmMsg *msg,
-                              GError **errp)
+static KsmRequestResult handle_ranges(KsmRequestState *self, const KsmMsg *msg,
+                                      KsmReply *reply, GError **errp)
 {
     guint64 pages = self->session->member->table.pages;
     guint64 sum = 0;
     g_autofree KsmHold *ranges = NULL;
-    GError *error = NULL;
     guint i;
 
     if (msg->count > KSM_BATCH_RANGES) {
@@ -419,17 +442,12 @@ static gboolean handle_ranges(KsmConnection *self, const KsmMsg *msg,
         .ranges = g_steal_pointer(&ranges), .count = msg->count,
         .type = msg->type,
     };
-    request_step(self, &error);
-    if (error != NULL) {
-        g_propagate_error(errp, error);
-        return FALSE;
-    }
-    return TRUE;
+    return ksm_request_step(self, reply, errp);
 }
 
 /* Slots that the client maps since before this broker; without any: all told. */
-static gboolean handle_hold(KsmConnection *self, const KsmMsg *msg,
-                            GError **errp)
+static KsmRequestResult handle_hold(KsmRequestState *self, const KsmMsg *msg,
+                                    KsmReply *reply, GError **errp)
 {
     KsmMember *member = self->session->member;
 
@@ -437,15 +455,14 @@ static gboolean handle_hold(KsmConnection *self, const KsmMsg *msg,
         return protocol_error(errp, "unexpected HOLD");
     }
     if (msg->count > 0) {
-        return handle_ranges(self, msg, errp);
+        return handle_ranges(self, msg, reply, errp);
     }
     ksm_adoption_held(member);
-    reply_simple(self, KSM_MSG_OK, 0);
-    return TRUE;
+    return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
 /* Sizes of the requests; 0: not a request.  HELLO's is of its own @version. */
-static gsize request_bytes(const KsmConnection *self, guint32 type,
+static gsize request_bytes(const KsmRequestState *self, guint32 type,
                            guint32 version)
 {
     switch (type) {
@@ -471,7 +488,7 @@ static gsize request_bytes(const KsmConnection *self, guint32 type,
     }
 }
 
-static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
+static gboolean request_check(const KsmRequestState *self, const KsmMsg *msg,
                               gsize bytes, guint32 version, GError **errp)
 {
     gsize want = request_bytes(self, msg->type, version);
@@ -499,8 +516,10 @@ static gboolean request_check(const KsmConnection *self, const KsmMsg *msg,
     return TRUE;
 }
 
-static gboolean request_handle(KsmConnection *self, const guint8 *packet,
-                               gsize bytes, GError **errp)
+KsmRequestResult ksm_request_handle(KsmRequestState *self,
+                                    const guint8 *packet, gsize bytes,
+                                    int store_fd, KsmReply *reply,
+                                    GError **errp)
 {
     guint32 version = 0;
     KsmMsg msg;
@@ -513,37 +532,30 @@ static gboolean request_handle(KsmConnection *self, const guint8 *packet,
     /* Of another version it may have another size. */
     if (msg.type == KSM_MSG_HELLO &&
         !ksm_session_check_version(packet, bytes, &version, errp)) {
-        return FALSE;
+        return KSM_REQUEST_FAILED;
     }
     if (!request_check(self, &msg, bytes, version, errp)) {
-        return FALSE;
+        return KSM_REQUEST_FAILED;
     }
     switch (msg.type) {
     case KSM_MSG_HELLO:
-        return handle_hello(self, packet, bytes, errp);
+        return handle_hello(self, packet, bytes, store_fd, reply, errp);
     case KSM_MSG_RESIZE:
-        return handle_resize(self, packet, errp);
+        return handle_resize(self, packet, reply, errp);
     case KSM_MSG_LOOKUP:
-        return handle_lookup(self, msg.count, errp);
+        return handle_lookup(self, msg.count, reply, errp);
     case KSM_MSG_PUBLISH:
-        return handle_publish(self, msg.count, errp);
+        return handle_publish(self, msg.count, reply, errp);
     case KSM_MSG_WITHDRAW:
     case KSM_MSG_RELEASE:
-        return handle_ranges(self, &msg, errp);
+        return handle_ranges(self, &msg, reply, errp);
     case KSM_MSG_HOLD:
-        return handle_hold(self, &msg, errp);
+        return handle_hold(self, &msg, reply, errp);
     case KSM_MSG_HINTS:
-        return handle_hints(self);
+        return handle_hints(self, reply);
     case KSM_MSG_MAP:
-        return handle_map(self, packet, errp);
+        return handle_map(self, packet, reply, errp);
     default:
-        return handle_stats(self, packet);
+        return handle_stats(self, packet, reply);
     }
 }
-
-const KsmConnectionOps ksm_request_ops = {
-    .handle = request_handle,
-    .step = request_step,
-    .ready = request_welcome,
-    .closed = ksm_session_detach,
-};

@@ -26,12 +26,12 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "clients/connection.h"
 #include "clients/descent.h"
 #include "clients/grace.h"
 #include "clients/homes.h"
 #include "clients/orders.h"
 #include "clients/process.h"
+#include "clients/request-state.h"
 #include "clients/user.h"
 #include "group/adoption.h"
 #include "group/member.h"
@@ -231,7 +231,7 @@ static void session_free(KsmSession *session)
     KsmProcess *process = session->process;
     KsmGroup *group = session->home->group;
 
-    g_assert(session->connection == NULL);
+    g_assert(session->served_by == NULL);
     broker->sessions--;
     ksm_grace_note_sessions(broker);
     ksm_share_give(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
@@ -257,7 +257,7 @@ static gboolean is_of_nameless(const KsmSession *session,
     const KsmStore *store = session->home->group->store;
 
     return ksm_engine_id_is_none(&session->engine) &&
-        session->connection == NULL &&
+        session->served_by == NULL &&
         session->home->node == hello->node &&
         strcmp(session->told_name, name) == 0 &&
         store_fd >= 0 && ksm_store_is_file(store, store_fd) &&
@@ -286,8 +286,8 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
             ? is_of_nameless(session, hello, name, store_fd)
             : ksm_engine_id_equal(&session->engine, &hello->engine) &&
               session->home->node == hello->node) {
-            if (session->connection != NULL) {
-                ksm_connection_close(session->connection);
+            if (session->served_by != NULL) {
+                process->broker->close(session->served_by);
             }
             return session;
         }
@@ -295,18 +295,24 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
     return NULL;
 }
 
+/* Its HELLO waits, and need not any more. */
+static gboolean may_answer_hello(const KsmRequestState *state)
+{
+    return state->session != NULL && state->bulk == NULL &&
+        ksm_session_is_ready(state->session);
+}
+
 void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home)
 {
     GList *link, *next;
 
     for (link = broker->connections.head; link != NULL; link = next) {
-        KsmConnection *connection = link->data;
-        KsmSession *session = ksm_connection_session(connection);
+        KsmRequestState *state = link->data;
 
         next = link->next;
-        if (session != NULL && (home == NULL || session->home == home) &&
-            connection->bulk == NULL && ksm_session_is_ready(session)) {
-            ksm_connection_ready(connection);
+        if (may_answer_hello(state) &&
+            (home == NULL || state->session->home == home)) {
+            broker->ready(state);
         }
     }
 }
@@ -332,12 +338,12 @@ static gboolean take_store(KsmGroupHome *home, const KsmRosterEntry *who,
     }
     group->store_id = ++broker->store_ids;
     for (link = broker->connections.head; link != NULL; link = next) {
-        KsmConnection *other = link->data;
+        KsmRequestState *other = link->data;
 
         next = link->next;
-        if (ksm_connection_session(other) != NULL && other->bulk != NULL &&
-            ksm_connection_session(other)->home == home) {
-            ksm_connection_close(other);
+        if (other->session != NULL && other->bulk != NULL &&
+            other->session->home == home) {
+            broker->close(other);
         }
     }
     ksm_broker_welcome(broker, home);   /* who waited for that, grace.c */
@@ -410,7 +416,7 @@ static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
     return session;
 }
 
-KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
+KsmSession *ksm_session_open(KsmRequestState *state, KsmProcess *process,
                              const KsmMsgHello *hello, int store_fd,
                              KsmWelcome *welcome, GError **errp)
 {
@@ -451,7 +457,7 @@ KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
         ksm_session_detach(session);
         return NULL;
     }
-    session->connection = connection;
+    session->served_by = state;
     session->version = MIN(hello->version, KSM_PROTO_VERSION);
     return session;
 }
@@ -485,9 +491,9 @@ static void session_on_withdrawn(KsmMember *member, gpointer opaque)
 {
     KsmSession *session = opaque;
 
-    if (session->connection != NULL) {
-        if (ksm_session_is_ready(session)) {
-            ksm_connection_ready(session->connection);
+    if (session->served_by != NULL) {
+        if (may_answer_hello(session->served_by)) {
+            session->broker->ready(session->served_by);
         }
     } else if (member->bound == 0 && !member->holding) {
         session_free(session);
@@ -515,7 +521,7 @@ static gboolean broker_on_orphans(gpointer data)
             KsmSession *session = link->data;
             const KsmMember *member = session->member;
 
-            if (session->connection == NULL &&
+            if (session->served_by == NULL &&
                 member->cleaning == KSM_CLEANING_NONE &&
                 (seen++ + broker->orphan_turn) % every == 0 &&
                 member->roster_at != KSM_ROSTER_NONE && !session->unmarkable &&
@@ -548,7 +554,7 @@ static void note_orphan(KsmBroker *broker)
 
 void ksm_session_detach(KsmSession *session)
 {
-    session->connection = NULL;
+    session->served_by = NULL;
     note_orphan(session->broker);
     ksm_orders_drop(session);
     if (session->member->cleaning != KSM_CLEANING_ALL) {
@@ -569,7 +575,7 @@ static void session_on_returned(KsmMember *member, gpointer opaque)
 
 void ksm_session_end(KsmSession *session)
 {
-    session->connection = NULL;
+    session->served_by = NULL;
     session_return(session);
 }
 

@@ -16,17 +16,17 @@ gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
                                    guint32 *version, GError **errp);
 
 /**
- * Gives @connection a session: the one that this engine of the process had, if
+ * Gives a connection a session: the one that this engine of the process had, if
  * there is one and it is not longer than @pages, else a new one.  @store_fd is
  * the store that the client had before, or -1; it stays the caller's.
  */
-KsmSession *ksm_session_open(KsmConnection *connection, KsmProcess *process,
+KsmSession *ksm_session_open(KsmRequestState *state, KsmProcess *process,
                              const KsmMsgHello *hello, int store_fd,
                              KsmWelcome *welcome, GError **errp);
 
 /** FALSE while listings of its former connection are being withdrawn, or while
- * it waits for clients of old (grace.c); ksm_connection_ready() is called
- * after that. */
+ * it waits for clients of old (grace.c); broker->ready() is called after
+ * that. */
 gboolean ksm_session_is_ready(const KsmSession *session);
 
 /** Answers those HELLOs of a group (NULL: of all) that need wait no more. */

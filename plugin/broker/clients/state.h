@@ -26,7 +26,7 @@
 typedef struct KsmBroker KsmBroker;
 typedef struct KsmProcess KsmProcess;
 typedef struct KsmSession KsmSession;
-typedef struct KsmConnection KsmConnection;
+typedef struct KsmRequestState KsmRequestState;
 
 typedef struct KsmBrokerLimits {
     guint max_sessions;
@@ -143,7 +143,7 @@ struct KsmSession {
     KsmEngineId engine;         /* none: the client is older than numbers */
     char *told_name;
     char *name;                 /* what people see: unique in the group */
-    KsmConnection *connection;  /* NULL: an orphan */
+    KsmRequestState *served_by; /* of its connection; NULL: an orphan */
     guint32 version;            /* of the protocol, that both speak */
     gboolean unmarkable;        /* its open file: see ksm_session_mark() */
     KsmFigures figures;         /* what the client told last */
@@ -159,7 +159,7 @@ struct KsmBroker {
     GHashTable *groups;         /* key -> KsmGroupHome */
     GHashTable *processes;      /* pid -> KsmProcess */
     GHashTable *labels;         /* session.c: names in use, of all groups */
-    GQueue connections;
+    GQueue connections;         /* their KsmRequestStates */
     GQueue work;                /* KsmGroupHome, that have urgent work */
     GQueue sweeps;              /* KsmGroupHome, that may need a sweep */
     GSource *work_source;       /* while there is something in the queue */
@@ -182,6 +182,10 @@ struct KsmBroker {
     gpointer opaque;
     /* of session.c: ksm_broker_welcome(), for grace.c below it */
     void (*welcome)(KsmBroker *broker, const KsmGroupHome *home);
+    /* of connection.c, for session.c below it: answers the HELLO that waits,
+       or closes; closes, silently.  What is closed is freed, with @state. */
+    void (*ready)(KsmRequestState *state);
+    void (*close)(KsmRequestState *state);
     /* of broker.c: ends connections and sessions, for process.c below them */
     void (*ended)(KsmProcess *process);
     KsmLogBucket log_limits;

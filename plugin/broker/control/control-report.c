@@ -254,7 +254,7 @@ static const char *state_name(const KsmSession *session)
 {
     const KsmMsgStats *stats = &session->figures.stats;
 
-    if (session->connection == NULL) {
+    if (session->served_by == NULL) {
         return "disconnected";
     }
     if (session->figures.heard_us == 0) {
