@@ -104,7 +104,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     engine->batch.calm = g_array_new(FALSE, FALSE, sizeof(guint32));
     engine->batch.matches = g_array_new(FALSE, FALSE, sizeof(KsmMatch));
     engine->batch.publishable = g_array_new(FALSE, FALSE,
-                                            sizeof(KsmPublishable));
+                                            sizeof(KsmFingerprinted));
     g_mutex_init(&engine->lock.work);
     g_mutex_init(&engine->place_lock);
     g_mutex_init(&engine->lock.sleep);

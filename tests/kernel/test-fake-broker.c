@@ -823,6 +823,136 @@ static void test_not_taken_over(void)
     guest_close(&guest);
 }
 
+#define HOLE_PAGES 64u          /* of no region, between two */
+#define OTHER_FIRST (PAGES + HOLE_PAGES)
+
+/* Seed of a session page; of those in the second region every one has its own. */
+static guint64 session_seed(guint32 session_page)
+{
+    return 1 + (session_page < PAGES ? seed_of(session_page) : session_page);
+}
+
+/* A hint for a page, with a slot that holds what the page holds. */
+static KsmHint hint_for(FakeBroker *fake, guint32 session_page)
+{
+    guint32 slot = fake->next_slot++;
+
+    g_assert_cmpuint(slot, <, FAKE_BROKER_SLOTS);
+    ksm_test_page_make(fake->store + (gsize)slot * KSM_PAGE_BYTES,
+                       KSM_TEST_SEEDED, session_seed(session_page));
+    return (KsmHint) { session_page, slot };
+}
+
+/* Session pages that were looked up and not hinted at; the broker's thread. */
+static struct {
+    gboolean waits[OTHER_FIRST + PAGES];
+    guint count;
+    gboolean begun;
+} listed;
+
+static void list(guint32 session_page)
+{
+    g_assert_cmpuint(session_page, <, G_N_ELEMENTS(listed.waits));
+    listed.count += !listed.waits[session_page];
+    listed.waits[session_page] = TRUE;
+}
+
+/* Hints from either end by turns, and for some pages of no region. */
+static guint32 hint_by_turns(FakeBroker *fake)
+{
+    KsmHint *hints = fake_broker_hints(fake);
+    guint32 low = 0, high = G_N_ELEMENTS(listed.waits) - 1, count = 0;
+
+    while (listed.count && count < KSM_BATCH_HINTS - 2) {
+        guint32 page = count % 2 ? high-- : low++;
+
+        for (; !listed.waits[page]; page = count % 2 ? high-- : low++) {
+        }
+        listed.waits[page] = FALSE;
+        listed.count--;
+        hints[count++] = hint_for(fake, page);
+    }
+    hints[count++] = hint_for(fake, PAGES + HOLE_PAGES / 2);
+    hints[count++] = hint_for(fake, OTHER_FIRST + PAGES);
+    return count;
+}
+
+/* Lists all that is looked up; when that is all of both regions, hints at it. */
+static void hints_of_two_regions(FakeBroker *fake,
+                                 const FakeBrokerPacket *request,
+                                 FakeBrokerReply *reply)
+{
+    const KsmLookup *items = (const KsmLookup *)(gconstpointer)
+                             (fake->bulk + KSM_BULK_REQUEST);
+    guint32 i;
+
+    if (request->msg.type == KSM_MSG_LOOKUP) {
+        for (i = 0; i < request->msg.count; i++) {
+            fake_broker_answers(fake)[i].kind = KSM_ANSWER_LISTED;
+            list(items[i].page);
+        }
+    } else if (request->msg.type == KSM_MSG_HINTS && listed.count) {
+        listed.begun = listed.begun || listed.count == 2 * PAGES;
+        reply->packet.msg.count = listed.begun ? hint_by_turns(fake) : 0;
+    }
+}
+
+static gboolean shares_both(gpointer opaque)
+{
+    return stats_of(opaque).pages_sharing == 2 * PAGES;
+}
+
+static guint8 *map_region(Guest *guest, const char *name, guint32 pages,
+                          KsmRegion **region)
+{
+    g_autoptr(GError) error = NULL;
+    guint8 *memory = mmap(NULL, (gsize)pages * KSM_PAGE_BYTES,
+                          PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+                          -1, 0);
+
+    g_assert_true(memory != MAP_FAILED);
+    *region = ksm_region_add(guest->engine, name, memory,
+                             (guint64)pages * KSM_PAGE_BYTES, KSM_REGION_FRESH,
+                             &error);
+    g_assert_no_error(error);
+    return memory;
+}
+
+/* Hints come in any order: each is for the page of its region, or for none. */
+static void test_hints_of_regions(void)
+{
+    KsmRegion *hole, *other;
+    guint8 *hole_memory, *memory;
+    KsmStats stats;
+    Guest guest;
+    guint32 page;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    guest_open(&guest, hints_of_two_regions);
+    hole_memory = map_region(&guest, "hole", HOLE_PAGES, &hole);
+    memory = map_region(&guest, "other", PAGES, &other);
+    ksm_region_remove(hole);
+    munmap(hole_memory, (gsize)HOLE_PAGES * KSM_PAGE_BYTES);
+    for (page = 0; page < PAGES; page++) {
+        ksm_test_page_make(memory + (gsize)page * KSM_PAGE_BYTES,
+                           KSM_TEST_SEEDED, session_seed(OTHER_FIRST + page));
+    }
+    g_assert_cmpfloat(ksm_test_wait(shares_both, &guest, MOST_SECONDS), >=, 0);
+    stats = stats_of(&guest);
+    g_assert_cmpuint(stats.merges, ==, 2 * PAGES);
+    g_assert_cmpuint(stats.rollbacks, ==, 0);
+    for (page = 0; page < PAGES; page++) {
+        g_assert_true(ksm_test_page_is(memory + (gsize)page * KSM_PAGE_BYTES,
+                                       KSM_TEST_SEEDED,
+                                       session_seed(OTHER_FIRST + page)));
+    }
+    ksm_region_remove(other);
+    munmap(memory, BYTES);
+    guest_close(&guest);
+}
+
 int main(int argc, char **argv)
 {
     static FakeBrokerLie *const lies_early = type_unknown,
@@ -850,5 +980,6 @@ int main(int argc, char **argv)
                          test_back_off);
     g_test_add_func("/fake-broker/resumes-anothers", test_resumes_anothers);
     g_test_add_func("/fake-broker/not-taken-over", test_not_taken_over);
+    g_test_add_func("/fake-broker/hints-of-regions", test_hints_of_regions);
     return g_test_run();
 }

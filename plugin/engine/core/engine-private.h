@@ -23,17 +23,24 @@
 #include "memory/ram.h"
 #include "memory/tracker.h"
 
+/*
+ * Pages have two numbers.  `page` is the one in their region, which stands
+ * beside it or in the batch; `session_page` is what the broker knows them by.
+ * The latter is made where a message is built, and undone where one is parsed:
+ * ksm_ram_session_page(), ksm_ram_page().
+ */
+
 /* A page that is bound to a slot at the broker and waits to be merged. */
 typedef struct KsmMatch {
-    guint32 page;               /* session-wide */
+    guint32 page;
     guint32 slot;
 } KsmMatch;
 
-/* A page whose content someone else lists as well. */
-typedef struct KsmPublishable {
+/* A page and the name of the content that was read from it. */
+typedef struct KsmFingerprinted {
     guint32 page;
     KsmFingerprint fingerprint;
-} KsmPublishable;
+} KsmFingerprinted;
 
 /* How the scanner spends its time; scanner thread only.  pace. */
 typedef struct KsmPace {
@@ -111,16 +118,20 @@ typedef struct KsmNoticeState {
     KsmStats told;              /* what notify was told last */
 } KsmNoticeState;
 
-/* Pages on their way through a round.  sweep, lookup, publish, round, huge,
-   merge. */
+/*
+ * Pages on their way through a round, all of one region: the batch is empty
+ * whenever another one takes its turn.  sweep, lookup, publish, round, huge,
+ * merge.
+ */
 typedef struct KsmBatch {
-    GArray *calm;               /* guint32 session pages */
+    KsmRegion *region;
+    GArray *calm;               /* guint32 pages */
     GArray *matches;            /* KsmMatch */
-    GArray *publishable;        /* KsmPublishable */
+    GArray *publishable;        /* KsmFingerprinted: others list it, too */
 } KsmBatch;
 
 /* Pages that the broker is to be told of: KsmRange of session pages.  Who
-   changes pages appends; release sends. */
+   changes pages appends, by releases; release sends. */
 typedef struct KsmReleases {
     GArray *withdrawn;
     GArray *released;

@@ -7,7 +7,7 @@
 
 #include <glib.h>
 
-/* Appends page to an array of ranges, extending the last one if adjacent. */
+/* Appends a page to an array of ranges, extending the last one if adjacent. */
 void ksm_ranges_add(GArray *ranges, guint32 page);
 
 #endif /* KSM_RANGES_H */

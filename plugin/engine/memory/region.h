@@ -31,7 +31,7 @@ struct KsmRegion {
     guint8 *addr;
     guint8 *shadow;             /* same size, one page more; NULL: none */
     guint32 pages;
-    guint32 base;               /* session-wide number of its first page */
+    guint32 base;               /* session page of its first one */
     KsmRegionFlags flags;
     gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
     KsmUnsettled unsettled[KSM_UNSETTLED_MAX + 1];  /* in order */
@@ -59,12 +59,27 @@ static inline guint8 *ksm_ram_address(KsmRegion *region, guint32 page)
     return region->addr + (gsize)page * KSM_PAGE_BYTES;
 }
 
+/* What messages call a page; nothing else does. */
+static inline guint32 ksm_ram_session_page(const KsmRegion *region,
+                                           guint32 page)
+{
+    return region->base + page;
+}
+
+/* The page that a message means; `pages` or more if it is none of these. */
+static inline guint32 ksm_ram_page(const KsmRegion *region,
+                                   guint32 session_page)
+{
+    return session_page - region->base;
+}
+
 /* The block that holds a page; NULL near the region's ends. */
 static inline KsmBlock *ksm_ram_block(KsmRegion *region, guint32 page)
 {
-    guint32 number = (page - region->block_first) / KSM_BLOCK_PAGES;
+    guint32 block_index = (page - region->block_first) / KSM_BLOCK_PAGES;
 
-    return number < region->block_count ? &region->blocks[number] : NULL;
+    return block_index < region->block_count ? &region->blocks[block_index] :
+                                               NULL;
 }
 
 /* Where the block of a page ends, or what lies before the first one. */

@@ -37,10 +37,10 @@
 #include <string.h>
 
 #include "core/budget.h"
+#include "core/releases.h"
 #include "memory/account.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
-#include "memory/ranges.h"
 #include "memory/region.h"
 #include "reading.h"
 #include "sys.h"
@@ -244,7 +244,7 @@ static void enter_page(KsmEngine *engine, KsmRegion *region, guint32 page)
     guint8 word = region->state[page];
 
     if (!(word & KSM_PAGE_LOST)) {
-        ksm_ranges_add(engine->releases.released, region->base + page);
+        ksm_releases_add(engine, region, page);
     }
     if (ksm_page_state(word) == KSM_PAGE_SHARED) {
         ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
@@ -267,7 +267,7 @@ static void enter_range(KsmEngine *engine, KsmRegion *region,
             continue;
         }
         if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
-            ksm_ranges_add(engine->releases.withdrawn, region->base + page);
+            ksm_releases_withdraw(engine, region, page);
             ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
         } else if (region->state[page] & KSM_PAGE_HWPOISON) {
             ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);

@@ -48,11 +48,11 @@
 
 #include "core/budget.h"
 #include "core/pace.h"
+#include "core/releases.h"
 #include "memory/account.h"
 #include "memory/fork-guard.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
-#include "memory/ranges.h"
 #include "memory/region.h"
 #include "memory/tracker.h"
 #include "memory/writers.h"
@@ -218,7 +218,7 @@ static void enter_private(KsmEngine *engine, KsmRegion *region, guint32 first,
 
     for (i = first; i < first + count; i++) {
         if (!(region->state[i] & KSM_PAGE_LOST)) {
-            ksm_ranges_add(engine->releases.released, region->base + i);
+            ksm_releases_add(engine, region, i);
         }
         ksm_ram_set_state(region, i, KSM_PAGE_PRIVATE);
         region->wait[i] = 2;

@@ -41,11 +41,10 @@
 #include <string.h>
 
 #include "core/pace.h"
-#include "core/regions.h"
+#include "core/releases.h"
 #include "memory/block.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
-#include "memory/ranges.h"
 #include "memory/region.h"
 #include "memory/tracker.h"
 #include "pages/giveback.h"
@@ -58,9 +57,9 @@
 /* Rounds between two looks at whether blocks with kept pages are still huge. */
 #define KSM_LOOK_ROUNDS     16u
 
-static guint32 first_page(const KsmRegion *region, guint32 number)
+static guint32 first_page(const KsmRegion *region, guint32 block_index)
 {
-    return region->block_first + number * KSM_BLOCK_PAGES;
+    return region->block_first + block_index * KSM_BLOCK_PAGES;
 }
 
 /* The policy's figure; 0: it is off. */
@@ -99,9 +98,10 @@ void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
  * what has failed is not well for that.
  */
 static void note_all_written(KsmEngine *engine, KsmRegion *region,
-                             guint32 number)
+                             guint32 block_index)
 {
-    guint32 page = first_page(region, number), end = page + KSM_BLOCK_PAGES;
+    guint32 page = first_page(region, block_index);
+    guint32 end = page + KSM_BLOCK_PAGES;
 
     for (; page < end; page++) {
         if (!ksm_page_state_is_away(ksm_page_state(region->state[page])) &&
@@ -112,11 +112,12 @@ static void note_all_written(KsmEngine *engine, KsmRegion *region,
 }
 
 /* Pages kept for the block's sake are looked up with the next sweep. */
-static void keep_no_more(KsmRegion *region, guint32 number)
+static void keep_no_more(KsmRegion *region, guint32 block_index)
 {
-    guint32 page = first_page(region, number), end = page + KSM_BLOCK_PAGES;
+    guint32 page = first_page(region, block_index);
+    guint32 end = page + KSM_BLOCK_PAGES;
 
-    for (; page < end && region->blocks[number].kept; page++) {
+    for (; page < end && region->blocks[block_index].kept; page++) {
         if (ksm_page_is_kept(region->state[page])) {
             ksm_ram_look_again(region, page);
         }
@@ -144,12 +145,13 @@ void ksm_huge_wake(KsmEngine *engine, KsmRegion *region)
     }
 }
 
-static gboolean is_huge(KsmEngine *engine, KsmRegion *region, guint32 number)
+static gboolean is_huge(KsmEngine *engine, KsmRegion *region,
+                        guint32 block_index)
 {
-    KsmBlock *block = &region->blocks[number];
+    KsmBlock *block = &region->blocks[block_index];
 
     if (ksm_tracker_is_huge(&engine->tracker, region,
-                            first_page(region, number))) {
+                            first_page(region, block_index))) {
         block->flags |= KSM_BLOCK_HUGE;
         return TRUE;
     }
@@ -158,15 +160,15 @@ static gboolean is_huge(KsmEngine *engine, KsmRegion *region, guint32 number)
 
 /* Whether it is huge, or was and will be, as it is written and rests soon. */
 static gboolean stays_huge(KsmEngine *engine, KsmRegion *region,
-                           guint32 number, guint keep)
+                           guint32 block_index, guint keep)
 {
-    const KsmBlock *block = &region->blocks[number];
+    const KsmBlock *block = &region->blocks[block_index];
 
     if (block->flags & KSM_BLOCK_HUGE &&
         (block->rest || block->flags & KSM_BLOCK_SPLIT)) {
         return ksm_block_is_nearly_whole(block, keep);
     }
-    return ksm_block_is_whole(block) && is_huge(engine, region, number);
+    return ksm_block_is_whole(block) && is_huge(engine, region, block_index);
 }
 
 /*
@@ -175,10 +177,10 @@ static gboolean stays_huge(KsmEngine *engine, KsmRegion *region,
  * on, broken ones come by themselves.
  */
 static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
-                           guint32 number)
+                           guint32 block_index)
 {
-    const KsmBlock *block = &region->blocks[number];
-    guint32 first = first_page(region, number), page;
+    const KsmBlock *block = &region->blocks[block_index];
+    guint32 first = first_page(region, block_index), page;
 
     for (page = first; block->away && page < first + KSM_BLOCK_PAGES; page++) {
         KsmPageState state = ksm_page_state(region->state[page]);
@@ -203,10 +205,10 @@ static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
 }
 
 /* Disarms blocks in a row, and makes them huge. */
-static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 number,
+static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 block_index,
                      guint32 count)
 {
-    guint32 page = first_page(region, number), i;
+    guint32 page = first_page(region, block_index), i;
 
     if (ksm_tracker_disarm(&engine->tracker, region, page,
                            count * KSM_BLOCK_PAGES)) {
@@ -216,7 +218,7 @@ static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 number,
     ksm_sys->advise(ksm_ram_address(region, page),
                     (gsize)count * KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
                     MADV_COLLAPSE);
-    for (i = number; i < number + count; i++) {
+    for (i = block_index; i < block_index + count; i++) {
         ksm_block_begin_rest(&region->blocks[i]);
         region->resting++;
         /* One that failed (a page in use, no memory) is tried next time. */
@@ -226,15 +228,16 @@ static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 number,
 
 /* Whether a block's kept pages have lost what they were kept for. */
 static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
-                              guint32 number, guint keep)
+                              guint32 block_index, guint keep)
 {
-    const KsmBlock *block = &region->blocks[number];
+    const KsmBlock *block = &region->blocks[block_index];
 
     return block->kept &&
            ((guint)block->kept + block->away > keep ||
             !ksm_block_is_nearly_whole(block, keep) ||
-            (number % KSM_LOOK_ROUNDS == engine->turn.round % KSM_LOOK_ROUNDS &&
-             !stays_huge(engine, region, number, keep)));
+            (block_index % KSM_LOOK_ROUNDS ==
+                 engine->turn.round % KSM_LOOK_ROUNDS &&
+             !stays_huge(engine, region, block_index, keep)));
 }
 
 void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
@@ -268,82 +271,71 @@ void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
     }
 }
 
-/* A page on the way to be merged, and its block. */
-typedef struct KsmWeighed {
-    KsmRegion *region;
-    guint32 page;               /* in the region */
-    KsmBlock *block;
-} KsmWeighed;
+/* Elements of all three arrays begin with the page. */
+G_STATIC_ASSERT(G_STRUCT_OFFSET(KsmMatch, page) == 0);
+G_STATIC_ASSERT(G_STRUCT_OFFSET(KsmFingerprinted, page) == 0);
 
-/* Elements of all three arrays begin with the session-wide page. */
-static guint32 number_at(GArray *array, guint i)
+static guint32 page_at(GArray *array, guint i)
 {
-    guint32 number;
+    guint32 page;
 
-    memcpy(&number, array->data + (gsize)i * g_array_get_element_size(array),
-           sizeof(number));
-    return number;
+    memcpy(&page, array->data + (gsize)i * g_array_get_element_size(array),
+           sizeof(page));
+    return page;
 }
 
-/* FALSE: nothing to weigh (no block, or a broker that is confused). */
-static gboolean find_weighed(KsmEngine *engine, guint32 number,
-                             KsmWeighed *item)
+/* NULL: nothing to weigh (no block, or a broker that is confused). */
+static KsmBlock *weighed_block(KsmRegion *region, guint32 page)
 {
-    item->region = ksm_engine_find_region(engine, number);
-    if (!item->region) {
-        return FALSE;
-    }
-    item->page = number - item->region->base;
-    item->block = ksm_ram_block(item->region, item->page);
-    return item->block && !ksm_page_state_is_away(
-               ksm_page_state(item->region->state[item->page]));
+    return ksm_page_state_is_away(ksm_page_state(region->state[page])) ?
+               NULL :
+               ksm_ram_block(region, page);
 }
 
-/* What is found in each block; `first` gets a page of each. */
-static void count_found(KsmEngine *engine, GArray *array, GArray *first)
+/* What is found in each block; `blocks` gets the index of each. */
+static void count_found(KsmRegion *region, GArray *array, GArray *blocks)
 {
-    KsmWeighed item;
     guint i;
 
     for (i = 0; i < array->len; i++) {
-        guint32 number = number_at(array, i);
+        KsmBlock *block = weighed_block(region, page_at(array, i));
 
-        if (find_weighed(engine, number, &item) && item.block->found++ == 0) {
-            g_array_append_val(first, number);
+        if (block && block->found++ == 0) {
+            guint32 block_index = (guint32)(block - region->blocks);
+
+            g_array_append_val(blocks, block_index);
         }
     }
 }
 
-static void decide(KsmEngine *engine, guint32 number, guint keep)
+static void decide(KsmEngine *engine, KsmRegion *region, guint32 block_index,
+                   guint keep)
 {
-    KsmWeighed item;
-    guint32 block;
+    KsmBlock *block = &region->blocks[block_index];
 
-    find_weighed(engine, number, &item);
-    block = (guint32)(item.block - item.region->blocks);
-    if ((guint)item.block->found + item.block->kept +
-        item.block->away <= keep &&
-        stays_huge(engine, item.region, block, keep)) {
-        item.block->flags |= KSM_BLOCK_SPARED;
+    if ((guint)block->found + block->kept + block->away <= keep &&
+        stays_huge(engine, region, block_index, keep)) {
+        block->flags |= KSM_BLOCK_SPARED;
     }
-    item.block->found = 0;
+    block->found = 0;
 }
 
-/* Takes spared pages out; `told`: where the broker is told of them. */
-static void take_spared(KsmEngine *engine, GArray *array, GArray *told)
+/* Takes spared pages out; `tell`: how the broker comes to know of it. */
+static void take_spared(KsmEngine *engine, GArray *array,
+                        void (*tell)(KsmEngine *, const KsmRegion *, guint32))
 {
     gsize bytes = g_array_get_element_size(array);
-    KsmWeighed item;
+    KsmRegion *region = engine->batch.region;
     guint i, left = 0;
 
     for (i = 0; i < array->len; i++) {
-        guint32 number = number_at(array, i);
+        guint32 page = page_at(array, i);
+        KsmBlock *block = weighed_block(region, page);
 
-        if (find_weighed(engine, number, &item) &&
-            item.block->flags & KSM_BLOCK_SPARED) {
-            ksm_ram_keep(item.region, item.page);
-            if (told) {
-                ksm_ranges_add(told, number);
+        if (block && block->flags & KSM_BLOCK_SPARED) {
+            ksm_ram_keep(region, page);
+            if (tell) {
+                tell(engine, region, page);
             }
         } else {
             memmove(array->data + left++ * bytes, array->data + i * bytes,
@@ -355,29 +347,29 @@ static void take_spared(KsmEngine *engine, GArray *array, GArray *told)
 
 void ksm_huge_weigh(KsmEngine *engine, GArray *zeros)
 {
+    KsmRegion *region = engine->batch.region;
     guint keep = keep_of(engine), i;
-    g_autoptr(GArray) first = NULL;
-    KsmWeighed item;
+    g_autoptr(GArray) blocks = NULL;
 
     if (!keep) {
         return;
     }
-    first = g_array_new(FALSE, FALSE, sizeof(guint32));
-    count_found(engine, engine->batch.matches, first);
-    count_found(engine, engine->batch.publishable, first);
+    blocks = g_array_new(FALSE, FALSE, sizeof(guint32));
+    count_found(region, engine->batch.matches, blocks);
+    count_found(region, engine->batch.publishable, blocks);
     if (zeros) {
-        count_found(engine, zeros, first);
+        count_found(region, zeros, blocks);
     }
-    for (i = 0; i < first->len; i++) {
-        decide(engine, g_array_index(first, guint32, i), keep);
+    for (i = 0; i < blocks->len; i++) {
+        decide(engine, region, g_array_index(blocks, guint32, i), keep);
     }
-    take_spared(engine, engine->batch.matches, engine->releases.released);
-    take_spared(engine, engine->batch.publishable, engine->releases.withdrawn);
+    take_spared(engine, engine->batch.matches, ksm_releases_add);
+    take_spared(engine, engine->batch.publishable, ksm_releases_withdraw);
     if (zeros) {
         take_spared(engine, zeros, NULL);
     }
-    for (i = 0; i < first->len; i++) {
-        find_weighed(engine, g_array_index(first, guint32, i), &item);
-        item.block->flags &= (guint8)~KSM_BLOCK_SPARED;
+    for (i = 0; i < blocks->len; i++) {
+        region->blocks[g_array_index(blocks, guint32, i)].flags &=
+            (guint8)~KSM_BLOCK_SPARED;
     }
 }

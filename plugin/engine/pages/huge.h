@@ -20,8 +20,8 @@ void ksm_huge_judge(KsmEngine *engine, KsmRegion *region);
 
 /*
  * Before anything is merged or published: takes those pages out of
- * engine->batch.matches, engine->batch.publishable and zeros (guint32 session pages, or
- * NULL) whose huge page is worth more than they are.
+ * engine->batch.matches, engine->batch.publishable and zeros (guint32 pages of
+ * its region, or NULL) whose huge page is worth more than they are.
  */
 void ksm_huge_weigh(KsmEngine *engine, GArray *zeros);
 

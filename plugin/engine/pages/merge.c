@@ -11,7 +11,7 @@
  *
  * Every match holds a reference (the page is bound at the broker) from before
  * it is mapped until after it is not: a page whose merge fails is released
- * only by entering engine->releases.released here, when it is known not to be mapped.
+ * only by ksm_releases_add() here, when it is known not to be mapped.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -21,14 +21,13 @@
 
 #include "core/budget.h"
 #include "core/pace.h"
-#include "core/regions.h"
+#include "core/releases.h"
 #include "core/slots.h"
 #include "memory/account.h"
 #include "memory/fork-guard.h"
 #include "memory/page-state.h"
 #include "memory/quarantine.h"
 #include "memory/ram.h"
-#include "memory/ranges.h"
 #include "memory/region.h"
 #include "memory/tracker.h"
 #include "memory/verify.h"
@@ -44,7 +43,7 @@
 #define KSM_BATCH_WINDOWS 128u
 
 typedef struct KsmRun {
-    guint32 first;              /* index into matches */
+    guint32 match;              /* index of its first one */
     guint32 pages;
 } KsmRun;
 
@@ -67,7 +66,7 @@ static gint longer_first(gconstpointer a, gconstpointer b)
     if (x_class != y_class) {
         return x_class > y_class ? -1 : 1;
     }
-    return x->first < y->first ? -1 : x->first > y->first;
+    return x->match < y->match ? -1 : x->match > y->match;
 }
 
 static GArray *find_runs(KsmEngine *engine)
@@ -84,7 +83,7 @@ static GArray *find_runs(KsmEngine *engine)
             m[i].slot == m[i - 1].slot + 1) {
             last->pages++;
         } else {
-            KsmRun run = { .first = i, .pages = 1 };
+            KsmRun run = { .match = i, .pages = 1 };
 
             g_array_append_val(runs, run);
         }
@@ -98,7 +97,7 @@ static void refuse(KsmEngine *engine, KsmRegion *region, guint32 page,
                    KsmPageState state)
 {
     ksm_ram_back_off(region, page, state);
-    ksm_ranges_add(engine->releases.released, region->base + page);
+    ksm_releases_add(engine, region, page);
 }
 
 /* A page stays as it is, for what a window found. */
@@ -136,7 +135,7 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
                       KsmVerdict verdict)
 {
     keep(engine, region, page, verdict);
-    ksm_ranges_add(engine->releases.released, region->base + page);
+    ksm_releases_add(engine, region, page);
 }
 
 /* Enters pages as shared, and what it does to the mappings. */
@@ -284,18 +283,11 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
 
 /* Whether a match is what it should be; a confused broker must not confuse
    the bookkeeping. */
-static gboolean match_valid(KsmEngine *engine, const KsmMatch *match,
-                            KsmRegion **region)
+static gboolean match_valid(KsmEngine *engine, const KsmMatch *match)
 {
-    KsmPageState state;
-    guint8 word;
+    guint8 word = engine->batch.region->state[match->page];
+    KsmPageState state = ksm_page_state(word);
 
-    *region = ksm_engine_find_region(engine, match->page);
-    if (!*region) {
-        return FALSE;
-    }
-    word = (*region)->state[match->page - (*region)->base];
-    state = ksm_page_state(word);
     return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_CANDIDATE ||
             state == KSM_PAGE_EXCLUDED) && !(word & KSM_PAGE_HWPOISON) &&
            ksm_slots_have(engine, match->slot);
@@ -305,19 +297,17 @@ static gboolean match_valid(KsmEngine *engine, const KsmMatch *match,
 static void filter_matches(KsmEngine *engine)
 {
     KsmMatch *m = (KsmMatch *)(gpointer)engine->batch.matches->data;
+    KsmRegion *region = engine->batch.region;
     guint i, kept = 0;
 
     for (i = 0; i < engine->batch.matches->len; i++) {
-        KsmRegion *region;
-
         if (kept && m[kept - 1].page == m[i].page) {
             continue;
         }
-        if (match_valid(engine, &m[i], &region)) {
+        if (match_valid(engine, &m[i])) {
             m[kept++] = m[i];
-        } else if (region && !ksm_page_in_store(
-                       region->state[m[i].page - region->base])) {
-            ksm_ranges_add(engine->releases.released, m[i].page);
+        } else if (!ksm_page_in_store(region->state[m[i].page])) {
+            ksm_releases_add(engine, region, m[i].page);
         }
     }
     g_array_set_size(engine->batch.matches, kept);
@@ -329,24 +319,19 @@ static void put_off(KsmEngine *engine, const KsmMatch *match, guint32 count)
     guint32 i;
 
     for (i = 0; i < count; i++) {
-        KsmRegion *region = ksm_engine_find_region(engine, match[i].page);
-        guint32 page = match[i].page - region->base;
-
-        ksm_ram_look_again(region, page);
-        ksm_ranges_add(engine->releases.released, match[i].page);
+        ksm_ram_look_again(engine->batch.region, match[i].page);
+        ksm_releases_add(engine, engine->batch.region, match[i].page);
     }
 }
 
 static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
 {
+    KsmRegion *region = engine->batch.region;
     guint32 done = 0;
 
     while (done < pages) {
-        KsmRegion *region = ksm_engine_find_region(engine, match[done].page);
-        guint32 first = match[done].page - region->base;
-        guint32 slot = match[done].slot;
-        guint32 count = MIN(MIN(pages - done, region->pages - first),
-                            KSM_WINDOW_PAGES);
+        guint32 first = match[done].page, slot = match[done].slot;
+        guint32 count = MIN(pages - done, KSM_WINDOW_PAGES);
 
         if (ksm_pace_interrupted(engine)) {
             put_off(engine, match + done, pages - done);
@@ -388,7 +373,7 @@ void ksm_merge_matches(KsmEngine *engine)
         const KsmRun *run = &g_array_index(runs, KsmRun, i);
 
         merge_run(engine,
-                  &g_array_index(engine->batch.matches, KsmMatch, run->first),
+                  &g_array_index(engine->batch.matches, KsmMatch, run->match),
                   run->pages);
     }
     ksm_merge_settle(engine);

@@ -4,9 +4,9 @@
  */
 #include "pages/written.h"
 
+#include "core/releases.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
-#include "memory/ranges.h"
 
 void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
@@ -14,7 +14,7 @@ void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
     case KSM_PAGE_BROKEN:
         return;
     case KSM_PAGE_CANDIDATE:
-        ksm_ranges_add(engine->releases.withdrawn, region->base + page);
+        ksm_releases_withdraw(engine, region, page);
         break;
     case KSM_PAGE_ZERO:
         engine->figures.counters.breaks++;

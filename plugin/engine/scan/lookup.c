@@ -4,25 +4,20 @@
  */
 #include "scan/lookup.h"
 
-#include <string.h>
-
 #include "client/broker-client.h"
-#include "core/regions.h"
 #include "memory/ram.h"
+#include "memory/region.h"
 
 /* Files the answers to LOOKUP of `count` items. */
-static void file_answers(KsmEngine *engine, const KsmLookup *items,
+static void file_answers(KsmEngine *engine, const KsmFingerprinted *items,
                          const KsmAnswer *answers, guint32 count)
 {
+    KsmRegion *region = engine->batch.region;
     guint32 i;
 
     for (i = 0; i < count; i++) {
-        KsmRegion *region = ksm_engine_find_region(engine, items[i].page);
-        guint32 page = items[i].page - region->base;
-        KsmMatch match = { .page = items[i].page, .slot = answers[i].slot };
-        KsmPublishable publishable = {
-            .page = items[i].page, .fingerprint = items[i].fingerprint,
-        };
+        guint32 page = items[i].page;
+        KsmMatch match = { .page = page, .slot = answers[i].slot };
 
         switch ((KsmAnswerKind)answers[i].kind) {
         case KSM_ANSWER_LISTED:
@@ -33,7 +28,7 @@ static void file_answers(KsmEngine *engine, const KsmLookup *items,
             g_array_append_val(engine->batch.matches, match);
             break;
         case KSM_ANSWER_PUBLISH:
-            g_array_append_val(engine->batch.publishable, publishable);
+            g_array_append_val(engine->batch.publishable, items[i]);
             break;
         case KSM_ANSWER_REFUSED:
         default:
@@ -44,17 +39,22 @@ static void file_answers(KsmEngine *engine, const KsmLookup *items,
     }
 }
 
-gboolean ksm_lookup_send(KsmEngine *engine, const KsmLookup *items,
+gboolean ksm_lookup_send(KsmEngine *engine, const KsmFingerprinted *items,
                          guint32 count)
 {
+    KsmLookup *request = ksm_broker_client_items(&engine->broker);
     const KsmAnswer *answers;
-    guint32 replied;
+    guint32 replied, i;
 
     if (!count) {
         return TRUE;
     }
-    memcpy(ksm_broker_client_items(&engine->broker), items,
-           count * sizeof(KsmLookup));
+    for (i = 0; i < count; i++) {
+        request[i] = (KsmLookup) {
+            .fingerprint = items[i].fingerprint,
+            .page = ksm_ram_session_page(engine->batch.region, items[i].page),
+        };
+    }
     if (!ksm_broker_client_call(&engine->broker, KSM_MSG_LOOKUP, count,
                                 &replied)) {
         return FALSE;

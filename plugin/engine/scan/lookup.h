@@ -8,10 +8,11 @@
 #include "core/engine-private.h"
 
 /*
- * Looks up, and files the answers: slots in engine->batch.matches, contents that
- * are wanted in engine->batch.publishable.  FALSE: the broker is lost.
+ * Looks up pages of the batch's region, KSM_BATCH_LOOKUPS at most, and files
+ * the answers: slots in engine->batch.matches, contents that are wanted in
+ * engine->batch.publishable.  FALSE: the broker is lost.
  */
-gboolean ksm_lookup_send(KsmEngine *engine, const KsmLookup *items,
+gboolean ksm_lookup_send(KsmEngine *engine, const KsmFingerprinted *items,
                          guint32 count);
 
 #endif /* KSM_LOOKUP_H */

@@ -10,7 +10,7 @@
  *
  * A stretch of adjacent pages with the same content is published once, as a
  * tile of a quarter of the stretch at most, so that a stretch of n pages costs
- * about 4 to 8 mappings, or n / 64; its other pages look it up again afterwards.
+ * about 4 to 8 mappings, or n / 64; its other pages are to be looked up again.
  * Content repeated at other places is recognised by the broker.
  *
  * Thread: the scanner's, under the work lock.
@@ -19,17 +19,15 @@
 
 #include "client/broker-client.h"
 #include "core/pace.h"
-#include "core/regions.h"
 #include "memory/ram.h"
 #include "memory/region.h"
 #include "pages/hwpoison.h"
-#include "scan/lookup.h"
 #include "fingerprint.h"
 #include "reading.h"
 
-static const KsmPublishable *item_at(KsmEngine *engine, guint i)
+static const KsmFingerprinted *item_at(KsmEngine *engine, guint i)
 {
-    return &g_array_index(engine->batch.publishable, KsmPublishable, i);
+    return &g_array_index(engine->batch.publishable, KsmFingerprinted, i);
 }
 
 static gboolean same_content(const KsmFingerprint *a, const KsmFingerprint *b)
@@ -40,7 +38,7 @@ static gboolean same_content(const KsmFingerprint *a, const KsmFingerprint *b)
 /* Adjacent pages from item `first` on that hold the same content. */
 static guint32 stretch_at(KsmEngine *engine, guint first)
 {
-    const KsmPublishable *item = item_at(engine, first);
+    const KsmFingerprinted *item = item_at(engine, first);
     guint32 n = 1;
 
     while (first + n < engine->batch.publishable->len &&
@@ -55,7 +53,7 @@ static guint32 stretch_at(KsmEngine *engine, guint first)
  * Zeros (zero.c) are what guests have long stretches of, whoever publishes them
  * first, and a content is published once: always the largest tile.
  */
-static guint32 tile_order(KsmEngine *engine, const KsmPublishable *item,
+static guint32 tile_order(KsmEngine *engine, const KsmFingerprinted *item,
                           guint32 stretch)
 {
     guint32 quarter = stretch / 4;
@@ -78,14 +76,13 @@ static void file_published(KsmEngine *engine, const guint32 *pages,
     guint32 i;
 
     for (i = 0; i < count; i++) {
-        KsmRegion *region = ksm_engine_find_region(engine, pages[i]);
         KsmMatch match = { .page = pages[i], .slot = answers[i].slot };
 
         if (answers[i].kind == KSM_ANSWER_SLOT) {
             g_array_append_val(engine->batch.matches, match);
         } else {
             engine->figures.counters.refused_broker++;
-            ksm_ram_back_off(region, pages[i] - region->base,
+            ksm_ram_back_off(engine->batch.region, pages[i],
                              KSM_PAGE_EXCLUDED);
         }
     }
@@ -95,11 +92,12 @@ static void file_published(KsmEngine *engine, const guint32 *pages,
  * Copies a page into the bulk memory; FALSE when the guest has written to it
  * since it was looked up, which spares the store a slot that nobody wants.
  */
-static gboolean copy_page(KsmEngine *engine, KsmRegion *region,
-                          const KsmPublishable *item, guint32 place)
+static gboolean copy_page(KsmEngine *engine, const KsmFingerprinted *item,
+                          guint32 place)
 {
     guint8 *copy = ksm_broker_client_content(&engine->broker, place);
-    guint32 page = item->page - region->base;
+    KsmRegion *region = engine->batch.region;
+    guint32 page = item->page;
     KsmLook look = { .content = copy };
     KsmFingerprint fingerprint;
 
@@ -126,17 +124,16 @@ static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
 
     while (*next < engine->batch.publishable->len &&
            count < KSM_BATCH_PUBLISH) {
-        const KsmPublishable *item = item_at(engine, *next);
-        KsmRegion *region = ksm_engine_find_region(engine, item->page);
+        const KsmFingerprinted *item = item_at(engine, *next);
         guint32 stretch = stretch_at(engine, *next);
 
         *next += stretch;
         g_array_append_vals(repeated, item + 1, stretch - 1);
-        if (!copy_page(engine, region, item, count)) {
+        if (!copy_page(engine, item, count)) {
             continue;
         }
         request[count] = (KsmPublish) {
-            .page = item->page,
+            .page = ksm_ram_session_page(engine->batch.region, item->page),
             .tile_order = tile_order(engine, item, stretch),
         };
         pages[count++] = item->page;
@@ -154,39 +151,10 @@ static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
     return TRUE;
 }
 
-/* Looks the repeated ones up again: they now have a slot, as a rule. */
-static gboolean look_up_repeated(KsmEngine *engine, GArray *repeated)
+gboolean ksm_publish_all(KsmEngine *engine, GArray *repeated)
 {
-    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_BATCH_LOOKUPS);
-    guint i = 0;
-
-    while (i < repeated->len && !ksm_pace_interrupted(engine)) {
-        guint32 count = 0;
-
-        for (; i < repeated->len && count < KSM_BATCH_LOOKUPS; i++, count++) {
-            const KsmPublishable *item =
-                &g_array_index(repeated, KsmPublishable, i);
-
-            items[count] = (KsmLookup) {
-                .fingerprint = item->fingerprint, .page = item->page,
-            };
-        }
-        if (!ksm_lookup_send(engine, items, count)) {
-            return FALSE;
-        }
-    }
-    return TRUE;
-}
-
-gboolean ksm_publish_all(KsmEngine *engine)
-{
-    g_autoptr(GArray) repeated = NULL;
     guint next = 0;
 
-    if (!engine->batch.publishable->len) {
-        return TRUE;
-    }
-    repeated = g_array_new(FALSE, FALSE, sizeof(KsmPublishable));
     while (next < engine->batch.publishable->len &&
            !ksm_pace_interrupted(engine)) {
         if (!publish_some(engine, &next, repeated)) {
@@ -194,5 +162,5 @@ gboolean ksm_publish_all(KsmEngine *engine)
         }
         ksm_pace_rest(engine);
     }
-    return look_up_repeated(engine, repeated);
+    return TRUE;
 }

@@ -9,8 +9,10 @@
 
 /*
  * Publishes the pages of engine->batch.publishable; those that got a slot join
- * engine->batch.matches.  FALSE: the broker is lost.
+ * engine->batch.matches.  `repeated` (KsmFingerprinted) gets those whose
+ * content the page before them has had published: looked up again, they have a
+ * slot, as a rule.  FALSE: the broker is lost.
  */
-gboolean ksm_publish_all(KsmEngine *engine);
+gboolean ksm_publish_all(KsmEngine *engine, GArray *repeated);
 
 #endif /* KSM_PUBLISH_H */

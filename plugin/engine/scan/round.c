@@ -25,11 +25,11 @@
 #include "client/broker-client.h"
 #include "core/budget.h"
 #include "core/pace.h"
-#include "core/regions.h"
 #include "core/stats.h"
 #include "memory/page-state.h"
 #include "memory/quarantine.h"
 #include "memory/ram.h"
+#include "memory/region.h"
 #include "memory/tracker.h"
 #include "pages/discard.h"
 #include "pages/giveback.h"
@@ -112,35 +112,47 @@ gboolean ksm_round_track(KsmEngine *engine)
     return ksm_release_send(engine);
 }
 
-/* Files one hint; a confused broker must not confuse the bookkeeping. */
-static void file_hint(KsmEngine *engine, const KsmHint *hint)
+/*
+ * Makes a batch of those hints that are of a region.  What is of none of them
+ * comes from a broker that is confused, which must not confuse the bookkeeping.
+ */
+static void file_hints(KsmEngine *engine, KsmRegion *region,
+                       const GArray *hints)
 {
-    KsmMatch match = { .page = hint->page, .slot = hint->slot };
-    KsmRegion *region;
+    guint i;
 
-    if (match.slot != KSM_SLOT_NONE) {
-        g_array_append_val(engine->batch.matches, match);
-        return;
-    }
-    region = ksm_engine_find_region(engine, match.page);
-    if (region && ksm_page_state(region->state[match.page - region->base]) ==
-                  KSM_PAGE_CANDIDATE) {
-        ksm_ram_look_again(region, match.page - region->base);
+    engine->batch.region = region;
+    for (i = 0; i < hints->len; i++) {
+        const KsmHint *hint = &g_array_index(hints, KsmHint, i);
+        KsmMatch match = {
+            .page = ksm_ram_page(region, hint->page), .slot = hint->slot,
+        };
+
+        if (match.page >= region->pages) {
+            continue;
+        }
+        if (match.slot != KSM_SLOT_NONE) {
+            g_array_append_val(engine->batch.matches, match);
+        } else if (ksm_page_state(region->state[match.page]) ==
+                   KSM_PAGE_CANDIDATE) {
+            ksm_ram_look_again(region, match.page);
+        }
     }
 }
 
 /*
- * Fetches hints, at most so many of them; FALSE: the broker is lost.  *left:
- * how many there can still be.  A page has at most one, as none is looked up
- * meanwhile: a broker with more of them would keep us here for ever.
+ * Fetches hints (KsmHint), about KSM_HINTED_PAGES at most; FALSE: the broker is
+ * lost.  *left: how many there can still be.  A page has at most one, as none
+ * is looked up meanwhile: a broker with more of them would keep us here for
+ * ever.
  */
-static gboolean fetch_hints(KsmEngine *engine, guint64 *left, gboolean *more)
+static gboolean fetch_hints(KsmEngine *engine, GArray *hints, guint64 *left,
+                            gboolean *more)
 {
-    guint32 count, i;
+    guint32 count;
 
+    g_array_set_size(hints, 0);
     do {
-        const KsmHint *hints;
-
         if (!ksm_broker_client_call(&engine->broker, KSM_MSG_HINTS, 0,
                                     &count)) {
             return FALSE;
@@ -151,29 +163,32 @@ static gboolean fetch_hints(KsmEngine *engine, guint64 *left, gboolean *more)
             return FALSE;
         }
         *left -= count;
-        hints = ksm_broker_client_reply(&engine->broker);
-        for (i = 0; i < count; i++) {
-            file_hint(engine, &hints[i]);
-        }
+        g_array_append_vals(hints, ksm_broker_client_reply(&engine->broker),
+                            count);
         engine->figures.counters.hints += count;
         *more = count == KSM_BATCH_HINTS;
-    } while (*more && engine->batch.matches->len < KSM_HINTED_PAGES);
+    } while (*more && hints->len < KSM_HINTED_PAGES);
     return TRUE;
 }
 
 /* Listed pages that have got a slot meanwhile. */
 static gboolean take_hints(KsmEngine *engine)
 {
+    g_autoptr(GArray) hints = g_array_new(FALSE, FALSE, sizeof(KsmHint));
     guint64 left = engine->ram.session_pages;
     gboolean more = TRUE;
+    guint i;
 
     while (more && !ksm_pace_interrupted(engine)) {
-        if (!fetch_hints(engine, &left, &more)) {
-            g_array_set_size(engine->batch.matches, 0);
+        if (!fetch_hints(engine, hints, &left, &more)) {
             return FALSE;
         }
-        ksm_huge_weigh(engine, NULL);
-        ksm_merge_matches(engine);
+        for (i = 0; i < engine->ram.regions->len; i++) {
+            file_hints(engine, g_ptr_array_index(engine->ram.regions, i),
+                       hints);
+            ksm_huge_weigh(engine, NULL);
+            ksm_merge_matches(engine);
+        }
         if (!ksm_release_send(engine)) {
             return FALSE;
         }

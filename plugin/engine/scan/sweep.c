@@ -15,7 +15,6 @@
 
 #include "client/broker-client.h"
 #include "core/pace.h"
-#include "core/regions.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
 #include "memory/region.h"
@@ -41,36 +40,33 @@
 
 G_STATIC_ASSERT(KSM_SWEEP_MOST <= KSM_BATCH_LOOKUPS);
 
-/* Zero pages, by session-wide number, are given back: runs of a region. */
+/* Zero pages (guint32) are given back, in runs. */
 static void merge_zeros(KsmEngine *engine, GArray *zeros)
 {
     guint i = 0;
 
     while (i < zeros->len && !ksm_pace_interrupted(engine)) {
         guint32 first = g_array_index(zeros, guint32, i), count = 1;
-        KsmRegion *region = ksm_engine_find_region(engine, first);
 
         while (i + count < zeros->len && count < KSM_WINDOW_PAGES &&
-               first - region->base + count < region->pages &&
                g_array_index(zeros, guint32, i + count) == first + count) {
             count++;
         }
-        ksm_merge_zeros(engine, region, first - region->base, count);
+        ksm_merge_zeros(engine, engine->batch.region, first, count);
         i += count;
         ksm_pace_rest(engine);
     }
 }
 
-/* Reads calm pages from `first` on, as many as are read in one go. */
-static guint32 look_at_calm(KsmEngine *engine, guint first, KsmLook *looks)
+/* Reads some calm pages, from the one at `from` on: as many as in one go. */
+static guint32 look_at_calm(KsmEngine *engine, guint from, KsmLook *looks)
 {
-    guint32 count = MIN(engine->batch.calm->len - first, KSM_LOOK_PAGES), i;
+    guint32 count = MIN(engine->batch.calm->len - from, KSM_LOOK_PAGES), i;
 
     for (i = 0; i < count; i++) {
-        guint32 number = g_array_index(engine->batch.calm, guint32, first + i);
-        KsmRegion *region = ksm_engine_find_region(engine, number);
+        guint32 page = g_array_index(engine->batch.calm, guint32, from + i);
 
-        looks[i].content = ksm_ram_address(region, number - region->base);
+        looks[i].content = ksm_ram_address(engine->batch.region, page);
     }
     ksm_read_looks(looks, count);
     engine->figures.counters.fingerprints += count;
@@ -78,7 +74,7 @@ static guint32 look_at_calm(KsmEngine *engine, guint first, KsmLook *looks)
 }
 
 /* Fingerprints the calm pages; returns how many wait for an answer. */
-static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
+static guint32 fingerprint_calm(KsmEngine *engine, KsmFingerprinted *items,
                                 GArray *zeros)
 {
     KsmLook looks[KSM_LOOK_PAGES];
@@ -89,17 +85,16 @@ static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
          i += looked) {
         looked = look_at_calm(engine, i, looks);
         for (j = 0; j < looked; j++) {
-            guint32 number = g_array_index(engine->batch.calm, guint32, i + j);
-            KsmRegion *region = ksm_engine_find_region(engine, number);
+            guint32 page = g_array_index(engine->batch.calm, guint32, i + j);
 
             if (looks[j].failed) {
-                ksm_hwpoison_look(engine, region, number - region->base, 1);
+                ksm_hwpoison_look(engine, engine->batch.region, page, 1);
             } else if (looks[j].zero && ksm_zero_has_page(engine)) {
-                g_array_append_val(zeros, number);
+                g_array_append_val(zeros, page);
             } else {
-                items[count++] = (KsmLookup) {
+                items[count++] = (KsmFingerprinted) {
                     .fingerprint = ksm_look_fingerprint(&looks[j]),
-                    .page = number,
+                    .page = page,
                 };
             }
         }
@@ -110,10 +105,29 @@ static guint32 fingerprint_calm(KsmEngine *engine, KsmLookup *items,
     return count;
 }
 
+/* Publishes what is wanted, and looks what that has given a slot up again. */
+static gboolean publish(KsmEngine *engine)
+{
+    g_autoptr(GArray) repeated = NULL;
+
+    if (!engine->batch.publishable->len) {
+        return TRUE;
+    }
+    repeated = g_array_new(FALSE, FALSE, sizeof(KsmFingerprinted));
+    if (!ksm_publish_all(engine, repeated)) {
+        return FALSE;
+    }
+    return !repeated->len || ksm_pace_interrupted(engine) ||
+           ksm_lookup_send(engine,
+                           &g_array_index(repeated, KsmFingerprinted, 0),
+                           repeated->len);
+}
+
 /* Looks the collected calm pages up, publishes, merges. */
 static gboolean process_calm(KsmEngine *engine)
 {
-    g_autofree KsmLookup *items = g_new(KsmLookup, KSM_SWEEP_MOST);
+    g_autofree KsmFingerprinted *items = g_new(KsmFingerprinted,
+                                               KSM_SWEEP_MOST);
     g_autoptr(GArray) zeros = g_array_new(FALSE, FALSE, sizeof(guint32));
     guint32 count = fingerprint_calm(engine, items, zeros);
     gboolean ok;
@@ -124,7 +138,7 @@ static gboolean process_calm(KsmEngine *engine)
     if (ok) {
         ksm_huge_weigh(engine, zeros);
         merge_zeros(engine, zeros);
-        ok = ksm_publish_all(engine);
+        ok = publish(engine);
     }
     g_array_set_size(engine->batch.publishable, 0);
     if (!ok) {
@@ -164,9 +178,7 @@ static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region,
 
     for (page = first; page < end && !*stop; page++) {
         if (is_calm(region, page)) {
-            guint32 number = region->base + page;
-
-            g_array_append_val(engine->batch.calm, number);
+            g_array_append_val(engine->batch.calm, page);
         }
         if (is_batch(engine, region, page) && !process_calm(engine)) {
             return FALSE;
@@ -185,6 +197,7 @@ gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
         region->counts[KSM_PAGE_EXCLUDED] == region->kept) {
         return TRUE;
     }
+    engine->batch.region = region;
     for (first = ksm_ram_find_armed(region, 0, &end);
          first < region->pages && !stop;
          first = ksm_ram_find_armed(region, end, &end)) {

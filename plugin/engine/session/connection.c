@@ -32,9 +32,10 @@
 #include "client/broker-launch.h"
 #include "core/lock.h"
 #include "core/pace.h"
+#include "core/releases.h"
 #include "memory/page-state.h"
 #include "memory/ram.h"
-#include "memory/ranges.h"
+#include "memory/region.h"
 #include "session/report.h"
 #include "error.h"
 #include "sys.h"
@@ -72,7 +73,7 @@ static void forget_candidate(KsmEngine *engine, KsmRegion *region, guint32 page)
 static void release_unmapped(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     if (!ksm_page_in_store(region->state[page])) {
-        ksm_ranges_add(engine->releases.released, region->base + page);
+        ksm_releases_add(engine, region, page);
     }
 }
 
@@ -117,7 +118,7 @@ static gboolean hold_region(KsmEngine *engine, const KsmRegion *region)
 
         if (n) {
             items[count++] = (KsmHold) {
-                region->base + page, region->slot[page], n,
+                ksm_ram_session_page(region, page), region->slot[page], n,
             };
         }
         if (count == KSM_BATCH_HOLDS && !send_holds(engine, &count)) {
