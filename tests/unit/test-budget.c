@@ -2,10 +2,13 @@
 /*
  * test-budget.c: counting mappings and ranges, against counting them naively.
  */
+#include <string.h>
+
 #include "core/budget.h"
 #include "core/engine-private.h"
 #include "memory/account.h"
 #include "memory/ranges.h"
+#include "sys.h"
 
 #define PAGES 200u
 
@@ -125,16 +128,84 @@ static void test_delta(void)
     free_region(region);
 }
 
+/* An engine with one region, which needs so many mappings. */
+static void make_engine(KsmEngine *engine, guint64 used, guint64 budget)
+{
+    KsmRegion *region = make_region();
+
+    memset(engine, 0, sizeof(*engine));
+    region->mappings = used;
+    engine->budget.allowed = budget;
+    engine->ram.regions = g_ptr_array_new_with_free_func(
+        (GDestroyNotify)free_region);
+    g_ptr_array_add(engine->ram.regions, region);
+}
+
+static void free_engine(KsmEngine *engine)
+{
+    ksm_budget_leave(engine);
+    g_ptr_array_free(engine->ram.regions, TRUE);
+}
+
+static gboolean allows(guint64 used, guint64 budget, guint32 length,
+                       gint64 delta)
+{
+    KsmEngine engine;
+    gboolean allowed;
+
+    make_engine(&engine, used, budget);
+    allowed = ksm_budget_allows(&engine, length, delta);
+    free_engine(&engine);
+    return allowed;
+}
+
 /* Short runs leave room for long ones; what saves mappings always may. */
 static void test_allows(void)
 {
-    g_assert_true(ksm_budget_allows(100, 100, 1, 0));
-    g_assert_true(ksm_budget_allows(200, 100, 1, -1));
-    g_assert_false(ksm_budget_allows(99, 100, 64, 2));
-    g_assert_true(ksm_budget_allows(98, 100, 64, 2));
-    g_assert_false(ksm_budget_allows(74, 100, 1, 2));
-    g_assert_true(ksm_budget_allows(73, 100, 1, 2));
-    g_assert_true(ksm_budget_allows(90, 100, 8, 2));
+    g_assert_true(allows(100, 100, 1, 0));
+    g_assert_true(allows(200, 100, 1, -1));
+    g_assert_false(allows(99, 100, KSM_BUDGET_LONG, 2));
+    g_assert_true(allows(98, 100, KSM_BUDGET_LONG, 2));
+    g_assert_false(allows(74, 100, 1, 2));
+    g_assert_true(allows(73, 100, 1, 2));
+    g_assert_true(allows(90, 100, 8, 2));
+}
+
+static unsigned max_map_count(void)
+{
+    return 20000;
+}
+
+static unsigned count_mappings_of_process(G_GNUC_UNUSED const int *stop)
+{
+    return 10000;
+}
+
+/* What another engine of the process uses is not there, unless to shrink. */
+static void test_allows_all(void)
+{
+    KsmSys table = ksm_sys_linux;
+    KsmEngine engine, other;
+    guint64 left;
+
+    table.max_map_count = max_map_count;
+    table.count_mappings = count_mappings_of_process;
+    ksm_sys = &table;
+    make_engine(&engine, 100, 1000000);
+    make_engine(&other, 0, 1000000);
+    left = ksm_budget_compute(&engine) - 100;
+    g_assert_cmpuint(left, <, 20000);
+    g_assert_true(ksm_budget_allows(&engine, 1, (gint64)left));
+    g_assert_false(ksm_budget_allows(&engine, 1, (gint64)left + 1));
+    ((KsmRegion *)g_ptr_array_index(other.ram.regions, 0))->mappings = left;
+    ksm_budget_tell_regions(&other);
+    g_assert_false(ksm_budget_allows(&engine, KSM_BUDGET_LONG, 1));
+    g_assert_true(ksm_budget_allows(&engine, KSM_BUDGET_LONG, 0));
+    engine.budget.shrinking = TRUE;
+    g_assert_true(ksm_budget_allows(&engine, KSM_BUDGET_LONG, 1));
+    free_engine(&other);
+    free_engine(&engine);
+    ksm_sys = &ksm_sys_linux;
 }
 
 static void test_ranges(void)
@@ -178,6 +249,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/budget/delta", test_delta);
     g_test_add_func("/budget/allows", test_allows);
+    g_test_add_func("/budget/allows-all", test_allows_all);
     g_test_add_func("/ranges/add", test_ranges);
     g_test_add_func("/ram/back-off", test_back_off);
     return g_test_run();

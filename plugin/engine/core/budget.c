@@ -61,15 +61,6 @@ static struct {
     guint64 cost_ns;            /* of counting them */
 } account = { .limit = G_MAXINT64 };
 
-gboolean ksm_budget_allows(guint64 used, guint64 budget, guint32 length,
-                           gint64 delta)
-{
-    guint64 share = length >= 64 ? 16 : length >= 8 ? 15 : length >= 2 ? 14 :
-                    12;
-
-    return delta <= 0 || used + (guint64)delta <= budget * share / 16;
-}
-
 guint64 ksm_budget_used(KsmEngine *engine)
 {
     guint64 used = 0;
@@ -144,10 +135,16 @@ gboolean ksm_budget_claim(KsmEngine *engine, guint mappings)
     return TRUE;
 }
 
-gboolean ksm_budget_leaves(KsmEngine *engine, gint64 mappings)
+gboolean ksm_budget_allows(KsmEngine *engine, guint32 length, gint64 delta)
 {
-    return mappings <= 0 || engine->budget.shrinking ||
-           used_by_all() + mappings <= limit_of_all();
+    guint64 share = length >= KSM_BUDGET_LONG ? 16 : length >= 8 ? 15 :
+                    length >= 2 ? 14 : 12;
+
+    return delta <= 0 ||
+           (ksm_budget_used(engine) + (guint64)delta <=
+                engine->budget.allowed * share / 16 &&
+            (engine->budget.shrinking ||
+             used_by_all() + delta <= limit_of_all()));
 }
 
 void ksm_budget_reset_in_child(void)

@@ -8,11 +8,20 @@
 #include "memory/ram.h"
 
 /*
- * Whether a run of `length` pages that adds `delta` mappings still fits: short
- * runs leave room for longer ones that come later.
+ * Whether a run of `length` pages that adds `delta` mappings still fits, in the
+ * engine's budget and in what all engines of the process may use together.
+ * Short runs leave room for longer ones that come later; those of
+ * KSM_BUDGET_LONG pages leave none.
+ *
+ * Asked twice about each exchange.  First before anything is prepared, with the
+ * length of the whole run, so that a refusal costs nothing.  Then under
+ * ksm_discard_lock(), with KSM_BUDGET_LONG: taking that lock enters what was
+ * discarded since, and that, or another engine, may have taken the room; that
+ * the run is worth its mappings was decided before.
  */
-gboolean ksm_budget_allows(guint64 used, guint64 budget, guint32 length,
-                           gint64 delta);
+gboolean ksm_budget_allows(KsmEngine *engine, guint32 length, gint64 delta);
+
+#define KSM_BUDGET_LONG 64u
 
 /* Mappings of all regions of the engine. */
 guint64 ksm_budget_used(KsmEngine *engine);
@@ -27,9 +36,6 @@ guint64 ksm_budget_used(KsmEngine *engine);
 guint64 ksm_budget_compute(KsmEngine *engine);
 
 #define KSM_BUDGET_SPARE 1000u
-
-/* Whether all engines of the process together may use so many more. */
-gboolean ksm_budget_leaves(KsmEngine *engine, gint64 mappings);
 
 /*
  * Takes so many from what all engines may use, if they are left, for whoever

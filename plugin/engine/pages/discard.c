@@ -326,13 +326,6 @@ gboolean ksm_discard_enter(KsmEngine *engine)
     return any;
 }
 
-gboolean ksm_discard_leaves(KsmEngine *engine, gint64 mappings)
-{
-    return mappings <= 0 || (ksm_budget_used(engine) + (guint64)mappings <=
-                                 engine->budget.allowed &&
-                             ksm_budget_leaves(engine, mappings));
-}
-
 gboolean ksm_discard_still(const KsmRegion *region, guint32 first,
                            guint32 count, KsmPageState state)
 {

@@ -22,10 +22,4 @@ gboolean ksm_discard_enter(KsmEngine *engine);
 gboolean ksm_discard_still(const KsmRegion *region, guint32 first,
                            guint32 count, KsmPageState state);
 
-/*
- * Whether the budget has room for so many mappings more, now that what was
- * discarded lately is entered: it may have taken the room that there was.
- */
-gboolean ksm_discard_leaves(KsmEngine *engine, gint64 mappings);
-
 #endif /* KSM_DISCARD_H */

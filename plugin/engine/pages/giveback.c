@@ -237,8 +237,10 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,
     ksm_pace_before_window(engine);
     ksm_fork_guard_lock();
     ksm_discard_lock(engine);
+    /* The budget again: what was discarded lately may have taken the room. */
     if (ksm_discard_still(region, first, count, state) &&
-        ksm_discard_leaves(engine, 2) && can_protect(engine)) {
+        ksm_budget_allows(engine, KSM_BUDGET_LONG, 2) &&
+        can_protect(engine)) {
         read = copy_to_shadow(region, first, count);
         done = read && exchange(engine, region, first, count, &read);
         if (done) {
@@ -298,11 +300,6 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
     gboolean all = TRUE;
     guint32 i;
 
-    if (!region->shadow ||
-        !ksm_budget_allows(ksm_budget_used(engine), engine->budget.allowed,
-                           count, 2)) {
-        return break_pages(engine, region, first, count);
-    }
     if (give_back(engine, region, first, count)) {
         return TRUE;
     }
@@ -310,6 +307,15 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
         all = give_back(engine, region, first + i, 1) && all;
     }
     return all;
+}
+
+/* A piece of what is not to be shared any more, at whatever cost. */
+static gboolean unshare_piece(KsmEngine *engine, KsmRegion *region,
+                              guint32 first, guint32 count)
+{
+    return region->shadow && ksm_budget_allows(engine, count, 2) ?
+               give_back_piece(engine, region, first, count) :
+               break_pages(engine, region, first, count);
 }
 
 static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
@@ -325,7 +331,7 @@ static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
             continue;
         }
         all = !ksm_pace_interrupted(engine) &&
-              give_back_piece(engine, region, page, count);
+              unshare_piece(engine, region, page, count);
         page += count;
         ksm_pace_rest(engine);
     }
@@ -342,8 +348,7 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
         guint32 n = MIN(stretch(region, page, 0),
                         first + count - page);
 
-        if (n && ksm_budget_allows(ksm_budget_used(engine),
-                                   engine->budget.allowed, n, 2)) {
+        if (n && ksm_budget_allows(engine, n, 2)) {
             give_back_piece(engine, region, page, n);
         }
         page += MAX(n, 1);
@@ -364,8 +369,7 @@ static void give_back_broken(KsmEngine *engine, KsmRegion *region,
 {
     guint32 i;
 
-    if (ksm_budget_allows(ksm_budget_used(engine), engine->budget.allowed,
-                          count, 2) &&
+    if (ksm_budget_allows(engine, count, 2) &&
         give_back(engine, region, first, count)) {
         engine->figures.counters.given_back += count;
         return;
@@ -417,8 +421,7 @@ static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
                 return MAX(tried, 1);
             }
             /* else they stay: breaking them would take memory for nothing */
-            if (ksm_budget_allows(ksm_budget_used(engine),
-                                  engine->budget.allowed, count, 2)) {
+            if (ksm_budget_allows(engine, count, 2)) {
                 give_back_piece(engine, region, page, count);
             }
             tried += count;

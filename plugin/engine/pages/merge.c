@@ -252,8 +252,10 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     doubt = verdict;
     if (worth) {
         ksm_discard_lock(engine);
-        if (!ksm_discard_leaves(engine, ksm_account_delta(region, first, worth,
-                                                         slot))) {
+        /* Again: what was discarded lately may have taken the room. */
+        if (!ksm_budget_allows(engine, KSM_BUDGET_LONG,
+                               ksm_account_delta(region, first, worth,
+                                                 slot))) {
             ksm_discard_unlock(engine);
             refuse_for_budget(engine, region, first, count);
             return count;
@@ -337,8 +339,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
             put_off(engine, match + done, pages - done);
             return;
         }
-        if (!ksm_budget_allows(ksm_budget_used(engine), engine->budget.allowed,
-                               pages - done,
+        if (!ksm_budget_allows(engine, pages - done,
                                ksm_account_delta(region, first, count, slot))) {
             refuse_for_budget(engine, region, first, count);
             done += count;
