@@ -176,6 +176,33 @@ static void check_broken(Fixture *f, guint32 step)
     }
 }
 
+/* An engine whose pages are all broken: the next rounds give them back. */
+static void set_up_broken(Fixture *f, guint32 pages)
+{
+    set_up(f, pages, KSM_REGION_NONE);
+    share(f, f->pages);
+    break_pages(f, 1);
+}
+
+/* From here on, until tear_down(): `calls` in the place of the kernel's. */
+static void replace_calls(const KsmSys *calls)
+{
+    table = *calls;
+    g_atomic_int_set(&remaps, 0);
+    ksm_sys = &table;
+}
+
+/* Rounds until one of the calls has set it. */
+static void rounds_until_set(Fixture *f, const gint *flag)
+{
+    guint i;
+
+    for (i = 0; i < MAX_ROUNDS && !g_atomic_int_get(flag); i++) {
+        ksm_engine_run_round(f->engine);
+    }
+    g_assert_cmpint(g_atomic_int_get(flag), !=, 0);
+}
+
 static gboolean is_ram(const void *addr)
 {
     return (const guint8 *)addr >= current->memory &&
@@ -219,6 +246,7 @@ static int transfer_begins(int fd, void *addr, size_t bytes, bool protect)
  */
 static void asked_inside(int (*protect)(int, void *, size_t, bool))
 {
+    KsmSys calls = ksm_sys_linux;
     KsmStats stats;
     Fixture f;
     guint i;
@@ -226,14 +254,10 @@ static void asked_inside(int (*protect)(int, void *, size_t, bool))
     if (!ksm_test_need_uffd()) {
         return;
     }
-    set_up(&f, 256, KSM_REGION_NONE);
-    share(&f, f.pages);
-    break_pages(&f, 1);
-    table = ksm_sys_linux;
-    table.remap_onto = counting_remap;
-    table.uffd_protect = protect;
-    g_atomic_int_set(&remaps, 0);
-    ksm_sys = &table;
+    set_up_broken(&f, 256);
+    calls.remap_onto = counting_remap;
+    calls.uffd_protect = protect;
+    replace_calls(&calls);
     for (i = 0; i < 12; i++) {
         ksm_engine_run_round(f.engine);
     }
@@ -312,18 +336,15 @@ static int remap_announced(void *src, size_t bytes, void *dst)
 static void test_pinned(void)
 {
 #ifdef HAVE_LIBURING
+    KsmSys calls = ksm_sys_linux;
     Fixture f;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
-    set_up(&f, 16384, KSM_REGION_NONE);
-    share(&f, f.pages);
-    break_pages(&f, 1);
-    table = ksm_sys_linux;
-    table.remap_onto = remap_announced;
-    g_atomic_int_set(&remaps, 0);
-    ksm_sys = &table;
+    set_up_broken(&f, 16384);
+    calls.remap_onto = remap_announced;
+    replace_calls(&calls);
     ksm_engine_set_scan_interval(f.engine, 10, NULL);
     alarm(STUCK_SECONDS);
     while (!g_atomic_int_get(&remaps)) {
@@ -365,23 +386,17 @@ static int remap_interrupted(void *src, size_t bytes, void *dst)
 /* The piece under way is the last one. */
 static void test_interrupted(void)
 {
+    KsmSys calls = ksm_sys_linux;
     KsmStats stats;
     Fixture f;
-    guint i;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
-    set_up(&f, 8192, KSM_REGION_NONE);
-    share(&f, f.pages);
-    break_pages(&f, 1);
-    table = ksm_sys_linux;
-    table.remap_onto = remap_interrupted;
-    g_atomic_int_set(&remaps, 0);
-    ksm_sys = &table;
-    for (i = 0; i < MAX_ROUNDS && !g_atomic_int_get(&remaps); i++) {
-        ksm_engine_run_round(f.engine);
-    }
+    set_up_broken(&f, 8192);
+    calls.remap_onto = remap_interrupted;
+    replace_calls(&calls);
+    rounds_until_set(&f, &remaps);
     g_assert_cmpint(g_atomic_int_get(&remaps), ==, 1);
     g_thread_join(suspender);
     ksm_sys = &ksm_sys_linux;
@@ -423,6 +438,7 @@ static gboolean has_let_go(gpointer data)
  */
 static void test_suspend(void)
 {
+    KsmSys calls = ksm_sys_linux;
     Fixture f;
 
     if (!ksm_test_need_uffd()) {
@@ -430,9 +446,8 @@ static void test_suspend(void)
     }
     set_up(&f, 65536, KSM_REGION_NONE);
     share(&f, f.pages);
-    table = ksm_sys_linux;
-    table.uffd_unregister = counting_unregister;
-    ksm_sys = &table;
+    calls.uffd_unregister = counting_unregister;
+    replace_calls(&calls);
     program = g_thread_self();
     g_atomic_int_set(&let_go, 0);
     ksm_engine_suspend(f.engine, "a test");
@@ -470,24 +485,18 @@ static void stuck(int number)
 /* A piece that comes not off its protection is no trap for those who write. */
 static void test_protection_stays(void)
 {
+    KsmSys calls = ksm_sys_linux;
     KsmStats stats;
     Fixture f;
-    guint i;
 
     if (!ksm_test_need_uffd()) {
         return;
     }
-    set_up(&f, 256, KSM_REGION_NONE);
-    share(&f, f.pages);
-    break_pages(&f, 1);
-    table = ksm_sys_linux;
-    table.uffd_protect = transfer_begins;
-    table.uffd_unregister = unregister_fails;
-    ksm_sys = &table;
-    for (i = 0; i < MAX_ROUNDS && !g_atomic_int_get(&f.held); i++) {
-        ksm_engine_run_round(f.engine);
-    }
-    g_assert_true(g_atomic_int_get(&f.held));
+    set_up_broken(&f, 256);
+    calls.uffd_protect = transfer_begins;
+    calls.uffd_unregister = unregister_fails;
+    replace_calls(&calls);
+    rounds_until_set(&f, &f.held);
     signal(SIGALRM, stuck);
     alarm(STUCK_SECONDS);
     break_pages(&f, 1);
@@ -652,13 +661,33 @@ static void live_unmergeable(Fixture *f)
     check_all_unmergeable(f);
 }
 
-static void in_subprocess(const char *lacks)
+static void check_wakes(void)
 {
+    KsmSys calls = ksm_sys_linux;
+
+    calls.uffd_wake = wake_checked;
+    replace_calls(&calls);
+}
+
+/* TRUE in a process of its own, as what is asked for cannot be taken back. */
+static gboolean in_subprocess(const char *lacks)
+{
+    if (!ksm_test_need_uffd()) {
+        return FALSE;
+    }
+    if (prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) < 0) {
+        ksm_test_lacks("ksm", "this kernel has no KSM for whole processes");
+        return FALSE;
+    }
+    if (g_test_subprocess()) {
+        return TRUE;
+    }
     g_test_trap_subprocess(NULL, 0, G_TEST_SUBPROCESS_INHERIT_STDERR);
     if (!g_test_trap_has_passed()) {
         g_test_message("%s", lacks);
         g_test_fail();
     }
+    return FALSE;
 }
 
 /* Asked for before the engine is there, as by a service manager. */
@@ -666,22 +695,12 @@ static void test_merge_any_before(void)
 {
     Fixture f;
 
-    if (!ksm_test_need_uffd()) {
-        return;
-    }
-    if (prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) < 0) {
-        ksm_test_lacks("ksm", "this kernel has no KSM for whole processes");
-        return;
-    }
-    if (!g_test_subprocess()) {
-        in_subprocess("memory is mergeable in a process that was so made");
+    if (!in_subprocess("memory is mergeable in a process that was so made")) {
         return;
     }
     g_assert_true(merge_any(TRUE));
     set_up(&f, 768, KSM_REGION_NONE);
-    table = ksm_sys_linux;
-    table.uffd_wake = wake_checked;
-    ksm_sys = &table;
+    check_wakes();
     share(&f, f.pages);
     live_unmergeable(&f);
     tear_down(&f);
@@ -692,24 +711,14 @@ static void test_merge_any_later(void)
 {
     Fixture f;
 
-    if (!ksm_test_need_uffd()) {
-        return;
-    }
-    if (prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0) < 0) {
-        ksm_test_lacks("ksm", "this kernel has no KSM for whole processes");
-        return;
-    }
-    if (!g_test_subprocess()) {
-        in_subprocess("memory stays mergeable in a process made so later");
+    if (!in_subprocess("memory stays mergeable in a process made so later")) {
         return;
     }
     set_up(&f, 768, KSM_REGION_NONE);
     share(&f, f.pages);
     g_assert_true(merge_any(TRUE));
     ksm_engine_run_round(f.engine);
-    table = ksm_sys_linux;
-    table.uffd_wake = wake_checked;
-    ksm_sys = &table;
+    check_wakes();
     live_unmergeable(&f);
     tear_down(&f);
 }

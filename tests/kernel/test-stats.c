@@ -20,6 +20,36 @@
 #define MOST_BYTES_PER_PAGE 48.0
 #define BIG_PAGES 131072
 
+/* Engines of one broker. */
+typedef struct Fixture {
+    KsmTestBroker *broker;
+    KsmRemote *remotes[2];
+    guint count;
+} Fixture;
+
+/* FALSE: they cannot be had. */
+static gboolean fixture_open(Fixture *f, guint count, KsmRemoteSpec spec)
+{
+    if (!ksm_test_need_uffd()) {
+        return FALSE;
+    }
+    f->broker = ksm_test_broker_new(NULL);
+    f->count = count;
+    spec.socket = f->broker->socket;
+    ksm_remotes_new(f->remotes, count, &spec);
+    return TRUE;
+}
+
+static void fixture_close(Fixture *f)
+{
+    guint i;
+
+    for (i = 0; i < f->count; i++) {
+        ksm_remote_free(f->remotes[i]);
+    }
+    ksm_test_broker_free(f->broker);
+}
+
 static guint64 sum_of_states(const KsmStats *stats)
 {
     return stats->pages_untouched + stats->pages_volatile +
@@ -79,49 +109,44 @@ static void check_profit(KsmRemote *remote)
 
 static void test_savings(void)
 {
-    g_autoptr(KsmTestBroker) broker = NULL;
     KsmRemoteSpec spec = { .pages = PAGES };
     KsmRemoteState before[2], now;
-    KsmRemote *remotes[2];
+    Fixture f;
     guint64 zeros;
     guint i;
 
-    if (!ksm_test_need_uffd()) {
+    if (!fixture_open(&f, 2, spec)) {
         return;
     }
-    broker = ksm_test_broker_new(NULL);
-    spec.socket = broker->socket;
-    ksm_remotes_new(remotes, 2, &spec);
     for (i = 0; i < 2; i++) {
-        fill(remotes[i], (guint64)(i + 1) << 32);
-        ksm_remote_state(remotes[i], &before[i]);
+        fill(f.remotes[i], (guint64)(i + 1) << 32);
+        ksm_remote_state(f.remotes[i], &before[i]);
     }
-    ksm_remotes_settle(remotes, 2, 4 * QUARTER, SETTLE_SECONDS);
+    ksm_remotes_settle(f.remotes, 2, 4 * QUARTER, SETTLE_SECONDS);
     for (i = 0; i < 2; i++) {
-        check_savings(remotes[i], &before[i]);
+        check_savings(f.remotes[i], &before[i]);
     }
     for (i = 0; i < 2; i++) {
-        check_profit(remotes[i]);
+        check_profit(f.remotes[i]);
     }
     /* Broken pages are found, counted, and hold what was written. */
-    ksm_remote_set_run(remotes[0], KSM_RUN_PAUSE);
-    ksm_remote_fill(remotes[0], 100, 50, KSM_TEST_SEEDED, 99, FALSE);
-    ksm_remote_fill(remotes[0], QUARTER + 100, 50, KSM_TEST_SEEDED, 99,
+    ksm_remote_set_run(f.remotes[0], KSM_RUN_PAUSE);
+    ksm_remote_fill(f.remotes[0], 100, 50, KSM_TEST_SEEDED, 99, FALSE);
+    ksm_remote_fill(f.remotes[0], QUARTER + 100, 50, KSM_TEST_SEEDED, 99,
                     FALSE);
-    ksm_remote_round(remotes[0]);
-    ksm_remote_state(remotes[0], &now);
+    ksm_remote_round(f.remotes[0]);
+    ksm_remote_state(f.remotes[0], &now);
     zeros = zeros_in_store();
     g_assert_cmpuint(now.stats.pages_sharing, ==,
                      QUARTER - 50 + (zeros ? zeros - 50 : 0));
     g_assert_cmpuint(now.stats.zero_pages, ==, zeros ? 0 : QUARTER - 50);
     g_assert_cmpuint(now.stats.pages_broken, ==, zeros ? 100 : 50);
     g_assert_cmpuint(now.stats.breaks, ==, 100);
-    g_assert_cmpuint(ksm_remote_check(remotes[0], 100, 50, KSM_TEST_SEEDED,
+    g_assert_cmpuint(ksm_remote_check(f.remotes[0], 100, 50, KSM_TEST_SEEDED,
                                       99, FALSE), ==, 0);
-    g_assert_cmpuint(ksm_remote_check(remotes[1], 0, QUARTER,
+    g_assert_cmpuint(ksm_remote_check(f.remotes[1], 0, QUARTER,
                                       KSM_TEST_SEEDED, 1, TRUE), ==, 0);
-    ksm_remote_free(remotes[0]);
-    ksm_remote_free(remotes[1]);
+    fixture_close(&f);
 }
 
 /* So much may be elsewhere: stacks and arrays of the engine's, of this program. */
@@ -133,40 +158,36 @@ static void test_savings(void)
  */
 static void test_profit(void)
 {
-    g_autoptr(KsmTestBroker) broker = NULL;
     KsmRemoteSpec spec = { .pages = 4 * PAGES, .tells_held = TRUE,
                            .flags = KSM_REGION_HUGEPAGE };
     guint64 before_kib, now_kib, pages = spec.pages, page;
     KsmRemoteState state;
-    KsmRemote *remotes[2];
+    Fixture f;
     gint64 saved_kib;
     guint i;
     int pid;
 
-    if (!ksm_test_need_uffd()) {
+    if (!fixture_open(&f, 2, spec)) {
         return;
     }
-    broker = ksm_test_broker_new(NULL);
-    spec.socket = broker->socket;
-    ksm_remotes_new(remotes, 2, &spec);
     for (i = 0; i < 2; i++) {
-        ksm_remote_fill(remotes[i], 0, pages / 2, KSM_TEST_SEEDED, 1, TRUE);
-        ksm_remote_fill(remotes[i], pages / 2, pages / 2, KSM_TEST_ZERO, 0,
+        ksm_remote_fill(f.remotes[i], 0, pages / 2, KSM_TEST_SEEDED, 1, TRUE);
+        ksm_remote_fill(f.remotes[i], pages / 2, pages / 2, KSM_TEST_ZERO, 0,
                         FALSE);
     }
-    pid = ksm_remote_pid(remotes[0]);
+    pid = ksm_remote_pid(f.remotes[0]);
     before_kib = ksm_test_status_kib(pid, "RssAnon");
-    ksm_remotes_settle(remotes, 2, 2 * pages, SETTLE_SECONDS);
+    ksm_remotes_settle(f.remotes, 2, 2 * pages, SETTLE_SECONDS);
     for (page = 7; page < pages / 2; page += 512) {
-        ksm_remote_fill(remotes[0], page, 1, KSM_TEST_SEEDED, 1000 + page,
+        ksm_remote_fill(f.remotes[0], page, 1, KSM_TEST_SEEDED, 1000 + page,
                         TRUE);
     }
     do {
-        ksm_remote_round(remotes[0]);
-        ksm_remote_state(remotes[0], &state);
+        ksm_remote_round(f.remotes[0]);
+        ksm_remote_state(f.remotes[0], &state);
     } while (state.stats.given_back < pages / 2 / 512);
-    ksm_remote_round(remotes[0]);
-    ksm_remote_state(remotes[0], &state);
+    ksm_remote_round(f.remotes[0]);
+    ksm_remote_state(f.remotes[0], &state);
     now_kib = ksm_test_status_kib(pid, "RssAnon");
     /* general-profit bears a share of the slots, which are elsewhere. */
     saved_kib = (state.stats.general_profit + (gint64)
@@ -178,10 +199,9 @@ static void test_profit(void)
     g_assert_cmpfloat(ABS((double)saved_kib - (double)before_kib +
                           (double)now_kib), <=,
                       (double)saved_kib / 100 + ELSEWHERE_KIB);
-    g_assert_cmpuint(ksm_remote_check(remotes[1], 0, pages / 2,
+    g_assert_cmpuint(ksm_remote_check(f.remotes[1], 0, pages / 2,
                                       KSM_TEST_SEEDED, 1, TRUE), ==, 0);
-    ksm_remote_free(remotes[0]);
-    ksm_remote_free(remotes[1]);
+    fixture_close(&f);
 }
 
 /*
@@ -191,45 +211,37 @@ static void test_profit(void)
  */
 static void test_sparse(void)
 {
-    g_autoptr(KsmTestBroker) broker = NULL;
     KsmRemoteSpec spec = { .pages = 64u << 18 };        /* 64 GiB */
     guint64 looks = ksm_test_has_zero_page() ? 0 : spec.pages;
     KsmRemoteState state;
-    KsmRemote *remote;
+    Fixture f;
 
-    if (!ksm_test_need_uffd()) {
+    if (!fixture_open(&f, 1, spec)) {
         return;
     }
-    broker = ksm_test_broker_new(NULL);
-    spec.socket = broker->socket;
-    ksm_remotes_new(&remote, 1, &spec);
-    ksm_remote_fill(remote, 0, PAGES, KSM_TEST_BYTE, 0xcc, FALSE);
-    ksm_remotes_settle(&remote, 1, PAGES, SETTLE_SECONDS);
-    ksm_remote_state(remote, &state);
+    ksm_remote_fill(f.remotes[0], 0, PAGES, KSM_TEST_BYTE, 0xcc, FALSE);
+    ksm_remotes_settle(f.remotes, 1, PAGES, SETTLE_SECONDS);
+    ksm_remote_state(f.remotes[0], &state);
     g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
     g_assert_cmpuint(state.stats.metadata_bytes, <, looks + (4 << 20));
     g_assert_cmpuint(state.stats.metadata_bytes, >, PAGES);
-    ksm_remote_free(remote);
+    fixture_close(&f);
 }
 
 /* Whatever is under way: each page is in exactly one state. */
 static void test_states(void)
 {
-    g_autoptr(KsmTestBroker) broker = NULL;
     KsmRemoteSpec spec = { .pages = PAGES, .run = KSM_RUN_RUN };
     double end = ksm_test_now() + 2;
-    KsmRemote *remotes[2];
+    Fixture f;
     guint64 random = 5, snapshots = 0;
     KsmRemoteState state;
 
-    if (!ksm_test_need_uffd()) {
+    if (!fixture_open(&f, 2, spec)) {
         return;
     }
-    broker = ksm_test_broker_new(NULL);
-    spec.socket = broker->socket;
-    ksm_remotes_new(remotes, 2, &spec);
     while (ksm_test_now() < end) {
-        KsmRemote *remote = remotes[snapshots % 2];
+        KsmRemote *remote = f.remotes[snapshots % 2];
         guint64 first = ksm_test_below(&random, PAGES - 300);
 
         ksm_remote_fill(remote, first, 300,
@@ -240,13 +252,12 @@ static void test_states(void)
         snapshots++;
     }
     g_test_message("%" PRIu64 " snapshots", snapshots);
-    ksm_remote_set_run(remotes[1], KSM_RUN_UNMERGE);
-    ksm_remote_round(remotes[1]);
-    ksm_remote_state(remotes[1], &state);
+    ksm_remote_set_run(f.remotes[1], KSM_RUN_UNMERGE);
+    ksm_remote_round(f.remotes[1]);
+    ksm_remote_state(f.remotes[1], &state);
     g_assert_cmpuint(state.stats.pages_sharing, ==, 0);
     g_assert_cmpuint(sum_of_states(&state.stats), ==, PAGES);
-    ksm_remote_free(remotes[0]);
-    ksm_remote_free(remotes[1]);
+    fixture_close(&f);
 }
 
 /* The last `memory_bytes=N` of the broker's log, or 0. */
@@ -270,47 +281,42 @@ static gboolean has_logged(gpointer opaque)
  */
 static void test_metadata(void)
 {
-    g_autoptr(KsmTestBroker) broker = NULL;
     KsmRemoteSpec spec = { .pages = BIG_PAGES };
     guint64 pages = 2 * BIG_PAGES, engine = 0;
-    KsmRemote *remotes[2];
+    Fixture f;
     KsmRemoteState state;
     double bytes;
     guint i;
 
-    if (!ksm_test_need_uffd()) {
+    if (!fixture_open(&f, 2, spec)) {
         return;
     }
-    broker = ksm_test_broker_new(NULL);
-    spec.socket = broker->socket;
-    ksm_remotes_new(remotes, 2, &spec);
     for (i = 0; i < 2; i++) {
-        ksm_remote_fill(remotes[i], 0, BIG_PAGES / 2, KSM_TEST_SEEDED, 1,
+        ksm_remote_fill(f.remotes[i], 0, BIG_PAGES / 2, KSM_TEST_SEEDED, 1,
                         TRUE);
-        ksm_remote_fill(remotes[i], BIG_PAGES / 2, BIG_PAGES / 2,
+        ksm_remote_fill(f.remotes[i], BIG_PAGES / 2, BIG_PAGES / 2,
                         KSM_TEST_SEEDED, (guint64)(i + 1) << 32, TRUE);
     }
-    ksm_remotes_settle(remotes, 2, BIG_PAGES / 100 * 99, SETTLE_SECONDS);
+    ksm_remotes_settle(f.remotes, 2, BIG_PAGES / 100 * 99, SETTLE_SECONDS);
     for (i = 0; i < 2; i++) {
-        ksm_remote_state(remotes[i], &state);
+        ksm_remote_state(f.remotes[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, >=,
                          BIG_PAGES / 2 / 100 * 99);
         g_assert_cmpuint(state.stats.pages_unshared, >=,
                          BIG_PAGES / 2 / 100 * 99);
         engine += state.stats.metadata_bytes;
     }
-    kill(broker->pid, SIGUSR1);
-    g_assert_cmpfloat(ksm_test_wait(has_logged, broker, 10), >=, 0);
-    bytes = (double)(engine + logged_bytes(broker)) / (double)pages;
+    kill(f.broker->pid, SIGUSR1);
+    g_assert_cmpfloat(ksm_test_wait(has_logged, f.broker, 10), >=, 0);
+    bytes = (double)(engine + logged_bytes(f.broker)) / (double)pages;
     g_test_message("metadata: %.1f bytes per guest page (engine %.1f, broker "
                    "%.1f; the broker's anonymous memory %" PRIu64 " KiB for %"
                    PRIu64 " pages)", bytes, (double)engine / (double)pages,
-                   (double)logged_bytes(broker) / (double)pages,
-                   ksm_test_status_kib(broker->pid, "RssAnon"), pages);
+                   (double)logged_bytes(f.broker) / (double)pages,
+                   ksm_test_status_kib(f.broker->pid, "RssAnon"), pages);
     g_assert_cmpuint(engine, >, 0);
     g_assert_cmpfloat(bytes, <=, MOST_BYTES_PER_PAGE);
-    ksm_remote_free(remotes[0]);
-    ksm_remote_free(remotes[1]);
+    fixture_close(&f);
 }
 
 int main(int argc, char **argv)

@@ -29,7 +29,61 @@ typedef struct Fixture {
     KsmRemote *remotes[REMOTES];
 } Fixture;
 
-/* The first quarter is the same everywhere, the last one each one's own. */
+/* All have read all of the zeros, and they are zeros. */
+static void read_zeros(Fixture *s)
+{
+    guint i;
+
+    for (i = 0; i < REMOTES; i++) {
+        g_assert_cmpuint(ksm_remote_check(s->remotes[i], FIRST, ZEROS,
+                                          KSM_TEST_ZERO, 0, FALSE), ==, 0);
+    }
+}
+
+/* All write the half of the zeros that is written. */
+static void write_zeros(Fixture *s)
+{
+    guint i;
+
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_fill(s->remotes[i], FIRST, ZEROS / 2, KSM_TEST_ZERO, 0,
+                        FALSE);
+    }
+}
+
+/* What all have to share and merge, and `more` pages of each. */
+static void settle_with(Fixture *s, guint64 more)
+{
+    guint64 zeros = s->has ? ZEROS / 2 : ZEROS;
+    guint64 all = REMOTES * (PART + zeros + more);
+
+    read_zeros(s);
+    g_assert_cmpuint(ksm_remotes_settle(s->remotes, REMOTES, all, SECONDS), ==,
+                     all);
+}
+
+static void settle(Fixture *s)
+{
+    guint i;
+
+    settle_with(s, 0);
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_set_run(s->remotes[i], KSM_RUN_PAUSE);
+    }
+}
+
+/* The last quarter, each one's own. */
+static void fill_own(Fixture *s)
+{
+    guint i;
+
+    for (i = 0; i < REMOTES; i++) {
+        ksm_remote_fill(s->remotes[i], FIRST + ZEROS, PART, KSM_TEST_SEEDED,
+                        (guint64)(i + 1) << 32, TRUE);
+    }
+}
+
+/* Settled; the first quarter is the same everywhere.  FALSE: cannot be had. */
 static gboolean fixture_open(Fixture *s)
 {
     KsmRemoteSpec spec = { .pages = PAGES, .tells_held = TRUE };
@@ -46,11 +100,10 @@ static gboolean fixture_open(Fixture *s)
     ksm_remotes_new(s->remotes, REMOTES, &spec);
     for (i = 0; i < REMOTES; i++) {
         ksm_remote_fill(s->remotes[i], 0, PART, KSM_TEST_SEEDED, SEED, TRUE);
-        ksm_remote_fill(s->remotes[i], FIRST, ZEROS / 2, KSM_TEST_ZERO, 0,
-                        FALSE);
-        ksm_remote_fill(s->remotes[i], FIRST + ZEROS, PART, KSM_TEST_SEEDED,
-                        (guint64)(i + 1) << 32, TRUE);
     }
+    write_zeros(s);
+    fill_own(s);
+    settle(s);
     return TRUE;
 }
 
@@ -65,17 +118,6 @@ static void fixture_close(Fixture *s)
     ksm_test_broker_free(s->broker);
 }
 
-/* All have read all of the zeros, and they are zeros. */
-static void read_zeros(Fixture *s)
-{
-    guint i;
-
-    for (i = 0; i < REMOTES; i++) {
-        g_assert_cmpuint(ksm_remote_check(s->remotes[i], FIRST, ZEROS,
-                                          KSM_TEST_ZERO, 0, FALSE), ==, 0);
-    }
-}
-
 /* So many rounds of all, with everything read before each of them. */
 static void pass_rounds(Fixture *s, guint count)
 {
@@ -86,19 +128,6 @@ static void pass_rounds(Fixture *s, guint count)
         for (i = 0; i < REMOTES; i++) {
             ksm_remote_round(s->remotes[i]);
         }
-    }
-}
-
-static void settle(Fixture *s)
-{
-    guint64 zeros = s->has ? ZEROS / 2 : ZEROS, all = REMOTES * (PART + zeros);
-    guint i;
-
-    read_zeros(s);
-    g_assert_cmpuint(ksm_remotes_settle(s->remotes, REMOTES, all, SECONDS), ==,
-                     all);
-    for (i = 0; i < REMOTES; i++) {
-        ksm_remote_set_run(s->remotes[i], KSM_RUN_PAUSE);
     }
 }
 
@@ -136,7 +165,6 @@ static void test_reading(void)
     if (!fixture_open(&s)) {
         return;
     }
-    settle(&s);
     for (i = 0; i < REMOTES; i++) {
         ksm_remote_state(s.remotes[i], &before[i]);
     }
@@ -167,7 +195,6 @@ static void test_profit(void)
     if (!fixture_open(&s)) {
         return;
     }
-    settle(&s);
     slots = PART + (s.has ? 0 : TILE);
     saved = PART + (s.has ? ZEROS / 2 : ZEROS);
     ksm_remote_round(s.remotes[0]);     /* tells the group's figures */
@@ -188,7 +215,6 @@ static void test_writing(void)
     if (!fixture_open(&s)) {
         return;
     }
-    settle(&s);
     for (i = 0; i < ZEROS / 2; i += 5) {
         ksm_remote_fill(s.remotes[0], FIRST + i, 1, KSM_TEST_SEEDED,
                         (guint64)99 << 32 | i, FALSE);
@@ -210,10 +236,7 @@ static void test_writing(void)
                                           KSM_TEST_SEEDED, SEED, TRUE), ==, 0);
     }
     read_zeros(&s);
-    for (i = 0; i < REMOTES; i++) {
-        ksm_remote_fill(s.remotes[i], FIRST, ZEROS / 2, KSM_TEST_ZERO, 0,
-                        FALSE);
-    }
+    write_zeros(&s);
     settle(&s);
     check_states(&s);
     fixture_close(&s);
@@ -228,16 +251,12 @@ static void test_discarding(void)
     if (!fixture_open(&s)) {
         return;
     }
-    settle(&s);
     for (i = 0; i < REMOTES; i++) {
         ksm_remote_discard(s.remotes[i], FIRST, ZEROS);
         ksm_remote_round(s.remotes[i]);
     }
     read_zeros(&s);
-    for (i = 0; i < REMOTES; i++) {
-        ksm_remote_fill(s.remotes[i], FIRST, ZEROS / 2, KSM_TEST_ZERO, 0,
-                        FALSE);
-    }
+    write_zeros(&s);
     settle(&s);
     check_states(&s);
     pass_rounds(&s, ROUNDS);
@@ -265,7 +284,6 @@ static void test_next_broker(void)
     if (!fixture_open(&s)) {
         return;
     }
-    settle(&s);
     ksm_test_broker_kill(s.broker);
     ksm_test_broker_start(s.broker);
     for (i = 0; i < REMOTES; i++) {
@@ -275,18 +293,14 @@ static void test_next_broker(void)
         ksm_remote_fill(s.remotes[i], FIRST + ZEROS, PART, KSM_TEST_SEEDED,
                         SEED << 8, TRUE);
     }
-    g_assert_cmpuint(ksm_remotes_settle(s.remotes, REMOTES, REMOTES *
-                         (PART + PART + (s.has ? ZEROS / 2 : ZEROS)), SECONDS),
-                     ==, REMOTES * (PART + PART +
-                                    (s.has ? ZEROS / 2 : ZEROS)));
+    settle_with(&s, PART);
     read_zeros(&s);
     for (i = 0; i < REMOTES; i++) {
         g_assert_cmpuint(ksm_remote_check(s.remotes[i], FIRST + ZEROS, PART,
                                           KSM_TEST_SEEDED, SEED << 8, TRUE),
                          ==, 0);
-        ksm_remote_fill(s.remotes[i], FIRST + ZEROS, PART, KSM_TEST_SEEDED,
-                        (guint64)(i + 1) << 32, TRUE);
     }
+    fill_own(&s);
     settle(&s);
     fixture_close(&s);
 }
