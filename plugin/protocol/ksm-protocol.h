@@ -64,6 +64,8 @@
 #include <glib.h>
 #include <stddef.h>
 
+#include "stats-list.h"
+
 #define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
 #define KSM_PROTO_VERSION   6u
 #define KSM_PROTO_OLDEST    4u              /* that is still spoken */
@@ -171,49 +173,17 @@ typedef struct KsmMsgError {
 } KsmMsgError;
 
 /*
- * What a client tells of itself, for guest-ksmctl: the fields of KsmStats
- * (guest-ksm.h) in pages, mappings, calls and nanoseconds.  Sent after each
- * round, and each KSM_REPORT_MS while there is none: that is how orders come.
+ * What a client tells of itself, for guest-ksmctl: the statistics of
+ * stats-list.h, a guint64 each in the order of the list, and what else it does.
+ * Sent after each round, and each KSM_REPORT_MS while there is none: that is
+ * how orders come.
  */
 typedef struct KsmMsgStats {
     KsmMsg msg;
-    /* pages by state; the sum is pages_total */
-    guint64 pages_total;
-    guint64 pages_untouched;
-    guint64 pages_volatile;
-    guint64 pages_unshared;
-    guint64 pages_sharing;
-    guint64 zero_pages;
-    guint64 pages_broken;
-    guint64 pages_excluded;
-    /* since the engine's start */
-    guint64 full_scans;
-    guint64 merges;
-    guint64 zero_merges;
-    guint64 breaks;
-    guint64 rollbacks;
-    guint64 refused_pinned;
-    guint64 refused_budget;
-    guint64 refused_torn;
-    guint64 refused_broker;
-    guint64 refused_error;
-    guint64 fingerprints;
-    guint64 lookups;
-    guint64 publishes;
-    guint64 hints;
-    guint64 broker_requests;
-    guint64 broker_losses;
-    guint64 cpu_ns;
-    guint64 windows;
-    guint64 window_ns_total;
-    guint64 window_ns_max;
+    KSM_STATS_STATES(KSM_STATS_MEMBER)      /* pages by state */
+    KSM_STATS_COUNTERS(KSM_STATS_MEMBER)    /* since the engine's start */
     guint64 window_us_histogram[KSM_WINDOW_BUCKETS];
-    /* now */
-    guint64 runs;
-    guint64 mappings;
-    guint64 max_mappings;       /* the budget in force */
-    guint64 metadata_bytes;
-    guint64 round_ns;
+    KSM_STATS_GAUGES(KSM_STATS_MEMBER)      /* now */
     gint64 general_profit;      /* bytes */
     guint32 state;              /* KsmState */
     guint32 degraded;           /* KsmDegraded */
@@ -230,12 +200,7 @@ typedef struct KsmMsgStats {
     char order_reason[KSM_REASON_BYTES];
     char stand_aside[KSM_ASIDE_BYTES];  /* why nothing is done; "": it is */
     /* since version 5 */
-    guint64 given_back;
-    guint64 refused_held;
-    guint64 collapses;
-    guint64 pages_hwpoison;
-    guint64 pages_kept_huge;
-    guint64 pages_resting;
+    KSM_STATS_SINCE_5(KSM_STATS_MEMBER)
     guint32 keep_huge;          /* the option */
     guint32 reserved2;          /* 0 */
 } KsmMsgStats;
@@ -400,7 +365,11 @@ G_STATIC_ASSERT(offsetof(KsmMsgWelcome, engine) == 56);
 G_STATIC_ASSERT(sizeof(KsmMsgResize) == 24);
 G_STATIC_ASSERT(sizeof(KsmMsgError) == 148);
 G_STATIC_ASSERT(sizeof(KsmMsgStats) == 704);
+G_STATIC_ASSERT(offsetof(KsmMsgStats, full_scans) == 80);
+G_STATIC_ASSERT(offsetof(KsmMsgStats, window_us_histogram) == 240);
+G_STATIC_ASSERT(offsetof(KsmMsgStats, general_profit) == 408);
 G_STATIC_ASSERT(offsetof(KsmMsgStats, given_back) == 648);
+G_STATIC_ASSERT(offsetof(KsmMsgStats, keep_huge) == 696);
 G_STATIC_ASSERT(sizeof(KsmOrder) == 32);
 G_STATIC_ASSERT(sizeof(KsmMsgGroup) == 88);
 G_STATIC_ASSERT(offsetof(KsmMsgGroup, order.keep_huge) == 80);

@@ -9,6 +9,7 @@
 #include "ctl-fixture.h"
 #include "proto-client.h"
 #include "require.h"
+#include "stats-table.h"
 
 #define SHARING ctl_pair_sharing()
 #define ZEROS ctl_pair_zeros()
@@ -258,35 +259,66 @@ static void test_history(void)
     ctl_pair_close(&fixture);
 }
 
-/* What no engine here gets to count: a client says it. */
-static void test_told(void)
+/* In reply to what a client said of itself: each its number. */
+static void assert_told(JsonObject *session, JsonObject *total, gsize told)
 {
-    static const struct {
-        const char *name;
-        guint64 value;
-    } rows[] = {
-        { "given_back", 11 }, { "refused_held", 12 }, { "collapses", 13 },
-        { "pages_hwpoison", 14 }, { "pages_kept_huge", 15 },
-        { "pages_resting", 16 }, { "keep_huge", 17 },
-    };
+    guint i, states = 0;
+
+    for (i = 0; i < KSM_STATS_COUNT; i++) {
+        const KsmStatsRow *row = &ksm_stats_table[i];
+
+        g_test_message("%zu bytes, %s", told, row->name);
+        g_assert_cmpint(json_object_has_member(session, row->name), ==,
+                        row->offset < told);
+        if (row->offset < told) {
+            ctl_fixture_assert_int(session, row->name, 100 + i);
+        }
+        if (json_object_has_member(total, row->name)) {
+            ctl_fixture_assert_int(total, row->name, 100 + i);
+            states++;
+        }
+    }
+    /* besides, metadata_bytes and cpu_ns are summed up */
+    g_assert_cmpuint(states, ==,
+                     2 + (0 KSM_STATS_STATES(KSM_STATS_ONE_MORE)));
+}
+
+/* Every statistic, and what no engine here gets to count: a client says it. */
+static void check_told(guint32 version)
+{
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
-    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g",
-                                                     "a/ram0", 100);
-    g_autoptr(JsonObject) session = NULL;
-    KsmMsgStats stats = {
-        .msg = { .type = KSM_MSG_STATS, .serial = ++client->serial },
-        .given_back = 11, .refused_held = 12, .collapses = 13,
-        .pages_hwpoison = 14, .pages_kept_huge = 15, .pages_resting = 16,
-        .keep_huge = 17,
-    };
+    g_autoptr(ProtoClient) client = proto_client_connect(broker->socket);
+    g_autoptr(JsonObject) session = NULL, status = NULL;
+    gsize told = ksm_proto_stats_bytes(version);
+    KsmMsgStats stats = { .msg = { .type = KSM_MSG_STATS }, .keep_huge = 17 };
     ProtoReply reply;
     guint i;
 
-    g_assert_true(proto_client_send(client, &stats, sizeof(stats)));
+    client->version = version;
+    reply = proto_client_hello(client, "g", "a/ram0", 1000);
+    g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
+    for (i = 0; i < KSM_STATS_COUNT; i++) {
+        G_STRUCT_MEMBER(guint64, &stats, ksm_stats_table[i].offset) = 100 + i;
+    }
+    stats.msg.serial = ++client->serial;
+    g_assert_true(proto_client_send(client, &stats, told));
     g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
     session = ctl_fixture_session(broker, "a/ram0");
-    for (i = 0; i < G_N_ELEMENTS(rows); i++) {
-        ctl_fixture_assert_int(session, rows[i].name, (gint64)rows[i].value);
+    status = ctl_fixture_ask(broker, "{\"request\":\"status\"}");
+    assert_told(session, json_object_get_object_member(status, "total"), told);
+    g_assert_cmpint(json_object_has_member(session, "keep_huge"), ==,
+                    version >= 5);
+    if (version >= 5) {
+        ctl_fixture_assert_int(session, "keep_huge", 17);
+    }
+}
+
+static void test_told(void)
+{
+    guint32 version;
+
+    for (version = KSM_PROTO_OLDEST; version <= KSM_PROTO_VERSION; version++) {
+        check_told(version);
     }
 }
 

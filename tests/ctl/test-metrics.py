@@ -137,6 +137,96 @@ def test_older_library():
     tap.check('keep-huge' not in text and 'failed' not in text, text)
 
 
+def statistics():
+    """The list of an engine's statistics: (name, kind, unit) of each."""
+    with open(os.path.join(ROOT, 'plugin', 'protocol', 'stats-list.h'),
+              encoding='utf-8') as file:
+        rows = re.findall(r'^ +X\((\w+), (\w+), (\w+)\)', file.read(), re.M)
+    tap.check(len(rows) >= 39, f'the list is read: {rows}')
+    return rows
+
+
+class Figures:
+    """A broker with one VM, whose figures are as a test wants them."""
+
+    def __init__(self):
+        # Large, so that a tenth of a MiB more or less makes no difference.
+        self.session = {name: 1000000 * (number + 1) for number, (name, _, _)
+                        in enumerate(statistics())}
+        self.session.update({
+            'name': 'web1/ram0', 'vm': 'web1', 'backend': 'ram0',
+            'group': 'web', 'uid': 0, 'pid': 1, 'state': 'running',
+            'run': 'run', 'keep_huge': 64, 'window_us_histogram': [7]})
+
+    def answer(self, request):
+        """The status, or the sessions."""
+        return {'ok': True, 'broker': {'version': '0'}, 'groups': [],
+                'users': [], 'sessions': [self.session],
+                'request': request['request']}
+
+    def told(self, fake, **changed):
+        """Samples by name and labels, and `vm web1`, with figures changed."""
+        before = dict(self.session)
+        self.session.update(changed)
+        families = parse(fake.ctl('metrics')[0])
+        text = fake.ctl('vm', 'web1')[0]
+        self.session = before
+        found = {(sample.name, *sorted(sample.labels.items())): sample.value
+                 for family in families.values() for sample in family.samples}
+        return found, text
+
+
+# What a unit of the list is in metrics: its name there, and how many.
+SCALE = {'PAGES': ('_bytes', PAGE), 'BYTES': ('_bytes', 1),
+         'NS': ('_seconds', 1e-9), 'NUMBER': ('', 1)}
+# The sum of the states, and that of the histogram.
+NO_METRIC = {'pages_total', 'windows'}
+# `vm` has it only within general_profit.
+NOT_SHOWN = {'metadata_bytes'}
+
+
+def check_metric(row, value, samples_changed):
+    """One sample has changed, and it says so in name, unit and value."""
+    name, kind, unit = row
+    if name in NO_METRIC:
+        tap.check(not samples_changed, f'{name}: {samples_changed}')
+        return
+    tap.check(len(samples_changed) == 1, f'{name}: {samples_changed}')
+    (metric, *labels), found = samples_changed.popitem()
+    suffix, scale = SCALE[unit]
+    if name == 'window_ns_total':
+        suffix += '_sum'        # of the histogram
+    elif kind == 'COUNTER':
+        suffix += '_total'
+    tap.check(metric.endswith(suffix) and
+              abs(found / (value * scale) - 1) < 1e-9,
+              f'{name} is {value}: {metric} {labels} {found}')
+    if name.startswith('refused_'):
+        tap.check(('reason', name[8:]) in labels, f'{name}: {labels}')
+    tap.check(('state' in dict(labels)) == (kind == 'STATE'),
+              f'{name}: {labels}')
+
+
+def test_every_statistic():
+    """Each of the list is a metric, and each is seen by `vm`."""
+    figures = Figures()
+    metrics = {}
+    with FakeControl(figures.answer) as fake:
+        samples_before, text_before = figures.told(fake)
+        for row in statistics():
+            value = 3 * figures.session[row[0]]
+            after, text = figures.told(fake, **{row[0]: value})
+            changed = {key: after[key] for key in after
+                       if after[key] != samples_before.get(key)}
+            for key in changed:
+                tap.check(key not in metrics,
+                          f'{key}: both {row[0]} and {metrics.get(key)}')
+                metrics[key] = row[0]
+            check_metric(row, value, changed)
+            tap.check((text == text_before) == (row[0] in NOT_SHOWN),
+                      f'{row[0]} is {value}: {text}')
+
+
 def check_windows(families, name):
     """The histogram is cumulative and agrees with its count."""
     name = {'vm': name}
@@ -305,5 +395,6 @@ def test_usage():
 
 
 tap.run([test_figures_are_the_engines, test_huge_and_failed,
-         test_older_library, test_server, test_alert_rules,
+         test_older_library, test_every_statistic, test_server,
+         test_alert_rules,
          test_rules_and_dashboard_know_the_names, test_usage])

@@ -35,7 +35,8 @@ MAY_INCLUDE = {
     'protocol': {'include', 'sys'},
     'engine': {'include', 'sys', 'protocol'},
     'broker': {'include', 'sys', 'protocol'},
-    'ctl': {'include', 'sys/kernel.h', 'protocol/session-name.h'},
+    'ctl': {'include', 'sys/kernel.h', 'protocol/session-name.h',
+            'protocol/stats-list.h'},
 }
 
 

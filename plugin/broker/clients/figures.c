@@ -7,6 +7,8 @@
  */
 #include "clients/figures.h"
 
+#include "stats-table.h"
+
 #define FIRST_RATE_US G_USEC_PER_SEC
 #define RATE_US (5 * G_USEC_PER_SEC)
 #define MOST_CENTI 100000u      /* ten CPUs; a scanner is one thread */
@@ -25,16 +27,15 @@ static void make_printable(char *text, gsize bytes)
 
 static void bound_pages(KsmMsgStats *stats, guint64 pages)
 {
-    guint64 *const counts[] = {
-        &stats->pages_total, &stats->pages_untouched, &stats->pages_volatile,
-        &stats->pages_unshared, &stats->pages_sharing, &stats->zero_pages,
-        &stats->pages_broken, &stats->pages_excluded, &stats->pages_hwpoison,
-        &stats->pages_kept_huge, &stats->pages_resting,
-    };
     guint i;
 
-    for (i = 0; i < G_N_ELEMENTS(counts); i++) {
-        *counts[i] = MIN(*counts[i], pages);
+    for (i = 0; i < KSM_STATS_COUNT; i++) {
+        if (ksm_stats_table[i].unit == KSM_STAT_PAGES) {
+            guint64 *count = G_STRUCT_MEMBER_P(stats,
+                                               ksm_stats_table[i].offset);
+
+            *count = MIN(*count, pages);
+        }
     }
 }
 

@@ -65,14 +65,7 @@ typedef struct KsmUser {
 typedef struct KsmTotals {
     guint64 vms;                /* processes that have some */
     guint64 sessions;
-    guint64 pages_total;
-    guint64 pages_untouched;
-    guint64 pages_volatile;
-    guint64 pages_unshared;
-    guint64 pages_sharing;      /* mapped to slots, as the clients say */
-    guint64 zero_pages;
-    guint64 pages_broken;
-    guint64 pages_excluded;
+    KSM_STATS_STATES(KSM_STATS_MEMBER)      /* as the clients say */
     guint64 pages_shared;       /* slots in use */
     guint64 metadata_bytes;     /* of the engines */
     guint64 cpu_ns;             /* of the sessions that are there */

@@ -34,14 +34,9 @@ static void add(KsmTotals *totals, const KsmFigures *figures)
     const KsmMsgStats *stats = &figures->stats;
 
     totals->sessions++;
-    totals->pages_total += stats->pages_total;
-    totals->pages_untouched += stats->pages_untouched;
-    totals->pages_volatile += stats->pages_volatile;
-    totals->pages_unshared += stats->pages_unshared;
-    totals->pages_sharing += stats->pages_sharing;
-    totals->zero_pages += stats->zero_pages;
-    totals->pages_broken += stats->pages_broken;
-    totals->pages_excluded += stats->pages_excluded;
+#define ADD(name, kind, unit) totals->name += stats->name;
+    KSM_STATS_STATES(ADD)
+#undef ADD
     totals->metadata_bytes += stats->metadata_bytes;
     totals->cpu_ns += stats->cpu_ns;
     totals->cpu_centi += figures->cpu_centi;

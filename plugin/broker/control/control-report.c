@@ -22,62 +22,24 @@
 #include "host/share.h"
 #include "guest-ksm.h"
 #include "ksm-protocol.h"
+#include "stats-table.h"
 
 #define PAGE_BYTES 4096u
 
-typedef struct Field {
-    const char *name;
-    gsize offset;
-} Field;
-
-#define STATS(name) { #name, offsetof(KsmMsgStats, name) }
-#define TOTALS(name) { #name, offsetof(KsmTotals, name) }
-
-static const Field stats_fields[] = {
-    STATS(pages_total), STATS(pages_untouched), STATS(pages_volatile),
-    STATS(pages_unshared), STATS(pages_sharing), STATS(zero_pages),
-    STATS(pages_broken), STATS(pages_excluded), STATS(full_scans),
-    STATS(merges), STATS(zero_merges), STATS(breaks), STATS(rollbacks),
-    STATS(refused_pinned), STATS(refused_budget), STATS(refused_torn),
-    STATS(refused_broker),
-    STATS(refused_error), STATS(fingerprints), STATS(lookups),
-    STATS(publishes), STATS(hints), STATS(broker_requests),
-    STATS(broker_losses), STATS(cpu_ns),
-    STATS(windows), STATS(window_ns_total), STATS(window_ns_max),
-    STATS(runs), STATS(mappings), STATS(max_mappings), STATS(metadata_bytes),
-    STATS(round_ns), STATS(given_back), STATS(refused_held), STATS(collapses),
-    STATS(pages_hwpoison), STATS(pages_kept_huge), STATS(pages_resting),
-};
-
-static const Field totals_fields[] = {
-    TOTALS(vms), TOTALS(sessions), TOTALS(pages_total), TOTALS(pages_untouched),
-    TOTALS(pages_volatile), TOTALS(pages_unshared), TOTALS(pages_sharing),
-    TOTALS(zero_pages), TOTALS(pages_broken), TOTALS(pages_excluded),
-    TOTALS(pages_shared), TOTALS(metadata_bytes), TOTALS(cpu_ns),
-};
-
-/* Those that lie in the first @bytes of it. */
-static void add_fields(KsmJson *json, const Field *fields, gsize count,
-                       gconstpointer base, gsize bytes)
-{
-    gsize i;
-
-    for (i = 0; i < count; i++) {
-        if (fields[i].offset < bytes) {
-            ksm_json_uint(json, fields[i].name,
-                          G_STRUCT_MEMBER(guint64, base, fields[i].offset));
-        }
-    }
-}
-
 static void add_totals(KsmJson *json, const KsmTotals *totals)
 {
-    add_fields(json, totals_fields, G_N_ELEMENTS(totals_fields), totals,
-               sizeof(*totals));
+#define ADD(name, kind, unit) ksm_json_uint(json, #name, totals->name);
+    ksm_json_uint(json, "vms", totals->vms);
+    ksm_json_uint(json, "sessions", totals->sessions);
+    KSM_STATS_STATES(ADD)
+    ksm_json_uint(json, "pages_shared", totals->pages_shared);
+    ksm_json_uint(json, "metadata_bytes", totals->metadata_bytes);
+    ksm_json_uint(json, "cpu_ns", totals->cpu_ns);
     ksm_json_centi(json, "cpu_percent", totals->cpu_centi);
     ksm_json_int(json, "saved_pages", ksm_totals_saved_pages(totals));
     ksm_json_uint(json, "worst_case_pages",
                   totals->pages_sharing + totals->zero_pages);
+#undef ADD
 }
 
 /* A line of /proc/meminfo, in bytes; 0 when it is not there. */
@@ -309,20 +271,32 @@ static void add_condition(const KsmSession *session, KsmJson *json)
     ksm_json_uint(json, "protocol", session->version);
 }
 
+/* A VM whose library is older does not tell all of them. */
+static void add_statistics(KsmJson *json, const KsmMsgStats *stats,
+                           guint32 version)
+{
+    gsize told = ksm_proto_stats_bytes(version);
+    guint i;
+
+    for (i = 0; i < KSM_STATS_COUNT && ksm_stats_table[i].offset < told; i++) {
+        ksm_json_uint(json, ksm_stats_table[i].name,
+                      G_STRUCT_MEMBER(guint64, stats,
+                                      ksm_stats_table[i].offset));
+    }
+    if (offsetof(KsmMsgStats, keep_huge) < told) {
+        ksm_json_uint(json, "keep_huge", stats->keep_huge);
+    }
+}
+
 static void add_session(const KsmSession *session, KsmJson *json)
 {
     const KsmMsgStats *stats = &session->figures.stats;
-    /* A VM whose library is older does not tell the rest. */
-    gsize told = ksm_proto_stats_bytes(session->version);
     guint i;
 
     ksm_json_open(json, NULL, '{');
     add_identity(session, json);
     add_condition(session, json);
-    add_fields(json, stats_fields, G_N_ELEMENTS(stats_fields), stats, told);
-    if (offsetof(KsmMsgStats, keep_huge) < told) {
-        ksm_json_uint(json, "keep_huge", stats->keep_huge);
-    }
+    add_statistics(json, stats, session->version);
     ksm_json_centi(json, "cpu_percent", session->figures.cpu_centi);
     ksm_json_int(json, "saved_pages",
                  ksm_totals_session_saved_pages(session));

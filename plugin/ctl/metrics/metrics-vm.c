@@ -1,85 +1,101 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* metrics-vm.c: metrics of the VMs, each of their backends by itself. */
 #include "base/client.h"
-#include "map/page-kind.h"
 #include "metrics/metric-writer.h"
 #include "metrics/metrics.h"
+#include "stats-list.h"
 
 #define PAGE_BYTES 4096.0
 
 /* Fields of a session; those of one family stand together. */
 typedef struct Field {
     const char *name;           /* of the family */
-    const char *type, *unit;
     const char *label, *value;  /* one more label, or NULL */
     const char *field;
-    double scale;
+    guint kind, unit;           /* KsmStatKind, KsmStatUnit or UNIT_ */
     const char *help;
 } Field;
 
-#define GAUGE(name, unit, field, scale, help) \
-    { "guest_ksm_vm_" name, "gauge", unit, NULL, NULL, field, scale, help }
-#define COUNTER(name, unit, field, scale, help) \
-    { "guest_ksm_vm_" name, "counter", unit, NULL, NULL, field, scale, help }
-#define REFUSED(reason, help) \
-    { "guest_ksm_vm_refused_pages", "counter", NULL, "reason", reason, \
-      "refused_" reason, 1, help }
+/* Besides KsmStatUnit, for what is not in the list. */
+#define UNIT_MS (KSM_STAT_NUMBER + 1)
+#define UNIT_PERCENT (KSM_STAT_NUMBER + 2)
 
+static const struct {
+    const char *name;
+    double scale;
+} units[] = {
+    [KSM_STAT_PAGES] = { "bytes", PAGE_BYTES },
+    [KSM_STAT_BYTES] = { "bytes", 1 },
+    [KSM_STAT_NS] = { "seconds", 1e-9 },
+    [KSM_STAT_NUMBER] = { NULL, 1 },
+    [UNIT_MS] = { "seconds", 1e-3 },
+    [UNIT_PERCENT] = { "ratio", 1e-2 },
+};
+
+/* What the list says of each. */
+#define KIND_AND_UNIT(name, kind, unit) \
+    KIND_##name = KSM_STAT_##kind, UNIT_##name = KSM_STAT_##unit,
+enum { KSM_STATS_FIELDS(KIND_AND_UNIT) };
+
+#define STATISTIC(name, field, help) \
+    { "guest_ksm_vm_" name, NULL, NULL, #field, KIND_##field, UNIT_##field, \
+      help }
+#define REFUSED(reason, help) \
+    { "guest_ksm_vm_refused_pages", "reason", #reason, "refused_" #reason, \
+      KIND_refused_##reason, UNIT_refused_##reason, help }
+/* What is not in the list. */
+#define GAUGE(name, field, unit, help) \
+    { "guest_ksm_vm_" name, NULL, NULL, field, KSM_STAT_GAUGE, unit, help }
+
+/* The states and the windows have families of their own below. */
 static const Field fields[] = {
-    GAUGE("saved_bytes", "bytes", "saved_pages", PAGE_BYTES,
+    GAUGE("saved_bytes", "saved_pages", KSM_STAT_PAGES,
           "Its part of the memory that its group saves."),
-    GAUGE("worst_case_bytes", "bytes", "worst_case_pages", PAGE_BYTES,
+    GAUGE("worst_case_bytes", "worst_case_pages", KSM_STAT_PAGES,
           "Memory needed more if all it shares were written at once."),
-    GAUGE("profit_bytes", "bytes", "general_profit_bytes", 1,
+    GAUGE("profit_bytes", "general_profit_bytes", KSM_STAT_BYTES,
           "Saved memory less metadata, as the engine reckons it."),
-    GAUGE("metadata_bytes", "bytes", "metadata_bytes", 1,
-          "The engine's own memory."),
-    COUNTER("cpu_seconds", "seconds", "cpu_ns", 1e-9,
-            "CPU time of the scanner."),
-    GAUGE("scan_cpu_limit_ratio", "ratio", "scan_cpu_percent", 1e-2,
+    STATISTIC("metadata_bytes", metadata_bytes, "The engine's own memory."),
+    STATISTIC("cpu_seconds", cpu_ns, "CPU time of the scanner."),
+    GAUGE("scan_cpu_limit_ratio", "scan_cpu_percent", UNIT_PERCENT,
           "Maximum CPU time of the scanner, as a fraction of one CPU."),
-    GAUGE("scan_interval_seconds", "seconds", "interval_ms", 1e-3,
+    GAUGE("scan_interval_seconds", "interval_ms", UNIT_MS,
           "Time between two rounds, back-off included."),
-    GAUGE("round_seconds", "seconds", "round_ns", 1e-9,
-          "Duration of the last round."),
-    COUNTER("full_scans", NULL, "full_scans", 1, "Rounds over all memory."),
-    COUNTER("merged_pages", NULL, "merges", 1, "Pages that became shared."),
-    COUNTER("zeroed_pages", NULL, "zero_merges", 1,
-            "Zero pages that were given back."),
-    COUNTER("broken_pages", NULL, "breaks", 1,
-            "Shared pages that were written (copy-on-write)."),
-    COUNTER("given_back_pages", NULL, "given_back", 1,
-            "Broken pages that became ordinary memory again."),
-    COUNTER("rollbacks", NULL, "rollbacks", 1,
-            "Windows that were undone."),
-    REFUSED("pinned", "Pages left private, by reason."),
-    REFUSED("budget", NULL), REFUSED("torn", NULL), REFUSED("broker", NULL),
-    REFUSED("error", NULL), REFUSED("held", NULL),
-    GAUGE("failed_memory_bytes", "bytes", "pages_hwpoison", PAGE_BYTES,
-          "Guest memory that has failed in the host."),
-    GAUGE("kept_huge_bytes", "bytes", "pages_kept_huge", PAGE_BYTES,
-          "Duplicates left unshared to keep huge pages (keep-huge)."),
-    GAUGE("resting_bytes", "bytes", "pages_resting", PAGE_BYTES,
-          "Huge pages written all the time, left alone (keep-huge)."),
-    COUNTER("collapsed_blocks", NULL, "collapses", 1,
-            "Blocks of 2 MiB made huge pages again (keep-huge)."),
-    COUNTER("fingerprinted_pages", NULL, "fingerprints", 1, "Pages read."),
-    COUNTER("looked_up_pages", NULL, "lookups", 1,
-            "Pages looked up at the broker."),
-    COUNTER("published_pages", NULL, "publishes", 1,
-            "Pages copied to the broker."),
-    COUNTER("hints", NULL, "hints", 1,
-            "Pages that the broker said another VM has, too."),
-    COUNTER("broker_requests", NULL, "broker_requests", 1,
-            "Requests to the broker."),
-    COUNTER("broker_losses", NULL, "broker_losses", 1,
-            "Connections to the broker that were lost."),
-    GAUGE("mappings", NULL, "mappings", 1, "Kernel mappings in use."),
-    GAUGE("mappings_limit", NULL, "max_mappings", 1,
-          "Kernel mappings that it may use."),
-    GAUGE("shared_runs", NULL, "runs", 1, "Mappings of the store."),
-    GAUGE("window_longest_seconds", "seconds", "window_ns_max", 1e-9,
-          "The longest time that pages were kept from the guest."),
+    STATISTIC("round_seconds", round_ns, "Duration of the last round."),
+    STATISTIC("full_scans", full_scans, "Rounds over all memory."),
+    STATISTIC("merged_pages", merges, "Pages that became shared."),
+    STATISTIC("zeroed_pages", zero_merges,
+              "Zero pages that were given back."),
+    STATISTIC("broken_pages", breaks,
+              "Shared pages that were written (copy-on-write)."),
+    STATISTIC("given_back_pages", given_back,
+              "Broken pages that became ordinary memory again."),
+    STATISTIC("rollbacks", rollbacks, "Windows that were undone."),
+    REFUSED(pinned, "Pages left private, by reason."),
+    REFUSED(budget, NULL), REFUSED(torn, NULL), REFUSED(broker, NULL),
+    REFUSED(error, NULL), REFUSED(held, NULL),
+    STATISTIC("failed_memory_bytes", pages_hwpoison,
+              "Guest memory that has failed in the host."),
+    STATISTIC("kept_huge_bytes", pages_kept_huge,
+              "Duplicates left unshared to keep huge pages (keep-huge)."),
+    STATISTIC("resting_bytes", pages_resting,
+              "Huge pages written all the time, left alone (keep-huge)."),
+    STATISTIC("collapsed_blocks", collapses,
+              "Blocks of 2 MiB made huge pages again (keep-huge)."),
+    STATISTIC("fingerprinted_pages", fingerprints, "Pages read."),
+    STATISTIC("looked_up_pages", lookups, "Pages looked up at the broker."),
+    STATISTIC("published_pages", publishes, "Pages copied to the broker."),
+    STATISTIC("hints", hints,
+              "Pages that the broker said another VM has, too."),
+    STATISTIC("broker_requests", broker_requests, "Requests to the broker."),
+    STATISTIC("broker_losses", broker_losses,
+              "Connections to the broker that were lost."),
+    STATISTIC("mappings", mappings, "Kernel mappings in use."),
+    STATISTIC("mappings_limit", max_mappings,
+              "Kernel mappings that it may use."),
+    STATISTIC("shared_runs", runs, "Mappings of the store."),
+    STATISTIC("window_longest_seconds", window_ns_max,
+              "The longest time that pages were kept from the guest."),
 };
 
 static const char *const states[] = {
@@ -144,20 +160,14 @@ static void add_labelled(KsmMetrics *metrics, const Subject *subject,
 
 static void add_memory(KsmMetrics *metrics, GPtrArray *subjects)
 {
-    guint i, j;
+    guint i;
 
     ksm_metrics_family(metrics, "guest_ksm_vm_memory_bytes", "gauge", "bytes",
                        "Guest memory by state.");
     for (i = 0; i < subjects->len; i++) {
         const Subject *subject = g_ptr_array_index(subjects, i);
 
-        for (j = 0; j < KSM_KIND_NO_MEMORY; j++) {
-            const KsmPageKind *kind = &ksm_page_kinds[j];
-
-            add_labelled(metrics, subject, "", "state", kind->name,
-                         PAGE_BYTES * (double)ksm_reply_int(subject->session,
-                                                            kind->field));
-        }
+        ksm_metrics_add_memory(metrics, subject->session, subject->labels);
     }
 }
 
@@ -181,9 +191,14 @@ static void add_states(KsmMetrics *metrics, GPtrArray *subjects)
 static void add_field(KsmMetrics *metrics, const Field *field,
                       GPtrArray *subjects)
 {
-    const char *suffix = g_str_equal(field->type, "counter") ? "_total" : "";
+    gboolean counter = field->kind == KSM_STAT_COUNTER;
     guint i;
 
+    if (field->help != NULL) {
+        ksm_metrics_family(metrics, field->name,
+                           counter ? "counter" : "gauge",
+                           units[field->unit].name, field->help);
+    }
     for (i = 0; i < subjects->len; i++) {
         const Subject *subject = g_ptr_array_index(subjects, i);
 
@@ -191,9 +206,9 @@ static void add_field(KsmMetrics *metrics, const Field *field,
         if (!json_object_has_member(subject->session, field->field)) {
             continue;
         }
-        add_labelled(metrics, subject, suffix, field->label, field->value,
-                     field->scale * (double)ksm_reply_int(subject->session,
-                                                          field->field));
+        add_labelled(metrics, subject, counter ? "_total" : "", field->label,
+                     field->value, units[field->unit].scale *
+                     (double)ksm_reply_int(subject->session, field->field));
     }
 }
 
@@ -240,10 +255,6 @@ void ksm_metrics_add_sessions(KsmMetrics *metrics, JsonObject *reply)
     add_memory(metrics, subjects);
     add_states(metrics, subjects);
     for (i = 0; i < G_N_ELEMENTS(fields); i++) {
-        if (fields[i].help != NULL) {
-            ksm_metrics_family(metrics, fields[i].name, fields[i].type,
-                               fields[i].unit, fields[i].help);
-        }
         add_field(metrics, &fields[i], subjects);
     }
     ksm_metrics_family(metrics, "guest_ksm_vm_window_seconds", "histogram",

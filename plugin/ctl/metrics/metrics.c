@@ -71,22 +71,6 @@ static const Family user_families[] = {
       PAGE_BYTES, "Maximum that the user may have now." },
 };
 
-static void add_families(KsmMetrics *metrics, const Family *families,
-                         gsize count, JsonObject *object)
-{
-    gsize i;
-
-    for (i = 0; object != NULL && i < count; i++) {
-        const Family *family = &families[i];
-
-        ksm_metrics_family(metrics, family->name, family->type, family->unit,
-                           family->help);
-        ksm_metrics_sample(metrics, g_str_equal(family->type, "counter")
-                           ? "_total" : "", NULL, family->scale *
-                           (double)ksm_reply_int(object, family->field));
-    }
-}
-
 static char *group_labels(JsonObject *group)
 {
     GString *labels = g_string_new(NULL);
@@ -100,8 +84,53 @@ static char *group_labels(JsonObject *group)
     return g_string_free(labels, FALSE);
 }
 
-static void add_group_memory(KsmMetrics *metrics, JsonObject *group,
-                             const char *labels)
+static char *user_labels(JsonObject *user)
+{
+    GString *labels = g_string_new(NULL);
+
+    ksm_metrics_add_number(labels, "uid", ksm_reply_int(user, "uid"));
+    return g_string_free(labels, FALSE);
+}
+
+/* @labels_of: what tells an object from the others; NULL: there is but one. */
+static void add_families(KsmMetrics *metrics, const Family *families,
+                         gsize count, GPtrArray *objects,
+                         char *(*labels_of)(JsonObject *object))
+{
+    gsize i;
+    guint j;
+
+    for (i = 0; i < count; i++) {
+        const Family *family = &families[i];
+        gboolean counter = g_str_equal(family->type, "counter");
+
+        ksm_metrics_family(metrics, family->name, family->type, family->unit,
+                           family->help);
+        for (j = 0; j < objects->len; j++) {
+            JsonObject *object = g_ptr_array_index(objects, j);
+            g_autofree char *labels =
+                labels_of != NULL ? labels_of(object) : NULL;
+
+            ksm_metrics_sample(metrics, counter ? "_total" : "", labels,
+                               family->scale *
+                               (double)ksm_reply_int(object, family->field));
+        }
+    }
+}
+
+static void add_families_of(KsmMetrics *metrics, const Family *families,
+                            gsize count, JsonObject *object)
+{
+    g_autoptr(GPtrArray) objects = g_ptr_array_new();
+
+    if (object != NULL) {
+        g_ptr_array_add(objects, object);
+        add_families(metrics, families, count, objects, NULL);
+    }
+}
+
+void ksm_metrics_add_memory(KsmMetrics *metrics, JsonObject *object,
+                            const char *labels)
 {
     guint i;
 
@@ -111,57 +140,33 @@ static void add_group_memory(KsmMetrics *metrics, JsonObject *group,
 
         ksm_metrics_add_label(all, "state", kind->name);
         ksm_metrics_sample(metrics, "", all->str, PAGE_BYTES *
-                           (double)ksm_reply_int(group, kind->field));
+                           (double)ksm_reply_int(object, kind->field));
     }
 }
 
 static void add_groups(KsmMetrics *metrics, JsonObject *status)
 {
     g_autoptr(GPtrArray) groups = ksm_reply_objects(status, "groups");
-    guint i, j;
+    guint i;
 
-    for (i = 0; i < G_N_ELEMENTS(group_families); i++) {
-        const Family *family = &group_families[i];
-
-        ksm_metrics_family(metrics, family->name, family->type, family->unit,
-                           family->help);
-        for (j = 0; j < groups->len; j++) {
-            JsonObject *group = g_ptr_array_index(groups, j);
-            g_autofree char *labels = group_labels(group);
-
-            ksm_metrics_sample(metrics, "", labels, family->scale *
-                               (double)ksm_reply_int(group, family->field));
-        }
-    }
+    add_families(metrics, group_families, G_N_ELEMENTS(group_families),
+                 groups, group_labels);
     ksm_metrics_family(metrics, "guest_ksm_group_memory_bytes", "gauge",
                        "bytes", "Guest memory by state.");
-    for (j = 0; j < groups->len; j++) {
-        JsonObject *group = g_ptr_array_index(groups, j);
+    for (i = 0; i < groups->len; i++) {
+        JsonObject *group = g_ptr_array_index(groups, i);
         g_autofree char *labels = group_labels(group);
 
-        add_group_memory(metrics, group, labels);
+        ksm_metrics_add_memory(metrics, group, labels);
     }
 }
 
 static void add_users(KsmMetrics *metrics, JsonObject *status)
 {
     g_autoptr(GPtrArray) users = ksm_reply_objects(status, "users");
-    guint i, j;
 
-    for (i = 0; i < G_N_ELEMENTS(user_families); i++) {
-        const Family *family = &user_families[i];
-
-        ksm_metrics_family(metrics, family->name, family->type, family->unit,
-                           family->help);
-        for (j = 0; j < users->len; j++) {
-            JsonObject *user = g_ptr_array_index(users, j);
-            g_autoptr(GString) labels = g_string_new(NULL);
-
-            ksm_metrics_add_number(labels, "uid", ksm_reply_int(user, "uid"));
-            ksm_metrics_sample(metrics, "", labels->str, family->scale *
-                               (double)ksm_reply_int(user, family->field));
-        }
-    }
+    add_families(metrics, user_families, G_N_ELEMENTS(user_families), users,
+                 user_labels);
 }
 
 static void add_broker(KsmMetrics *metrics, JsonObject *status)
@@ -175,12 +180,12 @@ static void add_broker(KsmMetrics *metrics, JsonObject *status)
     ksm_metrics_family(metrics, "guest_ksm_broker", "info", NULL,
                        "The broker that listens.");
     ksm_metrics_sample(metrics, "_info", labels->str, 1);
-    add_families(metrics, broker_families, G_N_ELEMENTS(broker_families),
-                 broker);
-    add_families(metrics, host_families, G_N_ELEMENTS(host_families),
-                 ksm_reply_object(status, "host"));
-    add_families(metrics, total_families, G_N_ELEMENTS(total_families),
-                 ksm_reply_object(status, "total"));
+    add_families_of(metrics, broker_families, G_N_ELEMENTS(broker_families),
+                    broker);
+    add_families_of(metrics, host_families, G_N_ELEMENTS(host_families),
+                    ksm_reply_object(status, "host"));
+    add_families_of(metrics, total_families, G_N_ELEMENTS(total_families),
+                    ksm_reply_object(status, "total"));
 }
 
 static void add_up(KsmMetrics *metrics, gboolean up)

@@ -15,8 +15,11 @@ char *ksm_metrics_ask(KsmClient *client, GError **errp);
 /** What there is to say without a broker: guest_ksm_up 0. */
 char *ksm_metrics_without_broker(void);
 
-/** Adds the families of the VMs' backends (sessions). */
+/** Adds samples of memory by state, of a group or a session. */
+void ksm_metrics_add_memory(KsmMetrics *metrics, JsonObject *object,
+                            const char *labels);
 
+/** Adds the families of the VMs' backends (sessions). */
 void ksm_metrics_add_sessions(KsmMetrics *metrics, JsonObject *reply);
 
 /** Serves them over HTTP until SIGINT or SIGTERM; @where: [ADDRESS:]PORT. */

@@ -13,6 +13,8 @@
  */
 #include "session/report.h"
 
+#include <string.h>
+
 #include "client/broker-client.h"
 #include "core/stats.h"
 #include "session/page-map.h"
@@ -27,61 +29,34 @@ void ksm_report_begin(KsmEngine *engine)
     g_clear_pointer(&engine->report.order_reason, g_free);
 }
 
-static void fill_states(KsmMsgStats *msg, const KsmStats *s)
-{
-    msg->pages_total = s->pages_total;
-    msg->pages_untouched = s->pages_untouched;
-    msg->pages_volatile = s->pages_volatile;
-    msg->pages_unshared = s->pages_unshared;
-    msg->pages_sharing = s->pages_sharing;
-    msg->zero_pages = s->zero_pages;
-    msg->pages_broken = s->pages_broken;
-    msg->pages_excluded = s->pages_excluded;
-    msg->pages_hwpoison = s->pages_hwpoison;
-    msg->pages_kept_huge = s->pages_kept_huge;
-    msg->pages_resting = s->pages_resting;
-}
+/* All of KsmStats that is not in the list: fill_present() sees to it. */
+typedef struct NotListed {
+    guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];
+    KsmState state;
+    KsmDegraded degraded;
+    gint64 general_profit;
+    guint64 scan_interval_ms;
+    guint scan_cpu_percent;
+    KsmRunMode run;
+    KsmBrokerState broker;
+    const char *stand_aside;
+    guint64 group_pages[3];     /* from the broker */
+} NotListed;
+G_STATIC_ASSERT(sizeof(KsmStats) ==
+                KSM_STATS_COUNT * sizeof(guint64) + sizeof(NotListed));
 
-static void fill_counters(KsmMsgStats *msg, const KsmStats *s)
+void ksm_report_fill(KsmMsgStats *msg, const KsmStats *s)
 {
-    guint i;
-
-    msg->full_scans = s->full_scans;
-    msg->merges = s->merges;
-    msg->zero_merges = s->zero_merges;
-    msg->breaks = s->breaks;
-    msg->rollbacks = s->rollbacks;
-    msg->refused_pinned = s->refused_pinned;
-    msg->refused_budget = s->refused_budget;
-    msg->refused_torn = s->refused_torn;
-    msg->refused_broker = s->refused_broker;
-    msg->refused_error = s->refused_error;
-    msg->refused_held = s->refused_held;
-    msg->given_back = s->given_back;
-    msg->collapses = s->collapses;
-    msg->fingerprints = s->fingerprints;
-    msg->lookups = s->lookups;
-    msg->publishes = s->publishes;
-    msg->hints = s->hints;
-    msg->broker_requests = s->broker_requests;
-    msg->broker_losses = s->broker_losses;
-    msg->cpu_ns = s->cpu_ns;
-    msg->windows = s->windows;
-    msg->window_ns_total = s->window_ns_total;
-    msg->window_ns_max = s->window_ns_max;
-    for (i = 0; i < KSM_WINDOW_BUCKETS; i++) {
-        msg->window_us_histogram[i] = s->window_us_histogram[i];
-    }
+#define FILL(name, kind, unit) msg->name = s->name;
+    KSM_STATS_FIELDS(FILL)
+#undef FILL
 }
 
 static void fill_present(KsmMsgStats *msg, KsmEngine *engine,
                          const KsmStats *s)
 {
-    msg->runs = s->runs;
-    msg->mappings = s->mappings;
-    msg->max_mappings = s->max_mappings;
-    msg->metadata_bytes = s->metadata_bytes;
-    msg->round_ns = s->round_ns;
+    memcpy(msg->window_us_histogram, s->window_us_histogram,
+           sizeof(msg->window_us_histogram));
     msg->general_profit = s->general_profit;
     msg->state = s->state;
     msg->degraded = s->degraded;
@@ -105,8 +80,7 @@ static gboolean exchange_once(KsmEngine *engine, KsmMsgGroup *group)
     KsmStats stats;
 
     ksm_stats_collect(engine, &stats);
-    fill_states(&msg, &stats);
-    fill_counters(&msg, &stats);
+    ksm_report_fill(&msg, &stats);
     fill_present(&msg, engine, &stats);
     if (!ksm_broker_client_stats(&engine->broker, &msg, group)) {
         return FALSE;

@@ -6,9 +6,13 @@
 #define KSM_REPORT_H
 
 #include "core/engine-private.h"
+#include "ksm-protocol.h"
 
 /* A new connection: no order has come over it yet. */
 void ksm_report_begin(KsmEngine *engine);
+
+/* The listed statistics (stats-list.h), for the wire. */
+void ksm_report_fill(KsmMsgStats *msg, const KsmStats *stats);
 
 /*
  * Tells the figures, carries out what the broker asks for.  Uses the bulk
