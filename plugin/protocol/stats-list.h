@@ -4,8 +4,12 @@
  *
  * Those of KsmStats (guest-ksm.h, which says what each means) that are a
  * guint64 and go over the wire.  The message STATS, its filling, the broker's
- * bounds and control replies are made from this list, and tests compare with it
- * what is written by hand: tables of guest-ksmctl, QEMU's patches and pages.
+ * bounds, sums and control replies are made from this list.
+ *
+ * To add one: a member of KsmStats that the engine fills, a row here, the words
+ * of guest-ksmctl (cmd-vm.c, metrics-vm.c), docs/control-protocol.md, and QEMU's
+ * schema and tables.  Without one of these something does not compile, or
+ * test-metrics.py or test-docs.py fails.
  *
  * The list is in the order of the wire.  A part never changes once a release
  * had it: what is new makes a part of its own, KSM_STATS_SINCE_n for version n

@@ -2,8 +2,8 @@
 """test-docs.py: what pages and READMEs say of the tree is so.
 
 Links lead to files and headings that exist, paths and file names that a page
-mentions are there, lists of files are complete, and the parts of the plugin
-include each other only as plugin/README.md says.
+mentions are there, lists of files are complete, every statistic is described,
+and the parts of the plugin include each other only as plugin/README.md says.
 """
 
 import fnmatch
@@ -266,6 +266,34 @@ def test_parts_include_what_they_may():
     tap.check(not wrong, '\n'.join(wrong))
 
 
+def test_statistics_are_told_everywhere():
+    """Each of stats-list.h is in the page and in all places of QEMU."""
+    names = re.findall(r'^ +X\((\w+), \w+, \w+\)',
+                       read('plugin/protocol/stats-list.h'), re.M)
+    tap.check(len(names) >= 39, f'the list is read: {names}')
+    page = read('docs/control-protocol.md')
+    wrong = [f'docs/control-protocol.md has no `{name}`' for name in names
+             if f'`{name}`' not in page]
+    series = {}
+    for path in FILES:
+        if fnmatch.fnmatch(path, 'qemu-patches/*.patch'):
+            series.setdefault(os.path.dirname(path), []).extend(
+                line[1:].strip() for line in read(path).splitlines()
+                if line.startswith('+'))
+    tap.check(series, 'there are patches')
+    for folder, lines in series.items():
+        for name in names:
+            text = name.replace('_', '-')
+            for what, place in (
+                    ('the schema', f"'{text}': 'uint64'"),
+                    ("the schema's words", f'# @{text}:'),
+                    ('query-ksm', f'info->{name} = stats.{name};'),
+                    ('query-stats', f'("{text}", {name}')):
+                if not any(place in line for line in lines):
+                    wrong.append(f'{folder}: {what} has no {text}')
+    tap.check(not wrong, '\n'.join(wrong))
+
+
 def test_version_is_in_the_changelog():
     """With what is new in it."""
     version = re.search(r"version: '([^']+)'", read('meson.build')).group(1)
@@ -279,4 +307,5 @@ tap.run([test_links_lead_somewhere, test_paths_in_pages_are_there,
          test_readmes_of_the_plugin_name_their_own_sources,
          test_lists_of_sources_are_complete,
          test_folders_with_sources_have_a_readme,
-         test_parts_include_what_they_may, test_version_is_in_the_changelog])
+         test_parts_include_what_they_may, test_statistics_are_told_everywhere,
+         test_version_is_in_the_changelog])

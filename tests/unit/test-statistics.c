@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-statistics.c: every statistic of an engine gets to its place on the wire.
+ * test-statistics.c: every statistic of an engine gets its place on the wire.
  *
  * From there on test-control.c (the broker's replies), test-metrics.py (what
  * guest-ksmctl says) and test-docs.py (QEMU's patches) go on.
