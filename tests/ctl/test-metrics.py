@@ -399,4 +399,5 @@ def test_usage():
 
 tap.run([test_figures_are_the_engines, test_huge_and_failed,
          test_older_library, test_every_statistic, test_server,
-         test_alert_rules, test_rules_and_dashboard_know_the_names, test_usage])
+         test_alert_rules, test_rules_and_dashboard_know_the_names,
+         test_usage])
