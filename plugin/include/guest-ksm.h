@@ -360,7 +360,7 @@ struct KsmStats {
                                    failed, and they are left alone */
     guint64 pages_kept_huge;    /* of the excluded: duplicates left unshared
                                    to keep their huge page (keep_huge) */
-    guint64 pages_resting;      /* in huge pages that are written all the
+    guint64 pages_parked;      /* in huge pages that are written all the
                                    time and left alone for now (keep_huge) */
     guint64 runs;               /* store mappings */
     guint64 mappings;           /* mappings used by the regions */

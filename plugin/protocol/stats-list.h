@@ -83,7 +83,7 @@ typedef enum KsmStatUnit {
     X(collapses, COUNTER, NUMBER) \
     X(pages_hwpoison, GAUGE, PAGES) \
     X(pages_kept_huge, GAUGE, PAGES) \
-    X(pages_resting, GAUGE, PAGES)
+    X(pages_parked, GAUGE, PAGES)
 
 #define KSM_STATS_FIELDS(X) \
     KSM_STATS_STATES(X) \

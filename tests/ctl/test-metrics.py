@@ -83,7 +83,7 @@ def test_figures_are_the_engines():
 
 # What no guest here gets to: huge pages kept, memory that failed.
 SINCE_VERSION_5 = {
-    'keep_huge': 64, 'pages_kept_huge': 512, 'pages_resting': 1024,
+    'keep_huge': 64, 'pages_kept_huge': 512, 'pages_parked': 1024,
     'collapses': 7, 'pages_hwpoison': 3, 'refused_held': 5, 'given_back': 9}
 
 

@@ -147,10 +147,10 @@ static void heat(Fixture *fixture)
 {
     guint i;
 
-    for (i = 0; i < MOST_ROUNDS && !fixture->state.stats.pages_resting; i++) {
+    for (i = 0; i < MOST_ROUNDS && !fixture->state.stats.pages_parked; i++) {
         pass_hot_round(fixture);
     }
-    g_assert_cmpuint(fixture->state.stats.pages_resting, ==, BLOCK);
+    g_assert_cmpuint(fixture->state.stats.pages_parked, ==, BLOCK);
     check_hot(fixture);
 }
 
@@ -188,7 +188,7 @@ static void test_hot(void)
     g_assert_cmpuint(fixture.state.stats.collapses, >=, 1);
     g_assert_cmpuint(fixture.state.stats.pages_sharing, ==, 2 * BLOCK);
     g_assert_cmpuint(fixture.state.maps.huge_kib, ==, 2 * BLOCK_KIB);
-    /* At rest it costs nothing to be written. */
+    /* Parked, it costs nothing to be written. */
     fingerprints = fixture.state.stats.fingerprints;
     pass_hot_round(&fixture);
     g_assert_cmpuint(fixture.state.stats.fingerprints, ==, fingerprints);
@@ -241,20 +241,20 @@ static void test_calms(void)
     /* Written while it rests, and never again. */
     fill_common(&fixture, 0, BLOCK);
     pass_round(&fixture);
-    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, BLOCK);
+    g_assert_cmpuint(fixture.state.stats.pages_parked, ==, BLOCK);
     for (i = 0; i < MOST_ROUNDS &&
                 fixture.state.stats.pages_sharing < BLOCK; i++) {
         pass_round(&fixture);
     }
     g_test_message("shared after %u rounds", i);
     g_assert_cmpuint(fixture.state.stats.pages_sharing, ==, BLOCK);
-    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, 0);
+    g_assert_cmpuint(fixture.state.stats.pages_parked, ==, 0);
     check_common(&fixture, 0, BLOCK);
     fixture_end(&fixture);
 }
 
 /*
- * Pages that are listed when their block's rest begins, are written, and go to
+ * Pages that are listed when their block is parked, are written, and go to
  * swap, so that the kernel says nothing of them: written when the rest is over.
  */
 static void test_swapped(void)
@@ -268,7 +268,7 @@ static void test_swapped(void)
     }
     swap = ksm_test_swap_on(SWAP_MIB);
     pass_rounds(&fixture, 3);
-    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_resting; i++) {
+    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_parked; i++) {
         ksm_remote_fill(fixture.remotes[0], i, 1, KSM_TEST_SEEDED, UNIQUE(50),
                         TRUE);
         pass_round(&fixture);
@@ -278,7 +278,7 @@ static void test_swapped(void)
     ksm_remote_fill(fixture.remotes[0], 100, 50, KSM_TEST_SEEDED, COMMON, TRUE);
     rss = fixture.state.maps.rss_kib;
     ksm_remote_page_out(fixture.remotes[0], 0, BLOCK);
-    for (i = 0; i < MOST_ROUNDS && fixture.state.stats.pages_resting; i++) {
+    for (i = 0; i < MOST_ROUNDS && fixture.state.stats.pages_parked; i++) {
         pass_round(&fixture);
     }
     g_test_message("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
@@ -364,13 +364,13 @@ static void test_leftovers(gconstpointer zeros)
     pass_rounds(&fixture, 6);
     g_assert_cmpuint(fixture.state.stats.pages_sharing +
                      fixture.state.stats.zero_pages, ==, BLOCK);
-    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_resting; i++) {
+    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_parked; i++) {
         ksm_remote_fill(fixture.remotes[0], LEFT, BLOCK - LEFT, KSM_TEST_SEEDED,
                         UNIQUE(200 + i), TRUE);
         pass_round(&fixture);
     }
     g_test_message("rests after %u rounds", i);
-    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, BLOCK);
+    g_assert_cmpuint(fixture.state.stats.pages_parked, ==, BLOCK);
     g_assert_cmpuint(fixture.state.stats.pages_sharing +
                      fixture.state.stats.zero_pages, ==, 0);
     g_assert_cmpuint(fixture.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
@@ -423,7 +423,7 @@ static void test_switch(void)
     }
     pass_rounds(&fixture, 4);
     check_kept(&fixture, 0, 0);
-    g_assert_cmpuint(fixture.state.stats.pages_resting, ==, 0);
+    g_assert_cmpuint(fixture.state.stats.pages_parked, ==, 0);
     g_assert_cmpuint(fixture.state.stats.pages_sharing, ==, KEEP);
     pass_hot_round(&fixture);
     check_hot(&fixture);

@@ -133,7 +133,7 @@ def hot_memory_stays_huge():
         world.check_intact()
         stats = hot.ksm_stats()
         say(f'{huge_kb(hot) >> 10} of {at_first >> 10} MiB huge, '
-            f'{stats["collapses"]} collapses, {stats["pages-resting"]} pages '
+            f'{stats["collapses"]} collapses, {stats["pages-parked"]} pages '
             'rest')
 
 

@@ -15,11 +15,11 @@ static KsmBlockVerdict pass_round(KsmBlock *block, guint16 written)
     return ksm_block_judge(block, KEEP);
 }
 
-static void rest(KsmBlock *block, guint rounds)
+static void park(KsmBlock *block, guint rounds)
 {
     guint i;
 
-    ksm_block_begin_rest(block);
+    ksm_block_park(block);
     for (i = 1; i < rounds; i++) {
         g_assert_false(ksm_block_rest_over(block));
         g_assert_cmpint(pass_round(block, 0), ==, KSM_BLOCK_GOES_ON);
@@ -31,7 +31,7 @@ static void rest(KsmBlock *block, guint rounds)
 }
 
 /* Each rest is twice as long, up to a bound; a calm block starts anew. */
-static void test_rest(void)
+static void test_parked(void)
 {
     static const guint rounds[] = { 8, 16, 32, 64, 128, 128, 128 };
     KsmBlock block = { .flags = KSM_BLOCK_HUGE };
@@ -40,14 +40,14 @@ static void test_rest(void)
     for (i = 0; i < G_N_ELEMENTS(rounds); i++) {
         g_assert_cmpint(pass_round(&block, KSM_BLOCK_PAGES), ==,
                         KSM_BLOCK_SHALL_REST);
-        rest(&block, rounds[i]);
+        park(&block, rounds[i]);
     }
     for (i = 0; i < KSM_BLOCK_ROUNDS; i++) {
         g_assert_cmpint(pass_round(&block, 0), ==, KSM_BLOCK_GOES_ON);
     }
     g_assert_cmpint(pass_round(&block, KSM_BLOCK_PAGES), ==,
                     KSM_BLOCK_SHALL_REST);
-    rest(&block, 8);
+    park(&block, 8);
 }
 
 /* Written here and there: looked through first. */
@@ -174,7 +174,7 @@ static void test_counts(gconstpointer head)
     free_region(&region);
 }
 
-/* Every page that is in no block at rest is found, and no other. */
+/* Every page that is in no parked block is found, and no other. */
 static void test_armed(gconstpointer head)
 {
     guint pattern, i;
@@ -185,24 +185,24 @@ static void test_armed(gconstpointer head)
 
         make_region(&region, head != NULL);
         for (i = 0; i < BLOCKS; i++) {
-            region.blocks[i].rest = (pattern >> i) & 1;
-            region.resting += (pattern >> i) & 1;
+            region.blocks[i].parked_rounds = (pattern >> i) & 1;
+            region.parked += (pattern >> i) & 1;
         }
         for (first = ksm_ram_find_armed(&region, 0, &end);
              first < region.pages;
              first = ksm_ram_find_armed(&region, end, &end)) {
             g_assert_cmpuint(end, >, first);
             for (; page < first; page++) {
-                g_assert_true(ksm_ram_block(&region, page)->rest);
+                g_assert_true(ksm_ram_block(&region, page)->parked_rounds);
             }
             for (; page < end; page++) {
                 KsmBlock *block = ksm_ram_block(&region, page);
 
-                g_assert_true(!block || !block->rest);
+                g_assert_true(!block || !block->parked_rounds);
             }
         }
         for (; page < region.pages; page++) {
-            g_assert_true(ksm_ram_block(&region, page)->rest);
+            g_assert_true(ksm_ram_block(&region, page)->parked_rounds);
         }
         free_region(&region);
     }
@@ -213,7 +213,7 @@ int main(int argc, char **argv)
     static const gboolean head = TRUE;
 
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/block/rest", test_rest);
+    g_test_add_func("/block/parked", test_parked);
     g_test_add_func("/block/written-little", test_written_little);
     g_test_add_func("/block/written-much", test_written_much);
     g_test_add_func("/block/not-whole", test_not_whole);

@@ -29,7 +29,7 @@ static const struct {
     { "mappings", 376 }, { "max_mappings", 384 }, { "metadata_bytes", 392 },
     { "round_ns", 400 }, { "given_back", 648 }, { "refused_held", 656 },
     { "collapses", 664 }, { "pages_hwpoison", 672 },
-    { "pages_kept_huge", 680 }, { "pages_resting", 688 },
+    { "pages_kept_huge", 680 }, { "pages_parked", 688 },
 };
 
 /* In the order of the table. */

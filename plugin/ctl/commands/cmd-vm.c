@@ -138,8 +138,8 @@ static void print_pace(JsonObject *session)
 static void print_huge(JsonObject *session)
 {
     gint64 keep = ksm_reply_int(session, "keep_huge");
-    g_autofree char *resting =
-        ksm_units_mib_of_pages(ksm_reply_int(session, "pages_resting"));
+    g_autofree char *parked =
+        ksm_units_mib_of_pages(ksm_reply_int(session, "pages_parked"));
     g_autofree char *kept =
         ksm_units_mib_of_pages(ksm_reply_int(session, "pages_kept_huge"));
 
@@ -147,7 +147,7 @@ static void print_huge(JsonObject *session)
         printf("    huge      keep-huge %" G_GINT64_FORMAT ": %s MiB of "
                "duplicates left unshared, %s MiB written all\n"
                "              the time and left alone, %" G_GINT64_FORMAT
-               " times made huge again\n", keep, kept, resting,
+               " times made huge again\n", keep, kept, parked,
                ksm_reply_int(session, "collapses"));
     }
 }

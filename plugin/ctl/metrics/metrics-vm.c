@@ -78,7 +78,7 @@ static const Field fields[] = {
               "Guest memory that has failed in the host."),
     STATISTIC("kept_huge_bytes", pages_kept_huge,
               "Duplicates left unshared to keep huge pages (keep-huge)."),
-    STATISTIC("resting_bytes", pages_resting,
+    STATISTIC("resting_bytes", pages_parked,
               "Huge pages written all the time, left alone (keep-huge)."),
     STATISTIC("collapsed_blocks", collapses,
               "Blocks of 2 MiB made huge pages again (keep-huge)."),

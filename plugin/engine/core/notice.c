@@ -3,7 +3,7 @@
  * notice.c: finds out what has changed, and tells the program.
  *
  * What is told is found by comparing snapshots, not where it happens: at the end
- * of a turn, and at rests in a long one.  So no window is open and the fork lock
+ * of a turn, and at safe points in a long one.  So no window is open and the fork lock
  * is not held while the program is told.  A state that came and went between two
  * snapshots is not told.
  *

@@ -80,7 +80,7 @@ static gboolean sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
     return slept;
 }
 
-void ksm_pace_rest(KsmEngine *engine)
+void ksm_pace_safe_point(KsmEngine *engine)
 {
     guint percent = g_atomic_int_get(&engine->tunables.scan_cpu_percent);
     guint64 wall, owed;

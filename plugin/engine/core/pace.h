@@ -11,7 +11,7 @@
 void ksm_pace_begin(KsmEngine *engine, gboolean unlimited);
 
 /* A safe point: sleeps until CPU time is within the share again. */
-void ksm_pace_rest(KsmEngine *engine);
+void ksm_pace_safe_point(KsmEngine *engine);
 
 /*
  * Whether the turn should end now: another thread wants the lock, the run mode

@@ -3,7 +3,7 @@
  * stats.c: the snapshot that others see.
  *
  * The scanner counts in plain variables and copies them here at the end of a
- * turn and at rests, so that a reader never waits for it, and it never waits
+ * turn and at safe points, so that a reader never waits for it, and it never waits
  * in a window.
  */
 #include "core/stats.h"
@@ -27,7 +27,7 @@ static void add_region(KsmStats *s, const KsmRegion *region)
     s->pages_broken += region->counts[KSM_PAGE_BROKEN];
     s->pages_excluded += region->counts[KSM_PAGE_EXCLUDED];
     s->pages_kept_huge += region->kept;
-    s->pages_resting += (guint64)region->resting * KSM_BLOCK_PAGES;
+    s->pages_parked += (guint64)region->parked * KSM_BLOCK_PAGES;
     s->pages_hwpoison += region->hwpoison;
     s->mappings += region->mappings;
     s->runs += region->store_mappings;

@@ -21,7 +21,7 @@ KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep)
     guint written = block->written;
 
     block->written = 0;
-    if (block->rest) {
+    if (block->parked_rounds) {
         return KSM_BLOCK_GOES_ON;
     }
     if (block->flags & KSM_BLOCK_FRESH ||
@@ -49,9 +49,9 @@ KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep)
            KSM_BLOCK_SHALL_REST : KSM_BLOCK_GOES_ON;
 }
 
-void ksm_block_begin_rest(KsmBlock *block)
+void ksm_block_park(KsmBlock *block)
 {
-    block->rest = (guint8)(KSM_BLOCK_REST << block->level);
+    block->parked_rounds = (guint8)(KSM_BLOCK_PARK_ROUNDS << block->level);
     block->level = (guint8)MIN(block->level + 1u, KSM_BLOCK_MAX_LEVEL);
     block->flags &= (guint8)~KSM_BLOCK_SPLIT;
     block->rounds = 0;
@@ -59,7 +59,7 @@ void ksm_block_begin_rest(KsmBlock *block)
 
 gboolean ksm_block_rest_over(KsmBlock *block)
 {
-    if (!block->rest || --block->rest) {
+    if (!block->parked_rounds || --block->parked_rounds) {
         return FALSE;
     }
     block->flags |= KSM_BLOCK_FRESH;

@@ -20,7 +20,7 @@
 /* Rounds after a write until what is calm in a block has been looked up. */
 #define KSM_BLOCK_ROUNDS    4u
 /* Rounds that a block rests: so many, doubled up to so often. */
-#define KSM_BLOCK_REST      8u
+#define KSM_BLOCK_PARK_ROUNDS      8u
 #define KSM_BLOCK_MAX_LEVEL 4u
 
 /* 14 bytes, for 512 pages. */
@@ -30,7 +30,7 @@ typedef struct KsmBlock {
     guint16 written;            /* pages found written in this round */
     guint16 found;              /* duplicates: while they are weighed */
     guint16 mappings;           /* that begin in it, or UNCOUNTED: piece.c */
-    guint8 rest;                /* rounds that it is yet left unarmed */
+    guint8 parked_rounds;       /* rounds that it is yet left unarmed */
     guint8 level;               /* of the rest's doubling */
     guint8 rounds;              /* since it was armed, or written first */
     guint8 flags;
@@ -72,7 +72,7 @@ static inline void ksm_block_note_state(KsmBlock *block, guint8 word,
 
 /* What a round's end has for a block. */
 typedef enum KsmBlockVerdict {
-    KSM_BLOCK_GOES_ON,          /* stays as it is, armed or at rest */
+    KSM_BLOCK_GOES_ON,          /* stays as it is, armed or parked */
     KSM_BLOCK_SHALL_REST,       /* nothing in it is worth splitting it */
 } KsmBlockVerdict;
 
@@ -83,7 +83,7 @@ typedef enum KsmBlockVerdict {
 KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep);
 
 /* The block is no longer armed: its rest begins. */
-void ksm_block_begin_rest(KsmBlock *block);
+void ksm_block_park(KsmBlock *block);
 
 /* One round of rest less; TRUE: that was the last, it is to be armed. */
 gboolean ksm_block_rest_over(KsmBlock *block);

@@ -80,10 +80,10 @@ void ksm_quarantine_drop(KsmQuarantine *q)
     ksm_staging_shut(&q->staging);
 }
 
-void ksm_quarantine_rest(KsmQuarantine *q)
+void ksm_quarantine_trim(KsmQuarantine *q)
 {
     ksm_quarantine_drop(q);
-    ksm_verify_rest(&q->verify);
+    ksm_verify_trim(&q->verify);
 }
 
 /*

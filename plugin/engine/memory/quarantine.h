@@ -63,6 +63,6 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
 void ksm_quarantine_drop(KsmQuarantine *q);
 
 /* The same and more, where there will be no window for a while. */
-void ksm_quarantine_rest(KsmQuarantine *q);
+void ksm_quarantine_trim(KsmQuarantine *q);
 
 #endif /* KSM_QUARANTINE_H */

@@ -339,24 +339,24 @@ void ksm_ram_keep(KsmRegion *region, guint32 page)
     }
 }
 
-static gboolean is_resting(KsmRegion *region, guint32 page)
+static gboolean is_parked(KsmRegion *region, guint32 page)
 {
     const KsmBlock *block = ksm_ram_block(region, page);
 
-    return block && block->rest;
+    return block && block->parked_rounds;
 }
 
 guint32 ksm_ram_find_armed(KsmRegion *region, guint32 page, guint32 *end)
 {
     *end = region->pages;
-    if (!region->resting) {
+    if (!region->parked) {
         return page;
     }
-    while (page < region->pages && is_resting(region, page)) {
+    while (page < region->pages && is_parked(region, page)) {
         page = ksm_ram_next_block(region, page);
     }
     *end = page;
-    while (*end < region->pages && !is_resting(region, *end)) {
+    while (*end < region->pages && !is_parked(region, *end)) {
         *end = ksm_ram_next_block(region, *end);
     }
     *end = MIN(*end, region->pages);
@@ -397,13 +397,13 @@ static guint level_up(KsmRegion *region, guint32 page)
 
 void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round)
 {
-    guint8 rested = (guint8)(round - region->wait[page]);
+    guint8 unwritten = (guint8)(round - region->wait[page]);
     guint level = ksm_page_level(region->state[page]);
 
     if (ksm_page_state(region->state[page]) == KSM_PAGE_PRIVATE ||
         ksm_page_state(region->state[page]) == KSM_PAGE_EXCLUDED) {
         /* not yet looked at: stay at the level */
-    } else if (rested < KSM_SOON_ROUNDS) {
+    } else if (unwritten < KSM_SOON_ROUNDS) {
         level = level_up(region, page);
     } else if (level > 0) {
         set_level(region, page, level - 1);

@@ -26,7 +26,7 @@ gboolean ksm_ram_free(KsmRegion *region);
 void ksm_ram_abandon(KsmRegion *region);
 
 /*
- * The first page from `page` on that is in no block at rest, and in *end where
+ * The first page from `page` on that is in no parked block, and in *end where
  * such pages end; the region's end if there is none.
  */
 guint32 ksm_ram_find_armed(KsmRegion *region, guint32 page, guint32 *end);

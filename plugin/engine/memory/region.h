@@ -48,7 +48,7 @@ struct KsmRegion {
     KsmBlock *blocks;           /* block.h; block_count of them */
     guint32 block_count;
     guint32 block_first;        /* first page of the first one */
-    guint32 resting;            /* blocks that are not armed */
+    guint32 parked;             /* blocks that are not armed */
     guint32 kept;               /* pages with KSM_PAGE_KEPT */
     gboolean policy_followed;   /* the shadow has the RAM's NUMA policy */
     GArray *discarded;          /* KsmRange, under place_lock: discard.c */

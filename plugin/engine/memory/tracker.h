@@ -40,7 +40,7 @@ int ksm_tracker_detach_piece(KsmTracker *tracker, KsmRegion *region);
 
 /*
  * Reports and re-arms what was written since the last call; in store mappings
- * also what was read for the first time.  Not in blocks at rest.  0 or -errno.
+ * also what was read for the first time.  Not in parked blocks.  0 or -errno.
  */
 int ksm_tracker_scan(KsmTracker *tracker, KsmRegion *region,
                      KsmWrittenFunc func, void *opaque);

@@ -75,7 +75,7 @@ void ksm_verify_close(KsmVerify *verify)
     }
 }
 
-void ksm_verify_rest(KsmVerify *verify)
+void ksm_verify_trim(KsmVerify *verify)
 {
     if (verify->used) {
         ksm_sys->advise(verify->memory, 2 * KSM_ROOM_BYTES, MADV_DONTNEED);

@@ -24,7 +24,7 @@ typedef struct KsmVerify {
     guint windows;              /* since the ways were tried last */
     guint64 ns[KSM_VERIFY_WAYS];
     guint64 pages[KSM_VERIFY_WAYS];
-    gboolean used;              /* since the last ksm_verify_rest() */
+    gboolean used;              /* since the last ksm_verify_trim() */
 } KsmVerify;
 
 /*
@@ -41,7 +41,7 @@ void ksm_verify_close(KsmVerify *verify);
 void ksm_verify_unmergeable(KsmVerify *verify);
 
 /* Frees what the rooms hold; outside of windows, between rounds. */
-void ksm_verify_rest(KsmVerify *verify);
+void ksm_verify_trim(KsmVerify *verify);
 
 /*
  * Reads the replacement of `count` pages into verify->content, before the

@@ -333,7 +333,7 @@ static gboolean give_back_shared(KsmEngine *engine, KsmRegion *region)
         all = !ksm_pace_interrupted(engine) &&
               unshare_piece(engine, region, page, count);
         page += count;
-        ksm_pace_rest(engine);
+        ksm_pace_safe_point(engine);
     }
     return all;
 }
@@ -357,7 +357,7 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
 }
 
 /* Whether a broken page's rest is over; counts it down otherwise. */
-static gboolean is_rested(KsmRegion *region, guint32 page)
+static gboolean backoff_is_over(KsmRegion *region, guint32 page)
 {
     return ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN &&
            ksm_ram_wait_over(region, page);
@@ -393,7 +393,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
     }
     for (page = 0; page <= region->pages; page++) {
         if (page < region->pages && count < KSM_WINDOW_PAGES &&
-            is_rested(region, page)) {
+            backoff_is_over(region, page)) {
             count++;
         } else if (count) {
             if (ksm_pace_interrupted(engine)) {
@@ -401,7 +401,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
             }
             give_back_broken(engine, region, page - count, count);
             count = 0;
-            ksm_pace_rest(engine);
+            ksm_pace_safe_point(engine);
         }
     }
     ksm_merge_settle(engine);
@@ -425,7 +425,7 @@ static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
                 give_back_piece(engine, region, page, count);
             }
             tried += count;
-            ksm_pace_rest(engine);
+            ksm_pace_safe_point(engine);
         }
         page += MAX(count, 1);
     }

@@ -17,7 +17,7 @@
  *    alone, and takes ten seconds for 16 MiB.  Up to N / 2 pages that are
  *    still shared or given back from earlier are taken back for it.
  *
- * A page that is not armed must never be taken for unwritten.  A block at rest
+ * A page that is not armed must never be taken for unwritten.  A parked block
  * is not swept, so none of its pages can become calm, and is not asked about
  * (ksm_ram_find_armed()).  When it is armed again, all of its pages are entered
  * as written in that round, whatever the kernel says (it tells nothing of pages
@@ -94,7 +94,7 @@ void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
 }
 
 /*
- * All of its pages count as written, as nobody has looked while it rested; but
+ * All of its pages count as written, as nobody has looked while it was parked; but
  * what has failed is not well for that.
  */
 static void note_all_written(KsmEngine *engine, KsmRegion *region,
@@ -129,17 +129,17 @@ void ksm_huge_wake(KsmEngine *engine, KsmRegion *region)
     guint keep = keep_of(engine);
     guint32 i;
 
-    if (!region->resting) {
+    if (!region->parked) {
         return;
     }
     for (i = 0; i < region->block_count; i++) {
         KsmBlock *block = &region->blocks[i];
 
-        if (block->rest && (!keep || !ksm_block_is_whole(block))) {
-            block->rest = 1;
+        if (block->parked_rounds && (!keep || !ksm_block_is_whole(block))) {
+            block->parked_rounds = 1;
         }
         if (ksm_block_rest_over(block)) {
-            region->resting--;
+            region->parked--;
             note_all_written(engine, region, i);
         }
     }
@@ -165,7 +165,7 @@ static gboolean stays_huge(KsmEngine *engine, KsmRegion *region,
     const KsmBlock *block = &region->blocks[block_index];
 
     if (block->flags & KSM_BLOCK_HUGE &&
-        (block->rest || block->flags & KSM_BLOCK_SPLIT)) {
+        (block->parked_rounds || block->flags & KSM_BLOCK_SPLIT)) {
         return ksm_block_is_nearly_whole(block, keep);
     }
     return ksm_block_is_whole(block) && is_huge(engine, region, block_index);
@@ -205,7 +205,7 @@ static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
 }
 
 /* Disarms blocks in a row, and makes them huge. */
-static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 block_index,
+static void park_blocks(KsmEngine *engine, KsmRegion *region, guint32 block_index,
                      guint32 count)
 {
     guint32 page = first_page(region, block_index), i;
@@ -219,8 +219,8 @@ static void let_rest(KsmEngine *engine, KsmRegion *region, guint32 block_index,
                     (gsize)count * KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
                     MADV_COLLAPSE);
     for (i = block_index; i < block_index + count; i++) {
-        ksm_block_begin_rest(&region->blocks[i]);
-        region->resting++;
+        ksm_block_park(&region->blocks[i]);
+        region->parked++;
         /* One that failed (a page in use, no memory) is tried next time. */
         engine->figures.counters.collapses += is_huge(engine, region, i);
     }
@@ -243,7 +243,7 @@ static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
 void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
 {
     guint keep = keep_of(engine);
-    guint32 i, count = 0, rested = 0;
+    guint32 i, count = 0, parked = 0;
 
     for (i = 0; i < region->block_count; i++) {
         KsmBlock *block = &region->blocks[i];
@@ -253,21 +253,21 @@ void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
             keep_no_more(region, i);
         }
         if (keep && verdict == KSM_BLOCK_SHALL_REST &&
-            rested < KSM_COLLAPSE_ROUND && !ksm_pace_interrupted(engine) &&
+            parked < KSM_COLLAPSE_ROUND && !ksm_pace_interrupted(engine) &&
             make_whole(engine, region, i)) {
             count++;
-            rested++;
+            parked++;
             if (count < KSM_COLLAPSE_BLOCKS && i + 1 < region->block_count) {
                 continue;
             }
-            let_rest(engine, region, i + 1 - count, count);
+            park_blocks(engine, region, i + 1 - count, count);
         } else if (count) {
-            let_rest(engine, region, i - count, count);
+            park_blocks(engine, region, i - count, count);
         } else {
             continue;
         }
         count = 0;
-        ksm_pace_rest(engine);
+        ksm_pace_safe_point(engine);
     }
 }
 

@@ -12,7 +12,7 @@
 void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
                            gboolean huge);
 
-/* Before tracking: blocks whose rest is over are to be armed again. */
+/* Before tracking: blocks whose time is over are to be armed again. */
 void ksm_huge_wake(KsmEngine *engine, KsmRegion *region);
 
 /* After it: lets blocks that are hot rest, and makes them huge again. */

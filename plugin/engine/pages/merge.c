@@ -348,7 +348,7 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
         if (settling_due(engine)) {
             ksm_merge_settle(engine);
             ksm_fork_guard_unlock();
-            ksm_pace_rest(engine);
+            ksm_pace_safe_point(engine);
             ksm_fork_guard_lock();
         }
         ksm_ram_follow_policy(region);

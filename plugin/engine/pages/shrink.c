@@ -58,7 +58,7 @@ static gboolean shrink_region(KsmEngine *engine, KsmRegion *region,
             }
             engine->figures.counters.refused_budget += count;
             ksm_giveback_range(engine, region, page, count);
-            ksm_pace_rest(engine);
+            ksm_pace_safe_point(engine);
         }
         page += count;
     }

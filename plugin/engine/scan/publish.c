@@ -160,7 +160,7 @@ gboolean ksm_publish_all(KsmEngine *engine, GArray *repeated)
         if (!publish_some(engine, &next, repeated)) {
             return FALSE;
         }
-        ksm_pace_rest(engine);
+        ksm_pace_safe_point(engine);
     }
     return TRUE;
 }

@@ -106,7 +106,7 @@ gboolean ksm_round_track(KsmEngine *engine)
             engine->figures.counters.refused_error++;
         }
         ksm_huge_judge(engine, region);
-        ksm_pace_rest(engine);
+        ksm_pace_safe_point(engine);
     }
     engine->turn.track_ns = ksm_sys_thread_cpu_ns() - start_ns;
     return ksm_release_send(engine);
@@ -192,7 +192,7 @@ static gboolean take_hints(KsmEngine *engine)
         if (!ksm_release_send(engine)) {
             return FALSE;
         }
-        ksm_pace_rest(engine);
+        ksm_pace_safe_point(engine);
     }
     return TRUE;
 }
@@ -220,7 +220,7 @@ void ksm_round_run(KsmEngine *engine)
     }
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);
     engine->link.was_useful = engine->link.was_useful || ok;
-    ksm_quarantine_rest(&engine->quarantine);
+    ksm_quarantine_trim(&engine->quarantine);
     ksm_stats_measure(engine);
     engine->figures.counters.full_scans++;
     engine->turn.round_end_ns = ksm_sys_now_ns();
@@ -236,7 +236,7 @@ void ksm_round_hints(KsmEngine *engine)
 
         if (region->counts[KSM_PAGE_CANDIDATE]) {
             take_hints(engine);
-            ksm_quarantine_rest(&engine->quarantine);
+            ksm_quarantine_trim(&engine->quarantine);
             break;
         }
     }

@@ -31,7 +31,7 @@
 /* Calm pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
 #define KSM_SWEEP_PAGES     512u
 /* Pages between two looks at the clock. */
-#define KSM_REST_PAGES      256u
+#define KSM_SAFE_POINT_PAGES      256u
 /* Pages read in one go. */
 #define KSM_LOOK_PAGES      32u
 
@@ -54,7 +54,7 @@ static void merge_zeros(KsmEngine *engine, GArray *zeros)
         }
         ksm_merge_zeros(engine, engine->batch.region, first, count);
         i += count;
-        ksm_pace_rest(engine);
+        ksm_pace_safe_point(engine);
     }
 }
 
@@ -98,8 +98,8 @@ static guint32 fingerprint_calm(KsmEngine *engine, KsmFingerprinted *items,
                 };
             }
         }
-        if ((i + looked) % KSM_REST_PAGES == 0) {
-            ksm_pace_rest(engine);
+        if ((i + looked) % KSM_SAFE_POINT_PAGES == 0) {
+            ksm_pace_safe_point(engine);
         }
     }
     return count;
