@@ -134,7 +134,7 @@ static int make_store_of_before(Fixture *self, guint32 count)
         g_assert_cmpuint(ksm_store_write(store, i, &page, 1), ==, 1);
     }
     ksm_store_unreserve(store, &(KsmStoreExtent) { count, extent.end });
-    g_assert_cmpuint(ksm_roster_enter(ksm_store_roster(store),
+    g_assert_cmpuint(ksm_roster_add(ksm_store_roster(store),
                                       ksm_identity_self(),
                                       &(KsmEngineId) { { 1, 2 } }), !=,
                      KSM_ROSTER_NONE);

@@ -86,7 +86,7 @@ static void begin_with(Fixture *self, gboolean zeros)
     if (zeros) {
         write_zeros(store);
     }
-    g_assert_cmpuint(ksm_roster_enter(ksm_store_roster(store),
+    g_assert_cmpuint(ksm_roster_add(ksm_store_roster(store),
                                       who.process, &who.engine), !=,
                      KSM_ROSTER_NONE);
     fd = ksm_store_open(store, NULL);

@@ -81,7 +81,7 @@ static const KsmEngineId engine = { { 1, 2 } };
 
 static guint32 enter(KsmRoster *roster, KsmIdentity process)
 {
-    return ksm_roster_enter(roster, process, &engine);
+    return ksm_roster_add(roster, process, &engine);
 }
 
 /* The process of the next entry, 0 where there is none. */

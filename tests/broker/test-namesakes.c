@@ -389,7 +389,7 @@ static int old_store(guint count)
         proto_content(page, i + 1);
         g_assert_cmpint(pwrite(fd, page, sizeof(page), i * sizeof(page)), ==,
                         sizeof(page));
-        ksm_roster_enter(roster, ksm_identity_self(),
+        ksm_roster_add(roster, ksm_identity_self(),
                          &(KsmEngineId) { { 0, 0 } });
     }
     ksm_roster_free(roster);

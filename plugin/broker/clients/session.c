@@ -356,7 +356,7 @@ gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
     KsmMember *member = session->member;
 
     if (member->roster_at == KSM_ROSTER_NONE) {
-        member->roster_at = ksm_roster_enter(roster,
+        member->roster_at = ksm_roster_add(roster,
                                              session->process->identity,
                                              &session->engine);
         session->unmarkable = FALSE;

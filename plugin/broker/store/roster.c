@@ -4,7 +4,7 @@
  *
  * A slot may be reused when no process maps it.  A broker knows that as long
  * as it lives; one that takes a store up after another's end must find out who
- * had a descriptor.  So each session is entered here before it gets one, and
+ * had a descriptor.  So each session is recorded here before it gets one, and
  * struck out when it can map nothing any more: when its process has gone, or
  * with its last reference.  An entry counts from when its process is written,
  * in one access after all else, and the memory is the kernel's: there is no
@@ -233,7 +233,7 @@ static KsmIdentity *process_of(const KsmRoster *roster, guint64 at)
                                    : &roster->entries_1[at];
 }
 
-guint32 ksm_roster_enter(KsmRoster *roster, KsmIdentity process,
+guint32 ksm_roster_add(KsmRoster *roster, KsmIdentity process,
                          const KsmEngineId *engine)
 {
     guint32 at = roster->free;

@@ -37,7 +37,7 @@ void ksm_roster_free(KsmRoster *roster);
  * Enters an engine of that process; where, or KSM_ROSTER_NONE: it is full.  The
  * place is not marked.
  */
-guint32 ksm_roster_enter(KsmRoster *roster, KsmIdentity process,
+guint32 ksm_roster_add(KsmRoster *roster, KsmIdentity process,
                          const KsmEngineId *engine);
 
 void ksm_roster_clear(KsmRoster *roster, guint32 at);

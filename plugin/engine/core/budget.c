@@ -88,7 +88,7 @@ static gint64 add_used(gint64 mappings)
     return __atomic_add_fetch(&account.used, mappings, __ATOMIC_RELAXED);
 }
 
-/* What the engine has entered was entered in the parent: that is not here. */
+/* What the engine has entered was recorded in the parent: that is not here. */
 static void check_generation(KsmEngine *engine)
 {
     if (engine->budget.generation != account.generation) {

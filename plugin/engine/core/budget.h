@@ -45,7 +45,7 @@ gboolean ksm_budget_claim(KsmEngine *engine, guint mappings);
 
 /*
  * Enters in the process's account what the engine's regions use; under the work
- * lock and place_lock, when all that was discarded has been entered.
+ * lock and place_lock, when all that was discarded has been recorded.
  */
 void ksm_budget_tell(KsmEngine *engine);
 

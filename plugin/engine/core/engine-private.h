@@ -94,7 +94,7 @@ typedef struct KsmRamMap {
 /* The share of the process's mappings.  budget, discard, shrink. */
 typedef struct KsmBudget {
     guint64 allowed;            /* in this round */
-    guint64 told;               /* entered in the process's account */
+    guint64 told;               /* recorded in the process's account */
     guint generation;           /* whose account that is */
     gboolean shrinking;         /* gives mappings up: the budget is silent */
     gboolean warned;

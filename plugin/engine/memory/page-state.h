@@ -14,7 +14,7 @@
  *
  * A second byte, `wait`, counts in rounds: for private and excluded pages the
  * rounds that must still pass unwritten before the page is looked at; for the
- * others the low byte of the round in which the state was entered.
+ * others the low byte of the round in which the state began.
  */
 #ifndef KSM_PAGE_STATE_H
 #define KSM_PAGE_STATE_H

@@ -27,10 +27,10 @@
  * break         (MADV_POPULATE_WRITE) is the kernel's own copy-on-write
  *
  * Why a writer that comes meanwhile cannot be missed.  It does two things, in
- * this order: it is entered (held(), stand_aside()), and it takes the page,
+ * this order: it is recorded (held(), stand_aside()), and it takes the page,
  * which for a protected or absent page is a fault that waits.  The scanner does
  * two things, in this order: it protects (or removes) the page, and it asks.  If
- * it asks before the writer is entered, the page was protected before the writer
+ * it asks before the writer is recorded, the page was protected before the writer
  * takes it: the writer waits, and gets the page that lies there afterwards.  If
  * it asks after, the answer is no.
  */

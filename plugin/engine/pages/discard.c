@@ -9,19 +9,19 @@
  *
  * Two threads: the owner's, which must not wait for a round, and the scanner's,
  * to which the states belong.  So the owner's thread only changes what is mapped
- * and notes the range; the scanner enters it in its books afterwards.  Between
+ * and notes the range; the scanner records it afterwards.  Between
  * the two a page's state says "in the store" though it is not: its slot is
  * referenced for nothing, which is safe, and the tracker cannot report it, as
- * the new mapping is not registered before it is entered.
+ * the new mapping is not registered before it is recorded.
  *
  * place_lock is held by the owner's thread for all it does, and by the scanner
  * around each window and each piece that is given back, until the new state is
- * entered (ksm_discard_lock()).  Hence
+ * recorded (ksm_discard_lock()).  Hence
  *  - no page is on its way when the owner's thread looks: it is in its place, and
  *    MADV_DONTNEED finds it, or it is in the store by its state, and replaced.
  *    The owner's own MADV_DONTNEED, which may have come in the midst of a
  *    window, is of no consequence;
- *  - a page that was discarded is entered before the next window, so before it
+ *  - a page that was discarded is recorded before the next window, so before it
  *    can be shared again: what is released then is the slot that it had.
  * Publishing and listing copy content from where it lies, as a guest's write
  * may change it: what is filed under the old content fails its verification.
@@ -217,7 +217,7 @@ void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes)
 /*
  * Mapped anew, to be like the pages around it: empty, with the region's advice,
  * and of the shadow's anon_vma where there is one.  Should that fail, the pages
- * are as good, but in a mapping of their own.  What was there is entered as
+ * are as good, but in a mapping of their own.  What was there is recorded as
  * discarded; settling has writes tracked again.
  */
 void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes)
@@ -239,7 +239,7 @@ void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes)
     g_mutex_unlock(&engine->place_lock);
 }
 
-static void enter_page(KsmEngine *engine, KsmRegion *region, guint32 page)
+static void record_discarded(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     guint8 word = region->state[page];
 
@@ -255,7 +255,7 @@ static void enter_page(KsmEngine *engine, KsmRegion *region, guint32 page)
     }
 }
 
-static void enter_range(KsmEngine *engine, KsmRegion *region,
+static void record_discarded_range(KsmEngine *engine, KsmRegion *region,
                         const KsmRange *range)
 {
     guint32 first = range->first, end = first + range->count, page;
@@ -263,7 +263,7 @@ static void enter_range(KsmEngine *engine, KsmRegion *region,
 
     for (page = first; page < end; page++) {
         if (ksm_page_in_store(region->state[page])) {
-            enter_page(engine, region, page);
+            record_discarded(engine, region, page);
             continue;
         }
         if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE) {
@@ -277,7 +277,7 @@ static void enter_range(KsmEngine *engine, KsmRegion *region,
     ksm_ram_unsettle(region, first, end);
 }
 
-static gboolean enter_locked(KsmEngine *engine)
+static gboolean flush_locked(KsmEngine *engine)
 {
     gboolean any = FALSE;
     guint i, j;
@@ -286,7 +286,7 @@ static gboolean enter_locked(KsmEngine *engine)
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         for (j = 0; j < region->discarded->len; j++) {
-            enter_range(engine, region,
+            record_discarded_range(engine, region,
                         &g_array_index(region->discarded, KsmRange, j));
             any = TRUE;
         }
@@ -298,10 +298,10 @@ static gboolean enter_locked(KsmEngine *engine)
 void ksm_discard_lock(KsmEngine *engine)
 {
     g_mutex_lock(&engine->place_lock);
-    enter_locked(engine);
+    flush_locked(engine);
 }
 
-/* Taken from by discarding, which is counted right when it is entered. */
+/* Taken from by discarding, which is counted right when it is recorded. */
 static void count_spare(KsmEngine *engine)
 {
     engine->budget.spare = (gint64)engine->budget.allowed -
@@ -315,12 +315,12 @@ void ksm_discard_unlock(KsmEngine *engine)
     g_mutex_unlock(&engine->place_lock);
 }
 
-gboolean ksm_discard_enter(KsmEngine *engine)
+gboolean ksm_discard_flush(KsmEngine *engine)
 {
     gboolean any;
 
     g_mutex_lock(&engine->place_lock);
-    any = enter_locked(engine);
+    any = flush_locked(engine);
     count_spare(engine);
     g_mutex_unlock(&engine->place_lock);
     return any;

@@ -10,13 +10,13 @@
 /*
  * Around whatever takes pages away or puts others in their place, and the entry
  * of the new state: nothing is discarded meanwhile, and whatever was discarded
- * before is entered.  The scanner's.
+ * before is recorded.  The scanner's.
  */
 void ksm_discard_lock(KsmEngine *engine);
 void ksm_discard_unlock(KsmEngine *engine);
 
 /* Enters what was discarded; FALSE: nothing was.  The scanner's. */
-gboolean ksm_discard_enter(KsmEngine *engine);
+gboolean ksm_discard_flush(KsmEngine *engine);
 
 /* Whether pages [first, first + count) are all in this state. */
 gboolean ksm_discard_still(const KsmRegion *region, guint32 first,

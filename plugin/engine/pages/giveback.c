@@ -209,7 +209,7 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, guint32 first,
     return done;
 }
 
-static void enter_private(KsmEngine *engine, KsmRegion *region, guint32 first,
+static void record_private(KsmEngine *engine, KsmRegion *region, guint32 first,
                           guint32 count)
 {
     KsmAccountChange change = ksm_account_begin(region, first,
@@ -244,7 +244,7 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,
         read = copy_to_shadow(region, first, count);
         done = read && exchange(engine, region, first, count, &read);
         if (done) {
-            enter_private(engine, region, first, count);
+            record_private(engine, region, first, count);
         } else {
             ksm_sys->advise(region->shadow + offset, bytes, MADV_DONTNEED);
         }

@@ -8,7 +8,7 @@
 
 #include "core/engine-private.h"
 
-/* The tracker's report, before it is entered in the pages' states. */
+/* The tracker's report, before it is recorded in the pages' states. */
 void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
                            gboolean huge);
 

@@ -29,7 +29,7 @@
 #include "guard.h"
 #include "reading.h"
 
-static void enter(KsmEngine *engine, KsmRegion *region, guint32 page)
+static void record_failed(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     if (!ksm_page_in_store(region->state[page])) {
         ksm_ram_set_state(region, page, KSM_PAGE_EXCLUDED);
@@ -51,7 +51,7 @@ guint32 ksm_hwpoison_look(KsmEngine *engine, KsmRegion *region, guint32 first,
     for (page = first; page < first + count; page++) {
         if (!(region->state[page] & KSM_PAGE_HWPOISON) &&
             !ksm_read_works(ksm_ram_address(region, page))) {
-            enter(engine, region, page);
+            record_failed(engine, region, page);
             found++;
         }
     }

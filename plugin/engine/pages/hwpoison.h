@@ -8,7 +8,7 @@
 #include "core/engine-private.h"
 
 /*
- * Finds which of the pages cannot be read, and enters them: they are left alone
+ * Finds which of the pages cannot be read, and records them: they are left alone
  * from now on.  Returns how many.  Outside of windows.
  */
 guint32 ksm_hwpoison_look(KsmEngine *engine, KsmRegion *region, guint32 first,

@@ -139,7 +139,7 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
 }
 
 /* Enters pages as shared, and what it does to the mappings. */
-static void enter_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
+static void record_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
                          guint32 count, guint32 slot)
 {
     KsmAccountChange change = ksm_account_begin(region, first,
@@ -266,7 +266,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
                                       ksm_slots_fd(engine),
                                       offset, &verdict);
         if (merged) {
-            enter_shared(engine, region, first, merged, slot);
+            record_shared(engine, region, first, merged, slot);
         }
         ksm_discard_unlock(engine);
     }
@@ -382,7 +382,7 @@ void ksm_merge_matches(KsmEngine *engine)
     g_array_set_size(engine->batch.matches, 0);
 }
 
-static void enter_zero(KsmEngine *engine, KsmRegion *region, guint32 first,
+static void record_zero(KsmEngine *engine, KsmRegion *region, guint32 first,
                        guint32 count)
 {
     guint32 i;
@@ -406,7 +406,7 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
         ksm_discard_lock(engine);
         done = ksm_quarantine_zero(&engine->quarantine, region, first, n,
                                    &verdict);
-        enter_zero(engine, region, first, done);
+        record_zero(engine, region, first, done);
         ksm_discard_unlock(engine);
         if (done < n) {
             keep(engine, region, first + done, verdict);

@@ -96,7 +96,7 @@ gboolean ksm_round_track(KsmEngine *engine)
     guint64 start_ns = ksm_sys_thread_cpu_ns();
     guint i;
 
-    ksm_discard_enter(engine);
+    ksm_discard_flush(engine);
     for (i = 0; i < engine->ram.regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 

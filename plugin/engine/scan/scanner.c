@@ -166,7 +166,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     KsmRunMode run = g_atomic_int_get(&engine->tunables.run);
 
     engine->turn.run = run;
-    if (ksm_discard_enter(engine)) {
+    if (ksm_discard_flush(engine)) {
         ksm_release_send(engine);
     }
     engine->turn.standing_aside = reason_to_stand_aside(engine);
