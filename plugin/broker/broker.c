@@ -30,26 +30,26 @@ static gboolean broker_on_sample(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-typedef struct TurnSource {
+typedef struct IterationSource {
     GSource source;
     KsmBroker *broker;
-} TurnSource;
+} IterationSource;
 
 /* GLib asks every source once a turn whether it is ready: this never is. */
-static gboolean turn_prepare(GSource *source, gint *timeout_ms)
+static gboolean iteration_prepare(GSource *source, gint *timeout_ms)
 {
-    ((TurnSource *)source)->broker->turn++;
+    ((IterationSource *)source)->broker->iteration++;
     *timeout_ms = -1;
     return FALSE;
 }
 
-static gboolean turn_check(GSource *source)
+static gboolean iteration_check(GSource *source)
 {
     (void)source;
     return FALSE;
 }
 
-static gboolean turn_dispatch(GSource *source, GSourceFunc function,
+static gboolean iteration_dispatch(GSource *source, GSourceFunc function,
                               gpointer opaque)
 {
     (void)source;
@@ -59,15 +59,15 @@ static gboolean turn_dispatch(GSource *source, GSourceFunc function,
 }
 
 /* At the highest priority, as GLib asks no others when one is ready. */
-static void count_turns(KsmBroker *broker)
+static void count_iterations(KsmBroker *broker)
 {
     static GSourceFuncs functions = {
-        .prepare = turn_prepare, .check = turn_check,
-        .dispatch = turn_dispatch,
+        .prepare = iteration_prepare, .check = iteration_check,
+        .dispatch = iteration_dispatch,
     };
-    GSource *source = g_source_new(&functions, sizeof(TurnSource));
+    GSource *source = g_source_new(&functions, sizeof(IterationSource));
 
-    ((TurnSource *)source)->broker = broker;
+    ((IterationSource *)source)->broker = broker;
     g_source_set_priority(source, G_PRIORITY_HIGH);
     g_source_attach(source, NULL);
     g_source_unref(source);
@@ -133,7 +133,7 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     broker->started_us = g_get_monotonic_time();
     broker->history_timer = g_timeout_add_seconds(KSM_HISTORY_SECONDS,
                                                   broker_on_sample, broker);
-    count_turns(broker);
+    count_iterations(broker);
     ksm_acceptor_start(&broker->acceptor, listen_fd, &broker->log_limits,
                        broker_on_connect, broker);
     ksm_grace_begin(broker, mark_fd);

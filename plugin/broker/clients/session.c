@@ -513,7 +513,7 @@ static gboolean broker_on_orphans(gpointer data)
     GList *link;
     guint i;
 
-    broker->orphan_turn++;
+    broker->orphan_iteration++;
     g_hash_table_iter_init(&iter, broker->processes);
     while (g_hash_table_iter_next(&iter, NULL, &process)) {
         for (link = ((KsmProcess *)process)->sessions.head; link != NULL;
@@ -523,7 +523,7 @@ static gboolean broker_on_orphans(gpointer data)
 
             if (session->served_by == NULL &&
                 member->cleaning == KSM_CLEANING_NONE &&
-                (seen++ + broker->orphan_turn) % every == 0 &&
+                (seen++ + broker->orphan_iteration) % every == 0 &&
                 member->roster_at != KSM_ROSTER_NONE && !session->unmarkable &&
                 ksm_roster_is_gone(ksm_store_roster(member->group->store),
                                    member->roster_at)) {

@@ -54,7 +54,7 @@ typedef struct KsmUser {
     uid_t uid;
     guint refs;                 /* of processes and groups */
     KsmShare shares[KSM_QUOTAS];        /* parts of the broker's */
-    guint64 turn;               /* of the main loop, in which */
+    guint64 iteration;          /* of the main loop, in which */
     gint64 turn_us;             /* so much was done for its requests */
     gint64 full_noted_us;       /* when the log was told of a full share */
     gint64 refused_noted_us;    /* when it was told of a refusal */
@@ -147,7 +147,7 @@ struct KsmBroker {
     KsmBrokerLimits limits;
     KsmShare shares[KSM_QUOTAS];        /* of all users together */
     GHashTable *users;          /* uid -> KsmUser */
-    guint64 turn;               /* of the main loop */
+    guint64 iteration;          /* of the main loop */
     KsmUser *refused_user;      /* whose share the error under way is of */
     GHashTable *groups;         /* key -> KsmGroupHome */
     GHashTable *processes;      /* pid -> KsmProcess */
@@ -160,7 +160,7 @@ struct KsmBroker {
     guint sessions;             /* those whose connection has gone too */
     guint orphans;              /* of these, at the last look */
     guint orphan_timer;         /* session.c: while there are some */
-    guint orphan_turn;
+    guint orphan_iteration;
     guint64 broker_id;
     guint64 store_ids;
     KsmAcceptor acceptor;

@@ -115,8 +115,8 @@ gboolean ksm_user_check(KsmUser *user, KsmQuota quota, guint64 count,
 
 gboolean ksm_user_has_turn(KsmUser *user)
 {
-    if (user->turn != user->broker->turn) {
-        user->turn = user->broker->turn;
+    if (user->iteration != user->broker->iteration) {
+        user->iteration = user->broker->iteration;
         user->turn_us = 0;
     }
     return user->turn_us < TURN_US;

@@ -37,7 +37,7 @@ static void group_credit_owner(KsmGroup *group, const KsmSlot *slot)
     KsmMember *owner = slot->owner != KSM_SLOT_OWNER_NOBODY
         ? g_ptr_array_index(group->members, slot->owner) : NULL;
 
-    if (owner != NULL && owner->turn == slot->owner_turn) {
+    if (owner != NULL && owner->generation == slot->owner_generation) {
         owner->published_slots -= MIN(owner->published_slots,
                                       1u << slot->order);
     }

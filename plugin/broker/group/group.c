@@ -42,7 +42,7 @@ KsmGroup *ksm_group_new(const char *label, guint64 slots, guint64 store_id,
     group->unstable = ksm_fp_tree_new();
     group->clock_us = g_get_monotonic_time;
     group->members = g_ptr_array_new();
-    group->turns = g_array_new(FALSE, TRUE, sizeof(guint8));
+    group->generations = g_array_new(FALSE, TRUE, sizeof(guint8));
     g_queue_init(&group->cleaning);
     group_make_key(&group->tag_key);
     return group;
@@ -69,7 +69,7 @@ void ksm_group_free(KsmGroup *group)
     ksm_fp_tree_free(group->unstable);
     ksm_fp_tree_free(group->stable);
     g_ptr_array_unref(group->members);
-    g_array_unref(group->turns);
+    g_array_unref(group->generations);
     g_free(group->label);
     g_free(group);
 }

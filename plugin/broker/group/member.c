@@ -43,10 +43,10 @@ static gboolean member_take_id(KsmMember *member, KsmGroup *group,
     }
     if (id >= group->members->len) {
         g_ptr_array_set_size(group->members, (gint)id + 1);
-        g_array_set_size(group->turns, id + 1);
+        g_array_set_size(group->generations, id + 1);
     }
     g_ptr_array_index(group->members, id) = member;
-    member->turn = ++g_array_index(group->turns, guint8, id);
+    member->generation = ++g_array_index(group->generations, guint8, id);
     member->id = (guint16)id;
     group->next_id = (guint16)(id + 1);
     group->member_count++;

@@ -144,7 +144,7 @@ static void file_content(Publisher *self, guint64 key, KsmFpPlace *place,
     guint32 copies = 1u << entry->order;
     KsmSlot slot = {
         .key = key, .refs = 0, .owner = member->id, .order = entry->order,
-        .owner_turn = member->turn,
+        .owner_generation = member->generation,
     };
 
     ksm_staging_add(&self->staging, entry->head, entry->order);

@@ -27,7 +27,7 @@ struct KsmGroup {
     KsmTagKey tag_key;
     guint64 store_id;
     GPtrArray *members;         /* by id, NULL where none */
-    GArray *turns;              /* guint8 by id */
+    GArray *generations;        /* guint8 by id */
     guint member_count;
     guint16 next_id;
     guint64 listed;             /* over all members */
@@ -76,7 +76,7 @@ struct KsmMember {
     guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
     guint32 heir_at;            /* of who it may be: adoption.c; or NONE */
     guint16 id;                 /* index in group->members */
-    guint8 turn;                /* which holder of that id */
+    guint8 generation;          /* which holder of that id */
     gboolean hints_lost;        /* the ring was full once */
     gboolean holding;           /* it has not yet said all that it maps */
     guint unkept;               /* turns to publish that it let pass */

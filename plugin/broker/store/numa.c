@@ -25,9 +25,9 @@
 
 #define WORD_BITS (8 * (int)sizeof(unsigned long))
 
-int ksm_numa_bind(gconstpointer addr, gsize bytes, int node, guint turn)
+int ksm_numa_bind(gconstpointer addr, gsize bytes, int node, guint alternate)
 {
-    int mode = MPOL_BIND | (turn % 2 != 0 ? MPOL_F_STATIC_NODES : 0);
+    int mode = MPOL_BIND | (alternate % 2 != 0 ? MPOL_F_STATIC_NODES : 0);
     unsigned long nodes[(KSM_MAX_NODE + 1) / WORD_BITS] = { 0 };
 
     nodes[node / WORD_BITS] = 1ul << node % WORD_BITS;

@@ -8,8 +8,8 @@
 /**
  * Lets pages that the file mapped shared at @addr is given from now on lie on
  * @node (0 to KSM_MAX_NODE), whoever causes it.  To be said again with another
- * @turn than the last time.  0 or -errno.
+ * @alternate than the last time.  0 or -errno.
  */
-int ksm_numa_bind(gconstpointer addr, gsize bytes, int node, guint turn);
+int ksm_numa_bind(gconstpointer addr, gsize bytes, int node, guint alternate);
 
 #endif /* KSM_NUMA_H */

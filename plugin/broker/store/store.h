@@ -21,7 +21,7 @@ typedef struct KsmSlot {
     guint32 refs;               /* of pages, to all copies together */
     guint16 owner;              /* member that published it, or NOBODY */
     guint8 order;               /* of the tile; KSM_SLOT_FOLLOWER */
-    guint8 owner_turn;          /* which holder of that member number */
+    guint8 owner_generation;          /* which holder of that member number */
 } KsmSlot;
 
 /* In any slot of a tile but the first: refs is the distance to the first. */
