@@ -136,7 +136,7 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
         return NULL;
     }
     engine->quarantine.writers = (KsmWriters) {
-        .held = options->held,
+        .dma_in_flight = options->dma_in_flight,
         .stand_aside = options->stand_aside,
         .opaque = options->opaque,
     };

@@ -161,7 +161,7 @@ typedef struct KsmOptions {
      * block, nor touch guest memory.  NULL (default): not known; broken pages
      * then stay where they are.
      */
-    gboolean (*held)(const void *addr, gsize bytes, void *opaque);
+    gboolean (*dma_in_flight)(const void *addr, gsize bytes, void *opaque);
     /*
      * Told by the engine's thread, between pieces of its work, of what has
      * changed since it was told last, with the figures as they are then; the
@@ -327,7 +327,7 @@ struct KsmStats {
     guint64 given_back;         /* broken pages made anonymous again */
     guint64 rollbacks;          /* pages moved back: changed while verified */
     guint64 refused_pinned;     /* pages the kernel would not move */
-    guint64 refused_held;       /* pages that a device was writing to */
+    guint64 refused_dma;       /* pages that a device was writing to */
     guint64 refused_budget;     /* left or made private: mapping budget */
     guint64 refused_torn;       /* changed while it was to be published */
     guint64 refused_broker;     /* the broker's limits, or another content

@@ -79,7 +79,7 @@ typedef enum KsmStatUnit {
 
 #define KSM_STATS_SINCE_5(X) \
     X(given_back, COUNTER, NUMBER) \
-    X(refused_held, COUNTER, NUMBER) \
+    X(refused_dma, COUNTER, NUMBER) \
     X(collapses, COUNTER, NUMBER) \
     X(pages_hwpoison, GAUGE, PAGES) \
     X(pages_kept_huge, GAUGE, PAGES) \

@@ -84,7 +84,7 @@ def test_figures_are_the_engines():
 # What no guest here gets to: huge pages kept, memory that failed.
 SINCE_VERSION_5 = {
     'keep_huge': 64, 'pages_kept_huge': 512, 'pages_parked': 1024,
-    'collapses': 7, 'pages_hwpoison': 3, 'refused_held': 5, 'given_back': 9}
+    'collapses': 7, 'pages_hwpoison': 3, 'refused_dma': 5, 'given_back': 9}
 
 
 def figures_of_huge(session):
@@ -121,9 +121,9 @@ def test_huge_and_failed():
         found = one(families, f'guest_ksm_vm_{name}', vm='web1')
         tap.check(found == value, f'{name}: {found}')
     tap.check(one(families, 'guest_ksm_vm_refused_pages_total', vm='web1',
-                  reason='held') == 5, 'held')
+                  reason='dma') == 5, 'dma')
     for words in ('keep-huge 64: 2.0 MiB of', '4.0 MiB written', '7 times',
-                  'memory has failed', 'refused_held'):
+                  'memory has failed', 'refused_dma'):
         tap.check(words in text, f'no "{words}" in {text}')
 
 

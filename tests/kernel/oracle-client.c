@@ -226,7 +226,7 @@ static void make_engine(Oracle *oracle)
     }
     options.stand_aside = stand_aside;
     if (!(config->features & ORACLE_UNTOLD)) {
-        options.held = oracle_held;
+        options.dma_in_flight = oracle_held;
     }
     options.opaque = oracle;
     if (config->features & ORACLE_HUGE) {

@@ -237,7 +237,7 @@ void oracle_let_go(Oracle *oracle, guint64 page)
     __atomic_fetch_sub(&oracle->pages[page].held, 1, __ATOMIC_SEQ_CST);
 }
 
-/** KsmOptions.held; other regions than the first see no transfers. */
+/** KsmOptions.dma_in_flight; other regions than the first see no transfers. */
 gboolean oracle_held(const void *addr, gsize bytes, void *opaque)
 {
     Oracle *oracle = opaque;

@@ -83,7 +83,7 @@ static void add_stats(KsmStats *sum, const KsmStats *stats)
     sum->collapses += stats->collapses;
     sum->rollbacks += stats->rollbacks;
     sum->refused_pinned += stats->refused_pinned;
-    sum->refused_held += stats->refused_held;
+    sum->refused_dma += stats->refused_dma;
     sum->refused_budget += stats->refused_budget;
     sum->refused_torn += stats->refused_torn;
     sum->refused_error += stats->refused_error;

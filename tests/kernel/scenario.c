@@ -174,7 +174,7 @@ static KsmEngine *make_engine(Scenario *scenario)
     options.group = "scenario";
     options.broker = scenario->fake->path;
     options.start_broker = FALSE;
-    options.held = scenario->held ? scenario->held : nothing_held;
+    options.dma_in_flight = scenario->dma_in_flight ? scenario->dma_in_flight : nothing_held;
     options.opaque = scenario;
     engine = ksm_engine_new(&options, &error);
     scenario->refusals += engine == NULL;

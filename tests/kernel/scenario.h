@@ -29,7 +29,7 @@ struct Scenario {
     char *(*trouble)(void);     /* what was done to it, in words */
     /* or NULL: whether a page is given up: neither read nor written */
     gboolean (*is_lost)(Scenario *scenario, guint32 page);
-    gboolean (*held)(const void *addr, gsize bytes, void *scenario);
+    gboolean (*dma_in_flight)(const void *addr, gsize bytes, void *scenario);
     void (*before_end)(Scenario *scenario);
     /* the rest is the scenario's: */
     KsmEngine *engine;

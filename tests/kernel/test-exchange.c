@@ -41,7 +41,7 @@ static Fixture *current;
 static KsmSys table;
 static gint remaps;             /* atomic: of RAM, since it was zeroed */
 
-static gboolean is_held(const void *addr, gsize bytes, void *opaque)
+static gboolean dma_may_write(const void *addr, gsize bytes, void *opaque)
 {
     Fixture *f = opaque;
 
@@ -70,7 +70,7 @@ static void make_engine(Fixture *f)
     options.required = TRUE;
     options.scan_interval_ms = 3600000;     /* rounds are asked for */
     options.scan_cpu_percent = 100;
-    options.held = is_held;
+    options.dma_in_flight = dma_may_write;
     options.stand_aside = reason;
     options.opaque = f;
     f->engine = ksm_engine_new(&options, &error);
@@ -265,7 +265,7 @@ static void asked_inside(int (*protect)(int, void *, size_t, bool))
     g_assert_cmpint(g_atomic_int_get(&remaps), ==, 0);
     figures(&f, &stats);
     g_assert_cmpuint(stats.given_back, ==, 0);
-    g_assert_cmpuint(stats.refused_held, >, 0);
+    g_assert_cmpuint(stats.refused_dma, >, 0);
     check_broken(&f, 1);
     ksm_sys = &ksm_sys_linux;
     g_atomic_int_set(&f.device, 0);

@@ -218,7 +218,7 @@ static gboolean tell(FakeBroker *fake, guint32 page, Place place, guint at)
 {
     Scenario scenario = {
         .fake = fake, .trouble = trouble, .is_lost = has_failed,
-        .held = none_held, .before_end = before_end,
+        .dma_in_flight = none_held, .before_end = before_end,
     };
     KsmSys *calls = scenario_calls(point);
 

@@ -217,7 +217,7 @@ static void print_result(OracleRun *run, const KsmStats *sum, double seconds)
                    ", torn %" PRIu64 ", error %" PRIu64
                    "; longest window %" PRIu64 " us",
                    sum->given_back, sum->refused_pinned,
-                   sum->refused_held, sum->refused_budget,
+                   sum->refused_dma, sum->refused_budget,
                    sum->refused_torn, sum->refused_error,
                    sum->window_ns_max / 1000);
     if (run->client_kills || run->broker_kills) {

@@ -138,7 +138,7 @@ class Exchange:
         say(f'{self.guest.name}: {figures}; ' + ', '.join(
             f'{name} {stats[name]}' for name in (
                 'pages-sharing', 'merges', 'breaks', 'given-back',
-                'rollbacks', 'refused-held', 'refused-pinned')))
+                'rollbacks', 'refused-dma', 'refused-pinned')))
         check(figures['errors'] == 0, 'frames came in disorder')
         check(self.peer.wrong == 0, f'{self.peer.wrong} frames are wrong')
         check(figures['done'] >= least, 'hardly a frame')

@@ -79,7 +79,7 @@ def tell(watch):
     stats = watch.guest.ksm_stats()
     say(f'{watch.guest.name}: {watch.poll()}; ' + ', '.join(
         f'{name} {stats[name]}' for name in (
-            'merges', 'breaks', 'given-back', 'rollbacks', 'refused-held',
+            'merges', 'breaks', 'given-back', 'rollbacks', 'refused-dma',
             'refused-pinned')))
     check(watch.figures['errors'] == 0, 'the disk has told of errors')
     return stats
@@ -132,7 +132,7 @@ def transfers_of_every_kind():
             stats = tell(watch)
             check(watch.figures['in'] > 50, 'hardly a transfer')
             check(stats['merges'] > 500 and stats['breaks'] > 500, f'{stats}')
-            held += stats['refused-held'] + stats['refused-pinned']
+            held += stats['refused-dma'] + stats['refused-pinned']
         check(held > 0, 'nothing was ever held back')
 
 
@@ -145,7 +145,7 @@ def transfers_that_hang_in_qemu():
         work(world, watches, seconds(0.15, 6), SLOW_SECONDS)
         for watch in watches:
             stats = tell(watch)
-            check(stats['refused-held'] > 0, 'nothing was held back')
+            check(stats['refused-dma'] > 0, 'nothing was held back')
 
 
 class Throttle:
@@ -191,7 +191,7 @@ def transfers_that_hang_in_the_kernel():
                 work(world, watches, seconds(0.15, 6), SLOW_SECONDS)
                 for watch in watches:
                     stats = tell(watch)
-                    check(stats['refused-held'] > 0, 'nothing was held back')
+                    check(stats['refused-dma'] > 0, 'nothing was held back')
                 for watch in watches:   # before the group can go
                     watch.guest.kill()
         finally:

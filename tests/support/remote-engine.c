@@ -102,7 +102,7 @@ static void actor_setup(Actor *actor, const Order *order)
     options.scan_cpu_percent = spec->scan_cpu_percent;
     options.max_mappings = spec->max_mappings;
     options.keep_huge = spec->keep_huge;
-    options.held = spec->tells_held ? never_held : NULL;
+    options.dma_in_flight = spec->tells_held ? never_held : NULL;
     options.node = spec->on_node ? spec->node : -1;
     actor->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);

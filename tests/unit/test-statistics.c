@@ -27,7 +27,7 @@ static const struct {
     { "broker_losses", 200 }, { "cpu_ns", 208 }, { "windows", 216 },
     { "window_ns_total", 224 }, { "window_ns_max", 232 }, { "runs", 368 },
     { "mappings", 376 }, { "max_mappings", 384 }, { "metadata_bytes", 392 },
-    { "round_ns", 400 }, { "given_back", 648 }, { "refused_held", 656 },
+    { "round_ns", 400 }, { "given_back", 648 }, { "refused_dma", 656 },
     { "collapses", 664 }, { "pages_hwpoison", 672 },
     { "pages_kept_huge", 680 }, { "pages_parked", 688 },
 };

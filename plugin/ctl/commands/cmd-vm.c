@@ -42,7 +42,7 @@ static void print_counts(JsonObject *session)
 {
     static const char *const fields[] = {
         "full_scans", "merges", "zero_merges", "breaks", "given_back",
-        "rollbacks", "refused_pinned", "refused_held", "refused_budget",
+        "rollbacks", "refused_pinned", "refused_dma", "refused_budget",
         "refused_torn", "refused_broker", "refused_error", "fingerprints",
         "lookups", "publishes", "hints", "broker_requests", "broker_losses",
     };

@@ -73,7 +73,7 @@ static const Field fields[] = {
     STATISTIC("rollbacks", rollbacks, "Windows that were undone."),
     REFUSED(pinned, "Pages left private, by reason."),
     REFUSED(budget, NULL), REFUSED(torn, NULL), REFUSED(broker, NULL),
-    REFUSED(error, NULL), REFUSED(held, NULL),
+    REFUSED(error, NULL), REFUSED(dma, NULL),
     STATISTIC("failed_memory_bytes", pages_hwpoison,
               "Guest memory that has failed in the host."),
     STATISTIC("kept_huge_bytes", pages_kept_huge,

@@ -312,7 +312,7 @@ static gboolean isolate(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
 /* Why an isolated page goes back. */
 static KsmVerdict why_kept(gboolean held, gboolean failed)
 {
-    return held ? KSM_VERDICT_HELD :
+    return held ? KSM_VERDICT_DMA :
            failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
 }
 

@@ -10,7 +10,7 @@
  * meanwhile, what the device writes would go to a page that nobody maps.
  *
  * way           pins                         references without a pin
- * share, zero   UFFDIO_MOVE refuses them     held(), asked inside the window
+ * share, zero   UFFDIO_MOVE refuses them     dma_in_flight(), asked inside the window
  *               (EBUSY)
  * give back     none can exist: a page is given back only where pagemap says
  *               that it is the store's own, while writers wait; and whoever
@@ -19,7 +19,7 @@
  * copy          the kernel does not tell: nothing but a move looks at pins, and
  *               a page inside a file mapping cannot be moved.  So the program
  *               must: stand_aside() is set before anything pins for long,
- *               held() before an address is handed out for a transfer.  Both
+ *               dma_in_flight() before an address is handed out for a transfer.  Both
  *               are asked after the page was write-protected
  * collapse      the kernel's own migration refuses both (huge.c)
  * discard,      the owner gives the content up; who writes there later has
@@ -27,7 +27,7 @@
  * break         (MADV_POPULATE_WRITE) is the kernel's own copy-on-write
  *
  * Why a writer that comes meanwhile cannot be missed.  It does two things, in
- * this order: it is recorded (held(), stand_aside()), and it takes the page,
+ * this order: it is recorded (dma_in_flight(), stand_aside()), and it takes the page,
  * which for a protected or absent page is a fault that waits.  The scanner does
  * two things, in this order: it protects (or removes) the page, and it asks.  If
  * it asks before the writer is recorded, the page was protected before the writer
@@ -45,14 +45,14 @@ const char *ksm_writers_reason(const KsmWriters *writers)
 
 gboolean ksm_writers_known(const KsmWriters *writers)
 {
-    return writers->held != NULL;
+    return writers->dma_in_flight != NULL;
 }
 
-static gboolean is_held(const KsmWriters *writers, const guint8 *addr,
+static gboolean dma_may_write(const KsmWriters *writers, const guint8 *addr,
                         guint32 count)
 {
-    return writers->held && count &&
-           writers->held(addr, (gsize)count * KSM_PAGE_BYTES, writers->opaque);
+    return writers->dma_in_flight && count &&
+           writers->dma_in_flight(addr, (gsize)count * KSM_PAGE_BYTES, writers->opaque);
 }
 
 gboolean ksm_writers_allow(const KsmWriters *writers, KsmExchange way,
@@ -61,11 +61,11 @@ gboolean ksm_writers_allow(const KsmWriters *writers, KsmExchange way,
     switch (way) {
     case KSM_EXCHANGE_SHARE:
     case KSM_EXCHANGE_ZERO:
-        return !is_held(writers, addr, count);
+        return !dma_may_write(writers, addr, count);
     case KSM_EXCHANGE_GIVE_BACK:
         return TRUE;
     case KSM_EXCHANGE_COPY:
-        return writers->held && !is_held(writers, addr, count) &&
+        return writers->dma_in_flight && !dma_may_write(writers, addr, count) &&
                !ksm_writers_reason(writers);
     }
     return FALSE;

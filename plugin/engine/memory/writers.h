@@ -10,7 +10,7 @@
 
 /* What the program knows, as in KsmOptions; each may be NULL. */
 typedef struct KsmWriters {
-    gboolean (*held)(const void *addr, gsize bytes, void *opaque);
+    gboolean (*dma_in_flight)(const void *addr, gsize bytes, void *opaque);
     const char *(*stand_aside)(void *opaque);
     void *opaque;
 } KsmWriters;
@@ -35,7 +35,7 @@ const char *ksm_writers_reason(const KsmWriters *writers);
 gboolean ksm_writers_allow(const KsmWriters *writers, KsmExchange way,
                            const guint8 *addr, guint32 count);
 
-/* Whether KSM_EXCHANGE_COPY can be allowed at all: it takes `held`. */
+/* Whether KSM_EXCHANGE_COPY can be allowed at all: it takes `dma_in_flight`. */
 gboolean ksm_writers_known(const KsmWriters *writers);
 
 #endif /* KSM_WRITERS_H */

@@ -127,7 +127,7 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
     }
     if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_COPY,
                            addr, count)) {
-        engine->figures.counters.refused_held += count;
+        engine->figures.counters.refused_dma += count;
         return FALSE;
     }
     *read = copy_to_shadow(region, first, count);

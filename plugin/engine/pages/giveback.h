@@ -29,7 +29,7 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
 
 /*
  * Makes broken pages anonymous again whose rest since they were written is
- * over, as long as it is known whether devices write (KsmOptions.held): copying
+ * over, as long as it is known whether devices write (KsmOptions.dma_in_flight): copying
  * a page under a DMA would lose what that writes.
  */
 void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region);

@@ -118,8 +118,8 @@ static void keep(KsmEngine *engine, KsmRegion *region, guint32 page,
     case KSM_VERDICT_PINNED:
         c->refused_pinned++;
         break;
-    case KSM_VERDICT_HELD:
-        c->refused_held++;
+    case KSM_VERDICT_DMA:
+        c->refused_dma++;
         break;
     case KSM_VERDICT_ERROR:
         if (ksm_hwpoison_look(engine, region, page, 1)) {
@@ -240,7 +240,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_SHARE,
                            ksm_ram_address(region, first), count)) {
         for (; merged < count; merged++) {
-            refuse_by(engine, region, first + merged, KSM_VERDICT_HELD);
+            refuse_by(engine, region, first + merged, KSM_VERDICT_DMA);
         }
         return count;
     }
