@@ -23,8 +23,8 @@
  * After a broker's end its stores live on in the clients' mappings.  A client
  * that meets another broker sends its descriptor of the old store along with
  * HELLO (connect, or connect again without it when it is refused with
- * KSM_ERROR_INVALID).  Answered KSM_WELCOME_HANDED, it says by HOLD which slots
- * it maps, all of them, before it asks for anything else; a HOLD without items
+ * KSM_ERROR_INVALID).  Answered KSM_WELCOME_HANDED, it says by RECLAIM which slots
+ * it maps, all of them, before it asks for anything else; a RECLAIM without items
  * is the end of that.  The pages then are bound as if nothing had happened.
  *
  * An engine is known by a number of its own, KsmEngineId, drawn once when it is
@@ -89,7 +89,7 @@
 #define KSM_BATCH_LOOKUPS   2048u           /* most items of one LOOKUP */
 #define KSM_BATCH_PUBLISH   256u            /* most items of one PUBLISH */
 #define KSM_BATCH_RANGES    4096u           /* most of WITHDRAW and RELEASE */
-#define KSM_BATCH_HOLDS     4096u           /* most of HOLD */
+#define KSM_BATCH_RECLAIMS     4096u           /* most of RECLAIM */
 #define KSM_BATCH_HINTS     2048u           /* most hints of one reply */
 #define KSM_BATCH_CELLS     65536u          /* most cells of a map */
 #define KSM_BULK_REQUEST    0u              /* items of the request */
@@ -108,7 +108,7 @@ typedef enum KsmMsgType {
     KSM_MSG_HINTS = 8,          /* -> ANSWERS with count KsmHint */
     KSM_MSG_STATS = 9,          /* KsmMsgStats -> GROUP */
     KSM_MSG_MAP = 10,           /* KsmMsgMap + count cells of a byte -> OK */
-    KSM_MSG_HOLD = 11,          /* count KsmHold -> OK; 0: that was all */
+    KSM_MSG_RECLAIM = 11,          /* count KsmReclaimRange -> OK; 0: that was all */
     KSM_MSG_OK = 32,            /* KsmMsg */
     KSM_MSG_ANSWERS = 33,       /* KsmMsg, count items in the bulk memory */
     KSM_MSG_GROUP = 34,         /* KsmMsgGroup */
@@ -145,7 +145,7 @@ typedef struct KsmMsgHello {
 typedef enum KsmWelcome {
     KSM_WELCOME_NEW = 0,        /* nothing is bound */
     KSM_WELCOME_RESUMED = 1,    /* earlier bindings of this process stand */
-    KSM_WELCOME_HANDED = 2,     /* this is the store you have: HOLD it */
+    KSM_WELCOME_HANDED = 2,     /* this is the store you have: RECLAIM it */
 } KsmWelcome;
 
 /* Descriptors with it: the bulk memory, the store (read-only), in this order. */
@@ -342,11 +342,11 @@ typedef struct KsmRange {
 } KsmRange;
 
 /* Pages that are mapped to slots in a row. */
-typedef struct KsmHold {
+typedef struct KsmReclaimRange {
     guint32 page;
     guint32 slot;
     guint32 count;
-} KsmHold;
+} KsmReclaimRange;
 
 /*
  * A page that was listed has been bound to a slot; or, with KSM_SLOT_NONE, is
@@ -378,11 +378,11 @@ G_STATIC_ASSERT(sizeof(KsmLookup) == 24);
 G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);
 G_STATIC_ASSERT(sizeof(KsmPublish) == 8);
 G_STATIC_ASSERT(sizeof(KsmRange) == 8);
-G_STATIC_ASSERT(sizeof(KsmHold) == 12);
+G_STATIC_ASSERT(sizeof(KsmReclaimRange) == 12);
 G_STATIC_ASSERT(sizeof(KsmHint) == 8);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmLookup) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_RANGES * sizeof(KsmRange) <= KSM_BULK_REPLY);
-G_STATIC_ASSERT(KSM_BATCH_HOLDS * sizeof(KsmHold) <= KSM_BULK_REPLY);
+G_STATIC_ASSERT(KSM_BATCH_RECLAIMS * sizeof(KsmReclaimRange) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_CELLS <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmAnswer) <=
                 KSM_BULK_CONTENT - KSM_BULK_REPLY);

@@ -2,7 +2,7 @@
 /* group-fixture.c: a group with members, for tests without sockets. */
 #include "group-fixture.h"
 
-#include "group/adoption.h"
+#include "group/reclaim.h"
 #include "group/lookup.h"
 #include "group/member.h"
 #include "group/publish.h"
@@ -22,8 +22,8 @@ void group_member_end(KsmMember *member)
     while (ksm_group_work(group)) {
     }
     g_assert_true(done);
-    if (member->holding) {
-        ksm_adoption_held(member);
+    if (member->reclaiming) {
+        ksm_reclaim_done(member);
     }
     ksm_member_free(member);
 }

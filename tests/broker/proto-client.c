@@ -301,9 +301,9 @@ void proto_client_range(ProtoClient *client, KsmMsgType type, guint32 first,
 ProtoReply proto_client_hold(ProtoClient *client, guint32 page, guint32 slot,
                              guint32 count)
 {
-    KsmHold item = { page, slot, count };
+    KsmReclaimRange item = { page, slot, count };
     KsmMsg request = {
-        .type = KSM_MSG_HOLD, .serial = ++client->serial, .count = count > 0,
+        .type = KSM_MSG_RECLAIM, .serial = ++client->serial, .count = count > 0,
     };
     ProtoReply reply;
 

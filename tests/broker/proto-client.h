@@ -87,7 +87,7 @@ KsmAnswer proto_client_publish(ProtoClient *client, guint32 page,
                                guint32 number, guint32 order);
 void proto_client_range(ProtoClient *client, KsmMsgType type, guint32 first,
                         guint32 count);
-/** HOLD of a range, or with @count 0 its end; OK or ERROR. */
+/** RECLAIM of a range, or with @count 0 its end; OK or ERROR. */
 ProtoReply proto_client_hold(ProtoClient *client, guint32 page, guint32 slot,
                              guint32 count);
 KsmMsgGroup proto_client_stats(ProtoClient *client);

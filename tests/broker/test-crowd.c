@@ -193,7 +193,7 @@ static void replay_main(gpointer opaque)
     static const KsmMsgType order[] = {
         KSM_MSG_LOOKUP, KSM_MSG_PUBLISH, KSM_MSG_HINTS, KSM_MSG_RELEASE,
         KSM_MSG_WITHDRAW, KSM_MSG_LOOKUP, KSM_MSG_PUBLISH, KSM_MSG_RELEASE,
-        KSM_MSG_STATS, KSM_MSG_HELLO, KSM_MSG_HOLD,
+        KSM_MSG_STATS, KSM_MSG_HELLO, KSM_MSG_RECLAIM,
     };
     guint turn, step;
 

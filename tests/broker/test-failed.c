@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "group/adoption.h"
+#include "group/reclaim.h"
 #include "failed.h"
 #include "group-fixture.h"
 #include "group/content.h"
@@ -153,11 +153,11 @@ static void test_taken_up(Fixture *self, gconstpointer unused)
         return;
     }
     fd = make_store_of_before(self, 3);
-    g_assert_true(ksm_adoption_begin(self->group, fd, &who, &self->budget,
+    g_assert_true(ksm_reclaim_begin(self->group, fd, &who, &self->budget,
                                      &error));
     g_assert_no_error(error);
     ksm_test_poison(uffd, page_of(self, 1));
-    while (ksm_adoption_is_filing(self->group)) {
+    while (ksm_reclaim_is_filing(self->group)) {
         ksm_group_work(self->group);
     }
     g_assert_cmpuint(ksm_store_used(self->group->store), ==, 3);
@@ -165,9 +165,9 @@ static void test_taken_up(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(group_lookup(self->b, 1, 1).slot, ==, 0);
     g_assert_cmpint(group_lookup(self->b, 2, 2).kind, ==, KSM_ANSWER_LISTED);
     g_assert_cmpuint(group_lookup(self->b, 3, 3).slot, ==, 2);
-    g_assert_true(ksm_adoption_claim(self->a, &who, fd));
-    g_assert_true(ksm_adoption_hold(self->a, 10, 0, 3, &error));
-    ksm_adoption_held(self->a);
+    g_assert_true(ksm_reclaim_claim(self->a, &who, fd));
+    g_assert_true(ksm_reclaim_range(self->a, 10, 0, 3, &error));
+    ksm_reclaim_done(self->a);
     close(fd);
     while (ksm_group_work(self->group)) {
     }

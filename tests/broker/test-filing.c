@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "group/adoption.h"
+#include "group/reclaim.h"
 #include "group-fixture.h"
 #include "group/hints.h"
 #include "group/listing.h"
@@ -63,7 +63,7 @@ static void write_zeros(KsmStore *store)
 
 /*
  * Puts a store of before in the place of the group's, one where zeros were
- * published or not; a is its heir.
+ * published or not; a is its claimant.
  */
 static void begin_with(Fixture *self, gboolean zeros)
 {
@@ -91,11 +91,11 @@ static void begin_with(Fixture *self, gboolean zeros)
                      KSM_ROSTER_NONE);
     fd = ksm_store_open(store, NULL);
     g_clear_pointer(&store, ksm_store_free);
-    ksm_adoption_begin(self->group, fd, &who, &self->budget, &error);
+    ksm_reclaim_begin(self->group, fd, &who, &self->budget, &error);
     g_assert_no_error(error);
-    g_assert_true(ksm_adoption_claim(self->a, &who, fd));
+    g_assert_true(ksm_reclaim_claim(self->a, &who, fd));
     close(fd);
-    g_assert_true(ksm_adoption_is_filing(self->group));
+    g_assert_true(ksm_reclaim_is_filing(self->group));
 }
 
 static void begin(Fixture *self)
@@ -105,20 +105,20 @@ static void begin(Fixture *self)
 
 static gboolean hold(KsmMember *member, guint32 page, guint32 slot)
 {
-    return ksm_adoption_hold(member, page, slot, 1, NULL);
+    return ksm_reclaim_range(member, page, slot, 1, NULL);
 }
 
 static void file_all(Fixture *self)
 {
-    while (ksm_adoption_is_filing(self->group)) {
+    while (ksm_reclaim_is_filing(self->group)) {
         ksm_group_work(self->group);
     }
 }
 
 static void finish(Fixture *self)
 {
-    if (self->a->holding) {
-        ksm_adoption_held(self->a);
+    if (self->a->reclaiming) {
+        ksm_reclaim_done(self->a);
     }
     while (ksm_group_work(self->group)) {
     }
@@ -147,7 +147,7 @@ static void hold_any(Fixture *self, Model *model)
     guint32 page = (guint32)g_test_rand_int_range(0, PAGES);
     guint32 slot = any_old();
 
-    if (self->a->holding && model->a[page] == 0) {
+    if (self->a->reclaiming && model->a[page] == 0) {
         g_assert_true(hold(self->a, page, slot));
         model->a[page] = number_of(slot);
     }
@@ -227,7 +227,7 @@ static void test_any_moment(Fixture *self, gconstpointer unused)
 
     (void)unused;
     begin(self);
-    for (i = 0; i < 40000 && ksm_adoption_is_filing(self->group); i++) {
+    for (i = 0; i < 40000 && ksm_reclaim_is_filing(self->group); i++) {
         switch (g_test_rand_int_range(0, 6)) {
         case 0:
             hold_any(self, model);
@@ -250,8 +250,8 @@ static void test_any_moment(Fixture *self, gconstpointer unused)
                 steps++;
             }
         }
-        if (self->a->holding && g_test_rand_int_range(0, 20000) == 0) {
-            ksm_adoption_held(self->a);
+        if (self->a->reclaiming && g_test_rand_int_range(0, 20000) == 0) {
+            ksm_reclaim_done(self->a);
         }
     }
     g_test_message("%u steps beside %u requests", steps, i);
@@ -260,7 +260,7 @@ static void test_any_moment(Fixture *self, gconstpointer unused)
     check_words(self, self->a, model->a);
     check_words(self, self->b, model->b);
     for (slot = 0; slot < SLOTS; slot++) {
-        if (number_of(slot) != 0) {     /* the heirs' reference keeps it */
+        if (number_of(slot) != 0) {     /* the claimants' reference keeps it */
             group_assert_content(self, slot, number_of(slot));
         }
     }
@@ -290,7 +290,7 @@ static void test_no_slot_before(Fixture *self, gconstpointer unused)
         }
     } while (answer.kind == KSM_ANSWER_REFUSED);
     g_assert_cmpuint(steps, >, 0);
-    g_assert_true(ksm_adoption_is_filing(self->group));
+    g_assert_true(ksm_reclaim_is_filing(self->group));
     g_assert_cmpuint(number_of(answer.slot), ==, 0);
     file_all(self);
     group_assert_content(self, answer.slot, NEW_NUMBER);
@@ -387,7 +387,7 @@ static void test_lies(Fixture *self, gconstpointer unused)
 }
 
 /*
- * Where zeros were published, what an heir maps of them looks like a hole that
+ * Where zeros were published, what a claimant maps of them looks like a hole that
  * was read: they stay until all have told, and a tile of them is found.
  */
 static void test_zeros(Fixture *self, gconstpointer unused)
@@ -425,7 +425,7 @@ static void test_zeros(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(ksm_store_next_data(self->group->store, 0), ==, SLOTS);
 }
 
-/* An heir that ends in the middle of it. */
+/* A claimant that ends in the middle of it. */
 static void test_heir_ends(Fixture *self, gconstpointer unused)
 {
     guint32 slot;
@@ -439,7 +439,7 @@ static void test_heir_ends(Fixture *self, gconstpointer unused)
     group_member_end(g_steal_pointer(&self->a));
     while (ksm_group_work(self->group)) {
     }
-    g_assert_null(self->group->adoption);
+    g_assert_null(self->group->reclaim);
     g_assert_cmpuint(ksm_store_used(self->group->store), ==, 0);
     g_assert_cmpuint(ksm_store_next_data(self->group->store, 0), ==, SLOTS);
 }
@@ -454,7 +454,7 @@ int main(int argc, char **argv)
         { "/filing/twice", test_twice },
         { "/filing/lies", test_lies },
         { "/filing/zeros", test_zeros },
-        { "/filing/heir-ends", test_heir_ends },
+        { "/filing/claimant-ends", test_heir_ends },
     };
 
     return group_run_tests(argc, argv, tests, G_N_ELEMENTS(tests));

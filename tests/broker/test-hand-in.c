@@ -466,7 +466,7 @@ static void test_slow_to_close(void)
     fixture_close(&fixture);
 }
 
-/* HOLD: what is not true. */
+/* RECLAIM: what is not true. */
 typedef struct Lie {
     const char *name;
     guint32 page, slot, count;
@@ -476,8 +476,8 @@ typedef struct Lie {
 static const Lie lies[] = {
     { "hole", 20, 1000, 1, "slot 1000, which was never given" },
     { "into-a-hole", 20, 0, 11, "slot 10, which was never given" },
-    { "slot-beyond", 20, 0x3fffffff, 1, "HOLD of 1 slots from 1073741823" },
-    { "slot-wraps", 20, 0xffffffff, 2, "HOLD of 2 slots from 4294967295" },
+    { "slot-beyond", 20, 0x3fffffff, 1, "RECLAIM of 1 slots from 1073741823" },
+    { "slot-wraps", 20, 0xffffffff, 2, "RECLAIM of 2 slots from 4294967295" },
     { "page-beyond", 99, 0, 2, "range 0: 2 pages from 99" },
     { "page-wraps", 0xffffffff, 0, 1, "range 0: 1 pages" },
     { "count", 0, 0, 0xffffffff, "range 0: 4294967295 pages" },
@@ -486,7 +486,7 @@ static const Lie lies[] = {
 
 typedef struct FakeBroker {
     const Fixture *fixture;
-    const Lie *lie;             /* NULL: other requests instead of HOLD */
+    const Lie *lie;             /* NULL: other requests instead of RECLAIM */
 } FakeBroker;
 
 static void fake_broker_run(gpointer opaque)
@@ -519,7 +519,7 @@ static void fake_broker_run(gpointer opaque)
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpuint(reply.error.code, ==, ERROR_PROTOCOL);
     if (strstr(reply.error.reason, fake->lie != NULL ? fake->lie->reason
-               : "before the end of HOLD") == NULL) {
+               : "before the end of RECLAIM") == NULL) {
         g_error("told '%s'", reply.error.reason);
     }
     proto_child_report(2);

@@ -262,8 +262,8 @@ static const Row rows[] = {
       KSM_MSG_WITHDRAW, M16, 2, { 0, 60, 0, 60 }, NULL },
     { "stats-short", "message 9 of 16 bytes", AFTER, 0, KSM_MSG_STATS, M16,
       0, { 0 }, NULL },
-    { "hold-of-nothing", "unexpected HOLD", AFTER, 0,
-      KSM_MSG_HOLD, M16, 1, { 0, 0, 1 }, NULL },
+    { "hold-of-nothing", "unexpected RECLAIM", AFTER, 0,
+      KSM_MSG_RECLAIM, M16, 1, { 0, 0, 1 }, NULL },
     { "map-short", "message 10 of 16 bytes", AFTER, 0, KSM_MSG_MAP, M16, 1,
       { 0 }, NULL },
     { "map-empty", "MAP of 0 cells", AFTER, 0, MAP, 0, { 0 },
@@ -362,7 +362,7 @@ static void test_rows(void)
 }
 
 /* Descriptors are taken with HELLO alone: they would be the broker's to keep.
- * test-adoption.c sends some of those. */
+ * test-reclaim.c sends some of those. */
 static void test_descriptor(void)
 {
     Fixture fixture;

@@ -421,7 +421,7 @@ static void take_up_old(guint32 version)
     guint turn;
 
     for (turn = 0; turn < 3; turn++) {
-        /* One that had it once, but holds nothing, is not taken for an heir. */
+        /* One that had it once, but holds nothing, is not taken for a claimant. */
         g_assert_cmpuint(connect_as(&nobody, broker, nobody.store_fd), ==,
                          KSM_WELCOME_HANDED);
         held_all(&nobody);

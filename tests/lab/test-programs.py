@@ -23,8 +23,8 @@ def windows_isolate():
 def stores_are_handed_over():
     """From broker to broker, by the engines."""
     run_program('kernel/test-handover', '/handover/hung')
-    run_program('broker/test-adoption', '/adoption/taken-up',
-                '/adoption/killed-at-it', '/adoption/stranger')
+    run_program('broker/test-reclaim', '/reclaim/taken-up',
+                '/reclaim/killed-at-it', '/reclaim/stranger')
 
 
 def the_broker_confines_itself():

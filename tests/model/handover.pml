@@ -10,7 +10,7 @@
  * Each guest has one page.  It writes it, has it shared (quarantine: kept from
  * the page, compared, mapped), gives it back, loses its connection, dies.  The
  * broker answers, frees slots, ends and is started again, and takes up the
- * store of its predecessor (plugin/broker/group/adoption.c).
+ * store of its predecessor (plugin/broker/group/reclaim.c).
  *
  * A request with its reply is one step: a broker that ends before it never got
  * it.  A reply that is lost is a connection that ends after it.  All that a
@@ -87,14 +87,14 @@ byte current;                   /* the group's store */
 bool adopted;
 bool session[GUESTS];
 bool holding[GUESTS];
-bool heir[GUESTS];
+bool claimant[GUESTS];
 byte word[GUESTS] = NONE;       /* the slot that a page is bound to */
 byte refs[2];
 bool inherited[2];
 
 #define BIT(g) (1 << (g))
 #define UNUSED (stores[current].data[0] == 0 && stores[current].data[1] == 0)
-#define PENDING (heir[0] || heir[1] || holding[0] || holding[1])
+#define PENDING (claimant[0] || claimant[1] || holding[0] || holding[1])
 #define MAPS(g, st, s) (!guest[g].dead && guest[g].map_store == (st) && \
                         guest[g].map_slot == (s))
 #define MAPPED(s) (MAPS(0, current, s) || MAPS(1, current, s))
@@ -132,7 +132,7 @@ inline adopt(by)
         if
         :: (stores[current].roster & BIT(i)) && guest[i].dead -> strike_out(i)
         :: (stores[current].roster & BIT(i)) && !guest[i].dead ->
-            heir[i] = true
+            claimant[i] = true
         :: else
         fi;
         if                      /* whoever has the unused one comes again */
@@ -169,18 +169,18 @@ inline find_session(g)
 #define GIVEN(g) (stores[guest[g].store].roster & BIT(g))
 #endif
 
-/* And which heir to the store: by number again. */
+/* And which claimant to the store: by number again. */
 inline claim(g)
 {
 #if MUTANT == 8
     /* any of that process */
-    i = (heir[0] -> 0 : 1);
+    i = (claimant[0] -> 0 : 1);
 #else
     i = g;
 #endif
-    reply = (heir[i] -> REPLY_HANDED : REPLY_NEW);
-    holding[MINE] = heir[i];
-    heir[i] = false;
+    reply = (claimant[i] -> REPLY_HANDED : REPLY_NEW);
+    holding[MINE] = claimant[i];
+    claimant[i] = false;
     i = 0
 }
 
@@ -385,7 +385,7 @@ inline crash()
     for (i : 0 .. GUESTS - 1) {
         session[i] = false;
         holding[i] = false;
-        heir[i] = false;
+        claimant[i] = false;
         word[i] = NONE
     };
     for (i : 0 .. 1) {
@@ -412,8 +412,8 @@ proctype mind_guest(byte g)
 {
 end:
     do
-    :: d_step { running && heir[g] && guest[g].dead ->
-        heir[g] = false; strike_out(g) }
+    :: d_step { running && claimant[g] && guest[g].dead ->
+        claimant[g] = false; strike_out(g) }
     :: d_step { running && session[g] && GONE(g) -> drop_session(g) }
     :: d_step { running && ORPHAN(g) && !GONE(g) && word[g] == NONE &&
         !holding[g] -> drop_session(g) }

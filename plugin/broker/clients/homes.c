@@ -165,7 +165,7 @@ void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group)
 {
     KsmGroupHome *home = group->opaque;
 
-    if (group->member_count > 0 || group->adoption != NULL || home->dying) {
+    if (group->member_count > 0 || group->reclaim != NULL || home->dying) {
         return;
     }
     g_hash_table_remove(broker->groups, home->key);

@@ -13,9 +13,9 @@
 #include "clients/state.h"
 #include "ksm-protocol.h"
 
-/** Ranges of a WITHDRAW, RELEASE or HOLD that is carried out in steps. */
+/** Ranges of a WITHDRAW, RELEASE or RECLAIM that is carried out in steps. */
 typedef struct KsmRangeJob {
-    KsmHold *ranges;            /* NULL: no job; the slots are HOLD's */
+    KsmReclaimRange *ranges;            /* NULL: no job; the slots are RECLAIM's */
     guint count;
     guint at;                   /* range, and pages done of it */
     guint64 done;

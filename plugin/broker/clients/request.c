@@ -13,7 +13,7 @@
  * session.c says so to the broker (`close` and `ready` in state.h).
  *
  * Work of a request is bounded by its arrays, except for what goes on in
- * steps, between which others have their turns: WITHDRAW, RELEASE and HOLD of
+ * steps, between which others have their turns: WITHDRAW, RELEASE and RECLAIM of
  * long ranges, the sum of which may not be more than the session has pages,
  * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
  * client is answered, and its next request read, when the last step is done.
@@ -29,7 +29,7 @@
 #include "clients/figures.h"
 #include "clients/orders.h"
 #include "clients/session.h"
-#include "group/adoption.h"
+#include "group/reclaim.h"
 #include "group/hints.h"
 #include "group/lookup.h"
 #include "group/member.h"
@@ -343,15 +343,15 @@ static KsmRequestResult handle_map(KsmRequestState *self, const guint8 *packet,
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
-/* A part of a range; FALSE when a HOLD is not true. */
+/* A part of a range; FALSE when a RECLAIM is not true. */
 static gboolean job_do(const KsmRangeJob *job, KsmMember *member,
                        guint32 part, GError **errp)
 {
-    const KsmHold *range = &job->ranges[job->at];
+    const KsmReclaimRange *range = &job->ranges[job->at];
     guint32 done = (guint32)job->done;
 
-    if (job->type == KSM_MSG_HOLD) {
-        return ksm_adoption_hold(member, range->page + done,
+    if (job->type == KSM_MSG_RECLAIM) {
+        return ksm_reclaim_range(member, range->page + done,
                                  range->slot + done, part, errp);
     }
     if (job->type == KSM_MSG_RELEASE) {
@@ -374,7 +374,7 @@ KsmRequestResult ksm_request_step(KsmRequestState *self, KsmReply *reply,
         return publish_step(self, reply, errp);
     }
     while (job->at < job->count && budget > 0) {
-        const KsmHold *range = &job->ranges[job->at];
+        const KsmReclaimRange *range = &job->ranges[job->at];
         guint64 part = MIN(range->count - job->done, budget);
 
         if (!job_do(job, member, (guint32)part, errp)) {
@@ -396,13 +396,13 @@ KsmRequestResult ksm_request_step(KsmRequestState *self, KsmReply *reply,
 }
 
 /* A copy of the ranges in the bulk memory, one more so that it is not NULL. */
-static KsmHold *copy_ranges(const KsmRequestState *self, const KsmMsg *msg)
+static KsmReclaimRange *copy_ranges(const KsmRequestState *self, const KsmMsg *msg)
 {
-    KsmHold *ranges = g_new0(KsmHold, msg->count + 1);
+    KsmReclaimRange *ranges = g_new0(KsmReclaimRange, msg->count + 1);
     const guint8 *items = self->bulk + KSM_BULK_REQUEST;
     guint i;
 
-    if (msg->type == KSM_MSG_HOLD) {
+    if (msg->type == KSM_MSG_RECLAIM) {
         memcpy(ranges, items, msg->count * sizeof(*ranges));
         return ranges;
     }
@@ -422,7 +422,7 @@ static KsmRequestResult handle_ranges(KsmRequestState *self, const KsmMsg *msg,
 {
     guint64 pages = self->session->member->table.pages;
     guint64 sum = 0;
-    g_autofree KsmHold *ranges = NULL;
+    g_autofree KsmReclaimRange *ranges = NULL;
     guint i;
 
     if (msg->count > KSM_BATCH_RANGES) {
@@ -446,18 +446,18 @@ static KsmRequestResult handle_ranges(KsmRequestState *self, const KsmMsg *msg,
 }
 
 /* Slots that the client maps since before this broker; without any: all told. */
-static KsmRequestResult handle_hold(KsmRequestState *self, const KsmMsg *msg,
+static KsmRequestResult handle_reclaim(KsmRequestState *self, const KsmMsg *msg,
                                     KsmReply *reply, GError **errp)
 {
     KsmMember *member = self->session->member;
 
-    if (!member->holding) {
-        return protocol_error(errp, "unexpected HOLD");
+    if (!member->reclaiming) {
+        return protocol_error(errp, "unexpected RECLAIM");
     }
     if (msg->count > 0) {
         return handle_ranges(self, msg, reply, errp);
     }
-    ksm_adoption_held(member);
+    ksm_reclaim_done(member);
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
@@ -481,7 +481,7 @@ static gsize request_bytes(const KsmRequestState *self, guint32 type,
     case KSM_MSG_WITHDRAW:
     case KSM_MSG_RELEASE:
     case KSM_MSG_HINTS:
-    case KSM_MSG_HOLD:
+    case KSM_MSG_RECLAIM:
         return sizeof(KsmMsg);
     default:
         return 0;
@@ -508,9 +508,9 @@ static gboolean request_check(const KsmRequestState *self, const KsmMsg *msg,
     if (self->session == NULL && msg->type != KSM_MSG_HELLO) {
         return protocol_error(errp, "message %u before HELLO", msg->type);
     }
-    if (self->session != NULL && self->session->member->holding &&
-        msg->type != KSM_MSG_HOLD && msg->type != KSM_MSG_HELLO) {
-        return protocol_error(errp, "message %u before the end of HOLD",
+    if (self->session != NULL && self->session->member->reclaiming &&
+        msg->type != KSM_MSG_RECLAIM && msg->type != KSM_MSG_HELLO) {
+        return protocol_error(errp, "message %u before the end of RECLAIM",
                               msg->type);
     }
     return TRUE;
@@ -549,8 +549,8 @@ KsmRequestResult ksm_request_handle(KsmRequestState *self,
     case KSM_MSG_WITHDRAW:
     case KSM_MSG_RELEASE:
         return handle_ranges(self, &msg, reply, errp);
-    case KSM_MSG_HOLD:
-        return handle_hold(self, &msg, reply, errp);
+    case KSM_MSG_RECLAIM:
+        return handle_reclaim(self, &msg, reply, errp);
     case KSM_MSG_HINTS:
         return handle_hints(self, reply);
     case KSM_MSG_MAP:

@@ -19,7 +19,7 @@
  *
  * An orphan keeps its references, as its process may have the slots mapped,
  * but lists nothing.  An orphan without references is freed at once, unless it
- * has not yet said which it has (adoption.c).
+ * has not yet said which it has (reclaim.c).
  */
 #include "clients/session.h"
 
@@ -33,7 +33,7 @@
 #include "clients/process.h"
 #include "clients/request-state.h"
 #include "clients/user.h"
-#include "group/adoption.h"
+#include "group/reclaim.h"
 #include "group/member.h"
 #include "host/headroom.h"
 #include "host/log.h"
@@ -237,8 +237,8 @@ static void session_free(KsmSession *session)
     ksm_share_give(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
     ksm_share_give(&process->pages, session->member->table.pages);
     g_queue_remove(&process->sessions, session);
-    if (session->member->holding) {
-        ksm_adoption_held(session->member);
+    if (session->member->reclaiming) {
+        ksm_reclaim_done(session->member);
     }
     ksm_member_free(session->member);
     label_free(session->home, session->name);
@@ -332,7 +332,7 @@ static gboolean take_store(KsmGroupHome *home, const KsmRosterEntry *who,
     if (fd < 0 || ksm_store_is_file(group->store, fd)) {
         return TRUE;
     }
-    if (!ksm_adoption_begin(group, fd, who,
+    if (!ksm_reclaim_begin(group, fd, who,
                             &home->user->shares[KSM_QUOTA_SLOTS], errp)) {
         return FALSE;
     }
@@ -411,7 +411,7 @@ static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
     if (session == NULL) {
         ksm_broker_check_group(broker, home->group);
     } else if (store_fd >= 0) {
-        ksm_adoption_claim(session->member, &who, store_fd);
+        ksm_reclaim_claim(session->member, &who, store_fd);
     }
     return session;
 }
@@ -450,7 +450,7 @@ KsmSession *ksm_session_open(KsmRequestState *state, KsmProcess *process,
     if (session == NULL) {
         return NULL;
     }
-    if (session->member->holding) {
+    if (session->member->reclaiming) {
         *welcome = KSM_WELCOME_HANDED;
     }
     if (!mark_own(session, *welcome, store_fd, errp)) {
@@ -495,7 +495,7 @@ static void session_on_withdrawn(KsmMember *member, gpointer opaque)
         if (may_answer_hello(session->served_by)) {
             session->broker->ready(session->served_by);
         }
-    } else if (member->bound == 0 && !member->holding) {
+    } else if (member->bound == 0 && !member->reclaiming) {
         session_free(session);
     }
 }

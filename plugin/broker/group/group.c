@@ -8,7 +8,7 @@
 
 #include <sys/random.h>
 
-#include "group/adoption.h"
+#include "group/reclaim.h"
 #include "group/member.h"
 #include "store/store.h"
 #include "tree/fp-tree.h"
@@ -51,7 +51,7 @@ KsmGroup *ksm_group_new(const char *label, guint64 slots, guint64 store_id,
 gboolean ksm_group_drop(KsmGroup *group)
 {
     g_assert(group->member_count == 0);
-    ksm_adoption_free(group);
+    ksm_reclaim_free(group);
     /* What was not given back by now would go in one turn, with the file. */
     if (group->store != NULL && ksm_store_flush(group->store, FLUSH_STEP)) {
         return TRUE;
@@ -64,7 +64,7 @@ gboolean ksm_group_drop(KsmGroup *group)
 void ksm_group_free(KsmGroup *group)
 {
     g_assert(group->member_count == 0);
-    ksm_adoption_free(group);
+    ksm_reclaim_free(group);
     g_clear_pointer(&group->store, ksm_store_free);
     ksm_fp_tree_free(group->unstable);
     ksm_fp_tree_free(group->stable);
@@ -77,7 +77,7 @@ void ksm_group_free(KsmGroup *group)
 gboolean ksm_group_work(KsmGroup *group)
 {
     KsmMember *member = g_queue_peek_head(&group->cleaning);
-    gboolean adopting = ksm_adoption_step(group);
+    gboolean adopting = ksm_reclaim_step(group);
 
     if (member != NULL) {
         ksm_member_clean_step(member);
@@ -90,7 +90,7 @@ guint64 ksm_group_bytes(const KsmGroup *group)
 {
     guint64 bytes = sizeof(KsmGroup) + ksm_fp_tree_bytes(group->stable) +
         ksm_fp_tree_bytes(group->unstable) +
-        ksm_store_metadata_bytes(group->store) + ksm_adoption_bytes(group) +
+        ksm_store_metadata_bytes(group->store) + ksm_reclaim_bytes(group) +
         group->members->len * (sizeof(gpointer) + 1);
     guint i;
 

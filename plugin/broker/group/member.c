@@ -60,7 +60,7 @@ KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp)
     member->group = group;
     member->clean_link.data = member;
     member->roster_at = KSM_ROSTER_NONE;
-    member->heir_at = KSM_ROSTER_NONE;
+    member->claimant_at = KSM_ROSTER_NONE;
     if (!ksm_page_table_resize(&member->table, pages, errp)) {
         g_free(member);
         return NULL;
@@ -84,7 +84,7 @@ void ksm_member_free(KsmMember *member)
     KsmGroup *group = member->group;
 
     g_assert(!lists_any(member) && member->bound == 0);
-    g_assert(member->cleaning == KSM_CLEANING_NONE && !member->holding);
+    g_assert(member->cleaning == KSM_CLEANING_NONE && !member->reclaiming);
     if (member->roster_at != KSM_ROSTER_NONE) {
         ksm_roster_clear(ksm_store_roster(group->store), member->roster_at);
     }

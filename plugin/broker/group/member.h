@@ -16,7 +16,7 @@ KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp);
 
 /**
  * Frees a member that holds nothing: never used, or cleaned of all; one that
- * is holding, after ksm_adoption_held().
+ * is holding, after ksm_reclaim_done().
  */
 void ksm_member_free(KsmMember *member);
 

@@ -34,7 +34,7 @@ struct KsmGroup {
     guint64 bound;
     guint64 retired;            /* contents whose memory failed */
     GQueue cleaning;            /* members that are being cleaned */
-    struct KsmAdoption *adoption;   /* of the store; NULL: over, or none */
+    struct KsmReclaim *reclaim;     /* of the store; NULL: over, or none */
 
     guint64 sweep_cursor;
     gboolean sweeping;          /* a pass is under way */
@@ -74,11 +74,11 @@ struct KsmMember {
     GList clean_link;           /* in group->cleaning */
     KsmCleaning cleaning;
     guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
-    guint32 heir_at;            /* of who it may be: adoption.c; or NONE */
+    guint32 claimant_at;            /* of who it may be: reclaim.c; or NONE */
     guint16 id;                 /* index in group->members */
     guint8 generation;          /* which holder of that id */
     gboolean hints_lost;        /* the ring was full once */
-    gboolean holding;           /* it has not yet said all that it maps */
+    gboolean reclaiming;        /* it has not yet said all that it maps */
     guint unkept;               /* turns to publish that it let pass */
 };
 

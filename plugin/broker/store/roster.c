@@ -21,7 +21,7 @@
  * the entry stands for.
  *   What a client can do: unlock its own, and then pages of its own guest are
  * given to others; lock bytes of others, and then slots stay as long as it
- * does, as by any HOLD; nobody can unlock another's.
+ * does, as by any RECLAIM; nobody can unlock another's.
  *   An entry whose mark was never made, or whose roster has no room to say so
  * (the first layout), is never taken for gone: it waits for the process's end.
  *
@@ -30,7 +30,7 @@
  * size is sealed.
  *
  * Zeros.  A broker that does not expect zeros among the contents frees what it
- * finds of them when it takes a store up (adoption.c).  So with the first zeros
+ * finds of them when it takes a store up (reclaim.c).  So with the first zeros
  * the roster gets another version, which keeps such brokers off, whichever
  * layout it has; the file's size tells the layout.
  *

@@ -11,7 +11,7 @@
  *    are read-only (a file opened anew, not the broker's), and its size is
  *    sealed.  Clients with the broker's own user id could undo the first;
  *    they are trusted.  Behind the slots the file has the list of those who may
- *    map it (roster.c), so that it can outlive a broker (adoption.c).
+ *    map it (roster.c), so that it can outlive a broker (reclaim.c).
  *  - Freed slots stay "taken" until their memory went back to the host, so a
  *    slot never starts its next life with old content.
  *

@@ -42,7 +42,7 @@ gboolean ksm_broker_client_draw_id(KsmBrokerClient *client, GError **errp);
  * *welcome:
  *   RESUMED  bindings from an earlier connection of this process stand, in the
  *            store that the client still has;
- *   HANDED   the store goes on, but nothing is bound: HOLD follows;
+ *   HANDED   the store goes on, but nothing is bound: RECLAIM follows;
  *   NEW      it is another store, and the old one has been closed.
  */
 gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,

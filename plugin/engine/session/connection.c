@@ -10,7 +10,7 @@
  *     were under way may have bound it without our knowing;
  *   another one, which takes the store up ("handed"): it knows nothing of our
  *     pages, and frees no slot of the store before it does.  All that is mapped
- *     is told (HOLD), and is bound as before.  Answers of the old broker that
+ *     is told (RECLAIM), and is bound as before.  Answers of the old broker that
  *     came to nothing went with it.  A connection that ends halfway through is
  *     no harm: the next one tells everything again, and releases what was told
  *     over the first one and given back since;
@@ -99,48 +99,48 @@ static guint32 held_stretch(const KsmRegion *region, guint32 page)
     return n;
 }
 
-static gboolean send_holds(KsmEngine *engine, guint32 *count)
+static gboolean send_reclaims(KsmEngine *engine, guint32 *count)
 {
-    gboolean ok = ksm_broker_client_call(&engine->broker, KSM_MSG_HOLD, *count,
+    gboolean ok = ksm_broker_client_call(&engine->broker, KSM_MSG_RECLAIM, *count,
                                          NULL);
 
     *count = 0;
     return ok;
 }
 
-static gboolean hold_region(KsmEngine *engine, const KsmRegion *region)
+static gboolean reclaim_region(KsmEngine *engine, const KsmRegion *region)
 {
-    KsmHold *items = ksm_broker_client_items(&engine->broker);
+    KsmReclaimRange *items = ksm_broker_client_items(&engine->broker);
     guint32 page = 0, count = 0;
 
     while (page < region->pages) {
         guint32 n = held_stretch(region, page);
 
         if (n) {
-            items[count++] = (KsmHold) {
+            items[count++] = (KsmReclaimRange) {
                 ksm_ram_session_page(region, page), region->slot[page], n,
             };
         }
-        if (count == KSM_BATCH_HOLDS && !send_holds(engine, &count)) {
+        if (count == KSM_BATCH_RECLAIMS && !send_reclaims(engine, &count)) {
             return FALSE;
         }
         page += MAX(n, 1);
     }
-    return !count || send_holds(engine, &count);
+    return !count || send_reclaims(engine, &count);
 }
 
 /* Tells all that is mapped, and that it is all. */
-static gboolean hold_everything(KsmEngine *engine)
+static gboolean reclaim_everything(KsmEngine *engine)
 {
     guint32 none = 0;
     guint i;
 
     for (i = 0; i < engine->ram.regions->len; i++) {
-        if (!hold_region(engine, g_ptr_array_index(engine->ram.regions, i))) {
+        if (!reclaim_region(engine, g_ptr_array_index(engine->ram.regions, i))) {
             return FALSE;
         }
     }
-    return send_holds(engine, &none);
+    return send_reclaims(engine, &none);
 }
 
 /* The store will not be taken up: begin anew. */
@@ -153,9 +153,9 @@ static void give_store_up(KsmEngine *engine)
     ksm_broker_client_forget_store(&engine->broker);
 }
 
-static gboolean hand_over(KsmEngine *engine, GError **errp)
+static gboolean reclaim_all(KsmEngine *engine, GError **errp)
 {
-    if (hold_everything(engine)) {
+    if (reclaim_everything(engine)) {
         return TRUE;
     }
     if (engine->broker.refused) {
@@ -185,7 +185,7 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
     if (welcome == KSM_WELCOME_NEW) {
         each_page(engine, mark_lost);
     } else {
-        if (welcome == KSM_WELCOME_HANDED && !hand_over(engine, errp)) {
+        if (welcome == KSM_WELCOME_HANDED && !reclaim_all(engine, errp)) {
             return FALSE;
         }
         each_page(engine, release_unmapped);

@@ -1,46 +1,46 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * adoption.c: a store that outlived its broker becomes this one's.
+ * reclaim.c: a store that outlived its broker becomes this one's.
  *
  * Its pages are there as long as a client maps them or has the descriptor;
  * what has gone with the broker is who refers to which slot, and under which
  * fingerprint it can be found.  The fingerprints are computed anew, from what
- * lies in the slots.  The references are told by the clients (HOLD).
+ * lies in the slots.  The references are told by the clients (RECLAIM).
  *
  * Invariant 4 (a slot is freed only when no process maps it) is at stake, as
  * a client may tell late, or not at all.  So:
  *  - Everybody who was ever sent a descriptor of the store, and could still
  *    map it, stands in its roster (roster.c).  Those whose processes live, and
- *    whose open file is still there, are the heirs.  A pidfd tells when one's
+ *    whose open file is still there, are the claimants.  A pidfd tells when one's
  *    process has gone.  An engine may also have gone alone, while there was no
- *    broker to tell: so the marks of heirs are looked at, again and again.
- *  - Each content found has one reference of its own, the heirs'.  A page that
+ *    broker to tell: so the marks of claimants are looked at, again and again.
+ *  - Each content found has one reference of its own, the claimants'.  A page that
  *    a client holds adds one, as ever.
- *  - The heirs' references are given back when none is left who has not told
- *    everything: each heir came back as a session and finished, or died.
- *    Nobody can become an heir later: who is not in the roster maps nothing.
- *  - Who comes back as which heir: by the engine's number.  An older client has
+ *  - The claimants' references are given back when none is left who has not told
+ *    everything: each claimant came back as a session and finished, or died.
+ *    Nobody can become a claimant later: who is not in the roster maps nothing.
+ *  - Who comes back as which claimant: by the engine's number.  An older client has
  *    none; it is known by the mark of the descriptor that it hands in.  Where a
- *    roster has neither (its first layout), any heir of that process may be
+ *    roster has neither (its first layout), any claimant of that process may be
  *    meant: then as many must come as there are, and who comes and holds
  *    nothing counts for none of them, as it may be somebody who never was
  *    one.  It costs no more than that the store waits for the end of that
  *    process.
  * Until then slots that nobody wants stay; nothing ends that wait early.  If
  * this broker ends as well, the roster still has all names: a session takes
- * the place of its heir, and is struck out when it can map nothing any more.
+ * the place of its claimant, and is struck out when it can map nothing any more.
  *
  * All of it goes on beside the requests of clients, in bounded turns: who says
  * HELLO, looks up or holds meanwhile is answered at once.  (1.3 us to file a
  * slot is 22 s for 64 GiB, and a client waits for 5 s.)  In this order:
  *  1. Every slot that has memory is found (SEEK_DATA), and taken with the
- *     heirs' reference, its content unknown.  The cursor stands behind those
+ *     claimants' reference, its content unknown.  The cursor stands behind those
  *     that were looked at, and new contents get slots before it only: so no
- *     slot that an heir maps is ever taken for a free one.  A HOLD of a slot
+ *     slot that a claimant maps is ever taken for a free one.  A RECLAIM of a slot
  *     behind the cursor looks for itself, and takes it then.
  *  2. The contents are read and filed.  None of these slots can be freed
- *     before, as each has the heirs' reference, which is only given back
- *     after; so a RELEASE meanwhile changes a count, and a HOLD or a RELEASE
+ *     before, as each has the claimants' reference, which is only given back
+ *     after; so a RELEASE meanwhile changes a count, and a RECLAIM or a RELEASE
  *     needs not know the content.
  * What is not filed yet is not found: a LOOKUP lists the page, and a content
  * may be published a second time.  Then both stay as long as pages refer to
@@ -49,13 +49,13 @@
  * is wrong.  In the end the pages that were listed meanwhile hear of the
  * contents filed (group->resend), as nobody published those.
  *
- * What a client can do wrong by HOLD: refer to slots it does not map.  They
+ * What a client can do wrong by RECLAIM: refer to slots it does not map.  They
  * stay as long as it does, as any slot that it has looked up.
  *
  * A hole that a client has read has memory, too, but was never given.  When the
  * filing finds zeros, and the roster says that no zeros were ever published in
- * this store, the heirs' reference is given back at once.  Where some were, what
- * an heir maps cannot be told from such a hole: then zeros are kept like any
+ * this store, the claimants' reference is given back at once.  Where some were, what
+ * a claimant maps cannot be told from such a hole: then zeros are kept like any
  * content, until all have told what they hold.
  *
  * A tile is several slots with one content in a row, and found again as such:
@@ -63,7 +63,7 @@
  *
  * One thread, as all of the group.
  */
-#include "group/adoption.h"
+#include "group/reclaim.h"
 
 #include <errno.h>
 #include <string.h>
@@ -84,7 +84,7 @@
 
 #define FIND_STEP_SLOTS 2048u   /* some 0.6 ms */
 #define MARKS_SECONDS 1u
-#define MARKS_AT_ONCE 64u       /* heirs: each looks at all locks of the file */
+#define MARKS_AT_ONCE 64u       /* claimants: each looks at all locks of the file */
 #define FILE_STEP_SLOTS 512u    /* some 0.7 ms */
 #define FILE_STEP_SCAN (1u << 20)       /* bits looked at for that */
 #define DROP_STEP_SLOTS 32768u
@@ -98,47 +98,47 @@ typedef enum Phase {
 } Phase;
 
 /* An engine that may map the store, and has not been heard of. */
-typedef struct Heir {
-    KsmAdoption *adoption;
+typedef struct Claimant {
+    KsmReclaim *reclaim;
     KsmRosterEntry who;
-    gboolean taken;             /* by a member: member->heir_at */
+    gboolean taken;             /* by a member: member->claimant_at */
     guint32 at;                 /* in the roster */
     int pidfd;
     KsmWatch watch;
-} Heir;
+} Claimant;
 
-struct KsmAdoption {
+struct KsmReclaim {
     KsmGroup *group;
     Phase phase;
-    guint8 *inherited;          /* a bit for each slot with heirs' references */
+    guint8 *inherited;          /* a bit for each slot with claimants' references */
     guint32 cursor;             /* next slot to find, to file, or to drop */
     guint32 found;
-    GPtrArray *heirs;
-    guint pending;              /* heirs, and members that are holding */
+    GPtrArray *claimants;
+    guint pending;              /* claimants, and members that are holding */
     guint marks_timer;
-    guint marks_next;           /* heir to look at */
+    guint marks_next;           /* claimant to look at */
 };
 
-static void heir_free(gpointer data)
+static void claimant_free(gpointer data)
 {
-    Heir *heir = data;
+    Claimant *claimant = data;
 
-    ksm_watch_clear(&heir->watch);
-    close(heir->pidfd);
-    g_free(heir);
+    ksm_watch_clear(&claimant->watch);
+    close(claimant->pidfd);
+    g_free(claimant);
 }
 
-static void adoption_free(KsmAdoption *self)
+static void reclaim_free(KsmReclaim *self)
 {
     if (self->marks_timer != 0) {
         g_source_remove(self->marks_timer);
     }
-    g_ptr_array_unref(self->heirs);
+    g_ptr_array_unref(self->claimants);
     g_free(self->inherited);
     g_free(self);
 }
 
-static void one_less(KsmAdoption *self)
+static void one_less(KsmReclaim *self)
 {
     g_assert(self->pending > 0);
     self->pending--;
@@ -150,40 +150,40 @@ static void one_less(KsmAdoption *self)
 }
 
 /* It maps nothing of the store any more. */
-static void heir_has_gone(Heir *heir)
+static void claimant_has_gone(Claimant *claimant)
 {
-    KsmAdoption *self = heir->adoption;
+    KsmReclaim *self = claimant->reclaim;
 
-    ksm_roster_clear(ksm_store_roster(self->group->store), heir->at);
-    g_ptr_array_remove_fast(self->heirs, heir);
+    ksm_roster_clear(ksm_store_roster(self->group->store), claimant->at);
+    g_ptr_array_remove_fast(self->claimants, claimant);
     one_less(self);
 }
 
-static gboolean heir_on_end(gint fd, GIOCondition condition, gpointer data)
+static gboolean claimant_on_end(gint fd, GIOCondition condition, gpointer data)
 {
     (void)fd;
     (void)condition;
-    heir_has_gone(data);
+    claimant_has_gone(data);
     return G_SOURCE_REMOVE;
 }
 
 /*
- * Looks for heirs whose open file has gone.  None can be given it anew: what
+ * Looks for claimants whose open file has gone.  None can be given it anew: what
  * has no descriptor and no mapping has nothing to get one from.
  */
-static gboolean adoption_on_marks(gpointer data)
+static gboolean reclaim_on_marks(gpointer data)
 {
-    KsmAdoption *self = data;
-    guint left = MIN(self->heirs->len, MARKS_AT_ONCE);
+    KsmReclaim *self = data;
+    guint left = MIN(self->claimants->len, MARKS_AT_ONCE);
 
-    while (left-- > 0 && self->heirs->len > 0) {
-        Heir *heir;
+    while (left-- > 0 && self->claimants->len > 0) {
+        Claimant *claimant;
 
-        self->marks_next %= self->heirs->len;
-        heir = g_ptr_array_index(self->heirs, self->marks_next);
+        self->marks_next %= self->claimants->len;
+        claimant = g_ptr_array_index(self->claimants, self->marks_next);
         if (ksm_roster_is_gone(ksm_store_roster(self->group->store),
-                               heir->at)) {
-            heir_has_gone(heir);
+                               claimant->at)) {
+            claimant_has_gone(claimant);
         } else {
             self->marks_next++;
         }
@@ -191,21 +191,21 @@ static gboolean adoption_on_marks(gpointer data)
     return G_SOURCE_CONTINUE;
 }
 
-static gboolean add_heir(KsmAdoption *self, const KsmRosterEntry *who,
+static gboolean add_claimant(KsmReclaim *self, const KsmRosterEntry *who,
                          guint32 at, int pidfd)
 {
-    Heir *heir = g_new0(Heir, 1);
+    Claimant *claimant = g_new0(Claimant, 1);
 
-    *heir = (Heir) {
-        .adoption = self, .who = *who, .at = at, .pidfd = pidfd,
+    *claimant = (Claimant) {
+        .reclaim = self, .who = *who, .at = at, .pidfd = pidfd,
     };
-    g_ptr_array_add(self->heirs, heir);
-    return ksm_watch_set(&heir->watch, pidfd, G_IO_IN, heir_on_end, heir);
+    g_ptr_array_add(self->claimants, claimant);
+    return ksm_watch_set(&claimant->watch, pidfd, G_IO_IN, claimant_on_end, claimant);
 }
 
 /* Everybody in the roster who lives; FALSE with errno when one cannot be
  * watched. */
-static gboolean find_heirs(KsmAdoption *self, KsmRoster *roster)
+static gboolean find_claimants(KsmReclaim *self, KsmRoster *roster)
 {
     KsmRosterEntry entry;
     guint32 at = 0;
@@ -219,62 +219,62 @@ static gboolean find_heirs(KsmAdoption *self, KsmRoster *roster)
         } else if (pidfd < 0) {
             errno = -pidfd;
             return FALSE;
-        } else if (!add_heir(self, &entry, at, pidfd)) {
+        } else if (!add_claimant(self, &entry, at, pidfd)) {
             return FALSE;
         }
         at++;
     }
-    self->pending = self->heirs->len;
+    self->pending = self->claimants->len;
     return TRUE;
 }
 
 /* Whether nothing tells it from other engines of its process. */
-static gboolean is_vague(const Heir *heir)
+static gboolean is_vague(const Claimant *claimant)
 {
-    return ksm_engine_id_is_none(&heir->who.engine) && !heir->who.marked;
+    return ksm_engine_id_is_none(&claimant->who.engine) && !claimant->who.marked;
 }
 
-static gboolean is_heir(const Heir *heir, const KsmRoster *roster,
+static gboolean is_claimant(const Claimant *claimant, const KsmRoster *roster,
                         const KsmRosterEntry *who, int fd)
 {
-    if (heir->who.process != who->process || heir->taken) {
+    if (claimant->who.process != who->process || claimant->taken) {
         return FALSE;
     }
-    if (!ksm_engine_id_is_none(&heir->who.engine)) {
-        return ksm_engine_id_equal(&heir->who.engine, &who->engine);
+    if (!ksm_engine_id_is_none(&claimant->who.engine)) {
+        return ksm_engine_id_equal(&claimant->who.engine, &who->engine);
     }
-    return !heir->who.marked || ksm_roster_is_marked(roster, heir->at, fd);
+    return !claimant->who.marked || ksm_roster_is_marked(roster, claimant->at, fd);
 }
 
-/* Who that is, of the heirs to @store. */
-static Heir *find_heir(const KsmAdoption *self, const KsmStore *store,
+/* Who that is, of the claimants to @store. */
+static Claimant *find_claimant(const KsmReclaim *self, const KsmStore *store,
                        const KsmRosterEntry *who, int fd)
 {
-    Heir *vague = NULL;
+    Claimant *vague = NULL;
     guint i;
 
-    for (i = 0; i < self->heirs->len; i++) {
-        Heir *heir = g_ptr_array_index(self->heirs, i);
+    for (i = 0; i < self->claimants->len; i++) {
+        Claimant *claimant = g_ptr_array_index(self->claimants, i);
 
-        if (is_heir(heir, ksm_store_roster(store), who, fd)) {
-            if (!is_vague(heir)) {
-                return heir;
+        if (is_claimant(claimant, ksm_store_roster(store), who, fd)) {
+            if (!is_vague(claimant)) {
+                return claimant;
             }
-            vague = heir;
+            vague = claimant;
         }
     }
     return vague;
 }
 
-static Heir *find_taken(const KsmAdoption *self, guint32 at)
+static Claimant *find_taken(const KsmReclaim *self, guint32 at)
 {
     guint i;
 
-    for (i = 0; i < self->heirs->len; i++) {
-        Heir *heir = g_ptr_array_index(self->heirs, i);
+    for (i = 0; i < self->claimants->len; i++) {
+        Claimant *claimant = g_ptr_array_index(self->claimants, i);
 
-        if (heir->at == at) {
-            return heir;
+        if (claimant->at == at) {
+            return claimant;
         }
     }
     return NULL;
@@ -291,7 +291,7 @@ static void replace_store(KsmGroup *group, KsmStore *store)
 
         if (member != NULL) {
             member->roster_at = KSM_ROSTER_NONE;
-            member->heir_at = KSM_ROSTER_NONE;
+            member->claimant_at = KSM_ROSTER_NONE;
             member->published_slots = 0;
         }
     }
@@ -299,7 +299,7 @@ static void replace_store(KsmGroup *group, KsmStore *store)
     group->store = store;
 }
 
-static gboolean heirs_check(gboolean found, const Heir *comer,
+static gboolean claimants_check(gboolean found, const Claimant *comer,
                             GError **errp)
 {
     if (!found) {
@@ -316,14 +316,14 @@ static gboolean heirs_check(gboolean found, const Heir *comer,
     return TRUE;
 }
 
-gboolean ksm_adoption_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
+gboolean ksm_reclaim_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
                             KsmStoreBudget *budget, GError **errp)
 {
-    KsmAdoption *self;
+    KsmReclaim *self;
     KsmStore *store;
     gboolean found;
 
-    if (group->adoption != NULL || !ksm_store_is_unused(group->store)) {
+    if (group->reclaim != NULL || !ksm_store_is_unused(group->store)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "the group has another store in use already");
         return FALSE;
@@ -336,67 +336,67 @@ gboolean ksm_adoption_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
         ksm_store_free(store);
         return FALSE;
     }
-    self = g_new0(KsmAdoption, 1);
+    self = g_new0(KsmReclaim, 1);
     self->group = group;
-    self->heirs = g_ptr_array_new_with_free_func(heir_free);
-    found = find_heirs(self, ksm_store_roster(store));
-    if (!heirs_check(found, find_heir(self, store, who, fd), errp)) {
-        adoption_free(self);
+    self->claimants = g_ptr_array_new_with_free_func(claimant_free);
+    found = find_claimants(self, ksm_store_roster(store));
+    if (!claimants_check(found, find_claimant(self, store, who, fd), errp)) {
+        reclaim_free(self);
         ksm_store_free(store);
         return FALSE;
     }
     self->inherited = g_malloc0(ksm_store_slots(store) / 8);
     replace_store(group, store);
-    group->adoption = self;
+    group->reclaim = self;
     self->marks_timer = g_timeout_add_seconds(MARKS_SECONDS,
-                                              adoption_on_marks, self);
+                                              reclaim_on_marks, self);
     ksm_group_wake(group);
     return TRUE;
 }
 
-gboolean ksm_adoption_is_filing(const KsmGroup *group)
+gboolean ksm_reclaim_is_filing(const KsmGroup *group)
 {
-    return group->adoption != NULL &&
-        (group->adoption->phase == PHASE_FINDING ||
-         group->adoption->phase == PHASE_FILING);
+    return group->reclaim != NULL &&
+        (group->reclaim->phase == PHASE_FINDING ||
+         group->reclaim->phase == PHASE_FILING);
 }
 
-gboolean ksm_adoption_claim(KsmMember *member, const KsmRosterEntry *who,
+gboolean ksm_reclaim_claim(KsmMember *member, const KsmRosterEntry *who,
                             int fd)
 {
-    KsmAdoption *self = member->group->adoption;
-    Heir *heir = self != NULL
-        ? find_heir(self, member->group->store, who, fd) : NULL;
+    KsmReclaim *self = member->group->reclaim;
+    Claimant *claimant = self != NULL
+        ? find_claimant(self, member->group->store, who, fd) : NULL;
 
-    if (heir == NULL) {
+    if (claimant == NULL) {
         return FALSE;
     }
-    member->holding = TRUE;
-    if (is_vague(heir)) {
-        heir->taken = TRUE;     /* until it is seen what it holds */
-        member->heir_at = heir->at;
+    member->reclaiming = TRUE;
+    if (is_vague(claimant)) {
+        claimant->taken = TRUE;     /* until it is seen what it holds */
+        member->claimant_at = claimant->at;
         self->pending++;
         return TRUE;
     }
-    member->roster_at = heir->at;       /* pending as the heir was */
-    g_ptr_array_remove_fast(self->heirs, heir);
+    member->roster_at = claimant->at;       /* pending as the claimant was */
+    g_ptr_array_remove_fast(self->claimants, claimant);
     return TRUE;
 }
 
-static gboolean is_inherited(const KsmAdoption *self, guint32 slot)
+static gboolean is_inherited(const KsmReclaim *self, guint32 slot)
 {
     return self->inherited[slot / 8] >> slot % 8 & 1;
 }
 
-static void inherit(KsmAdoption *self, guint32 slot)
+static void inherit(KsmReclaim *self, guint32 slot)
 {
     ksm_store_inherit(self->group->store, slot);
     self->found++;
     self->inherited[slot / 8] |= (guint8)(1u << slot % 8);
 }
 
-/* Whether an heir may map it; if it has not been looked at yet, now. */
-static gboolean may_be_held(KsmAdoption *self, guint32 slot)
+/* Whether a claimant may map it; if it has not been looked at yet, now. */
+static gboolean may_be_held(KsmReclaim *self, guint32 slot)
 {
     if (is_inherited(self, slot)) {
         return TRUE;
@@ -426,15 +426,15 @@ static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
     if (word == ksm_page_word(KSM_PAGE_BOUND, slot)) {
         return TRUE;
     }
-    if (!may_be_held(group->adoption, slot)) {
+    if (!may_be_held(group->reclaim, slot)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "HOLD of slot %u, which was never given", slot);
+                    "RECLAIM of slot %u, which was never given", slot);
         return FALSE;
     }
     head = ksm_store_slot(group->store, ksm_store_head(group->store, slot));
     if (ksm_page_state(word) == KSM_PAGE_BOUND || head->refs == G_MAXUINT32) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "HOLD of page %u, which is bound", page);
+                    "RECLAIM of page %u, which is bound", page);
         return FALSE;
     }
     head->refs++;
@@ -442,15 +442,15 @@ static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
     return TRUE;
 }
 
-gboolean ksm_adoption_hold(KsmMember *member, guint32 page, guint32 slot,
+gboolean ksm_reclaim_range(KsmMember *member, guint32 page, guint32 slot,
                            guint32 count, GError **errp)
 {
     guint32 i;
 
-    g_assert(member->holding);
+    g_assert(member->reclaiming);
     if ((guint64)slot + count > ksm_store_slots(member->group->store)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "HOLD of %u slots from %u", count, slot);
+                    "RECLAIM of %u slots from %u", count, slot);
         return FALSE;
     }
     for (i = 0; i < count; i++) {
@@ -461,26 +461,26 @@ gboolean ksm_adoption_hold(KsmMember *member, guint32 page, guint32 slot,
     return TRUE;
 }
 
-/* It said that it is an heir of whom nothing but the process is known. */
-static void vague_heir_held(KsmAdoption *self, KsmMember *member)
+/* It said that it is a claimant of whom nothing but the process is known. */
+static void vague_claimant_done(KsmReclaim *self, KsmMember *member)
 {
-    Heir *heir = find_taken(self, member->heir_at);
+    Claimant *claimant = find_taken(self, member->claimant_at);
 
-    member->heir_at = KSM_ROSTER_NONE;
-    if (heir != NULL && member->bound > 0) {
-        heir_has_gone(heir);    /* the member has an entry of its own */
-    } else if (heir != NULL) {
-        heir->taken = FALSE;
+    member->claimant_at = KSM_ROSTER_NONE;
+    if (claimant != NULL && member->bound > 0) {
+        claimant_has_gone(claimant);    /* the member has an entry of its own */
+    } else if (claimant != NULL) {
+        claimant->taken = FALSE;
     }
 }
 
-void ksm_adoption_held(KsmMember *member)
+void ksm_reclaim_done(KsmMember *member)
 {
-    KsmAdoption *self = member->group->adoption;
+    KsmReclaim *self = member->group->reclaim;
 
-    member->holding = FALSE;
-    if (member->heir_at != KSM_ROSTER_NONE) {
-        vague_heir_held(self, member);
+    member->reclaiming = FALSE;
+    if (member->claimant_at != KSM_ROSTER_NONE) {
+        vague_claimant_done(self, member);
     }
     one_less(self);
 }
@@ -523,7 +523,7 @@ static void file_in_tree(KsmGroup *group, const KsmFingerprint *fingerprint,
     }
 }
 
-static gboolean find_step(KsmAdoption *self)
+static gboolean find_step(KsmReclaim *self)
 {
     KsmStore *store = self->group->store;
     guint found = 0;
@@ -535,7 +535,7 @@ static gboolean find_step(KsmAdoption *self)
         if (slot == ksm_store_slots(store)) {
             break;
         }
-        if (!is_inherited(self, slot)) {        /* by a HOLD */
+        if (!is_inherited(self, slot)) {        /* by a RECLAIM */
             inherit(self, slot);
         }
         found++;
@@ -545,7 +545,7 @@ static gboolean find_step(KsmAdoption *self)
 }
 
 /* Slots from the cursor on that may be a tile: none of them is filed. */
-static guint32 inherited_in_a_row(const KsmAdoption *self)
+static guint32 inherited_in_a_row(const KsmReclaim *self)
 {
     guint32 end = MIN(ksm_store_slots(self->group->store) - self->cursor,
                       1u << KSM_MAX_TILE_ORDER), count = 1;
@@ -556,7 +556,7 @@ static guint32 inherited_in_a_row(const KsmAdoption *self)
     return count;
 }
 
-/* References to all of these slots, of which the heirs' become one. */
+/* References to all of these slots, of which the claimants' become one. */
 static guint64 sum_of_refs(const KsmGroup *group, guint32 first, guint32 count)
 {
     guint64 refs = 1;
@@ -569,7 +569,7 @@ static guint64 sum_of_refs(const KsmGroup *group, guint32 first, guint32 count)
 }
 
 /* The content at the cursor; returns how many slots have it. */
-static guint32 file_content(KsmAdoption *self)
+static guint32 file_content(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
     KsmLook look = {
@@ -611,7 +611,7 @@ static guint32 file_content(KsmAdoption *self)
     return 1u << entry.order;
 }
 
-static gboolean file_step(KsmAdoption *self)
+static gboolean file_step(KsmReclaim *self)
 {
     guint32 slots = ksm_store_slots(self->group->store), filed = 0;
     guint32 end = MIN(slots, self->cursor + FILE_STEP_SCAN);
@@ -631,8 +631,8 @@ static gboolean file_step(KsmAdoption *self)
     return self->cursor < slots;
 }
 
-/* Gives heirs' references back. */
-static gboolean drop_step(KsmAdoption *self)
+/* Gives claimants' references back. */
+static gboolean drop_step(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
     guint32 slots = ksm_store_slots(group->store);
@@ -651,7 +651,7 @@ static gboolean drop_step(KsmAdoption *self)
     return self->cursor < slots;
 }
 
-static void filed(KsmAdoption *self)
+static void filed(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
 
@@ -664,9 +664,9 @@ static void filed(KsmAdoption *self)
     ksm_group_wake(group);
 }
 
-gboolean ksm_adoption_step(KsmGroup *group)
+gboolean ksm_reclaim_step(KsmGroup *group)
 {
-    KsmAdoption *self = group->adoption;
+    KsmReclaim *self = group->reclaim;
 
     if (self == NULL) {
         return FALSE;
@@ -680,27 +680,27 @@ gboolean ksm_adoption_step(KsmGroup *group)
         ksm_log(KSM_LOG_INFO, "group %s: everybody has told; %" G_GUINT64_FORMAT
                 " pages are in use", group->label,
                 ksm_store_used(group->store));
-        ksm_adoption_free(group);
+        ksm_reclaim_free(group);
         return FALSE;
     }
     return self->phase != PHASE_WAITING;
 }
 
-void ksm_adoption_free(KsmGroup *group)
+void ksm_reclaim_free(KsmGroup *group)
 {
-    g_clear_pointer(&group->adoption, adoption_free);
+    g_clear_pointer(&group->reclaim, reclaim_free);
 }
 
-guint64 ksm_adoption_bytes(const KsmGroup *group)
+guint64 ksm_reclaim_bytes(const KsmGroup *group)
 {
-    const KsmAdoption *self = group->adoption;
+    const KsmReclaim *self = group->reclaim;
 
     return self == NULL ? 0 : sizeof(*self) +
         ksm_store_slots(group->store) / 8 +
-        self->heirs->len * (sizeof(gpointer) + sizeof(Heir));
+        self->claimants->len * (sizeof(gpointer) + sizeof(Claimant));
 }
 
-guint ksm_adoption_pending(const KsmGroup *group)
+guint ksm_reclaim_pending(const KsmGroup *group)
 {
-    return group->adoption != NULL ? group->adoption->pending : 0;
+    return group->reclaim != NULL ? group->reclaim->pending : 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-adoption.c: a broker ends, and the next one takes its store up.
+ * test-reclaim.c: a broker ends, and the next one takes its store up.
  *
  * Clients are processes, as it is processes that may map a store: this one, and
  * children that come back when they are told to.
@@ -53,7 +53,7 @@ static void hold(ProtoClient *client, guint32 page, guint32 slot,
     ProtoReply reply = proto_client_hold(client, page, slot, count);
 
     if (reply.msg.type != KSM_MSG_OK) {
-        g_error("HOLD: %s", reply.error.reason);
+        g_error("RECLAIM: %s", reply.error.reason);
     }
 }
 
@@ -336,7 +336,7 @@ static void test_zeros(void)
     wait_shared(client, 10 + TILE + 600);
 }
 
-/* Ends in the middle of HOLD: of the connection, of the broker, of both. */
+/* Ends in the middle of RECLAIM: of the connection, of the broker, of both. */
 static void test_cut_off(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
@@ -678,21 +678,21 @@ static void test_answered_meanwhile(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/adoption/taken-up", test_taken_up);
-    g_test_add_func("/adoption/user", test_user);
-    g_test_add_func("/adoption/nothing-is-freed-early",
+    g_test_add_func("/reclaim/taken-up", test_taken_up);
+    g_test_add_func("/reclaim/user", test_user);
+    g_test_add_func("/reclaim/nothing-is-freed-early",
                     test_nothing_is_freed_early);
-    g_test_add_func("/adoption/died-meanwhile", test_died_meanwhile);
-    g_test_add_func("/adoption/two-sessions", test_two_sessions);
-    g_test_add_func("/adoption/zeros", test_zeros);
-    g_test_add_func("/adoption/cut-off", test_cut_off);
-    g_test_add_func("/adoption/killed-at-it", test_killed_at_it);
-    g_test_add_func("/adoption/waits", test_waits);
-    g_test_add_func("/adoption/nobody-to-wait-for", test_nobody_to_wait_for);
-    g_test_add_func("/adoption/marked-once", test_marked_once);
-    g_test_add_func("/adoption/newcomer", test_newcomer);
-    g_test_add_func("/adoption/two-brokers", test_two_brokers);
-    g_test_add_func("/adoption/stranger", test_stranger);
-    g_test_add_func("/adoption/answered-meanwhile", test_answered_meanwhile);
+    g_test_add_func("/reclaim/died-meanwhile", test_died_meanwhile);
+    g_test_add_func("/reclaim/two-sessions", test_two_sessions);
+    g_test_add_func("/reclaim/zeros", test_zeros);
+    g_test_add_func("/reclaim/cut-off", test_cut_off);
+    g_test_add_func("/reclaim/killed-at-it", test_killed_at_it);
+    g_test_add_func("/reclaim/waits", test_waits);
+    g_test_add_func("/reclaim/nobody-to-wait-for", test_nobody_to_wait_for);
+    g_test_add_func("/reclaim/marked-once", test_marked_once);
+    g_test_add_func("/reclaim/newcomer", test_newcomer);
+    g_test_add_func("/reclaim/two-brokers", test_two_brokers);
+    g_test_add_func("/reclaim/stranger", test_stranger);
+    g_test_add_func("/reclaim/answered-meanwhile", test_answered_meanwhile);
     return g_test_run();
 }
