@@ -143,7 +143,7 @@ static void check_counts(KsmRegion *region)
             guint8 word = region->state[page];
 
             away += ksm_page_state_is_away(ksm_page_state(word));
-            kept += ksm_page_is_kept(word);
+            kept += ksm_page_is_spared(word);
         }
         g_assert_cmpuint(page, ==,
                          region->block_first + (i + 1) * KSM_BLOCK_PAGES);

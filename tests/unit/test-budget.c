@@ -45,7 +45,7 @@ static guint32 count_mappings(const KsmRegion *region, guint32 *stores)
     for (page = 0; page < PAGES; page++) {
         gint64 key = ksm_page_in_store(region->state[page]) ?
             (gint64)region->slot[page] - page +
-            (region->state[page] & KSM_PAGE_LOST ? 1000000 : 0) : G_MAXINT64;
+            (region->state[page] & KSM_PAGE_ORPHANED ? 1000000 : 0) : G_MAXINT64;
 
         if (page == 0 || key != last) {
             n++;

@@ -21,7 +21,7 @@ static gboolean one_mapping(const KsmRegion *region, guint32 page)
     return !left ||
            (region->slot[page - 1] + 1 == region->slot[page] &&
             !((region->state[page - 1] ^ region->state[page]) &
-              KSM_PAGE_LOST));
+              KSM_PAGE_ORPHANED));
 }
 
 guint32 ksm_account_borders(const KsmRegion *region, guint32 first,
@@ -49,7 +49,7 @@ gint64 ksm_account_delta(const KsmRegion *region, guint32 first, guint32 count,
 
     if (first > 0) {
         guint8 left = region->state[first - 1];
-        gboolean joins = ksm_page_in_store(left) && !(left & KSM_PAGE_LOST) &&
+        gboolean joins = ksm_page_in_store(left) && !(left & KSM_PAGE_ORPHANED) &&
                          region->slot[first - 1] + 1 == slot;
 
         delta += (joins ? 0 : 1) - (one_mapping(region, first) ? 0 : 1);
@@ -57,7 +57,7 @@ gint64 ksm_account_delta(const KsmRegion *region, guint32 first, guint32 count,
     if (end < region->pages) {
         guint8 right = region->state[end];
         gboolean joins = ksm_page_in_store(right) &&
-                         !(right & KSM_PAGE_LOST) &&
+                         !(right & KSM_PAGE_ORPHANED) &&
                          region->slot[end] == slot + count;
 
         delta += (joins ? 0 : 1) - (one_mapping(region, end) ? 0 : 1);

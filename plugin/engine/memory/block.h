@@ -26,7 +26,7 @@
 /* 14 bytes, for 512 pages. */
 typedef struct KsmBlock {
     guint16 away;               /* pages not present, or in the store */
-    guint16 kept;               /* pages with KSM_PAGE_KEPT */
+    guint16 kept;               /* pages with KSM_PAGE_SPARED_HUGE */
     guint16 written;            /* pages found written in this round */
     guint16 found;              /* duplicates: while they are weighed */
     guint16 mappings;           /* that begin in it, or UNCOUNTED: piece.c */
@@ -65,7 +65,7 @@ static inline void ksm_block_note_state(KsmBlock *block, guint8 word,
     if (ksm_page_in_store(word) != ksm_page_in_store((guint8)state)) {
         block->mappings = KSM_BLOCK_UNCOUNTED;
     }
-    block->kept = (guint16)(block->kept - ksm_page_is_kept(word));
+    block->kept = (guint16)(block->kept - ksm_page_is_spared(word));
     block->away = (guint16)(block->away + ksm_page_state_is_away(state) -
                             ksm_page_state_is_away(ksm_page_state(word)));
 }

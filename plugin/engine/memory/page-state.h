@@ -3,9 +3,9 @@
  * page-state.h: the states of a guest page, one byte each.
  *
  *   bits 0-2  KsmPageState
- *   bit 3     KSM_PAGE_LOST: shared or broken in the store of a broker that is
+ *   bit 3     KSM_PAGE_ORPHANED: shared or broken in the store of a broker that is
  *             gone; no reference is held anywhere any more
- *             KSM_PAGE_KEPT: excluded, a duplicate that stays for the sake of
+ *             KSM_PAGE_SPARED_HUGE: excluded, a duplicate that stays for the sake of
  *             its huge page, and waits for something to happen to that
  *   bits 4-6  back-off level: how often the page was written soon after it had
  *             been shared, given back as zero or listed
@@ -33,8 +33,8 @@ typedef enum KsmPageState {
 } KsmPageState;
 
 #define KSM_PAGE_STATE_MASK     0x07u
-#define KSM_PAGE_LOST           0x08u
-#define KSM_PAGE_KEPT           0x08u
+#define KSM_PAGE_ORPHANED           0x08u
+#define KSM_PAGE_SPARED_HUGE           0x08u
 #define KSM_PAGE_LEVEL_SHIFT    4
 #define KSM_PAGE_LEVEL_MASK     0x70u
 #define KSM_PAGE_MAX_LEVEL      6u
@@ -65,10 +65,10 @@ static inline gboolean ksm_page_state_is_away(KsmPageState state)
            state == KSM_PAGE_SHARED || state == KSM_PAGE_BROKEN;
 }
 
-static inline gboolean ksm_page_is_kept(guint8 word)
+static inline gboolean ksm_page_is_spared(guint8 word)
 {
     return ksm_page_state(word) == KSM_PAGE_EXCLUDED &&
-           (word & KSM_PAGE_KEPT);
+           (word & KSM_PAGE_SPARED_HUGE);
 }
 
 #endif /* KSM_PAGE_STATE_H */

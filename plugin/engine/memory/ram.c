@@ -313,7 +313,7 @@ void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state)
 
     if (block) {
         ksm_block_note_state(block, word, state);
-        region->kept -= ksm_page_is_kept(word);
+        region->kept -= ksm_page_is_spared(word);
     }
     region->counts[ksm_page_state(word)]--;
     region->counts[state]++;
@@ -333,7 +333,7 @@ void ksm_ram_keep(KsmRegion *region, guint32 page)
 
     if (block) {
         ksm_ram_set_state(region, page, KSM_PAGE_EXCLUDED);
-        region->state[page] |= KSM_PAGE_KEPT;
+        region->state[page] |= KSM_PAGE_SPARED_HUGE;
         block->kept++;
         region->kept++;
     }

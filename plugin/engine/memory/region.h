@@ -49,7 +49,7 @@ struct KsmRegion {
     guint32 block_count;
     guint32 block_first;        /* first page of the first one */
     guint32 parked;             /* blocks that are not armed */
-    guint32 kept;               /* pages with KSM_PAGE_KEPT */
+    guint32 kept;               /* pages with KSM_PAGE_SPARED_HUGE */
     gboolean policy_followed;   /* the shadow has the RAM's NUMA policy */
     GArray *discarded;          /* KsmRange, under place_lock: discard.c */
 };

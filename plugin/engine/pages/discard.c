@@ -243,7 +243,7 @@ static void record_discarded(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     guint8 word = region->state[page];
 
-    if (!(word & KSM_PAGE_LOST)) {
+    if (!(word & KSM_PAGE_ORPHANED)) {
         ksm_releases_add(engine, region, page);
     }
     if (ksm_page_state(word) == KSM_PAGE_SHARED) {

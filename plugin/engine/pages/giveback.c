@@ -66,7 +66,7 @@
 #define KSM_HELD_ROUNDS 4u
 
 /* Lost pages given back in a round: 16 MiB, for which there must be memory. */
-#define KSM_LOST_PAGES 4096u
+#define KSM_ORPHANED_PAGES 4096u
 
 #define KSM_GIVEBACK_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |              \
                                UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
@@ -217,7 +217,7 @@ static void record_private(KsmEngine *engine, KsmRegion *region, guint32 first,
     guint32 i;
 
     for (i = first; i < first + count; i++) {
-        if (!(region->state[i] & KSM_PAGE_LOST)) {
+        if (!(region->state[i] & KSM_PAGE_ORPHANED)) {
             ksm_releases_add(engine, region, i);
         }
         ksm_ram_set_state(region, i, KSM_PAGE_PRIVATE);
@@ -268,7 +268,7 @@ static gboolean break_pages(KsmEngine *engine, KsmRegion *region,
         return FALSE;
     }
     for (i = first; i < first + count; i++) {
-        guint8 lost = region->state[i] & KSM_PAGE_LOST;
+        guint8 lost = region->state[i] & KSM_PAGE_ORPHANED;
 
         ksm_ram_set_state(region, i, KSM_PAGE_BROKEN);
         region->state[i] |= lost;
@@ -408,13 +408,13 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
 }
 
 /* Those of a region, at most `most` pages; returns how many it tried. */
-static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
+static guint32 give_back_orphaned(KsmEngine *engine, KsmRegion *region,
                               guint32 most)
 {
     guint32 page = 0, tried = 0;
 
     while (page < region->pages && tried < most) {
-        guint32 count = stretch(region, page, KSM_PAGE_LOST);
+        guint32 count = stretch(region, page, KSM_PAGE_ORPHANED);
 
         if (count) {
             if (!region->shadow || ksm_pace_interrupted(engine)) {
@@ -432,15 +432,15 @@ static guint32 give_back_lost(KsmEngine *engine, KsmRegion *region,
     return tried;
 }
 
-void ksm_giveback_lost(KsmEngine *engine)
+void ksm_giveback_orphaned(KsmEngine *engine)
 {
     guint32 tried = 0;
     guint i;
 
-    for (i = 0; i < engine->ram.regions->len && tried < KSM_LOST_PAGES; i++) {
-        tried += give_back_lost(engine,
+    for (i = 0; i < engine->ram.regions->len && tried < KSM_ORPHANED_PAGES; i++) {
+        tried += give_back_orphaned(engine,
                                 g_ptr_array_index(engine->ram.regions, i),
-                                KSM_LOST_PAGES - tried);
+                                KSM_ORPHANED_PAGES - tried);
     }
     engine->lost = tried > 0;
     ksm_merge_settle(engine);

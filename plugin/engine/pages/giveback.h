@@ -36,10 +36,10 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region);
 
 /*
  * Makes some of the shared pages anonymous again that lie in a store which no
- * broker has any more (KSM_PAGE_LOST), so that they can be shared anew.  Some
+ * broker has any more (KSM_PAGE_ORPHANED), so that they can be shared anew.  Some
  * only: until they are, each takes memory of its own.  To be called each round
  * while engine->lost.
  */
-void ksm_giveback_lost(KsmEngine *engine);
+void ksm_giveback_orphaned(KsmEngine *engine);
 
 #endif /* KSM_GIVEBACK_H */

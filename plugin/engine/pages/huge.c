@@ -8,7 +8,7 @@
  * own on top, than some of them are worth.  So with keep_huge = N
  *  - *few duplicates*: a block that is whole and huge is not touched while N of
  *    its pages at most are duplicates or zeros.  They are given back to the
- *    broker, marked KSM_PAGE_KEPT, and not looked up again before something
+ *    broker, marked KSM_PAGE_SPARED_HUGE, and not looked up again before something
  *    happens: they are written, or the block is found split: because more than
  *    N of its pages match, or by whatever else (swap, discarding);
  *  - *hot blocks*: a block that is written and has no more than N duplicates is
@@ -118,7 +118,7 @@ static void keep_no_more(KsmRegion *region, guint32 block_index)
     guint32 end = page + KSM_BLOCK_PAGES;
 
     for (; page < end && region->blocks[block_index].kept; page++) {
-        if (ksm_page_is_kept(region->state[page])) {
+        if (ksm_page_is_spared(region->state[page])) {
             ksm_ram_look_again(region, page);
         }
     }

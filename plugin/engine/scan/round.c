@@ -54,7 +54,7 @@ static void broken(KsmRegion *region, guint32 first, guint32 end,
     guint32 page;
 
     for (page = first; page < end; page++) {
-        guint8 lost = region->state[page] & KSM_PAGE_LOST;
+        guint8 lost = region->state[page] & KSM_PAGE_ORPHANED;
 
         if (ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
             engine->figures.counters.breaks++;
@@ -208,7 +208,7 @@ void ksm_round_run(KsmEngine *engine)
     ksm_unmergeable_check(engine);
     ok = ksm_round_track(engine);
     if (ok && engine->lost) {
-        ksm_giveback_lost(engine);
+        ksm_giveback_orphaned(engine);
     }
     if (ok) {
         ksm_shrink(engine);

@@ -157,7 +157,7 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
     KsmPageState state = ksm_page_state(region->state[page]);
 
     return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_EXCLUDED) &&
-           !ksm_page_is_kept(region->state[page]) &&
+           !ksm_page_is_spared(region->state[page]) &&
            ksm_ram_wait_over(region, page);
 }
 

@@ -65,7 +65,7 @@ static void forget_candidate(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     (void)engine;
     if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
-        ksm_page_is_kept(region->state[page])) {
+        ksm_page_is_spared(region->state[page])) {
         ksm_ram_look_again(region, page);
     }
 }
@@ -77,10 +77,10 @@ static void release_unmapped(KsmEngine *engine, KsmRegion *region, guint32 page)
     }
 }
 
-static void mark_lost(KsmEngine *engine, KsmRegion *region, guint32 page)
+static void mark_orphaned(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     if (ksm_page_in_store(region->state[page])) {
-        region->state[page] |= KSM_PAGE_LOST;
+        region->state[page] |= KSM_PAGE_ORPHANED;
         engine->lost = TRUE;
     }
 }
@@ -92,7 +92,7 @@ static guint32 held_stretch(const KsmRegion *region, guint32 page)
 
     while (page + n < region->pages &&
            ksm_page_in_store(region->state[page + n]) &&
-           !(region->state[page + n] & KSM_PAGE_LOST) &&
+           !(region->state[page + n] & KSM_PAGE_ORPHANED) &&
            region->slot[page + n] == region->slot[page] + n) {
         n++;
     }
@@ -149,7 +149,7 @@ static void give_store_up(KsmEngine *engine)
     g_warning("'%s' cannot hand its shared pages over to the new broker: they "
               "stay shared, but new guests do not join them",
               engine->link.name);
-    each_page(engine, mark_lost);
+    each_page(engine, mark_orphaned);
     ksm_broker_client_forget_store(&engine->broker);
 }
 
@@ -183,7 +183,7 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
     g_array_set_size(engine->batch.matches, 0);
     each_page(engine, forget_candidate);
     if (welcome == KSM_WELCOME_NEW) {
-        each_page(engine, mark_lost);
+        each_page(engine, mark_orphaned);
     } else {
         if (welcome == KSM_WELCOME_HANDED && !reclaim_all(engine, errp)) {
             return FALSE;
