@@ -65,7 +65,7 @@ static void free_parts(KsmEngine *engine)
     g_free(engine->link.name);
     g_free(engine->link.group);
     g_free(engine->link.broker_path);
-    g_free(engine->report.order_reason);
+    g_free(engine->report.setting_reason);
     g_free(engine);
 }
 

@@ -194,10 +194,10 @@ typedef struct KsmMsgStats {
     guint32 scan_cpu_percent;
     guint32 scan_interval_ms;
     guint32 max_mappings_set;   /* 0: automatic */
-    /* the last order that was carried out; 0: none since HELLO */
-    guint32 order_serial;
-    guint32 order_error;        /* KsmError; 0: all of it is in force */
-    char order_reason[KSM_REASON_BYTES];
+    /* the last setting that was carried out; 0: none since HELLO */
+    guint32 setting_serial;
+    guint32 setting_error;        /* KsmError; 0: all of it is in force */
+    char setting_reason[KSM_REASON_BYTES];
     char stand_aside[KSM_ASIDE_BYTES];  /* why nothing is done; "": it is */
     /* since version 5 */
     KSM_STATS_SINCE_5(KSM_STATS_MEMBER)
@@ -205,25 +205,25 @@ typedef struct KsmMsgStats {
     guint32 reserved2;          /* 0 */
 } KsmMsgStats;
 
-/* Fields of an order. */
-#define KSM_ORDER_RUN               (1u << 0)
-#define KSM_ORDER_SCAN_CPU_PERCENT  (1u << 1)
-#define KSM_ORDER_SCAN_INTERVAL     (1u << 2)
-#define KSM_ORDER_MAX_MAPPINGS      (1u << 3)
-#define KSM_ORDER_KEEP_HUGE         (1u << 4)   /* since version 5 */
-#define KSM_ORDER_ALL               ((1u << 5) - 1)
+/* Fields of a setting. */
+#define KSM_SETTING_RUN               (1u << 0)
+#define KSM_SETTING_SCAN_CPU_PERCENT  (1u << 1)
+#define KSM_SETTING_SCAN_INTERVAL     (1u << 2)
+#define KSM_SETTING_MAX_MAPPINGS      (1u << 3)
+#define KSM_SETTING_KEEP_HUGE         (1u << 4)   /* since version 5 */
+#define KSM_SETTING_ALL               ((1u << 5) - 1)
 
 /* To be carried out once for each serial, and acknowledged in STATS at once. */
-typedef struct KsmOrder {
+typedef struct KsmSetting {
     guint32 serial;             /* 0: none */
-    guint32 fields;             /* KSM_ORDER_*: those to change */
+    guint32 fields;             /* KSM_SETTING_*: those to change */
     guint32 run;                /* KsmRunMode */
     guint32 scan_cpu_percent;
     guint32 scan_interval_ms;
     guint32 max_mappings;
     guint32 keep_huge;          /* since version 5, as is the next */
     guint32 reserved;           /* 0 */
-} KsmOrder;
+} KsmSetting;
 
 typedef struct KsmMsgGroup {
     KsmMsg msg;
@@ -233,7 +233,7 @@ typedef struct KsmMsgGroup {
     guint64 sessions;
     guint32 hints_waiting;      /* for this client */
     guint32 map_serial;         /* a MAP of that serial is wanted; 0: none */
-    KsmOrder order;             /* the last: it may grow with a version */
+    KsmSetting setting;           /* the last: it may grow with a version */
 } KsmMsgGroup;
 
 static inline gboolean ksm_engine_id_is_none(const KsmEngineId *id)
@@ -268,7 +268,7 @@ static inline gsize ksm_proto_stats_bytes(guint32 version)
 static inline gsize ksm_proto_group_bytes(guint32 version)
 {
     return version >= 5 ? sizeof(KsmMsgGroup)
-                        : offsetof(KsmMsgGroup, order.keep_huge);
+                        : offsetof(KsmMsgGroup, setting.keep_huge);
 }
 
 /*
@@ -370,9 +370,9 @@ G_STATIC_ASSERT(offsetof(KsmMsgStats, window_us_histogram) == 240);
 G_STATIC_ASSERT(offsetof(KsmMsgStats, general_profit) == 408);
 G_STATIC_ASSERT(offsetof(KsmMsgStats, given_back) == 648);
 G_STATIC_ASSERT(offsetof(KsmMsgStats, keep_huge) == 696);
-G_STATIC_ASSERT(sizeof(KsmOrder) == 32);
+G_STATIC_ASSERT(sizeof(KsmSetting) == 32);
 G_STATIC_ASSERT(sizeof(KsmMsgGroup) == 88);
-G_STATIC_ASSERT(offsetof(KsmMsgGroup, order.keep_huge) == 80);
+G_STATIC_ASSERT(offsetof(KsmMsgGroup, setting.keep_huge) == 80);
 G_STATIC_ASSERT(sizeof(KsmMsgMap) == 32);
 G_STATIC_ASSERT(sizeof(KsmLookup) == 24);
 G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);

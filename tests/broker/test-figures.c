@@ -26,7 +26,7 @@ static void test_lies(void)
     }
     g_assert_cmpuint(strlen(figures.stats.stand_aside), ==,
                      KSM_ASIDE_BYTES - 1);
-    g_assert_cmpuint(strlen(figures.stats.order_reason), ==,
+    g_assert_cmpuint(strlen(figures.stats.setting_reason), ==,
                      KSM_REASON_BYTES - 1);
     g_assert_cmpint(figures.stats.stand_aside[0], ==, '?');
     strcpy(stats.stand_aside, "a\033[2Jb\n");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-control-orders.c: orders over the control socket to engines that run,
+ * test-control-settings.c: orders over the control socket to engines that run,
  * sleep, stand aside, hang or die; and whom a name means.
  */
 #include <signal.h>

@@ -557,7 +557,7 @@ static void orders(FakeBroker *fake, const FakeBrokerPacket *request,
         reply->packet.group.pages_shared = G_MAXUINT64;
         reply->packet.group.pages_sharing = g_random_int() % 2;
         reply->packet.group.map_serial = g_random_int();
-        reply->packet.group.order = (KsmOrder) {
+        reply->packet.group.setting = (KsmSetting) {
             .serial = g_random_int(), .fields = g_random_int() % 64,
             .run = g_random_int() % 4,
             .scan_cpu_percent = g_random_int() % 200,

@@ -84,7 +84,7 @@ def test_two_files_use_each_other():
 
 def test_a_request_sees_the_socket():
     """Nor does what it uses."""
-    for name in ('request.c', 'request-state.h', 'session.c', 'orders.c'):
+    for name in ('request.c', 'request-state.h', 'session.c', 'settings.c'):
         output = changed(f'broker/clients/{name}',
                          including('clients/connection.h'))
         expect(output, f'broker/clients/{name} includes '

@@ -66,8 +66,8 @@ void ksm_figures_take(KsmFigures *self, const KsmMsgStats *stats,
                       guint64 pages)
 {
     self->stats = *stats;
-    make_printable(self->stats.order_reason,
-                   sizeof(self->stats.order_reason));
+    make_printable(self->stats.setting_reason,
+                   sizeof(self->stats.setting_reason));
     make_printable(self->stats.stand_aside, sizeof(self->stats.stand_aside));
     bound_pages(&self->stats, pages);
     self->heard_us = g_get_monotonic_time();

@@ -27,7 +27,7 @@
 
 #include "clients/broker-limits.h"
 #include "clients/figures.h"
-#include "clients/orders.h"
+#include "clients/settings.h"
 #include "clients/session.h"
 #include "group/reclaim.h"
 #include "group/hints.h"
@@ -317,9 +317,9 @@ static KsmRequestResult handle_stats(KsmRequestState *self,
 
     memcpy(&stats, packet, ksm_proto_stats_bytes(version));
     ksm_figures_take(&self->session->figures, &stats, member->table.pages);
-    ksm_orders_report(self->session);
-    message.order = self->session->orders.order;
-    message.map_serial = self->session->orders.map_serial;
+    ksm_settings_report(self->session);
+    message.setting = self->session->settings.setting;
+    message.map_serial = self->session->settings.map_serial;
     return reply_with(self, reply, &message, ksm_proto_group_bytes(version));
 }
 
@@ -335,11 +335,11 @@ static KsmRequestResult handle_map(KsmRequestState *self, const guint8 *packet,
         return protocol_error(errp, "MAP of %u cells", map.msg.count);
     }
     if (map.map_serial == 0 ||
-        map.map_serial != self->session->orders.map_serial) {
+        map.map_serial != self->session->settings.map_serial) {
         /* Whoever asked for it has gone meanwhile. */
         return reply_simple(self, reply, KSM_MSG_OK, 0);
     }
-    ksm_orders_take_map(self->session, &map, self->bulk + KSM_BULK_REQUEST);
+    ksm_settings_take_map(self->session, &map, self->bulk + KSM_BULK_REQUEST);
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 

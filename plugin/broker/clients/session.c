@@ -29,7 +29,7 @@
 #include "clients/descent.h"
 #include "clients/grace.h"
 #include "clients/homes.h"
-#include "clients/orders.h"
+#include "clients/settings.h"
 #include "clients/process.h"
 #include "clients/request-state.h"
 #include "clients/user.h"
@@ -243,7 +243,7 @@ static void session_free(KsmSession *session)
     ksm_member_free(session->member);
     label_free(session->home, session->name);
     ksm_broker_check_group(broker, group);
-    ksm_orders_clear(&session->orders);
+    ksm_settings_clear(&session->settings);
     g_free(session->told_name);
     g_free(session);
     ksm_process_check(process);
@@ -556,7 +556,7 @@ void ksm_session_detach(KsmSession *session)
 {
     session->served_by = NULL;
     note_orphan(session->broker);
-    ksm_orders_drop(session);
+    ksm_settings_drop(session);
     if (session->member->cleaning != KSM_CLEANING_ALL) {
         ksm_member_clean(session->member, KSM_CLEANING_LISTINGS,
                          session_on_withdrawn, session);
@@ -586,7 +586,7 @@ static void session_return(KsmSession *session)
             G_GUINT64_FORMAT " bound and %" G_GUINT64_FORMAT " listed pages",
             session->name, session->process->pid, session->member->bound,
             session->member->listed);
-    ksm_orders_drop(session);
+    ksm_settings_drop(session);
     ksm_member_clean(session->member, KSM_CLEANING_ALL, session_on_returned,
                      session);
 }

@@ -91,11 +91,11 @@ typedef struct KsmHistory {
     guint next;
 } KsmHistory;
 
-typedef struct KsmOrders {
-    KsmOrder order;             /* serial 0: none is wanted */
+typedef struct KsmSettings {
+    KsmSetting setting;           /* serial 0: none is wanted */
     guint32 map_serial;         /* 0: none is wanted */
     GArray *waits;              /* who waits for either; NULL: nobody */
-} KsmOrders;
+} KsmSettings;
 
 /** A group and its place in the broker's queues of background work. */
 typedef struct KsmGroupHome {
@@ -140,7 +140,7 @@ struct KsmSession {
     guint32 version;            /* of the protocol, that both speak */
     gboolean unmarkable;        /* its open file: see ksm_session_mark() */
     KsmFigures figures;         /* what the client told last */
-    KsmOrders orders;           /* what is wanted of it */
+    KsmSettings settings;           /* what is wanted of it */
 };
 
 struct KsmBroker {

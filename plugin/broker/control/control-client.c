@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "clients/orders.h"
+#include "clients/settings.h"
 #include "host/watch.h"
 
 #define IDLE_SECONDS 300        /* between requests */
@@ -33,7 +33,7 @@ static void clear_items(KsmControlClient *self)
         KsmControlItem *item = &g_array_index(self->items, KsmControlItem, i);
 
         if (item->session != NULL) {
-            ksm_orders_forget(item->session, self);
+            ksm_settings_forget(item->session, self);
         }
         g_free(item->name);
         g_free(item->group);

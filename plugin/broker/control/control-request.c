@@ -12,7 +12,7 @@
 
 #include "clients/history.h"
 #include "clients/names.h"
-#include "clients/orders.h"
+#include "clients/settings.h"
 #include "clients/totals.h"
 #include "control/control-client.h"
 #include "control/control-json.h"
@@ -20,7 +20,7 @@
 #include "control/control-target.h"
 #include "guest-ksm.h"
 
-#define ORDER_TIMEOUT_MS 5000
+#define SETTING_TIMEOUT_MS 5000
 #define HISTORY_MOST_SECONDS (KSM_HISTORY_SECONDS * KSM_HISTORY_SAMPLES)
 
 /* A request's members, as far as it has them. */
@@ -29,7 +29,7 @@ typedef struct Request {
     const char *target;         /* NULL: not given */
     const char *group;
     gint64 seconds;             /* -1: not given */
-    KsmOrder order;
+    KsmSetting order;
 } Request;
 
 static gboolean read_string(JsonNode *node, const char **value)
@@ -51,7 +51,7 @@ static gboolean read_number(JsonNode *node, gint64 most, gint64 *value)
 }
 
 /* A number of the order; the engine says which are too small or too big. */
-static gboolean read_option(JsonNode *node, KsmOrder *order, guint32 field,
+static gboolean read_option(JsonNode *node, KsmSetting *order, guint32 field,
                             guint32 *option)
 {
     gint64 value;
@@ -64,7 +64,7 @@ static gboolean read_option(JsonNode *node, KsmOrder *order, guint32 field,
     return TRUE;
 }
 
-static gboolean read_run(JsonNode *node, KsmOrder *order)
+static gboolean read_run(JsonNode *node, KsmSetting *order)
 {
     const char *value;
 
@@ -80,32 +80,32 @@ static gboolean read_run(JsonNode *node, KsmOrder *order)
     } else {
         return FALSE;
     }
-    order->fields |= KSM_ORDER_RUN;
+    order->fields |= KSM_SETTING_RUN;
     return TRUE;
 }
 
-static gboolean read_order_member(Request *request, const char *name,
+static gboolean read_setting_member(Request *request, const char *name,
                                   JsonNode *node)
 {
-    KsmOrder *order = &request->order;
+    KsmSetting *order = &request->order;
 
     if (strcmp(name, "run") == 0) {
         return read_run(node, order);
     }
     if (strcmp(name, "scan_cpu_percent") == 0) {
-        return read_option(node, order, KSM_ORDER_SCAN_CPU_PERCENT,
+        return read_option(node, order, KSM_SETTING_SCAN_CPU_PERCENT,
                            &order->scan_cpu_percent);
     }
     if (strcmp(name, "scan_interval_ms") == 0) {
-        return read_option(node, order, KSM_ORDER_SCAN_INTERVAL,
+        return read_option(node, order, KSM_SETTING_SCAN_INTERVAL,
                            &order->scan_interval_ms);
     }
     if (strcmp(name, "max_mappings") == 0) {
-        return read_option(node, order, KSM_ORDER_MAX_MAPPINGS,
+        return read_option(node, order, KSM_SETTING_MAX_MAPPINGS,
                            &order->max_mappings);
     }
     if (strcmp(name, "keep_huge") == 0) {
-        return read_option(node, order, KSM_ORDER_KEEP_HUGE,
+        return read_option(node, order, KSM_SETTING_KEEP_HUGE,
                            &order->keep_huge);
     }
     return FALSE;
@@ -130,7 +130,7 @@ static gboolean read_member(Request *request, const char *name,
     if (strcmp(name, "seconds") == 0 && history) {
         return read_number(node, G_MAXINT32, &request->seconds);
     }
-    return set && read_order_member(request, name, node);
+    return set && read_setting_member(request, name, node);
 }
 
 /* The request's members; strings belong to @root.  FALSE: has replied. */
@@ -250,7 +250,7 @@ static void finish_set(KsmControlClient *client)
     ksm_control_send(client, &json);
 }
 
-static void on_order_done(KsmSession *session, guint32 error,
+static void on_setting_done(KsmSession *session, guint32 error,
                           const char *reason, const KsmPageMap *map,
                           gpointer opaque)
 {
@@ -274,14 +274,14 @@ static void do_set(KsmControlClient *client, const Request *request)
         const char *refusal;
 
         ksm_control_add_item(client, session);
-        refusal = ksm_orders_give(session, &request->order, on_order_done,
+        refusal = ksm_settings_give(session, &request->order, on_setting_done,
                                   client);
         if (refusal != NULL) {
             ksm_control_answered(client, session, refusal);
         }
     }
     if (found != NULL) {
-        ksm_control_wait(client, ORDER_TIMEOUT_MS, finish_set);
+        ksm_control_wait(client, SETTING_TIMEOUT_MS, finish_set);
     }
 }
 
@@ -339,11 +339,11 @@ static void do_map(KsmControlClient *client, const Request *request)
         return;
     }
     ksm_control_add_item(client, session);
-    if (!ksm_orders_want_map(session, on_map_done, client)) {
+    if (!ksm_settings_want_map(session, on_map_done, client)) {
         ksm_control_answered(client, session, "the VM is not connected to "
                              "the broker at present");
     }
-    ksm_control_wait(client, ORDER_TIMEOUT_MS, finish_map);
+    ksm_control_wait(client, SETTING_TIMEOUT_MS, finish_map);
 }
 
 static void dispatch(KsmControlClient *client, JsonObject *root)

@@ -9,7 +9,7 @@
  * Sends the request `set` with the members of @options to each of @targets and
  * prints what became of it.  Fails when a VM failed or has not confirmed.
  */
-gboolean ksm_order_give(KsmCtl *ctl, char **targets, JsonObject *options,
+gboolean ksm_settings_give(KsmCtl *ctl, char **targets, JsonObject *options,
                         GError **errp);
 
 #endif /* KSM_CTL_ORDER_H */

@@ -8,7 +8,7 @@
 
 static gboolean all_vms;
 
-static const GOptionEntry order_entries[] = {
+static const GOptionEntry setting_entries[] = {
     { "all", 'a', 0, G_OPTION_ARG_NONE, &all_vms,
       "Every VM of this broker", NULL },
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
@@ -87,7 +87,7 @@ static gboolean judge(KsmCtl *ctl, const Outcome *outcome, GError **errp)
     return TRUE;
 }
 
-gboolean ksm_order_give(KsmCtl *ctl, char **targets, JsonObject *options,
+gboolean ksm_settings_give(KsmCtl *ctl, char **targets, JsonObject *options,
                         GError **errp)
 {
     Outcome outcome = { 0 };
@@ -102,7 +102,7 @@ gboolean ksm_order_give(KsmCtl *ctl, char **targets, JsonObject *options,
     return ok;
 }
 
-static gboolean order_run(KsmCtl *ctl, char **args, const char *mode,
+static gboolean setting_run(KsmCtl *ctl, char **args, const char *mode,
                           GError **errp)
 {
     static char all[] = "all";
@@ -114,22 +114,22 @@ static gboolean order_run(KsmCtl *ctl, char **args, const char *mode,
                                  "VM|GROUP...|--all", mode);
     }
     json_object_set_string_member(options, "run", mode);
-    return ksm_order_give(ctl, all_vms ? everything : args, options, errp);
+    return ksm_settings_give(ctl, all_vms ? everything : args, options, errp);
 }
 
 static gboolean run_pause(KsmCtl *ctl, char **args, GError **errp)
 {
-    return order_run(ctl, args, "pause", errp);
+    return setting_run(ctl, args, "pause", errp);
 }
 
 static gboolean run_run(KsmCtl *ctl, char **args, GError **errp)
 {
-    return order_run(ctl, args, "run", errp);
+    return setting_run(ctl, args, "run", errp);
 }
 
 static gboolean run_unmerge(KsmCtl *ctl, char **args, GError **errp)
 {
-    return order_run(ctl, args, "unmerge", errp);
+    return setting_run(ctl, args, "unmerge", errp);
 }
 
 #define ORDER(mode, text) \
@@ -141,7 +141,7 @@ static gboolean run_unmerge(KsmCtl *ctl, char **args, GError **errp)
         .details = "A name that is a VM's and a group's: vm:NAME or " \
                    "group:NAME.  A name that two VMs have: pid:NUMBER.", \
         .most = G_MAXUINT, \
-        .entries = order_entries, \
+        .entries = setting_entries, \
         .run = run_##mode, \
     }
 

@@ -66,7 +66,7 @@ static gboolean run_set(KsmCtl *ctl, char **args, GError **errp)
             return FALSE;
         }
     }
-    return ksm_order_give(ctl, targets, options, errp);
+    return ksm_settings_give(ctl, targets, options, errp);
 }
 
 extern const KsmCommand ksm_command_set;

@@ -24,9 +24,9 @@ G_STATIC_ASSERT(KSM_WINDOW_BUCKETS == KSM_STATS_WINDOW_BUCKETS);
 
 void ksm_report_begin(KsmEngine *engine)
 {
-    engine->report.order_serial = engine->report.order_error =
+    engine->report.setting_serial = engine->report.setting_error =
         engine->report.map_serial = 0;
-    g_clear_pointer(&engine->report.order_reason, g_free);
+    g_clear_pointer(&engine->report.setting_reason, g_free);
 }
 
 /* All of KsmStats that is not in the list: fill_present() sees to it. */
@@ -66,10 +66,10 @@ static void fill_present(KsmMsgStats *msg, KsmEngine *engine,
     msg->scan_interval_ms = ksm_engine_get_scan_interval(engine);
     msg->max_mappings_set = ksm_engine_get_max_mappings(engine);
     msg->keep_huge = ksm_engine_get_keep_huge(engine);
-    msg->order_serial = engine->report.order_serial;
-    msg->order_error = engine->report.order_error;
-    g_strlcpy(msg->order_reason, engine->report.order_reason ?: "",
-              sizeof(msg->order_reason));
+    msg->setting_serial = engine->report.setting_serial;
+    msg->setting_error = engine->report.setting_error;
+    g_strlcpy(msg->setting_reason, engine->report.setting_reason ?: "",
+              sizeof(msg->setting_reason));
     g_strlcpy(msg->stand_aside, s->stand_aside ?: "",
               sizeof(msg->stand_aside));
 }
@@ -104,39 +104,39 @@ static gboolean set_run(KsmEngine *engine, guint32 run, GError **errp)
 }
 
 /* The fields in turn, up to the first that cannot be. */
-static gboolean carry_out(KsmEngine *engine, const KsmOrder *order,
+static gboolean carry_out(KsmEngine *engine, const KsmSetting *order,
                           GError **errp)
 {
-    if ((order->fields & ~KSM_ORDER_ALL) != 0) {
+    if ((order->fields & ~KSM_SETTING_ALL) != 0) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_UNSUPPORTED,
                     "This library is older than the broker and does not know "
                     "all of the order");
         return FALSE;
     }
-    return (!(order->fields & KSM_ORDER_SCAN_CPU_PERCENT) ||
+    return (!(order->fields & KSM_SETTING_SCAN_CPU_PERCENT) ||
             ksm_engine_set_scan_cpu_percent(engine, order->scan_cpu_percent,
                                             errp)) &&
-           (!(order->fields & KSM_ORDER_SCAN_INTERVAL) ||
+           (!(order->fields & KSM_SETTING_SCAN_INTERVAL) ||
             ksm_engine_set_scan_interval(engine, order->scan_interval_ms,
                                          errp)) &&
-           (!(order->fields & KSM_ORDER_MAX_MAPPINGS) ||
+           (!(order->fields & KSM_SETTING_MAX_MAPPINGS) ||
             ksm_engine_set_max_mappings(engine, order->max_mappings, errp)) &&
-           (!(order->fields & KSM_ORDER_KEEP_HUGE) ||
+           (!(order->fields & KSM_SETTING_KEEP_HUGE) ||
             ksm_engine_set_keep_huge(engine, order->keep_huge, errp)) &&
-           (!(order->fields & KSM_ORDER_RUN) ||
+           (!(order->fields & KSM_SETTING_RUN) ||
             set_run(engine, order->run, errp));
 }
 
-static void obey(KsmEngine *engine, const KsmOrder *order)
+static void obey(KsmEngine *engine, const KsmSetting *order)
 {
     g_autoptr(GError) error = NULL;
 
-    engine->report.order_serial = order->serial;
-    g_clear_pointer(&engine->report.order_reason, g_free);
-    engine->report.order_error = 0;
+    engine->report.setting_serial = order->serial;
+    g_clear_pointer(&engine->report.setting_reason, g_free);
+    engine->report.setting_error = 0;
     if (!carry_out(engine, order, &error)) {
-        engine->report.order_error = (guint32)error->code;
-        engine->report.order_reason = g_strdup(error->message);
+        engine->report.setting_error = (guint32)error->code;
+        engine->report.setting_reason = g_strdup(error->message);
     }
     g_debug("'%s': order %u: %s", engine->link.name, order->serial,
             error ? error->message : "carried out");
@@ -149,9 +149,9 @@ gboolean ksm_report_exchange(KsmEngine *engine)
     if (!exchange_once(engine, &group)) {
         return FALSE;
     }
-    if (group.order.serial &&
-        group.order.serial != engine->report.order_serial) {
-        obey(engine, &group.order);
+    if (group.setting.serial &&
+        group.setting.serial != engine->report.setting_serial) {
+        obey(engine, &group.setting);
         if (!exchange_once(engine, &group)) {
             return FALSE;
         }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* orders.h: what is wanted of a client: an order, a map of its pages. */
-#ifndef KSM_ORDERS_H
-#define KSM_ORDERS_H
+/* settings.h: what is wanted of a client: settings, a map of its pages. */
+#ifndef KSM_SETTINGS_H
+#define KSM_SETTINGS_H
 
 #include <glib.h>
 
@@ -18,9 +18,9 @@ typedef struct KsmPageMap {
 
 /**
  * The answer, or the end of the session's connection: then @error is set.
- * @map: for ksm_orders_want_map(), valid during the call.
+ * @map: for ksm_settings_want_map(), valid during the call.
  */
-typedef void (*KsmOrderDone)(KsmSession *session, guint32 error,
+typedef void (*KsmSettingsDone)(KsmSession *session, guint32 error,
                              const char *reason, const KsmPageMap *map,
                              gpointer opaque);
 
@@ -29,27 +29,27 @@ typedef void (*KsmOrderDone)(KsmSession *session, guint32 error,
  * those that wait to be taken.  @done is called once, from the main loop.
  * Returns NULL, or a reason why it cannot be given; nobody is called then.
  */
-const char *ksm_orders_give(KsmSession *session, const KsmOrder *order,
-                            KsmOrderDone done, gpointer opaque);
+const char *ksm_settings_give(KsmSession *session, const KsmSetting *order,
+                            KsmSettingsDone done, gpointer opaque);
 
 /** Wants a map of the session's pages. */
-gboolean ksm_orders_want_map(KsmSession *session, KsmOrderDone done,
+gboolean ksm_settings_want_map(KsmSession *session, KsmSettingsDone done,
                              gpointer opaque);
 
 /** Whoever is @opaque waits no more; orders stand. */
-void ksm_orders_forget(KsmSession *session, gpointer opaque);
+void ksm_settings_forget(KsmSession *session, gpointer opaque);
 
 /** The client's figures have come, and tell what it carried out. */
-void ksm_orders_report(KsmSession *session);
+void ksm_settings_report(KsmSession *session);
 
 /** The map that was wanted, checked; its cells are copied from @cells. */
-void ksm_orders_take_map(KsmSession *session, const KsmMsgMap *map,
+void ksm_settings_take_map(KsmSession *session, const KsmMsgMap *map,
                          const guint8 *cells);
 
 /** The connection has gone: nothing is wanted any more. */
-void ksm_orders_drop(KsmSession *session);
+void ksm_settings_drop(KsmSession *session);
 
 /** Frees what @orders holds; nobody waits any more. */
-void ksm_orders_clear(KsmOrders *orders);
+void ksm_settings_clear(KsmSettings *orders);
 
-#endif /* KSM_ORDERS_H */
+#endif /* KSM_SETTINGS_H */

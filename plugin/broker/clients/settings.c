@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * orders.c: what is wanted of a client: an order, a map of its pages.
+ * settings.c: what is wanted of a client: settings, a map of its pages.
  *
  * The broker never speaks first: orders travel in the reply to STATS, again
  * and again until the client names their serial.  Orders that come while one
  * waits are added to it under a new serial, so there is never more than one,
  * and whoever waits for an older one is answered with the newer.
  */
-#include "clients/orders.h"
+#include "clients/settings.h"
 
 #include <string.h>
 
@@ -15,7 +15,7 @@
 
 typedef struct Wait {
     gboolean map;
-    KsmOrderDone done;
+    KsmSettingsDone done;
     gpointer opaque;
 } Wait;
 
@@ -27,7 +27,7 @@ static guint32 next_serial(KsmSession *session)
     return serial != 0 ? serial : ++session->broker->report_serials;
 }
 
-static void add_wait(KsmOrders *self, gboolean map, KsmOrderDone done,
+static void add_wait(KsmSettings *self, gboolean map, KsmSettingsDone done,
                      gpointer opaque)
 {
     Wait wait = { map, done, opaque };
@@ -42,7 +42,7 @@ static void add_wait(KsmOrders *self, gboolean map, KsmOrderDone done,
 static void answer(KsmSession *session, gboolean map, guint32 error,
                    const char *reason, const KsmPageMap *picture)
 {
-    KsmOrders *self = &session->orders;
+    KsmSettings *self = &session->settings;
     GArray *waits = g_steal_pointer(&self->waits);
     guint i;
 
@@ -60,50 +60,50 @@ static void answer(KsmSession *session, gboolean map, guint32 error,
     }
 }
 
-static void merge(KsmOrder *order, const KsmOrder *more)
+static void merge(KsmSetting *order, const KsmSetting *more)
 {
     order->fields |= more->fields;
-    if (more->fields & KSM_ORDER_RUN) {
+    if (more->fields & KSM_SETTING_RUN) {
         order->run = more->run;
     }
-    if (more->fields & KSM_ORDER_SCAN_CPU_PERCENT) {
+    if (more->fields & KSM_SETTING_SCAN_CPU_PERCENT) {
         order->scan_cpu_percent = more->scan_cpu_percent;
     }
-    if (more->fields & KSM_ORDER_SCAN_INTERVAL) {
+    if (more->fields & KSM_SETTING_SCAN_INTERVAL) {
         order->scan_interval_ms = more->scan_interval_ms;
     }
-    if (more->fields & KSM_ORDER_MAX_MAPPINGS) {
+    if (more->fields & KSM_SETTING_MAX_MAPPINGS) {
         order->max_mappings = more->max_mappings;
     }
-    if (more->fields & KSM_ORDER_KEEP_HUGE) {
+    if (more->fields & KSM_SETTING_KEEP_HUGE) {
         order->keep_huge = more->keep_huge;
     }
 }
 
-const char *ksm_orders_give(KsmSession *session, const KsmOrder *order,
-                            KsmOrderDone done, gpointer opaque)
+const char *ksm_settings_give(KsmSession *session, const KsmSetting *order,
+                            KsmSettingsDone done, gpointer opaque)
 {
-    KsmOrders *self = &session->orders;
+    KsmSettings *self = &session->settings;
 
     if (session->served_by == NULL) {
         return "the VM is not connected to the broker at present";
     }
-    if (order->fields & KSM_ORDER_KEEP_HUGE &&
+    if (order->fields & KSM_SETTING_KEEP_HUGE &&
         ksm_proto_group_bytes(session->version) <=
-            offsetof(KsmMsgGroup, order.keep_huge)) {
+            offsetof(KsmMsgGroup, setting.keep_huge)) {
         return "the VM's library is of an earlier version and does not "
                "know keep-huge";
     }
-    merge(&self->order, order);
-    self->order.serial = next_serial(session);
+    merge(&self->setting, order);
+    self->setting.serial = next_serial(session);
     add_wait(self, FALSE, done, opaque);
     return NULL;
 }
 
-gboolean ksm_orders_want_map(KsmSession *session, KsmOrderDone done,
+gboolean ksm_settings_want_map(KsmSession *session, KsmSettingsDone done,
                              gpointer opaque)
 {
-    KsmOrders *self = &session->orders;
+    KsmSettings *self = &session->settings;
 
     if (session->served_by == NULL) {
         return FALSE;
@@ -115,9 +115,9 @@ gboolean ksm_orders_want_map(KsmSession *session, KsmOrderDone done,
     return TRUE;
 }
 
-void ksm_orders_forget(KsmSession *session, gpointer opaque)
+void ksm_settings_forget(KsmSession *session, gpointer opaque)
 {
-    GArray *waits = session->orders.waits;
+    GArray *waits = session->settings.waits;
     guint i = 0;
 
     while (waits != NULL && i < waits->len) {
@@ -129,19 +129,19 @@ void ksm_orders_forget(KsmSession *session, gpointer opaque)
     }
 }
 
-void ksm_orders_report(KsmSession *session)
+void ksm_settings_report(KsmSession *session)
 {
-    KsmOrders *self = &session->orders;
+    KsmSettings *self = &session->settings;
     const KsmMsgStats *stats = &session->figures.stats;
 
-    if (self->order.serial == 0 || stats->order_serial != self->order.serial) {
+    if (self->setting.serial == 0 || stats->setting_serial != self->setting.serial) {
         return;
     }
-    memset(&self->order, 0, sizeof(self->order));
-    answer(session, FALSE, stats->order_error, stats->order_reason, NULL);
+    memset(&self->setting, 0, sizeof(self->setting));
+    answer(session, FALSE, stats->setting_error, stats->setting_reason, NULL);
 }
 
-void ksm_orders_take_map(KsmSession *session, const KsmMsgMap *map,
+void ksm_settings_take_map(KsmSession *session, const KsmMsgMap *map,
                          const guint8 *cells)
 {
     g_autofree KsmPageMap *picture =
@@ -151,21 +151,21 @@ void ksm_orders_take_map(KsmSession *session, const KsmMsgMap *map,
     picture->pages_per_cell = map->pages_per_cell;
     picture->cells = map->msg.count;
     memcpy(picture->cell, cells, map->msg.count);
-    session->orders.map_serial = 0;
+    session->settings.map_serial = 0;
     answer(session, TRUE, 0, NULL, picture);
 }
 
-void ksm_orders_drop(KsmSession *session)
+void ksm_settings_drop(KsmSession *session)
 {
     static const char reason[] = "the VM's connection ended before it answered";
 
-    memset(&session->orders.order, 0, sizeof(session->orders.order));
-    session->orders.map_serial = 0;
+    memset(&session->settings.setting, 0, sizeof(session->settings.setting));
+    session->settings.map_serial = 0;
     answer(session, FALSE, KSM_ERROR_FAILED, reason, NULL);
     answer(session, TRUE, KSM_ERROR_FAILED, reason, NULL);
 }
 
-void ksm_orders_clear(KsmOrders *self)
+void ksm_settings_clear(KsmSettings *self)
 {
     g_clear_pointer(&self->waits, g_array_unref);
 }
