@@ -22,18 +22,18 @@ typedef struct Job {
     const guint8 *b;
     guint8 *to;
     gsize bytes;
-    KsmLook *looks;
+    KsmPageScan *scans;
     guint32 count;
     volatile guint32 done;
 } Job;
 
-static void look(void *opaque)
+static void scan_each(void *opaque)
 {
     Job *job = opaque;
     guint32 i;
 
     for (i = 0; i < job->count; i++) {
-        KsmLook *l = &job->looks[i];
+        KsmPageScan *l = &job->scans[i];
 
         l->zero = ksm_fingerprint_is_zero(l->content);
         if (!l->zero) {
@@ -43,27 +43,27 @@ static void look(void *opaque)
     }
 }
 
-void ksm_read_looks(KsmLook *looks, guint32 count)
+void ksm_scan_pages(KsmPageScan *scans, guint32 count)
 {
-    Job job = { .looks = looks, .count = count };
+    Job job = { .scans = scans, .count = count };
 
     while (job.count) {
-        gboolean failed = !ksm_guard_run(look, &job);
+        gboolean failed = !ksm_guard_run(scan_each, &job);
         guint32 seen = job.done, i;
 
         for (i = 0; i < seen; i++) {
-            job.looks[i].failed = FALSE;
+            job.scans[i].failed = FALSE;
         }
         if (failed) {
-            job.looks[seen++].failed = TRUE;
+            job.scans[seen++].failed = TRUE;
         }
-        job.looks += seen;
+        job.scans += seen;
         job.count -= seen;
         job.done = 0;
     }
 }
 
-KsmFingerprint ksm_look_fingerprint(const KsmLook *l)
+KsmFingerprint ksm_page_scan_fingerprint(const KsmPageScan *l)
 {
     return l->zero ? ksm_fingerprint_zeros() : l->fingerprint;
 }

@@ -8,18 +8,18 @@
 #include "ksm-protocol.h"
 
 /* What a page holds, as far as it could be read. */
-typedef struct KsmLook {
+typedef struct KsmPageScan {
     const guint8 *content;      /* what to look at */
     gboolean failed;
     gboolean zero;
     KsmFingerprint fingerprint; /* where neither failed nor zero */
-} KsmLook;
+} KsmPageScan;
 
 /* Looks at each of the pages. */
-void ksm_read_looks(KsmLook *looks, guint32 count);
+void ksm_scan_pages(KsmPageScan *scans, guint32 count);
 
 /* Of a page that could be read, zero or not. */
-KsmFingerprint ksm_look_fingerprint(const KsmLook *look);
+KsmFingerprint ksm_page_scan_fingerprint(const KsmPageScan *look);
 
 /* Copies; FALSE: not all of it. */
 gboolean ksm_read_copy(guint8 *to, const guint8 *from, gsize bytes);

@@ -244,7 +244,7 @@ static bool has_huge_store(const char *root)
     return huge;
 }
 
-void ksm_kernel_look(const char *root, KsmKernelHost *host)
+void ksm_kernel_probe(const char *root, KsmKernelHost *host)
 {
     host->swap = has_swap(root);
     host->huge_store = has_huge_store(root);

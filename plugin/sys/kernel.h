@@ -61,7 +61,7 @@ typedef struct KsmKernelHost {
 int ksm_kernel_parse(const char *release, KsmKernelVersion *version);
 
 /* Below root ("" for this host); what cannot be read counts as true. */
-void ksm_kernel_look(const char *root, KsmKernelHost *host);
+void ksm_kernel_probe(const char *root, KsmKernelHost *host);
 
 /* Whether release numbers say so; a vendor's kernel may have it mended. */
 bool ksm_kernel_has(const KsmKernelVersion *version,

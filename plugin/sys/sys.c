@@ -293,7 +293,7 @@ static unsigned sys_count_mappings(const int *stop)
 
 const KsmSys ksm_sys_linux = {
     .kernel_release = sys_kernel_release,
-    .kernel_look = ksm_kernel_look,
+    .kernel_probe = ksm_kernel_probe,
     .uffd_open = sys_uffd_open,
     .uffd_api = sys_uffd_api,
     .uffd_register = sys_uffd_register,

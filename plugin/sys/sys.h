@@ -19,7 +19,7 @@
 typedef struct KsmSys {
     /* "6.12.37", as uname tells it. */
     int (*kernel_release)(char *to, size_t bytes);
-    void (*kernel_look)(const char *root, KsmKernelHost *host);
+    void (*kernel_probe)(const char *root, KsmKernelHost *host);
 
     /* A full userfaultfd: /dev/userfaultfd first, then the system call. */
     int (*uffd_open)(int *fd);

@@ -63,7 +63,7 @@ static void open_fixture(Fixture *f)
 
     table = ksm_sys_linux;
     table.kernel_release = odd_release;
-    table.kernel_look = odd_look;
+    table.kernel_probe = odd_look;
     table.uffd_move = odd_move;
     table.pagemap_scan = odd_scan;
     ksm_sys = &table;

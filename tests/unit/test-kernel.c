@@ -217,7 +217,7 @@ static void look_at(const char *root, gboolean swap, gboolean huge)
 {
     KsmKernelHost found;
 
-    ksm_kernel_look(root, &found);
+    ksm_kernel_probe(root, &found);
     g_assert_cmpint(found.swap, ==, swap);
     g_assert_cmpint(found.huge_store, ==, huge);
 }
@@ -256,7 +256,7 @@ static void set_up(KsmKernelGuard *guard, const char *text)
 {
     table = ksm_sys_linux;
     table.kernel_release = odd_release;
-    table.kernel_look = odd_look;
+    table.kernel_probe = odd_look;
     ksm_sys = &table;
     release = text;
     looks = 0;

@@ -572,7 +572,7 @@ static guint64 sum_of_refs(const KsmGroup *group, guint32 first, guint32 count)
 static guint32 file_content(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
-    KsmLook look = {
+    KsmPageScan scan = {
         .content = ksm_store_page(group->store, self->cursor),
     };
     KsmStableEntry entry = { .head = self->cursor };
@@ -580,18 +580,18 @@ static guint32 file_content(KsmReclaim *self)
     KsmFingerprint fingerprint;
     guint64 refs;
 
-    ksm_read_looks(&look, 1);
+    ksm_scan_pages(&scan, 1);
     /* Memory that failed is held by those who map it, and found by nobody. */
-    if (look.failed) {
+    if (scan.failed) {
         return 1;
     }
-    if (look.zero && !ksm_roster_has_zeros(ksm_store_roster(group->store))) {
+    if (scan.zero && !ksm_roster_has_zeros(ksm_store_roster(group->store))) {
         self->inherited[self->cursor / 8] &=
             (guint8)~(1u << self->cursor % 8);
         ksm_group_unref_slot(group, self->cursor);
         return 1;
     }
-    fingerprint = ksm_look_fingerprint(&look);
+    fingerprint = ksm_page_scan_fingerprint(&scan);
     entry.tag = ksm_fingerprint_tag(&group->tag_key, &fingerprint);
     entry.order = tile_order(group->store, self->cursor,
                              inherited_in_a_row(self));
@@ -605,7 +605,7 @@ static guint32 file_content(KsmReclaim *self)
     slot.refs = (guint32)refs;
     ksm_store_describe(group->store, self->cursor, &slot);
     /* Zeros in a shorter row may be a hole, and are not published: publish.c. */
-    if (!look.zero || entry.order == KSM_MAX_TILE_ORDER) {
+    if (!scan.zero || entry.order == KSM_MAX_TILE_ORDER) {
         file_in_tree(group, &fingerprint, &entry);
     }
     return 1u << entry.order;

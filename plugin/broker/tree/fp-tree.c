@@ -24,7 +24,7 @@
 #include "tree/node-pool.h"
 
 /* Fill is looked after at one in so many removals: it reads neighbours. */
-#define LOOK_EVERY 4
+#define MERGE_CHECK_EVERY 4
 
 /* The way to a leaf: nodes[i] is child index[i] of nodes[i + 1]. */
 typedef struct Path {
@@ -192,7 +192,7 @@ gboolean ksm_fp_tree_remove(KsmFpTree *tree, guint64 key)
     }
     ksm_fp_leaf_remove(leaf, found, at);
     tree->count--;
-    if (ksm_fp_node_entries(leaf) % LOOK_EVERY == 0) {
+    if (ksm_fp_node_entries(leaf) % MERGE_CHECK_EVERY == 0) {
         path_shrink(tree, &path);
     }
     return TRUE;

@@ -85,7 +85,7 @@ static void add_known(KsmCheck *check, const char *release,
     KsmKernelHost host;
     guint32 corrupting;
 
-    ksm_kernel_look(check->root, &host);
+    ksm_kernel_probe(check->root, &host);
     corrupting = ksm_kernel_filter(faults, KSM_FAULT_CORRUPTS, &host);
     what = describe(faults & ~corrupting, &host);
     if (corrupting == 0) {
@@ -111,7 +111,7 @@ static void add_vendor(KsmCheck *check, const char *release, guint32 faults)
     g_autofree char *list = list_faults(faults);
     KsmKernelHost host;
 
-    ksm_kernel_look(check->root, &host);
+    ksm_kernel_probe(check->root, &host);
     ksm_check_add(check, KSM_CHECK_ADVICE, "kernel",
                   "Linux %s is a vendor's: what is mended in it cannot be told "
                   "from the version; ask the vendor for %s%s", release, list,

@@ -114,7 +114,7 @@ typedef struct KsmFigures {
 typedef struct KsmNoticeState {
     KsmDegraded degraded;
     guint quiet_rounds;         /* since something was refused by a limit */
-    KsmStats looked;            /* counters at the last ksm_notice_look() */
+    KsmStats counted;           /* counters at the last ksm_notice_update() */
     KsmStats told;              /* what notify was told last */
 } KsmNoticeState;
 
@@ -164,7 +164,7 @@ typedef struct KsmReport {
 /* merge. */
 typedef struct KsmMergeState {
     guint64 settled_windows;    /* quarantine.windows at the last settling */
-    guint doubt_pieces;         /* to compare beforehand, too */
+    guint precheck_left;         /* to compare beforehand, too */
 } KsmMergeState;
 
 /* Whether this kernel has a page of zeros for all.  zero. */

@@ -23,7 +23,7 @@
 #include "ksm-protocol.h"
 #include "sys.h"
 
-#define KSM_KERNEL_LOOK_NS  100000000u
+#define KSM_KERNEL_PROBE_NS  100000000u
 #define KSM_RELEASE_BYTES   128u
 
 /* Whatever condition it has. */
@@ -47,7 +47,7 @@ static guint32 find_met(const KsmKernelGuard *guard)
 {
     KsmKernelHost host;
 
-    ksm_sys->kernel_look("", &host);
+    ksm_sys->kernel_probe("", &host);
     return ksm_kernel_filter(guard->faults, KSM_FAULT_CORRUPTS, &host);
 }
 
@@ -72,10 +72,10 @@ const char *ksm_kernel_guard_reason(KsmKernelGuard *guard)
         return NULL;
     }
     now = ksm_sys_now_ns();
-    if (!guard->looked_ns || now - guard->looked_ns >= KSM_KERNEL_LOOK_NS) {
+    if (!guard->probed_ns || now - guard->probed_ns >= KSM_KERNEL_PROBE_NS) {
         met = find_met(guard);
         guard->reason = met ? make_reason(guard, met) : NULL;
-        guard->looked_ns = now;
+        guard->probed_ns = now;
     }
     return guard->reason;
 }

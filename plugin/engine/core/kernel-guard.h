@@ -10,7 +10,7 @@
 typedef struct KsmKernelGuard {
     KsmKernelVersion version;
     guint32 faults;             /* that corrupt, whatever the condition */
-    guint64 looked_ns;          /* at the host, last */
+    guint64 probed_ns;          /* at the host, last */
     const char *reason;         /* found then; lives for ever */
 } KsmKernelGuard;
 

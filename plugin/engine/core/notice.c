@@ -20,10 +20,10 @@
 /* By then every page that was refused has been tried once more. */
 #define KSM_QUIET_ROUNDS (2u + (1u << KSM_PAGE_MAX_LEVEL))
 
-void ksm_notice_look(KsmEngine *engine)
+void ksm_notice_update(KsmEngine *engine)
 {
     const KsmStats *now = &engine->figures.counters,
-                   *last = &engine->notice.looked;
+                   *last = &engine->notice.counted;
 
     if (now->refused_budget != last->refused_budget) {
         engine->notice.degraded = KSM_DEGRADED_MAPPINGS;
@@ -35,7 +35,7 @@ void ksm_notice_look(KsmEngine *engine)
                ++engine->notice.quiet_rounds >= KSM_QUIET_ROUNDS) {
         engine->notice.degraded = KSM_DEGRADED_NOT;
     }
-    engine->notice.looked = *now;
+    engine->notice.counted = *now;
 }
 
 void ksm_notice_tell(KsmEngine *engine)
@@ -67,7 +67,7 @@ void ksm_notice_refresh(KsmEngine *engine)
     if (ksm_sys_now_ns() - engine->figures.published_ns > KSM_REFRESH_NS) {
         /* The program's own code runs here, and may lock all memory. */
         ksm_quarantine_drop(&engine->quarantine);
-        ksm_notice_look(engine);
+        ksm_notice_update(engine);
         ksm_stats_publish(engine);
         ksm_notice_tell(engine);
     }

@@ -8,7 +8,7 @@
 #include "core/engine-private.h"
 
 /* Enters what limits have done lately. */
-void ksm_notice_look(KsmEngine *engine);
+void ksm_notice_update(KsmEngine *engine);
 
 /* Tells what the last snapshot has that the one told last had not. */
 void ksm_notice_tell(KsmEngine *engine);

@@ -421,7 +421,7 @@ void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state)
     region->wait[page] = (guint8)(1 + (1u << level));
 }
 
-void ksm_ram_look_again(KsmRegion *region, guint32 page)
+void ksm_ram_retry(KsmRegion *region, guint32 page)
 {
     ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
     region->wait[page] = 1;

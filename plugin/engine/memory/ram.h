@@ -63,7 +63,7 @@ static inline gboolean ksm_ram_wait_over(KsmRegion *region, guint32 page)
 }
 
 /* The page is private, and to be looked up with the next sweep. */
-void ksm_ram_look_again(KsmRegion *region, guint32 page);
+void ksm_ram_retry(KsmRegion *region, guint32 page);
 
 /*
  * Before pages are shared for the first time: lets those that are given back

@@ -252,7 +252,7 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,
     ksm_discard_unlock(engine);
     ksm_fork_guard_unlock();
     if (!read) {
-        ksm_hwpoison_look(engine, region, first, count);
+        ksm_hwpoison_probe(engine, region, first, count);
     }
     return done;
 }
@@ -264,7 +264,7 @@ static gboolean break_pages(KsmEngine *engine, KsmRegion *region,
 
     if (ksm_sys->advise(ksm_ram_address(region, first),
                         (gsize)count * KSM_PAGE_BYTES, MADV_POPULATE_WRITE)) {
-        ksm_hwpoison_look(engine, region, first, count);
+        ksm_hwpoison_probe(engine, region, first, count);
         return FALSE;
     }
     for (i = first; i < first + count; i++) {

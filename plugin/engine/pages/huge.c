@@ -55,7 +55,7 @@
 #define KSM_COLLAPSE_BLOCKS 8u
 #define KSM_COLLAPSE_ROUND  256u
 /* Rounds between two looks at whether blocks with kept pages are still huge. */
-#define KSM_LOOK_ROUNDS     16u
+#define KSM_RECHECK_ROUNDS     16u
 
 static guint32 first_page(const KsmRegion *region, guint32 block_index)
 {
@@ -119,7 +119,7 @@ static void keep_no_more(KsmRegion *region, guint32 block_index)
 
     for (; page < end && region->blocks[block_index].kept; page++) {
         if (ksm_page_is_spared(region->state[page])) {
-            ksm_ram_look_again(region, page);
+            ksm_ram_retry(region, page);
         }
     }
 }
@@ -235,8 +235,8 @@ static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
     return block->kept &&
            ((guint)block->kept + block->away > keep ||
             !ksm_block_is_nearly_whole(block, keep) ||
-            (block_index % KSM_LOOK_ROUNDS ==
-                 engine->turn.round % KSM_LOOK_ROUNDS &&
+            (block_index % KSM_RECHECK_ROUNDS ==
+                 engine->turn.round % KSM_RECHECK_ROUNDS &&
              !stays_huge(engine, region, block_index, keep)));
 }
 

@@ -11,7 +11,7 @@
  * Finds which of the pages cannot be read, and records them: they are left alone
  * from now on.  Returns how many.  Outside of windows.
  */
-guint32 ksm_hwpoison_look(KsmEngine *engine, KsmRegion *region, guint32 first,
+guint32 ksm_hwpoison_probe(KsmEngine *engine, KsmRegion *region, guint32 first,
                           guint32 count);
 
 #endif /* KSM_HWPOISON_H */

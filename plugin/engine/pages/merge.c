@@ -122,7 +122,7 @@ static void keep(KsmEngine *engine, KsmRegion *region, guint32 page,
         c->refused_dma++;
         break;
     case KSM_VERDICT_ERROR:
-        if (ksm_hwpoison_look(engine, region, page, 1)) {
+        if (ksm_hwpoison_probe(engine, region, page, 1)) {
             return;
         }
         c->refused_error++;
@@ -185,7 +185,7 @@ void ksm_merge_settle(KsmEngine *engine)
  * reason to doubt that they are equal: a torn read of those only costs savings.
  * Returns the pages, from the first on, that are worth a window.
  */
-static guint32 look_before(KsmEngine *engine, KsmRegion *region,
+static guint32 precheck(KsmEngine *engine, KsmRegion *region,
                            guint32 first, guint32 count, guint64 offset,
                            KsmVerdict *verdict)
 {
@@ -197,10 +197,10 @@ static guint32 look_before(KsmEngine *engine, KsmRegion *region,
         *verdict = KSM_VERDICT_ERROR;
         return 0;
     }
-    if (!engine->merge.doubt_pieces) {
+    if (!engine->merge.precheck_left) {
         return count;
     }
-    engine->merge.doubt_pieces--;
+    engine->merge.precheck_left--;
     equal = ksm_read_equal(ksm_ram_address(region, first), verify->content,
                            count, &failed);
     *verdict = failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
@@ -244,7 +244,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         }
         return count;
     }
-    worth = look_before(engine, region, first, count, offset, &verdict);
+    worth = precheck(engine, region, first, count, offset, &verdict);
     if (!worth && verdict == KSM_VERDICT_ERROR && count > 1) {
         /* One slot of them may have failed: not for that all pages. */
         return merge_piece(engine, region, first, 1, slot);
@@ -277,7 +277,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         verdict = doubt;
     }
     if (verdict == KSM_VERDICT_CHANGED) {
-        engine->merge.doubt_pieces = KSM_DOUBT_PIECES;
+        engine->merge.precheck_left = KSM_DOUBT_PIECES;
     }
     refuse_by(engine, region, first + merged, verdict);
     return merged + 1;
@@ -321,7 +321,7 @@ static void put_off(KsmEngine *engine, const KsmMatch *match, guint32 count)
     guint32 i;
 
     for (i = 0; i < count; i++) {
-        ksm_ram_look_again(engine->batch.region, match[i].page);
+        ksm_ram_retry(engine->batch.region, match[i].page);
         ksm_releases_add(engine, engine->batch.region, match[i].page);
     }
 }

@@ -98,16 +98,16 @@ static gboolean copy_page(KsmEngine *engine, const KsmFingerprinted *item,
     guint8 *copy = ksm_broker_client_content(&engine->broker, place);
     KsmRegion *region = engine->batch.region;
     guint32 page = item->page;
-    KsmLook look = { .content = copy };
+    KsmPageScan scan = { .content = copy };
     KsmFingerprint fingerprint;
 
     if (!ksm_read_copy(copy, ksm_ram_address(region, page), KSM_PAGE_BYTES) &&
-        ksm_hwpoison_look(engine, region, page, 1)) {
+        ksm_hwpoison_probe(engine, region, page, 1)) {
         return FALSE;
     }
-    ksm_read_looks(&look, 1);
-    fingerprint = ksm_look_fingerprint(&look);
-    if (!look.failed && same_content(&fingerprint, &item->fingerprint)) {
+    ksm_scan_pages(&scan, 1);
+    fingerprint = ksm_page_scan_fingerprint(&scan);
+    if (!scan.failed && same_content(&fingerprint, &item->fingerprint)) {
         return TRUE;
     }
     engine->figures.counters.refused_torn++;

@@ -135,7 +135,7 @@ static void file_hints(KsmEngine *engine, KsmRegion *region,
             g_array_append_val(engine->batch.matches, match);
         } else if (ksm_page_state(region->state[match.page]) ==
                    KSM_PAGE_CANDIDATE) {
-            ksm_ram_look_again(region, match.page);
+            ksm_ram_retry(region, match.page);
         }
     }
 }

@@ -262,7 +262,7 @@ gpointer ksm_scanner_thread(gpointer data)
         g_mutex_lock(&engine->lock.work);
         ms = turn(engine, rounds != engine->lock.rounds_done);
         ksm_report_if_due(engine);
-        ksm_notice_look(engine);
+        ksm_notice_update(engine);
         ksm_stats_publish(engine);
         ksm_notice_tell(engine);
         g_mutex_unlock(&engine->lock.work);

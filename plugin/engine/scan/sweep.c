@@ -33,7 +33,7 @@
 /* Pages between two looks at the clock. */
 #define KSM_SAFE_POINT_PAGES      256u
 /* Pages read in one go. */
-#define KSM_LOOK_PAGES      32u
+#define KSM_SCAN_PAGES      32u
 
 /* Where huge pages are weighed, blocks are not divided between batches. */
 #define KSM_SWEEP_MOST      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
@@ -59,16 +59,16 @@ static void merge_zeros(KsmEngine *engine, GArray *zeros)
 }
 
 /* Reads some calm pages, from the one at `from` on: as many as in one go. */
-static guint32 look_at_calm(KsmEngine *engine, guint from, KsmLook *looks)
+static guint32 look_at_calm(KsmEngine *engine, guint from, KsmPageScan *scans)
 {
-    guint32 count = MIN(engine->batch.calm->len - from, KSM_LOOK_PAGES), i;
+    guint32 count = MIN(engine->batch.calm->len - from, KSM_SCAN_PAGES), i;
 
     for (i = 0; i < count; i++) {
         guint32 page = g_array_index(engine->batch.calm, guint32, from + i);
 
-        looks[i].content = ksm_ram_address(engine->batch.region, page);
+        scans[i].content = ksm_ram_address(engine->batch.region, page);
     }
-    ksm_read_looks(looks, count);
+    ksm_scan_pages(scans, count);
     engine->figures.counters.fingerprints += count;
     return count;
 }
@@ -77,23 +77,23 @@ static guint32 look_at_calm(KsmEngine *engine, guint from, KsmLook *looks)
 static guint32 fingerprint_calm(KsmEngine *engine, KsmFingerprinted *items,
                                 GArray *zeros)
 {
-    KsmLook looks[KSM_LOOK_PAGES];
+    KsmPageScan scans[KSM_SCAN_PAGES];
     guint32 count = 0, looked, j;
     guint i;
 
     for (i = 0; i < engine->batch.calm->len && !ksm_pace_interrupted(engine);
          i += looked) {
-        looked = look_at_calm(engine, i, looks);
+        looked = look_at_calm(engine, i, scans);
         for (j = 0; j < looked; j++) {
             guint32 page = g_array_index(engine->batch.calm, guint32, i + j);
 
-            if (looks[j].failed) {
-                ksm_hwpoison_look(engine, engine->batch.region, page, 1);
-            } else if (looks[j].zero && ksm_zero_has_page(engine)) {
+            if (scans[j].failed) {
+                ksm_hwpoison_probe(engine, engine->batch.region, page, 1);
+            } else if (scans[j].zero && ksm_zero_has_page(engine)) {
                 g_array_append_val(zeros, page);
             } else {
                 items[count++] = (KsmFingerprinted) {
-                    .fingerprint = ksm_look_fingerprint(&looks[j]),
+                    .fingerprint = ksm_page_scan_fingerprint(&scans[j]),
                     .page = page,
                 };
             }

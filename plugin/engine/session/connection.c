@@ -66,7 +66,7 @@ static void forget_candidate(KsmEngine *engine, KsmRegion *region, guint32 page)
     (void)engine;
     if (ksm_page_state(region->state[page]) == KSM_PAGE_CANDIDATE ||
         ksm_page_is_spared(region->state[page])) {
-        ksm_ram_look_again(region, page);
+        ksm_ram_retry(region, page);
     }
 }
 
