@@ -96,9 +96,9 @@ void group_assert_content(Fixture *self, guint32 slot, guint32 number)
                     PAGE);
 }
 
-KsmPageState group_state(const KsmMember *member, guint32 page)
+KsmPageLink group_state(const KsmMember *member, guint32 page)
 {
-    return ksm_page_state(member->table.words[page]);
+    return ksm_page_link(member->table.words[page]);
 }
 
 int group_run_tests(int argc, char **argv, const GroupTest *tests, guint count)

@@ -39,6 +39,6 @@ KsmAnswer group_publish(KsmMember *member, guint32 page, guint32 number,
                         guint32 order);
 
 void group_assert_content(Fixture *self, guint32 slot, guint32 number);
-KsmPageState group_state(const KsmMember *member, guint32 page);
+KsmPageLink group_state(const KsmMember *member, guint32 page);
 
 #endif /* TEST_GROUP_FIXTURE_H */

@@ -209,10 +209,10 @@ static void check_words(Fixture *self, const KsmMember *member,
     for (page = 0; page < PAGES; page++) {
         guint32 word = member->table.words[page];
 
-        g_assert_cmpint(ksm_page_state(word) == KSM_PAGE_BOUND, ==,
+        g_assert_cmpint(ksm_page_link(word) == KSM_PAGE_LINK_BOUND, ==,
                         numbers[page] != 0);
         if (numbers[page] != 0) {
-            group_assert_content(self, ksm_page_value(word), numbers[page]);
+            group_assert_content(self, ksm_page_link_value(word), numbers[page]);
             count++;
         }
     }

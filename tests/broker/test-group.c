@@ -29,12 +29,12 @@ static void test_share(Fixture *self, gconstpointer unused)
     group_assert_content(self, answer.slot, 1);
     g_assert_cmpuint(ksm_fp_tree_count(self->group->unstable), ==, 0);
 
-    g_assert_cmpint(group_state(self->a, 5), ==, KSM_PAGE_LISTED);
+    g_assert_cmpint(group_state(self->a, 5), ==, KSM_PAGE_LINK_LISTED);
     g_assert_cmpuint(ksm_group_take_hints(self->b, hints, 8), ==, 0);
     g_assert_cmpuint(ksm_group_take_hints(self->a, hints, 8), ==, 1);
     g_assert_cmpuint(hints[0].page, ==, 5);
     g_assert_cmpuint(hints[0].slot, ==, answer.slot);
-    g_assert_cmpint(group_state(self->a, 5), ==, KSM_PAGE_BOUND);
+    g_assert_cmpint(group_state(self->a, 5), ==, KSM_PAGE_LINK_BOUND);
 
     g_assert_cmpint(group_lookup(self->a, 6, 1).kind, ==, KSM_ANSWER_SLOT);
     g_assert_cmpuint(self->group->bound, ==, 3);
@@ -77,7 +77,7 @@ static void test_withdrawn(Fixture *self, gconstpointer unused)
     group_publish(self->b, 3, 4, 0);              /* a hint for a:3 waits */
     ksm_member_withdraw(self->a, 3, 1);
     g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 0);
-    g_assert_cmpint(group_state(self->a, 3), ==, KSM_PAGE_NOTHING);
+    g_assert_cmpint(group_state(self->a, 3), ==, KSM_PAGE_LINK_NOTHING);
 }
 
 /* The slot of a waiting hint is freed: the page is listed as before. */
@@ -93,7 +93,7 @@ static void test_hint_outlives_slot(Fixture *self, gconstpointer unused)
     }
     group_publish(self->b, 2, 2, 0);              /* takes the slot's place */
     g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 0);
-    g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LISTED);
+    g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LINK_LISTED);
     g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
     group_publish(self->b, 1, 1, 0);
     g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 1);
@@ -115,7 +115,7 @@ static void test_hint_replaced(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 1);
     g_assert_cmpuint(hint.page, ==, 1);
     g_assert_cmpuint(hint.slot, ==, KSM_SLOT_NONE);
-    g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_NOTHING);
+    g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LINK_NOTHING);
     g_assert_cmpint(group_lookup(self->a, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
 }
 
@@ -271,12 +271,12 @@ static void model_check(Fixture *self, const Model *model)
     for (m = 0; m < 2; m++) {
         for (page = 0; page < 64; page++) {
             guint32 word = members[m]->table.words[page];
-            gboolean is_bound = ksm_page_state(word) == KSM_PAGE_BOUND;
+            gboolean is_bound = ksm_page_link(word) == KSM_PAGE_LINK_BOUND;
 
             g_assert_cmpint(is_bound, ==, model->content[m][page] != 0);
             bound += is_bound;
             if (is_bound) {
-                group_assert_content(self, ksm_page_value(word),
+                group_assert_content(self, ksm_page_link_value(word),
                                model->content[m][page]);
             }
         }

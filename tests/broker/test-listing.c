@@ -45,8 +45,8 @@ static void expect_hint(KsmMember *member, guint32 page, guint32 slot)
     g_assert_cmpuint(hint.page, ==, page);
     g_assert_cmpuint(hint.slot, ==, slot);
     g_assert_cmpint(group_state(member, page), ==,
-                    slot == KSM_SLOT_NONE ? KSM_PAGE_NOTHING
-                                          : KSM_PAGE_BOUND);
+                    slot == KSM_SLOT_NONE ? KSM_PAGE_LINK_NOTHING
+                                          : KSM_PAGE_LINK_BOUND);
 }
 
 static void test_wait(Fixture *self, gconstpointer unused)
@@ -100,7 +100,7 @@ static void test_waiter_changes(Fixture *self, gconstpointer unused)
     group_publish(self->b, 1, 1, 0);
     expect_no_hint(self->a);
     expect_no_hint(self->c);
-    g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LISTED);
+    g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LINK_LISTED);
     g_assert_cmpuint(self->group->bound, ==, 1);
     g_assert_cmpint(group_lookup(self->c, 1, 2).kind, ==, KSM_ANSWER_PUBLISH);
 }
@@ -182,7 +182,7 @@ static void check_drops_out(Fixture *self, void (*drop_out)(Fixture *self))
     drop_out(self);
 
     expect_no_hint(first);
-    g_assert_cmpint(group_state(first, 1), ==, KSM_PAGE_LISTED);
+    g_assert_cmpint(group_state(first, 1), ==, KSM_PAGE_LINK_LISTED);
     expect_hint(second, 1, KSM_SLOT_NONE);
     expect_no_hint(second);
     g_assert_cmpint(group_lookup(second, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
@@ -296,7 +296,7 @@ static void test_no_room(Fixture *self, gconstpointer unused)
     }
     g_assert_cmpint(group_lookup(self->c, page, 1).kind, ==,
                     KSM_ANSWER_PUBLISH);
-    g_assert_cmpint(group_state(self->c, page), ==, KSM_PAGE_NOTHING);
+    g_assert_cmpint(group_state(self->c, page), ==, KSM_PAGE_LINK_NOTHING);
     slot = group_publish(self->c, page, 1, 0).slot;
     g_assert_cmpuint(group_publish(self->b, 1, 1, 0).slot, ==, slot);
     for (page = 1; page <= KSM_HINT_RING_MAX; page++) {
@@ -444,7 +444,7 @@ static void clients_check(Fixture *self, const Client *clients)
                 g_assert_cmpint(clients[i].is[page], ==, PAGE_SHARED);
             }
             if (clients[i].is[page] == PAGE_SHARED) {
-                group_assert_content(self, ksm_page_value(word), content);
+                group_assert_content(self, ksm_page_link_value(word), content);
             }
         }
     }

@@ -195,7 +195,7 @@ static void test_no_memory(Fixture *self, gconstpointer unused)
         g_assert_cmpint(answers[i].kind, ==, i < TILE ? KSM_ANSWER_SLOT
                                                       : KSM_ANSWER_REFUSED);
         g_assert_cmpint(group_state(self->a, 100 + i), ==,
-                        i < TILE ? KSM_PAGE_BOUND : KSM_PAGE_NOTHING);
+                        i < TILE ? KSM_PAGE_LINK_BOUND : KSM_PAGE_LINK_NOTHING);
         if (i < TILE) {
             group_assert_content(self, answers[i].slot, i + 1);
         }
@@ -203,7 +203,7 @@ static void test_no_memory(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 1);
     g_assert_cmpuint(hint.slot, ==, answers[2].slot);
     g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 0);
-    g_assert_cmpint(group_state(self->b, 3), ==, KSM_PAGE_LISTED);
+    g_assert_cmpint(group_state(self->b, 3), ==, KSM_PAGE_LINK_LISTED);
     while (ksm_group_work(self->group)) {
     }
     g_assert_cmpuint(self->budget.used, ==, 1 + TILE);

@@ -53,7 +53,7 @@ static Outcome settle(KsmMember *member, const KsmWaitingHint *hint,
     KsmStableEntry entry;
 
     *told = (KsmHint) { hint->page, KSM_SLOT_NONE };
-    if (word != ksm_page_word(KSM_PAGE_LISTED, hint->tag)) {
+    if (word != ksm_page_link_word(KSM_PAGE_LINK_LISTED, hint->tag)) {
         return OUTCOME_DROPPED;
     }
     if (!ksm_stable_find(member->group->stable, hint->key, &entry)) {

@@ -98,10 +98,10 @@ KsmListed ksm_listing_of(KsmGroup *group, guint64 value)
     if ((guint16)word != listing.tag) {
         return listed;
     }
-    if (ksm_page_state(word) == KSM_PAGE_LISTED) {
+    if (ksm_page_link(word) == KSM_PAGE_LINK_LISTED) {
         listed.kind = KSM_LISTED_PAGE;
-    } else if (ksm_page_state(word) == KSM_PAGE_PUBLISHER) {
-        stamp = ksm_page_value(word) >> 16;
+    } else if (ksm_page_link(word) == KSM_PAGE_LINK_PUBLISHER) {
+        stamp = ksm_page_link_value(word) >> 16;
         if (((stamp_now(group) - stamp) & STAMP_MASK) <= STAMP_VALID) {
             listed.kind = KSM_LISTED_PUBLISHER;
         } else {
@@ -126,7 +126,7 @@ gboolean ksm_listed_has_tag(const KsmListed *listed, guint32 tag)
     guint32 word = listed->member->table.words[listed->page];
 
     return listed->kind == KSM_LISTED_PUBLISHER
-        ? (guint16)word == (guint16)tag : ksm_page_value(word) == tag;
+        ? (guint16)word == (guint16)tag : ksm_page_link_value(word) == tag;
 }
 
 void ksm_listing_prefetch(const KsmGroup *group, guint64 value)

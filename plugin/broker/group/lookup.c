@@ -151,7 +151,7 @@ static gboolean look_up_group(KsmMember *member, const KsmLookup *items,
             answers[i] = (KsmAnswer) { KSM_ANSWER_REFUSED, KSM_SLOT_NONE };
             continue;
         }
-        if (ksm_page_state(member->table.words[page]) == KSM_PAGE_BOUND) {
+        if (ksm_page_link(member->table.words[page]) == KSM_PAGE_LINK_BOUND) {
             g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                         "LOOKUP of page %u, which is bound", page);
             return FALSE;

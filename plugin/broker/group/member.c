@@ -104,13 +104,13 @@ void ksm_member_unlist(KsmMember *member, guint32 page)
 {
     guint32 *word = member->table.words + page;
 
-    if (ksm_page_state(*word) == KSM_PAGE_LISTED) {
-        *word = ksm_page_word(KSM_PAGE_NOTHING, 0);
+    if (ksm_page_link(*word) == KSM_PAGE_LINK_LISTED) {
+        *word = ksm_page_link_word(KSM_PAGE_LINK_NOTHING, 0);
         member->listed--;
         member->group->listed--;
         ksm_group_note_unlisted(member->group);
-    } else if (ksm_page_state(*word) == KSM_PAGE_PUBLISHER) {
-        *word = ksm_page_word(KSM_PAGE_NOTHING, 0);
+    } else if (ksm_page_link(*word) == KSM_PAGE_LINK_PUBLISHER) {
+        *word = ksm_page_link_word(KSM_PAGE_LINK_NOTHING, 0);
         member->publishers--;
     }
 }
@@ -119,9 +119,9 @@ void ksm_member_set_publisher(KsmMember *member, guint32 page, guint32 value)
 {
     guint32 *word = member->table.words + page;
 
-    g_assert(ksm_page_state(*word) != KSM_PAGE_BOUND);
+    g_assert(ksm_page_link(*word) != KSM_PAGE_LINK_BOUND);
     ksm_member_unlist(member, page);
-    *word = ksm_page_word(KSM_PAGE_PUBLISHER, value);
+    *word = ksm_page_link_word(KSM_PAGE_LINK_PUBLISHER, value);
     member->publishers++;
 }
 
@@ -129,9 +129,9 @@ void ksm_member_list(KsmMember *member, guint32 page, guint32 tag)
 {
     guint32 *word = member->table.words + page;
 
-    g_assert(ksm_page_state(*word) != KSM_PAGE_BOUND);
+    g_assert(ksm_page_link(*word) != KSM_PAGE_LINK_BOUND);
     ksm_member_unlist(member, page);
-    *word = ksm_page_word(KSM_PAGE_LISTED, tag);
+    *word = ksm_page_link_word(KSM_PAGE_LINK_LISTED, tag);
     member->listed++;
     member->group->listed++;
 }
@@ -140,9 +140,9 @@ void ksm_member_bind(KsmMember *member, guint32 page, guint32 slot)
 {
     guint32 *word = member->table.words + page;
 
-    g_assert(ksm_page_state(*word) != KSM_PAGE_BOUND);
+    g_assert(ksm_page_link(*word) != KSM_PAGE_LINK_BOUND);
     ksm_member_unlist(member, page);
-    *word = ksm_page_word(KSM_PAGE_BOUND, slot);
+    *word = ksm_page_link_word(KSM_PAGE_LINK_BOUND, slot);
     member->bound++;
     member->group->bound++;
 }
@@ -150,10 +150,10 @@ void ksm_member_bind(KsmMember *member, guint32 page, guint32 slot)
 void ksm_member_unbind(KsmMember *member, guint32 page)
 {
     guint32 *word = member->table.words + page;
-    guint32 slot = ksm_page_value(*word);
+    guint32 slot = ksm_page_link_value(*word);
 
-    if (ksm_page_state(*word) == KSM_PAGE_BOUND) {
-        *word = ksm_page_word(KSM_PAGE_NOTHING, 0);
+    if (ksm_page_link(*word) == KSM_PAGE_LINK_BOUND) {
+        *word = ksm_page_link_word(KSM_PAGE_LINK_NOTHING, 0);
         member->bound--;
         member->group->bound--;
         ksm_group_unref_slot(member->group, slot);

@@ -11,12 +11,12 @@
  * that is to be published has the tag's lower 16 bits there, and the time when
  * it was told so (listing.c).
  */
-typedef enum KsmPageState {
-    KSM_PAGE_NOTHING = 0,
-    KSM_PAGE_LISTED = 1,
-    KSM_PAGE_BOUND = 2,
-    KSM_PAGE_PUBLISHER = 3,
-} KsmPageState;
+typedef enum KsmPageLink {
+    KSM_PAGE_LINK_NOTHING = 0,
+    KSM_PAGE_LINK_LISTED = 1,
+    KSM_PAGE_LINK_BOUND = 2,
+    KSM_PAGE_LINK_PUBLISHER = 3,
+} KsmPageLink;
 
 #define KSM_PAGE_VALUE_MASK 0x3fffffffu
 
@@ -64,17 +64,17 @@ static inline gboolean ksm_page_table_touch(KsmPageTable *table, guint64 page)
 /** Memory of the table. */
 guint64 ksm_page_table_bytes(const KsmPageTable *table);
 
-static inline KsmPageState ksm_page_state(guint32 word)
+static inline KsmPageLink ksm_page_link(guint32 word)
 {
-    return (KsmPageState)(word >> 30);
+    return (KsmPageLink)(word >> 30);
 }
 
-static inline guint32 ksm_page_value(guint32 word)
+static inline guint32 ksm_page_link_value(guint32 word)
 {
     return word & KSM_PAGE_VALUE_MASK;
 }
 
-static inline guint32 ksm_page_word(KsmPageState state, guint32 value)
+static inline guint32 ksm_page_link_word(KsmPageLink state, guint32 value)
 {
     return (guint32)state << 30 | (value & KSM_PAGE_VALUE_MASK);
 }

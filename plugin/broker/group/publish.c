@@ -229,8 +229,8 @@ static gboolean publish_items(Publisher *self, guint count,
             self->to_come -= 1u << item->tile_order;
             continue;
         }
-        if (ksm_page_state(member->table.words[item->page]) ==
-            KSM_PAGE_BOUND) {
+        if (ksm_page_link(member->table.words[item->page]) ==
+            KSM_PAGE_LINK_BOUND) {
             g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                         "PUBLISH of page %u, which is bound", item->page);
             return FALSE;

@@ -423,7 +423,7 @@ static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
         return FALSE;
     }
     word = member->table.words[page];
-    if (word == ksm_page_word(KSM_PAGE_BOUND, slot)) {
+    if (word == ksm_page_link_word(KSM_PAGE_LINK_BOUND, slot)) {
         return TRUE;
     }
     if (!may_be_held(group->reclaim, slot)) {
@@ -432,7 +432,7 @@ static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
         return FALSE;
     }
     head = ksm_store_slot(group->store, ksm_store_head(group->store, slot));
-    if (ksm_page_state(word) == KSM_PAGE_BOUND || head->refs == G_MAXUINT32) {
+    if (ksm_page_link(word) == KSM_PAGE_LINK_BOUND || head->refs == G_MAXUINT32) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "RECLAIM of page %u, which is bound", page);
         return FALSE;
