@@ -54,7 +54,7 @@ static void free_parts(KsmEngine *engine)
     g_ptr_array_free(engine->ram.regions, TRUE);
     g_array_free(engine->releases.withdrawn, TRUE);
     g_array_free(engine->releases.released, TRUE);
-    g_array_free(engine->batch.calm, TRUE);
+    g_array_free(engine->batch.idle, TRUE);
     g_array_free(engine->batch.matches, TRUE);
     g_array_free(engine->batch.publishable, TRUE);
     g_mutex_clear(&engine->lock.work);
@@ -101,7 +101,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     engine->ram.regions = g_ptr_array_new();
     engine->releases.withdrawn = g_array_new(FALSE, FALSE, sizeof(KsmRange));
     engine->releases.released = g_array_new(FALSE, FALSE, sizeof(KsmRange));
-    engine->batch.calm = g_array_new(FALSE, FALSE, sizeof(guint32));
+    engine->batch.idle = g_array_new(FALSE, FALSE, sizeof(guint32));
     engine->batch.matches = g_array_new(FALSE, FALSE, sizeof(KsmMatch));
     engine->batch.publishable = g_array_new(FALSE, FALSE,
                                             sizeof(KsmFingerprinted));

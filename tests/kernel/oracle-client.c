@@ -4,7 +4,7 @@
  *
  * Writers work in a hot window of their pages for a while, leave most of it
  * with a content that other processes have too, and move on, so that pages
- * keep going calm, get merged, and are broken again.  Readers check any page.
+ * keep going idle, get merged, and are broken again.  Readers check any page.
  * The main thread hands figures to the parent.  At the end every page is
  * checked, also after an unmerge and after a last round.
  */

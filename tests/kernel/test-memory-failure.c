@@ -121,7 +121,7 @@ static void wait_for(KsmTestCondition condition, Guest *guest, guint64 wanted)
 }
 
 /*
- * It fails after it was found written, and before it is calm: the scanner is
+ * It fails after it was found written, and before it is idle: the scanner is
  * the only one who reads it.
  */
 static void fail_private(Guest *guest)

@@ -30,7 +30,7 @@ static void park(KsmBlock *block, guint rounds)
                     KSM_BLOCK_GOES_ON);
 }
 
-/* Each rest is twice as long, up to a bound; a calm block starts anew. */
+/* Each rest is twice as long, up to a bound; an idle block starts anew. */
 static void test_parked(void)
 {
     static const guint rounds[] = { 8, 16, 32, 64, 128, 128, 128 };

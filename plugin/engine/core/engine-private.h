@@ -125,7 +125,7 @@ typedef struct KsmNoticeState {
  */
 typedef struct KsmBatch {
     KsmRegion *region;
-    GArray *calm;               /* guint32 pages */
+    GArray *idle;               /* guint32 pages */
     GArray *matches;            /* KsmMatch */
     GArray *publishable;        /* KsmFingerprinted: others list it, too */
 } KsmBatch;

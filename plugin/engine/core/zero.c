@@ -7,7 +7,7 @@
  * however often it is read.  But a kernel may give each read a page of its own
  * (s390x to the process of a KVM guest that is protected or uses storage keys).
  * There a hole lasts until the guest reads it.  It is then a page like any
- * that was written, is calm, is found to hold zeros, and made a hole again: for
+ * that was written, is idle, is found to hold zeros, and made a hole again: for
  * ever, with all memory of zeros taken again each time.
  *
  * On such a host zeros are a content like any other: looked up, published as a

@@ -4,11 +4,11 @@
  *
  * An armed huge page is split by the first write to it (wp_huge_pmd() in the
  * kernel's mm/memory.c), whatever there is to be shared in it.  So a block is
- * armed to find out whether it has become calm, and for no longer than it takes
+ * armed to find out whether it has become idle, and for no longer than it takes
  * to know what it holds:
  *   - half of its pages are written in one round, or more than leave duplicates
  *     enough: rest, before what is unwritten by chance is looked up;
- *   - some pages are written: KSM_BLOCK_ROUNDS rounds later the calm ones have
+ *   - some pages are written: KSM_BLOCK_ROUNDS rounds later the idle ones have
  *     been looked up.  Where there were duplicates enough the block is far from
  *     whole, and others than this file see to it; else: rest.
  * Each rest is twice as long as the last one, up to 128 rounds.  A block that

@@ -17,7 +17,7 @@
 
 /* Pages written in one round that make a block hot by themselves. */
 #define KSM_BLOCK_HOT       256u
-/* Rounds after a write until what is calm in a block has been looked up. */
+/* Rounds after a write until what is idle in a block has been looked up. */
 #define KSM_BLOCK_ROUNDS    4u
 /* Rounds that a block rests: so many, doubled up to so often. */
 #define KSM_BLOCK_PARK_ROUNDS      8u

@@ -409,7 +409,7 @@ void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round)
         set_level(region, page, level - 1);
         level--;
     }
-    /* 2: this round's sweep takes one off, the next one finds it calm. */
+    /* 2: this round's sweep takes one off, the next one finds it idle. */
     region->wait[page] = (guint8)(1 + (1u << level));
 }
 

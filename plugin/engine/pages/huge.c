@@ -18,7 +18,7 @@
  *    still shared or given back from earlier are taken back for it.
  *
  * A page that is not armed must never be taken for unwritten.  A parked block
- * is not swept, so none of its pages can become calm, and is not asked about
+ * is not swept, so none of its pages can become idle, and is not asked about
  * (ksm_ram_find_armed()).  When it is armed again, all of its pages are recorded
  * as written in that round, whatever the kernel says (it tells nothing of pages
  * that went to swap meanwhile): ksm_huge_wake().  What is listed when the rest

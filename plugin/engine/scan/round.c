@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * round.c: one round: what was written, what is calm, who else has it, merge.
+ * round.c: one round: what was written, what is idle, who else has it, merge.
  *
  *   1. the tracker tells the pages written; listings of written candidates are
  *      withdrawn; blocks that are hot are left alone for a while (huge.c);
  *   2. broken pages that have rested are given back to anonymous memory;
- *      pages that have been unwritten for their number of rounds are calm:
+ *      pages that have been unwritten for their number of rounds are idle:
  *      zeros are given back at once (but see zero.c), the others fingerprinted
  *      and looked up;
  *   3. of the answers, pages to publish are published (publish.c), and all

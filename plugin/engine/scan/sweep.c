@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * sweep.c: calm pages, from finding them to having them merged.
+ * sweep.c: idle pages, from finding them to having them merged.
  *
  * Taken in batches small enough that a page is still in the processor's cache
  * when it is published, compared and merged after its fingerprint was made;
@@ -28,7 +28,7 @@
 #include "reading.h"
 #include "core/zero.h"
 
-/* Calm pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
+/* Idle pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
 #define KSM_SWEEP_PAGES     512u
 /* Pages between two looks at the clock. */
 #define KSM_SAFE_POINT_PAGES      256u
@@ -58,13 +58,13 @@ static void merge_zeros(KsmEngine *engine, GArray *zeros)
     }
 }
 
-/* Reads some calm pages, from the one at `from` on: as many as in one go. */
-static guint32 look_at_calm(KsmEngine *engine, guint from, KsmPageScan *scans)
+/* Reads some idle pages, from the one at `from` on: as many as in one go. */
+static guint32 scan_idle(KsmEngine *engine, guint from, KsmPageScan *scans)
 {
-    guint32 count = MIN(engine->batch.calm->len - from, KSM_SCAN_PAGES), i;
+    guint32 count = MIN(engine->batch.idle->len - from, KSM_SCAN_PAGES), i;
 
     for (i = 0; i < count; i++) {
-        guint32 page = g_array_index(engine->batch.calm, guint32, from + i);
+        guint32 page = g_array_index(engine->batch.idle, guint32, from + i);
 
         scans[i].content = ksm_ram_address(engine->batch.region, page);
     }
@@ -73,19 +73,19 @@ static guint32 look_at_calm(KsmEngine *engine, guint from, KsmPageScan *scans)
     return count;
 }
 
-/* Fingerprints the calm pages; returns how many wait for an answer. */
-static guint32 fingerprint_calm(KsmEngine *engine, KsmFingerprinted *items,
+/* Fingerprints the idle pages; returns how many wait for an answer. */
+static guint32 fingerprint_idle(KsmEngine *engine, KsmFingerprinted *items,
                                 GArray *zeros)
 {
     KsmPageScan scans[KSM_SCAN_PAGES];
     guint32 count = 0, looked, j;
     guint i;
 
-    for (i = 0; i < engine->batch.calm->len && !ksm_pace_interrupted(engine);
+    for (i = 0; i < engine->batch.idle->len && !ksm_pace_interrupted(engine);
          i += looked) {
-        looked = look_at_calm(engine, i, scans);
+        looked = scan_idle(engine, i, scans);
         for (j = 0; j < looked; j++) {
-            guint32 page = g_array_index(engine->batch.calm, guint32, i + j);
+            guint32 page = g_array_index(engine->batch.idle, guint32, i + j);
 
             if (scans[j].failed) {
                 ksm_hwpoison_probe(engine, engine->batch.region, page, 1);
@@ -123,16 +123,16 @@ static gboolean publish(KsmEngine *engine)
                            repeated->len);
 }
 
-/* Looks the collected calm pages up, publishes, merges. */
-static gboolean process_calm(KsmEngine *engine)
+/* Looks the collected idle pages up, publishes, merges. */
+static gboolean process_idle(KsmEngine *engine)
 {
     g_autofree KsmFingerprinted *items = g_new(KsmFingerprinted,
                                                KSM_SWEEP_MOST);
     g_autoptr(GArray) zeros = g_array_new(FALSE, FALSE, sizeof(guint32));
-    guint32 count = fingerprint_calm(engine, items, zeros);
+    guint32 count = fingerprint_idle(engine, items, zeros);
     gboolean ok;
 
-    g_array_set_size(engine->batch.calm, 0);
+    g_array_set_size(engine->batch.idle, 0);
     ok = ksm_report_if_due(engine) &&
          ksm_lookup_send(engine, items, count);
     if (ok) {
@@ -152,7 +152,7 @@ static gboolean process_calm(KsmEngine *engine)
 }
 
 /* Whether the page's time has come; counts its rest down otherwise. */
-static inline gboolean is_calm(KsmRegion *region, guint32 page)
+static inline gboolean is_idle(KsmRegion *region, guint32 page)
 {
     KsmPageState state = ksm_page_state(region->state[page]);
 
@@ -161,11 +161,11 @@ static inline gboolean is_calm(KsmRegion *region, guint32 page)
            ksm_ram_wait_over(region, page);
 }
 
-/* Whether the calm pages up to this one make a batch. */
+/* Whether the idle pages up to this one make a batch. */
 static gboolean is_batch(KsmEngine *engine, const KsmRegion *region,
                          guint32 page)
 {
-    return engine->batch.calm->len >= KSM_SWEEP_PAGES &&
+    return engine->batch.idle->len >= KSM_SWEEP_PAGES &&
            (!ksm_huge_weighs(engine) ||
             (page + 1 - region->block_first) % KSM_BLOCK_PAGES == 0);
 }
@@ -177,10 +177,10 @@ static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region,
     guint32 page;
 
     for (page = first; page < end && !*stop; page++) {
-        if (is_calm(region, page)) {
-            g_array_append_val(engine->batch.calm, page);
+        if (is_idle(region, page)) {
+            g_array_append_val(engine->batch.idle, page);
         }
-        if (is_batch(engine, region, page) && !process_calm(engine)) {
+        if (is_batch(engine, region, page) && !process_idle(engine)) {
             return FALSE;
         }
         *stop = page % 4096 == 0 && ksm_pace_interrupted(engine);
@@ -205,5 +205,5 @@ gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
             return FALSE;
         }
     }
-    return !engine->batch.calm->len || process_calm(engine);
+    return !engine->batch.idle->len || process_idle(engine);
 }

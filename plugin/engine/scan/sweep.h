@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * sweep.h: calm pages, from finding them to having them merged.
+ * sweep.h: idle pages, from finding them to having them merged.
  */
 #ifndef KSM_SWEEP_H
 #define KSM_SWEEP_H
