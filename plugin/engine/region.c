@@ -120,7 +120,7 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
     if (region) {
         ret = engine->turn.detached || engine->turn.standing_aside ?
                   0 :
-                  ksm_tracker_settle(&engine->tracker, region);
+                  ksm_tracker_register(&engine->tracker, region);
         if (ret) {
             ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
                 "Could not track writes to memory '%s'; it must be private "

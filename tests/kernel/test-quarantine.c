@@ -92,7 +92,7 @@ static void set_up(Fixture *f)
                             &error);
     g_assert_no_error(error);
     fill(f->ram);
-    g_assert_cmpint(ksm_tracker_settle(&f->tracker, f->region), ==, 0);
+    g_assert_cmpint(ksm_tracker_register(&f->tracker, f->region), ==, 0);
 }
 
 static void tear_down(Fixture *f)
@@ -130,7 +130,7 @@ static guint64 written_pages(Fixture *f)
 {
     guint64 pages = 0;
 
-    g_assert_cmpint(ksm_tracker_settle(&f->tracker, f->region), ==, 0);
+    g_assert_cmpint(ksm_tracker_register(&f->tracker, f->region), ==, 0);
     g_assert_cmpint(ksm_tracker_scan(&f->tracker, f->region, collect, &pages),
                     ==, 0);
     return pages;

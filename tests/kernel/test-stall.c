@@ -250,7 +250,7 @@ static void unregister_whole(Memory *m)
     g_assert_cmpint(ksm_sys_linux.uffd_unregister(
                         m->tracker.uffd, m->ram, m->pages * KSM_PAGE_BYTES),
                     ==, 0);
-    ksm_ram_unsettle(m->region, 0, (guint32)m->pages);
+    ksm_ram_needs_register(m->region, 0, (guint32)m->pages);
 }
 
 /*
@@ -271,7 +271,7 @@ static void test_populated(void)
     memory_open(&m, POPULATED_PAGES);
     madvise(m.ram, m.pages * KSM_PAGE_BYTES, MADV_NOHUGEPAGE);
     for (i = 0; i < REPEATS; i++) {
-        g_assert_cmpint(ksm_tracker_settle(&m.tracker, m.region), ==, 0);
+        g_assert_cmpint(ksm_tracker_register(&m.tracker, m.region), ==, 0);
         memset(m.ram, 1, m.pages * KSM_PAGE_BYTES);
         forget_calls();
         start_ns = ksm_sys_thread_cpu_ns();
@@ -285,7 +285,7 @@ static void test_populated(void)
         unregister_whole(&m);
         ns = since(start_ns);
         whole = MIN(whole, ns);
-        g_assert_cmpint(ksm_tracker_settle(&m.tracker, m.region), ==, 0);
+        g_assert_cmpint(ksm_tracker_register(&m.tracker, m.region), ==, 0);
         g_assert_cmpuint(scan_all(&m), ==, m.pages);
         forget_calls();
         g_assert_cmpint(ksm_tracker_detach(&m.tracker, m.region), ==, 0);
@@ -313,7 +313,7 @@ static void test_untouched(void)
         return;
     }
     memory_open(&m, HUGE_REGION_PAGES);
-    g_assert_cmpint(ksm_tracker_settle(&m.tracker, m.region), ==, 0);
+    g_assert_cmpint(ksm_tracker_register(&m.tracker, m.region), ==, 0);
     g_assert_cmpuint(registers.pages, ==, m.pages);
     g_assert_cmpuint(scan_all(&m), ==, 0);
     m.ram[0] = m.ram[(m.pages - 1) * KSM_PAGE_BYTES] = 1;
@@ -369,16 +369,16 @@ static void test_divided(void)
     }
     mappings = MIN(limit, MAX_TEST_MAPPINGS) - SPARE_MAPPINGS;
     memory_open(&m, 4 * MAX_TEST_MAPPINGS);
-    g_assert_cmpint(ksm_tracker_settle(&m.tracker, m.region), ==, 0);
+    g_assert_cmpint(ksm_tracker_register(&m.tracker, m.region), ==, 0);
     first = divide(&m, mappings);
     for (i = 0; i < REPEATS; i++) {
-        ksm_ram_unsettle(m.region, 0, (guint32)m.pages);
+        ksm_ram_needs_register(m.region, 0, (guint32)m.pages);
         forget_calls();
-        g_assert_cmpint(ksm_tracker_settle(&m.tracker, m.region), ==, 0);
+        g_assert_cmpint(ksm_tracker_register(&m.tracker, m.region), ==, 0);
         settle = MIN(settle, MAX(registers.longest_ns, advices.longest_ns));
         scan_all(&m);
         scan = MIN(scan, scans.longest_ns);
-        /* One call over all that is unsettled, as the measure. */
+        /* One call over all that is unregistered, as the measure. */
         unregister_whole(&m);
         start_ns = ksm_sys_thread_cpu_ns();
         g_assert_cmpint(ksm_sys_linux.uffd_register(
@@ -458,7 +458,7 @@ static void test_discarded(void)
     memory_close(&m);
 }
 
-/* Every page that was unsettled is settled, whatever the order. */
+/* Every page that was unregistered is settled, whatever the order. */
 static void test_unsettled_parts(void)
 {
     g_autofree guint8 *want = g_new0(guint8, 65536);
@@ -471,20 +471,20 @@ static void test_unsettled_parts(void)
     }
     memory_open(&m, 65536);
     for (i = 0; i < 200; i++) {
-        g_assert_cmpint(ksm_tracker_settle(&m.tracker, m.region), ==, 0);
-        g_assert_cmpuint(m.region->unsettled_count, ==, 0);
+        g_assert_cmpint(ksm_tracker_register(&m.tracker, m.region), ==, 0);
+        g_assert_cmpuint(m.region->unregistered_count, ==, 0);
         memset(want, 0, 65536);
         for (j = 0; j < i * 2; j++) {
             guint32 first = (guint32)ksm_test_below(&random, 65536);
             guint32 count = 1 + (guint32)ksm_test_below(&random, 64);
 
             count = MIN(count, 65536 - first);
-            ksm_ram_unsettle(m.region, first, first + count);
+            ksm_ram_needs_register(m.region, first, first + count);
             memset(want + first, 1, count);
         }
-        g_assert_cmpuint(m.region->unsettled_count, <=, KSM_UNSETTLED_MAX);
-        for (j = 0; j < m.region->unsettled_count; j++) {
-            const KsmUnsettled *part = &m.region->unsettled[j];
+        g_assert_cmpuint(m.region->unregistered_count, <=, KSM_UNREGISTERED_MAX);
+        for (j = 0; j < m.region->unregistered_count; j++) {
+            const KsmUnregistered *part = &m.region->unregistered[j];
 
             g_assert_cmpuint(part->first, <, part->end);
             g_assert_true(!j || part->first > part[-1].end);
@@ -506,6 +506,6 @@ int main(int argc, char **argv)
     g_test_add_func("/stall/untouched", test_untouched);
     g_test_add_func("/stall/divided", test_divided);
     g_test_add_func("/stall/discarded", test_discarded);
-    g_test_add_func("/stall/unsettled-parts", test_unsettled_parts);
+    g_test_add_func("/stall/unregistered-parts", test_unsettled_parts);
     return g_test_run();
 }

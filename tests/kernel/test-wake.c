@@ -63,7 +63,7 @@ static void set_up(Fixture *f)
     f->region = ksm_ram_new(NULL, "ram", f->ram, BYTES, KSM_REGION_FRESH,
                             &error);
     g_assert_no_error(error);
-    g_assert_cmpint(ksm_tracker_settle(&f->tracker, f->region), ==, 0);
+    g_assert_cmpint(ksm_tracker_register(&f->tracker, f->region), ==, 0);
 }
 
 /* Reads and writes zeros: the pages' content never changes. */
@@ -163,7 +163,7 @@ static void test_wake(gconstpointer opaque)
             }
         }
         ksm_quarantine_drop(&f.quarantine);
-        g_assert_cmpint(ksm_tracker_settle(&f.tracker, f.region), ==, 0);
+        g_assert_cmpint(ksm_tracker_register(&f.tracker, f.region), ==, 0);
         check_progress(&f);
     }
     __atomic_store_n(&f.stop, 1, __ATOMIC_RELAXED);

@@ -4,7 +4,7 @@
  *
  * What regions need is counted by account.c.  The kernel can have more mappings
  * than that: two neighbours with copies made by different writers (anon_vma) do not
- * always merge, and unsettled parts are not registered yet; the sixteenth that
+ * always merge, and unregistered parts are not registered yet; the sixteenth that
  * the budget leaves free covers them.  Running into the kernel's own limit is
  * harmless (the window rolls back), but would starve the rest of the program of
  * mappings, hence the budget.

@@ -163,7 +163,7 @@ typedef struct KsmReport {
 
 /* merge. */
 typedef struct KsmMergeState {
-    guint64 settled_windows;    /* quarantine.windows at the last settling */
+    guint64 registered_windows;    /* quarantine.windows at the last registering */
     guint precheck_left;         /* to compare beforehand, too */
 } KsmMergeState;
 

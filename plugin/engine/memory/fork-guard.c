@@ -2,7 +2,7 @@
 /*
  * fork-guard.c: a mutex that fork() takes, for all engines of the process.
  *
- * The holder (a scanner, for one batch of windows and their settling, some
+ * The holder (a scanner, for one batch of windows and their registering, some
  * milliseconds at most) waits for nothing that a forking thread could hold.
  */
 #include "memory/fork-guard.h"

@@ -4,7 +4,7 @@
  *
  * A child must not inherit a store mapping: it could outlive this process, and
  * the slots' references end with this process.  Regions are MADV_DONTFORK, but
- * a mapping made by a window gets that advice only when it is settled.
+ * a mapping made by a window gets that advice only when it is registered.
  * Between the two, fork() waits (pthread_atfork).  vfork() and posix_spawn()
  * copy no mappings and do not wait.
  */

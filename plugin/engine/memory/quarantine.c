@@ -255,7 +255,7 @@ static void count_window(KsmQuarantine *q, guint64 start_ns)
  *
  * It fails where a mapping would have to be split and there may be no more of
  * them (vm.max_map_count was lowered); taking it off all of the region needs
- * no split, and settling puts tracking on again.
+ * no split, and registering puts tracking on again.
  */
 static void release_range(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
                           guint32 count)
@@ -271,7 +271,7 @@ static void release_range(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
         }
         if (!ksm_sys->uffd_unregister(q->uffd, region->addr, all)) {
             ksm_sys->uffd_wake(q->uffd, addr, bytes);
-            ksm_ram_unsettle(region, 0, region->pages);
+            ksm_ram_needs_register(region, 0, region->pages);
             return;
         }
         g_usleep(1000);
@@ -364,7 +364,7 @@ static guint32 run_window(KsmQuarantine *q, KsmRegion *region, guint32 first,
     guint32 moved, equal, mapped = 0;
     gboolean held, failed = FALSE;
 
-    ksm_ram_unsettle(region, first, first + count);
+    ksm_ram_needs_register(region, first, first + count);
     if (!isolate(q, region, addr, staging, count, &moved, verdict)) {
         return 0;
     }

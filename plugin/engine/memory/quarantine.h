@@ -43,7 +43,7 @@ void ksm_quarantine_close(KsmQuarantine *q);
  * Replaces pages [first, first + count) by a private mapping of `store_fd` at
  * `offset`, as far as they are byte-equal to `content`, which was read from
  * the same part of the store.  Returns the pages committed, from `first` on;
- * *verdict tells why it was not more.  The pages' registration is unsettled
+ * *verdict tells why it was not more.  The pages' registration is unregistered
  * after it.
  */
 guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,

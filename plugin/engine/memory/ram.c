@@ -246,7 +246,7 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
         return NULL;
     }
     region->metadata_bytes = ksm_ram_fixed_bytes(region);
-    ksm_ram_unsettle(region, 0, region->pages);
+    ksm_ram_needs_register(region, 0, region->pages);
     return region;
 }
 
@@ -437,58 +437,58 @@ void ksm_ram_follow_policy(KsmRegion *region)
     region->policy_followed = TRUE;
 }
 
-/* Parts so near to each other are settled by one call: it costs no more. */
+/* Parts so near to each other are registered by one call: it costs no more. */
 #define KSM_UNSETTLED_NEAR 16u
 
 /* Makes one of parts number i to j, and closes the gap in the array. */
-static void join_unsettled(KsmRegion *region, guint i, guint j)
+static void join_unregistered(KsmRegion *region, guint i, guint j)
 {
-    KsmUnsettled *parts = region->unsettled;
+    KsmUnregistered *parts = region->unregistered;
 
     parts[i].end = MAX(parts[i].end, parts[j].end);
     memmove(&parts[i + 1], &parts[j + 1],
-            (region->unsettled_count - j - 1) * sizeof(*parts));
-    region->unsettled_count -= j - i;
+            (region->unregistered_count - j - 1) * sizeof(*parts));
+    region->unregistered_count -= j - i;
 }
 
 /* There is one part too many: makes one of the two that lie closest. */
 static void join_closest(KsmRegion *region)
 {
-    const KsmUnsettled *parts = region->unsettled;
+    const KsmUnregistered *parts = region->unregistered;
     guint i, best = 1;
 
-    for (i = 2; i < region->unsettled_count; i++) {
+    for (i = 2; i < region->unregistered_count; i++) {
         if (parts[i].first - parts[i - 1].end <
             parts[best].first - parts[best - 1].end) {
             best = i;
         }
     }
-    join_unsettled(region, best - 1, best);
+    join_unregistered(region, best - 1, best);
 }
 
-void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end)
+void ksm_ram_needs_register(KsmRegion *region, guint32 first, guint32 end)
 {
-    KsmUnsettled *parts = region->unsettled;
-    guint i = region->unsettled_count, j;
+    KsmUnregistered *parts = region->unregistered;
+    guint i = region->unregistered_count, j;
 
     /* All from number i on begin behind it, or are near it. */
     while (i > 0 && (guint64)parts[i - 1].end + KSM_UNSETTLED_NEAR >= first) {
         i--;
     }
-    for (j = i; j < region->unsettled_count &&
+    for (j = i; j < region->unregistered_count &&
          parts[j].first <= (guint64)end + KSM_UNSETTLED_NEAR; j++) {
         continue;
     }
     if (i < j) {
         parts[i].first = MIN(parts[i].first, first);
-        join_unsettled(region, i, j - 1);
+        join_unregistered(region, i, j - 1);
         parts[i].end = MAX(parts[i].end, end);
         return;
     }
     memmove(&parts[i + 1], &parts[i],
-            (region->unsettled_count - i) * sizeof(*parts));
-    parts[i] = (KsmUnsettled) { first, end };
-    if (++region->unsettled_count > KSM_UNSETTLED_MAX) {
+            (region->unregistered_count - i) * sizeof(*parts));
+    parts[i] = (KsmUnregistered) { first, end };
+    if (++region->unregistered_count > KSM_UNREGISTERED_MAX) {
         join_closest(region);
     }
 }

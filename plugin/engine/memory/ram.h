@@ -75,7 +75,7 @@ void ksm_ram_follow_policy(KsmRegion *region);
  * Notes that [first, end) wants registration and advice again; inside windows,
  * too.
  */
-void ksm_ram_unsettle(KsmRegion *region, guint32 first, guint32 end);
+void ksm_ram_needs_register(KsmRegion *region, guint32 first, guint32 end);
 
 /* Advises the bookkeeping once more: ksmd is to leave it alone. */
 void ksm_ram_tables_unmergeable(KsmRegion *region);

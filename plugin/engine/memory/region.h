@@ -14,12 +14,12 @@
  * apart: as many as a batch has windows.  An array, as a window cannot
  * allocate.
  */
-typedef struct KsmUnsettled {
+typedef struct KsmUnregistered {
     guint32 first;
     guint32 end;
-} KsmUnsettled;
+} KsmUnregistered;
 
-#define KSM_UNSETTLED_MAX 128u
+#define KSM_UNREGISTERED_MAX 128u
 
 /*
  * A range of guest RAM.  Written by the engine's scanner thread, or by others
@@ -34,8 +34,8 @@ struct KsmRegion {
     guint32 base;               /* session page of its first one */
     KsmRegionFlags flags;
     gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
-    KsmUnsettled unsettled[KSM_UNSETTLED_MAX + 1];  /* in order */
-    guint unsettled_count;      /* the parts that lack it */
+    KsmUnregistered unregistered[KSM_UNREGISTERED_MAX + 1];  /* in order */
+    guint unregistered_count;      /* the parts that lack it */
     guint32 detached_pages;     /* that have been let go: scanner.c */
     guint64 mappings;           /* that the region's pages need, see account.h */
     guint64 store_mappings;     /* those of them that are of a store */

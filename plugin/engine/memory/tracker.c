@@ -102,7 +102,7 @@ gboolean ksm_tracker_open(KsmTracker *tracker, GError **errp)
     tracker->pagemap = -1;
     tracker->ranges = NULL;
     tracker->scanned = ksm_pieces_scan;
-    tracker->settled = ksm_pieces_register;
+    tracker->registered = ksm_pieces_register;
     tracker->detached = ksm_pieces_unregister;
     if (!open_uffd(tracker, errp) || !open_pagemap(tracker, errp)) {
         ksm_tracker_close(tracker);
@@ -128,7 +128,7 @@ void ksm_tracker_close(KsmTracker *tracker)
  * Advice first: once mappings differ in nothing but their registration,
  * registering merges neighbours that belong together.
  */
-static int settle_piece(KsmTracker *tracker, KsmRegion *region,
+static int register_piece(KsmTracker *tracker, KsmRegion *region,
                         guint32 first, guint32 end)
 {
     guint64 start_ns = ksm_sys_now_ns(), advised_ns;
@@ -141,41 +141,41 @@ static int settle_piece(KsmTracker *tracker, KsmRegion *region,
                                      (gsize)(end - first) * KSM_PAGE_BYTES,
                                      UFFDIO_REGISTER_MODE_WP);
     }
-    ksm_pieces_took(&tracker->settled,
+    ksm_pieces_took(&tracker->registered,
                     MAX(advised_ns - start_ns,
                         ksm_sys_now_ns() - advised_ns), TRUE);
     return ret;
 }
 
 /*
- * All parts are settled when this returns 0, as before the next scan they must
+ * All parts are registered when this returns 0, as before the next scan they must
  * be: a page whose mapping is not registered is not reported.  Between two
  * pieces some are and some are not.  That is nothing new to anybody: whatever
  * is written then counts as written at the next scan, as no page is armed that
  * has just been moved or mapped, and registering arms none.
  */
-int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region)
+int ksm_tracker_register(KsmTracker *tracker, KsmRegion *region)
 {
     guint i;
 
-    for (i = 0; i < region->unsettled_count; i++) {
-        KsmUnsettled *part = &region->unsettled[i];
+    for (i = 0; i < region->unregistered_count; i++) {
+        KsmUnregistered *part = &region->unregistered[i];
 
         while (part->first < part->end) {
-            guint32 end = ksm_pieces_next(&tracker->settled, region,
+            guint32 end = ksm_pieces_next(&tracker->registered, region,
                                           part->first, part->end);
-            int ret = settle_piece(tracker, region, part->first, end);
+            int ret = register_piece(tracker, region, part->first, end);
 
             if (ret) {
-                region->unsettled_count -= i;
-                memmove(region->unsettled, part,
-                        region->unsettled_count * sizeof(*part));
+                region->unregistered_count -= i;
+                memmove(region->unregistered, part,
+                        region->unregistered_count * sizeof(*part));
                 return ret;
             }
             part->first = end;
         }
     }
-    region->unsettled_count = 0;
+    region->unregistered_count = 0;
     return 0;
 }
 
@@ -207,7 +207,7 @@ int ksm_tracker_detach_piece(KsmTracker *tracker, KsmRegion *region)
         ret = unregister(tracker, region, first, end);
     }
     if (!ret) {
-        ksm_ram_unsettle(region, first, end);
+        ksm_ram_needs_register(region, first, end);
         if (!region->detached_pages) {
             ksm_ram_disarmed(region);
         }
@@ -224,7 +224,7 @@ int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region)
     while (!ret && region->detached_pages < region->pages) {
         ret = ksm_tracker_detach_piece(tracker, region);
     }
-    ksm_ram_unsettle(region, 0, region->pages);
+    ksm_ram_needs_register(region, 0, region->pages);
     ksm_ram_disarmed(region);
     return ret;
 }

@@ -13,7 +13,7 @@ typedef struct KsmTracker {
     int pagemap;
     struct page_region *ranges; /* KSM_TRACKER_RANGES of them */
     KsmPieces scanned;          /* how large the pieces are at present */
-    KsmPieces settled;
+    KsmPieces registered;
     KsmPieces detached;
 } KsmTracker;
 
@@ -26,13 +26,13 @@ gboolean ksm_tracker_open(KsmTracker *tracker, GError **errp);
 void ksm_tracker_close(KsmTracker *tracker);
 
 /*
- * Registers and advises all that is unsettled in the region, a piece at a
- * time.  0 or -errno; then the rest stays unsettled: its pages are not looked
+ * Registers and advises all that is unregistered in the region, a piece at a
+ * time.  0 or -errno; then the rest stays unregistered: its pages are not looked
  * at until it succeeds.
  */
-int ksm_tracker_settle(KsmTracker *tracker, KsmRegion *region);
+int ksm_tracker_register(KsmTracker *tracker, KsmRegion *region);
 
-/* Takes every registration off the region, which is unsettled after it. */
+/* Takes every registration off the region, which is unregistered after it. */
 int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region);
 
 /* The same for one more piece, from region->detached_pages on. */

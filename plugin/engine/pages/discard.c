@@ -218,7 +218,7 @@ void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes)
  * Mapped anew, to be like the pages around it: empty, with the region's advice,
  * and of the shadow's anon_vma where there is one.  Should that fail, the pages
  * are as good, but in a mapping of their own.  What was there is recorded as
- * discarded; settling has writes tracked again.
+ * discarded; registering has writes tracked again.
  */
 void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes)
 {
@@ -274,7 +274,7 @@ static void record_discarded_range(KsmEngine *engine, KsmRegion *region,
         }
     }
     ksm_account_end(region, &change);
-    ksm_ram_unsettle(region, first, end);
+    ksm_ram_needs_register(region, first, end);
 }
 
 static gboolean flush_locked(KsmEngine *engine)

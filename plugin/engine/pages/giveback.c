@@ -189,7 +189,7 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, guint32 first,
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
     gboolean done = FALSE;
 
-    ksm_ram_unsettle(region, first, first + count);
+    ksm_ram_needs_register(region, first, first + count);
     if (ksm_sys->uffd_unregister(engine->tracker.uffd, addr, bytes)) {
         return FALSE;
     }
@@ -353,7 +353,7 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
         }
         page += MAX(n, 1);
     }
-    ksm_merge_settle(engine);
+    ksm_register_pending(engine);
 }
 
 /* Whether a broken page's rest is over; counts it down otherwise. */
@@ -404,7 +404,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
             ksm_pace_safe_point(engine);
         }
     }
-    ksm_merge_settle(engine);
+    ksm_register_pending(engine);
 }
 
 /* Those of a region, at most `most` pages; returns how many it tried. */
@@ -443,7 +443,7 @@ void ksm_giveback_orphaned(KsmEngine *engine)
                                 KSM_ORPHANED_PAGES - tried);
     }
     engine->lost = tried > 0;
-    ksm_merge_settle(engine);
+    ksm_register_pending(engine);
 }
 
 gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region)
@@ -451,7 +451,7 @@ gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region)
     gboolean all = give_back_shared(engine, region);
     guint32 page;
 
-    ksm_merge_settle(engine);
+    ksm_register_pending(engine);
     for (page = 0; page < region->pages; page++) {
         if (ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN) {
             region->wait[page] = 1;

@@ -56,7 +56,7 @@ static gint compare_matches(gconstpointer a, gconstpointer b)
 
 /*
  * By powers of two, and by address within one: a batch of windows then lies
- * close together, so that settling it walks few mappings.
+ * close together, so that registering it walks few mappings.
  */
 static gint longer_first(gconstpointer a, gconstpointer b)
 {
@@ -156,25 +156,25 @@ static void record_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
 }
 
 /*
- * Each window leaves up to two mappings more until it is settled, which the
- * budget does not know of: a small budget is settled more often.
+ * Each window leaves up to two mappings more until it is registered, which the
+ * budget does not know of: a small budget is registered more often.
  */
-static gboolean settling_due(KsmEngine *engine)
+static gboolean register_is_due(KsmEngine *engine)
 {
-    return engine->quarantine.windows - engine->merge.settled_windows >=
+    return engine->quarantine.windows - engine->merge.registered_windows >=
            CLAMP(engine->budget.allowed / 50, 1, KSM_BATCH_WINDOWS);
 }
 
-void ksm_merge_settle(KsmEngine *engine)
+void ksm_register_pending(KsmEngine *engine)
 {
     guint i;
 
-    engine->merge.settled_windows = engine->quarantine.windows;
+    engine->merge.registered_windows = engine->quarantine.windows;
     ksm_quarantine_drop(&engine->quarantine);
     for (i = 0; i < engine->ram.regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
-        if (ksm_tracker_settle(&engine->tracker, region)) {
+        if (ksm_tracker_register(&engine->tracker, region)) {
             engine->figures.counters.refused_error++;
         }
     }
@@ -345,8 +345,8 @@ static void merge_run(KsmEngine *engine, const KsmMatch *match, guint32 pages)
             done += count;
             continue;
         }
-        if (settling_due(engine)) {
-            ksm_merge_settle(engine);
+        if (register_is_due(engine)) {
+            ksm_register_pending(engine);
             ksm_fork_guard_unlock();
             ksm_pace_safe_point(engine);
             ksm_fork_guard_lock();
@@ -377,7 +377,7 @@ void ksm_merge_matches(KsmEngine *engine)
                   &g_array_index(engine->batch.matches, KsmMatch, run->match),
                   run->pages);
     }
-    ksm_merge_settle(engine);
+    ksm_register_pending(engine);
     ksm_fork_guard_unlock();
     g_array_set_size(engine->batch.matches, 0);
 }
@@ -414,8 +414,8 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
         }
         first += done;
         count -= done;
-        if (settling_due(engine)) {
-            ksm_merge_settle(engine);
+        if (register_is_due(engine)) {
+            ksm_register_pending(engine);
         }
     }
 }

@@ -19,8 +19,8 @@ void ksm_merge_matches(KsmEngine *engine);
 void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
                      guint32 count);
 
-/* Registers and advises what the windows left unsettled, and frees what is
+/* Registers and advises what the windows left unregistered, and frees what is
    left in staging.  Called when a batch of windows is over. */
-void ksm_merge_settle(KsmEngine *engine);
+void ksm_register_pending(KsmEngine *engine);
 
 #endif /* KSM_MERGE_H */

@@ -101,7 +101,7 @@ gboolean ksm_round_track(KsmEngine *engine)
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         ksm_huge_wake(engine, region);
-        if (ksm_tracker_settle(&engine->tracker, region) ||
+        if (ksm_tracker_register(&engine->tracker, region) ||
             ksm_tracker_scan(&engine->tracker, region, written, engine)) {
             engine->figures.counters.refused_error++;
         }

@@ -18,7 +18,7 @@ gpointer ksm_scanner_thread(gpointer data);
  */
 void ksm_scanner_detach(KsmEngine *engine, gboolean at_once);
 
-/* From here on regions are registered again, by settling. */
+/* From here on regions are registered again, by registering. */
 void ksm_scanner_attach(KsmEngine *engine);
 
 #endif /* KSM_SCANNER_H */

@@ -147,7 +147,7 @@ static gboolean process_idle(KsmEngine *engine)
         return FALSE;
     }
     ksm_merge_matches(engine);
-    ksm_merge_settle(engine);   /* zeros alone */
+    ksm_register_pending(engine);   /* zeros alone */
     return ksm_release_send(engine);
 }
 
