@@ -17,7 +17,7 @@
 #include "core/pace.h"
 #include "core/stats.h"
 #include "memory/fork-guard.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "memory/ram.h"
 #include "memory/tracker.h"
 #include "pages/giveback.h"
@@ -46,7 +46,7 @@ static void free_parts(KsmEngine *engine)
     ksm_broker_client_close(&engine->broker);
     ksm_giveback_close(engine);
     ksm_zero_close(engine);
-    ksm_quarantine_close(&engine->quarantine);
+    ksm_isolation_close(&engine->isolation);
     ksm_tracker_close(&engine->tracker);
     if (engine->lock.wake_fd >= 0) {
         close(engine->lock.wake_fd);
@@ -130,12 +130,12 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
     engine = make_parts(options);
     if (!ksm_broker_client_draw_id(&engine->broker, errp) ||
         !ksm_tracker_open(&engine->tracker, errp) ||
-        !ksm_quarantine_open(&engine->quarantine, engine->tracker.uffd,
+        !ksm_isolation_open(&engine->isolation, engine->tracker.uffd,
                              engine->tracker.pagemap, errp)) {
         free_parts(engine);
         return NULL;
     }
-    engine->quarantine.writers = (KsmWriters) {
+    engine->isolation.writers = (KsmWriters) {
         .dma_in_flight = options->dma_in_flight,
         .stand_aside = options->stand_aside,
         .opaque = options->opaque,

@@ -300,7 +300,7 @@ void ksm_engine_resume(KsmEngine *engine);
  */
 void ksm_engine_run_round(KsmEngine *engine);
 
-/** Histogram of quarantine windows: bucket i counts [2^i, 2^(i+1)) us. */
+/** Histogram of isolation windows: bucket i counts [2^i, 2^(i+1)) us. */
 #define KSM_STATS_WINDOW_BUCKETS 16
 
 /**
@@ -333,7 +333,7 @@ struct KsmStats {
     guint64 refused_broker;     /* the broker's limits, or another content
                                    of the same fingerprint */
     guint64 refused_error;      /* a system call failed; left private */
-    guint64 windows;            /* quarantine windows */
+    guint64 windows;            /* isolation windows */
     guint64 window_ns_total;
     guint64 window_ns_max;
     guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];

@@ -116,7 +116,7 @@ static void add(Fixture *s, Step step, guint64 *since_ns)
     *since_ns = ksm_sys_thread_cpu_ns();
 }
 
-/* The steps of quarantine.c, one window. */
+/* The steps of isolation.c, one window. */
 static void window(Fixture *s, guint32 first, guint32 count, gboolean copied)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;

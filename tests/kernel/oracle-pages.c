@@ -28,7 +28,7 @@ guint64 oracle_file_seed(const OracleConfig *config, guint64 file_page)
 
 /*
  * The writer that owns a page, or -1.  Page by page in one half, so that the
- * pages of one quarantine window belong to different threads; by 64 pages in
+ * pages of one isolation window belong to different threads; by 64 pages in
  * the other.
  */
 gint64 oracle_owner(const Oracle *oracle, guint64 page)

@@ -624,7 +624,7 @@ static void check_unmergeable(const void *addr, gsize bytes, const char *what)
 /* Guest memory, shared, broken or not, and all that may hold its content. */
 static void check_all_unmergeable(Fixture *f)
 {
-    KsmQuarantine *q = &f->engine->quarantine;
+    KsmIsolation *q = &f->engine->isolation;
     gsize pages = f->pages;
 
     check_unmergeable(f->memory, f->bytes, "guest memory");
@@ -641,7 +641,7 @@ static int wake_checked(int fd, void *addr, size_t bytes)
 {
     if (is_ram(addr)) {
         check_unmergeable(addr, bytes, "memory that was just shared");
-        check_unmergeable(current->engine->quarantine.staging.area,
+        check_unmergeable(current->engine->isolation.staging.area,
                           KSM_PAGE_BYTES, "staging in a window");
     }
     return ksm_sys_linux.uffd_wake(fd, addr, bytes);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "page-content.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "require.h"
 #include "memory/tracker.h"
 
@@ -24,7 +24,7 @@
 
 typedef struct Fixture {
     KsmTracker tracker;
-    KsmQuarantine quarantine;
+    KsmIsolation isolation;
     KsmRegion *region;
     guint8 *ram;
     guint8 *store;
@@ -53,7 +53,7 @@ static void set_up(Fixture *f)
 
     memset(f, 0, sizeof(*f));
     g_assert_true(ksm_tracker_open(&f->tracker, &error));
-    g_assert_true(ksm_quarantine_open(&f->quarantine, f->tracker.uffd,
+    g_assert_true(ksm_isolation_open(&f->isolation, f->tracker.uffd,
                                       f->tracker.pagemap, &error));
     f->store_fd = memfd_create("test-store", MFD_CLOEXEC);
     g_assert_cmpint(ftruncate(f->store_fd, BYTES), ==, 0);
@@ -110,7 +110,7 @@ static void check_progress(Fixture *f)
     }
     if (ksm_test_wait(all_went_on, f, PATIENCE) < 0) {
         g_error("after %" G_GUINT64_FORMAT " windows a thread sleeps since "
-                "%g s: it was not woken", f->quarantine.windows, PATIENCE);
+                "%g s: it was not woken", f->isolation.windows, PATIENCE);
     }
 }
 
@@ -123,7 +123,7 @@ static void open_zero(Fixture *f)
     for (i = 0; i < PAGES; i++) {
         *(volatile guint8 *)(f->ram + i * KSM_PAGE_BYTES) = 0;
     }
-    ksm_quarantine_zero(&f->quarantine, f->region, 0, PAGES, &verdict);
+    ksm_isolation_zero(&f->isolation, f->region, 0, PAGES, &verdict);
 }
 
 /* A roll-back: the store holds something else. */
@@ -131,7 +131,7 @@ static void open_changed(Fixture *f)
 {
     KsmVerdict verdict;
 
-    g_assert_cmpuint(ksm_quarantine_share(&f->quarantine, f->region, 0, PAGES,
+    g_assert_cmpuint(ksm_isolation_share(&f->isolation, f->region, 0, PAGES,
                                           f->store, f->store_fd, 0, &verdict),
                      ==, 0);
 }
@@ -162,7 +162,7 @@ static void test_wake(gconstpointer opaque)
                 open_changed(&f);
             }
         }
-        ksm_quarantine_drop(&f.quarantine);
+        ksm_isolation_drop(&f.isolation);
         g_assert_cmpint(ksm_tracker_register(&f.tracker, f.region), ==, 0);
         check_progress(&f);
     }
@@ -171,13 +171,13 @@ static void test_wake(gconstpointer opaque)
         g_thread_join(threads[i]);
     }
     g_test_message("%" G_GUINT64_FORMAT " windows, %" G_GUINT64_FORMAT
-                   " touches by the first thread", f.quarantine.windows,
+                   " touches by the first thread", f.isolation.windows,
                    f.touches[0]);
     g_assert_true(ksm_ram_free(f.region));
     munmap(f.ram, BYTES);
     munmap(f.store, BYTES);
     close(f.store_fd);
-    ksm_quarantine_close(&f.quarantine);
+    ksm_isolation_close(&f.isolation);
     ksm_tracker_close(&f.tracker);
 }
 

@@ -17,7 +17,7 @@ def memory_is_whole_while_it_is_shared():
 
 def windows_isolate():
     """Taking pages away from all access, and giving them back."""
-    run_program('kernel/test-quarantine')
+    run_program('kernel/test-isolation')
 
 
 def stores_are_handed_over():

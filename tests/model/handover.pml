@@ -7,7 +7,7 @@
  * tells the broker, and which the mark of its open file shows to a later one
  * (plugin/broker/store/roster.c).
  *
- * Each guest has one page.  It writes it, has it shared (quarantine: kept from
+ * Each guest has one page.  It writes it, has it shared (isolation: kept from
  * the page, compared, mapped), gives it back, loses its connection, dies.  The
  * broker answers, frees slots, ends and is started again, and takes up the
  * store of its predecessor (plugin/broker/group/reclaim.c).

@@ -19,7 +19,7 @@
 
 #include "client/broker-client.h"
 #include "core/kernel-guard.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "memory/ram.h"
 #include "memory/tracker.h"
 
@@ -163,7 +163,7 @@ typedef struct KsmReport {
 
 /* merge. */
 typedef struct KsmMergeState {
-    guint64 registered_windows;    /* quarantine.windows at the last registering */
+    guint64 registered_windows;    /* isolation.windows at the last registering */
     guint precheck_left;         /* to compare beforehand, too */
 } KsmMergeState;
 
@@ -198,7 +198,7 @@ struct KsmEngine {
     KsmRamMap ram;
     KsmBudget budget;
     KsmTracker tracker;
-    KsmQuarantine quarantine;
+    KsmIsolation isolation;
     int sync_uffd;              /* giveback.c; -1: not open */
     gboolean merges_any;        /* unmergeable.c: as seen last */
     gboolean hwpoison_warned;

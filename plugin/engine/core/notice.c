@@ -12,7 +12,7 @@
 #include "core/notice.h"
 
 #include "core/stats.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "sys.h"
 
 /* Between two snapshots in a long round. */
@@ -66,7 +66,7 @@ void ksm_notice_refresh(KsmEngine *engine)
 {
     if (ksm_sys_now_ns() - engine->figures.published_ns > KSM_REFRESH_NS) {
         /* The program's own code runs here, and may lock all memory. */
-        ksm_quarantine_drop(&engine->quarantine);
+        ksm_isolation_drop(&engine->isolation);
         ksm_notice_update(engine);
         ksm_stats_publish(engine);
         ksm_notice_tell(engine);

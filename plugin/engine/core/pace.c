@@ -14,7 +14,7 @@
 #include "core/kernel-guard.h"
 #include "core/lock.h"
 #include "core/notice.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "memory/staging.h"
 #include "sys.h"
 
@@ -85,8 +85,8 @@ void ksm_pace_safe_point(KsmEngine *engine)
     guint percent = g_atomic_int_get(&engine->tunables.scan_cpu_percent);
     guint64 wall, owed;
 
-    if (ksm_staging_is_old(&engine->quarantine.staging)) {
-        ksm_quarantine_drop(&engine->quarantine);
+    if (ksm_staging_is_old(&engine->isolation.staging)) {
+        ksm_isolation_drop(&engine->isolation);
     }
     ksm_notice_refresh(engine);
     if (engine->pace.unlimited || percent >= 100) {
@@ -95,7 +95,7 @@ void ksm_pace_safe_point(KsmEngine *engine)
     wall = ksm_sys_now_ns() - engine->pace.wall_ns;
     owed = (ksm_sys_thread_cpu_ns() - engine->pace.cpu_ns) * 100 / percent;
     if (owed > wall + KSM_PACE_SLACK_NS) {
-        ksm_quarantine_drop(&engine->quarantine);
+        ksm_isolation_drop(&engine->isolation);
         sleep_ns(engine, owed - wall, TRUE);
     } else if (wall > owed + KSM_PACE_CREDIT_NS) {
         engine->pace.wall_ns = ksm_sys_now_ns() - KSM_PACE_CREDIT_NS;
@@ -104,7 +104,7 @@ void ksm_pace_safe_point(KsmEngine *engine)
 }
 
 /* How long to run without yielding: some windows of the usual length. */
-static guint64 patience_ns(const KsmQuarantine *q)
+static guint64 patience_ns(const KsmIsolation *q)
 {
     guint64 mean_ns = q->window_ns_total / MAX(q->windows, 1);
 
@@ -116,7 +116,7 @@ void ksm_pace_before_window(KsmEngine *engine)
 {
     guint64 now = ksm_sys_now_ns();
 
-    if (now - engine->pace.yielded_ns > patience_ns(&engine->quarantine)) {
+    if (now - engine->pace.yielded_ns > patience_ns(&engine->isolation)) {
         sched_yield();
         engine->pace.yielded_ns = ksm_sys_now_ns();
     }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "client/broker-client.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "memory/ram.h"
 #include "memory/tracker.h"
 #include "sys.h"
@@ -58,7 +58,7 @@ void ksm_stats_measure(KsmEngine *engine)
     }
 }
 
-static void add_quarantine(KsmStats *s, const KsmQuarantine *q)
+static void add_isolation(KsmStats *s, const KsmIsolation *q)
 {
     s->windows = q->windows;
     s->window_ns_total = q->window_ns_total;
@@ -105,7 +105,7 @@ void ksm_stats_collect(KsmEngine *engine, KsmStats *s)
     for (i = 0; i < engine->ram.regions->len; i++) {
         add_region(s, g_ptr_array_index(engine->ram.regions, i));
     }
-    add_quarantine(s, &engine->quarantine);
+    add_isolation(s, &engine->isolation);
     s->max_mappings = engine->budget.allowed;
     s->stand_aside = engine->turn.standing_aside;
     s->broker = ksm_broker_client_connected(&engine->broker) ?

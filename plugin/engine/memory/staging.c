@@ -119,7 +119,7 @@ void ksm_staging_shut(KsmStaging *staging)
     if (!staging->is_open) {
         return;
     }
-    /* Wakes those who wait; twice, as release_range() in quarantine.c says. */
+    /* Wakes those who wait; twice, as release_range() in isolation.c says. */
     off = !ksm_sys->uffd_unregister(staging->uffd, staging->area,
                                     KSM_STAGING_BYTES);
     ksm_sys->uffd_wake(staging->uffd, staging->area, KSM_STAGING_BYTES);

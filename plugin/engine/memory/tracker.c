@@ -16,7 +16,7 @@
  * for each page of the guest in each round, measured.
  *
  * A missed write (a range not registered for a moment) costs savings only: the
- * tracker never decides that a page may be dropped, the quarantine does.
+ * tracker never decides that a page may be dropped, the isolation does.
  *
  * Thread: the scanner's, or another one under the engine's work lock.
  */

@@ -9,7 +9,7 @@
 #include "memory/ram.h"
 
 typedef struct KsmTracker {
-    int uffd;                   /* also the quarantine's */
+    int uffd;                   /* also the isolation's */
     int pagemap;
     struct page_region *ranges; /* KSM_TRACKER_RANGES of them */
     KsmPieces scanned;          /* how large the pieces are at present */

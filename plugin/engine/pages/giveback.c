@@ -125,7 +125,7 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
     if (ksm_page_state(region->state[first]) == KSM_PAGE_SHARED) {
         return ksm_tracker_all_file(&engine->tracker, region, first, count);
     }
-    if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_COPY,
+    if (!ksm_writers_allow(&engine->isolation.writers, KSM_EXCHANGE_COPY,
                            addr, count)) {
         engine->figures.counters.refused_dma += count;
         return FALSE;
@@ -387,7 +387,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
 {
     guint32 page, count = 0;
 
-    if (!ksm_writers_known(&engine->quarantine.writers) || !region->shadow ||
+    if (!ksm_writers_known(&engine->isolation.writers) || !region->shadow ||
         !region->counts[KSM_PAGE_BROKEN]) {
         return;
     }

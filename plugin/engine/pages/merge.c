@@ -3,7 +3,7 @@
  * merge.c: from matches to mappings: runs, longest first, window by window.
  *
  * A run is a stretch of matches whose pages and slots are both adjacent.  The
- * comparison in the window is the one that decides (quarantine.c, verify.c).
+ * comparison in the window is the one that decides (isolation.c, verify.c).
  * Where guests write what is just being merged, each piece of a run is compared
  * with its slots before its window, too: a page that differs then costs no
  * window.  Elsewhere that would find nothing, so it is done for some pieces
@@ -26,7 +26,7 @@
 #include "memory/account.h"
 #include "memory/fork-guard.h"
 #include "memory/page-state.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "memory/ram.h"
 #include "memory/region.h"
 #include "memory/tracker.h"
@@ -161,7 +161,7 @@ static void record_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
  */
 static gboolean register_is_due(KsmEngine *engine)
 {
-    return engine->quarantine.windows - engine->merge.registered_windows >=
+    return engine->isolation.windows - engine->merge.registered_windows >=
            CLAMP(engine->budget.allowed / 50, 1, KSM_BATCH_WINDOWS);
 }
 
@@ -169,8 +169,8 @@ void ksm_register_pending(KsmEngine *engine)
 {
     guint i;
 
-    engine->merge.registered_windows = engine->quarantine.windows;
-    ksm_quarantine_drop(&engine->quarantine);
+    engine->merge.registered_windows = engine->isolation.windows;
+    ksm_isolation_drop(&engine->isolation);
     for (i = 0; i < engine->ram.regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
@@ -189,7 +189,7 @@ static guint32 precheck(KsmEngine *engine, KsmRegion *region,
                            guint32 first, guint32 count, guint64 offset,
                            KsmVerdict *verdict)
 {
-    KsmVerify *verify = &engine->quarantine.verify;
+    KsmVerify *verify = &engine->isolation.verify;
     gboolean failed;
     guint32 equal;
 
@@ -237,7 +237,7 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     KsmVerdict verdict = KSM_VERDICT_CHANGED, doubt;
     guint32 worth, merged = 0;
 
-    if (!ksm_writers_allow(&engine->quarantine.writers, KSM_EXCHANGE_SHARE,
+    if (!ksm_writers_allow(&engine->isolation.writers, KSM_EXCHANGE_SHARE,
                            ksm_ram_address(region, first), count)) {
         for (; merged < count; merged++) {
             refuse_by(engine, region, first + merged, KSM_VERDICT_DMA);
@@ -260,9 +260,9 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
             refuse_for_budget(engine, region, first, count);
             return count;
         }
-        merged = ksm_quarantine_share(&engine->quarantine, region, first,
+        merged = ksm_isolation_share(&engine->isolation, region, first,
                                       worth,
-                                      engine->quarantine.verify.content,
+                                      engine->isolation.verify.content,
                                       ksm_slots_fd(engine),
                                       offset, &verdict);
         if (merged) {
@@ -404,7 +404,7 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
 
         ksm_pace_before_window(engine);
         ksm_discard_lock(engine);
-        done = ksm_quarantine_zero(&engine->quarantine, region, first, n,
+        done = ksm_isolation_zero(&engine->isolation, region, first, n,
                                    &verdict);
         record_zero(engine, region, first, done);
         ksm_discard_unlock(engine);

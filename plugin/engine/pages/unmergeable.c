@@ -10,7 +10,7 @@
  * apart what has been merged there.
  *
  * Set before the engine is made: each mapping is taken out where it is made
- * (ram.c, verify.c, staging.c, quarantine.c), store mappings before the first
+ * (ram.c, verify.c, staging.c, isolation.c), store mappings before the first
  * write can have made a copy in them.  Set later: everything is taken out again
  * at the next round; ksmd takes a page only on its second pass at the earliest,
  * and a page merged in between is copied apart.  An identical page that two groups
@@ -47,8 +47,8 @@ void ksm_unmergeable_check(KsmEngine *engine)
     if (before || !engine->merges_any) {
         return;
     }
-    ksm_staging_unmergeable(&engine->quarantine.staging);
-    ksm_verify_unmergeable(&engine->quarantine.verify);
+    ksm_staging_unmergeable(&engine->isolation.staging);
+    ksm_verify_unmergeable(&engine->isolation.verify);
     if (engine->zero.probe) {
         take_out(engine->zero.probe, 1);
     }

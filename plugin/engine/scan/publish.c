@@ -6,7 +6,7 @@
  * is noticed here as a rule, or changed in the bulk memory by a hostile one:
  * then the broker files what it copied under what that content is called, and
  * the page fails the comparison with its slot and stays private.  So nothing
- * need be quarantined for this.
+ * need be isolated for this.
  *
  * A stretch of adjacent pages with the same content is published once, as a
  * tile of a quarter of the stretch at most, so that a stretch of n pages costs

@@ -27,7 +27,7 @@
 #include "core/pace.h"
 #include "core/stats.h"
 #include "memory/page-state.h"
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "memory/ram.h"
 #include "memory/region.h"
 #include "memory/tracker.h"
@@ -220,7 +220,7 @@ void ksm_round_run(KsmEngine *engine)
     }
     ok = ok && take_hints(engine) && ksm_report_exchange(engine);
     engine->link.was_useful = engine->link.was_useful || ok;
-    ksm_quarantine_trim(&engine->quarantine);
+    ksm_isolation_trim(&engine->isolation);
     ksm_stats_measure(engine);
     engine->figures.counters.full_scans++;
     engine->turn.round_end_ns = ksm_sys_now_ns();
@@ -236,7 +236,7 @@ void ksm_round_hints(KsmEngine *engine)
 
         if (region->counts[KSM_PAGE_CANDIDATE]) {
             take_hints(engine);
-            ksm_quarantine_trim(&engine->quarantine);
+            ksm_isolation_trim(&engine->isolation);
             break;
         }
     }

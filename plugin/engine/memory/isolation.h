@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * quarantine.h: take pages away from a running guest, verify, commit or give
+ * isolation.h: take pages away from a running guest, verify, commit or give
  * them back.
  */
-#ifndef KSM_QUARANTINE_H
-#define KSM_QUARANTINE_H
+#ifndef KSM_ISOLATION_H
+#define KSM_ISOLATION_H
 
 #include "memory/ram.h"
 #include "memory/staging.h"
@@ -21,7 +21,7 @@ typedef enum KsmVerdict {
     KSM_VERDICT_ERROR,          /* a system call failed, or the memory */
 } KsmVerdict;
 
-typedef struct KsmQuarantine {
+typedef struct KsmIsolation {
     int uffd;                   /* the tracker's */
     int pagemap;                /* the tracker's */
     KsmWriters writers;
@@ -33,11 +33,11 @@ typedef struct KsmQuarantine {
     guint64 window_ns_total;
     guint64 window_ns_max;
     guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];
-} KsmQuarantine;
+} KsmIsolation;
 
-gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
+gboolean ksm_isolation_open(KsmIsolation *q, int uffd, int pagemap,
                              GError **errp);
-void ksm_quarantine_close(KsmQuarantine *q);
+void ksm_isolation_close(KsmIsolation *q);
 
 /*
  * Replaces pages [first, first + count) by a private mapping of `store_fd` at
@@ -46,13 +46,13 @@ void ksm_quarantine_close(KsmQuarantine *q);
  * *verdict tells why it was not more.  The pages' registration is unregistered
  * after it.
  */
-guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
+guint32 ksm_isolation_share(KsmIsolation *q, KsmRegion *region,
                              guint32 first, guint32 count,
                              const guint8 *content, int store_fd,
                              guint64 offset, KsmVerdict *verdict);
 
 /* The same for pages that hold zeros only: they become holes. */
-guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
+guint32 ksm_isolation_zero(KsmIsolation *q, KsmRegion *region,
                             guint32 first, guint32 count,
                             KsmVerdict *verdict);
 
@@ -60,9 +60,9 @@ guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
  * A batch of windows ends: frees what is left in the staging area and puts that
  * out of reach.  Outside of windows, and before the scanner sleeps.
  */
-void ksm_quarantine_drop(KsmQuarantine *q);
+void ksm_isolation_drop(KsmIsolation *q);
 
 /* The same and more, where there will be no window for a while. */
-void ksm_quarantine_trim(KsmQuarantine *q);
+void ksm_isolation_trim(KsmIsolation *q);
 
-#endif /* KSM_QUARANTINE_H */
+#endif /* KSM_ISOLATION_H */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-quarantine.c: windows on real memory, and every system call of a window
+ * test-isolation.c: windows on real memory, and every system call of a window
  * failing in turn: whatever fails, the memory holds what it held.
  */
 #include <errno.h>
@@ -10,7 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 #include "require.h"
 #include "sys.h"
 #include "memory/tracker.h"
@@ -20,7 +20,7 @@
 
 typedef struct Fixture {
     KsmTracker tracker;
-    KsmQuarantine quarantine;
+    KsmIsolation isolation;
     KsmRegion *region;
     guint8 *ram;
     guint8 *store;
@@ -79,7 +79,7 @@ static void set_up(Fixture *f)
 
     ksm_sys = &ksm_sys_linux;
     g_assert_true(ksm_tracker_open(&f->tracker, &error));
-    g_assert_true(ksm_quarantine_open(&f->quarantine, f->tracker.uffd,
+    g_assert_true(ksm_isolation_open(&f->isolation, f->tracker.uffd,
                                       f->tracker.pagemap, &error));
     f->store_fd = memfd_create("test-store", MFD_CLOEXEC);
     g_assert_cmpint(ftruncate(f->store_fd, BYTES), ==, 0);
@@ -102,14 +102,14 @@ static void tear_down(Fixture *f)
     munmap(f->ram, BYTES);
     munmap(f->store, BYTES);
     close(f->store_fd);
-    ksm_quarantine_close(&f->quarantine);
+    ksm_isolation_close(&f->isolation);
     ksm_tracker_close(&f->tracker);
 }
 
 static guint32 share(Fixture *f, guint32 first, guint32 count,
                      KsmVerdict *verdict)
 {
-    return ksm_quarantine_share(&f->quarantine, f->region, first, count,
+    return ksm_isolation_share(&f->isolation, f->region, first, count,
                                 f->store + (gsize)first * KSM_PAGE_BYTES,
                                 f->store_fd, (guint64)first * KSM_PAGE_BYTES,
                                 verdict);
@@ -190,7 +190,7 @@ static void test_zero(void)
     }
     set_up(&f);
     memset(f.ram, 0, 8 * KSM_PAGE_BYTES);
-    g_assert_cmpuint(ksm_quarantine_zero(&f.quarantine, f.region, 0, PAGES,
+    g_assert_cmpuint(ksm_isolation_zero(&f.isolation, f.region, 0, PAGES,
                                          &verdict), ==, 8);
     g_assert_cmpint(verdict, ==, KSM_VERDICT_CHANGED);
     g_assert_cmpint(mincore(f.ram, 8 * KSM_PAGE_BYTES, core), ==, 0);
@@ -313,7 +313,7 @@ static guint32 window_changed(Fixture *f, KsmVerdict *verdict)
 
 static guint32 window_not_zero(Fixture *f, KsmVerdict *verdict)
 {
-    return ksm_quarantine_zero(&f->quarantine, f->region, 0, PAGES, verdict);
+    return ksm_isolation_zero(&f->isolation, f->region, 0, PAGES, verdict);
 }
 
 static int bad_read_own(void *to, const void *from, size_t bytes)
@@ -379,7 +379,7 @@ static void disarm(void)
 /* A window with the first half's slots: nothing equals them but that half. */
 static guint32 share_wrong(Fixture *f, KsmVerdict *verdict)
 {
-    return ksm_quarantine_share(&f->quarantine, f->region, PAGES / 2,
+    return ksm_isolation_share(&f->isolation, f->region, PAGES / 2,
                                 PAGES / 2, f->store, f->store_fd, 0, verdict);
 }
 
@@ -398,12 +398,12 @@ static void test_not_dropped(void)
     set_up(&f);
     g_assert_cmpuint(share(&f, 0, PAGES / 2, &verdict), ==, PAGES / 2);
     arm(&no_map, 1);
-    ksm_quarantine_drop(&f.quarantine);
+    ksm_isolation_drop(&f.isolation);
     g_assert_cmpuint(inject.calls, ==, 1);
     disarm();
     g_assert_cmpuint(share_wrong(&f, &verdict), ==, 0);
     g_assert_cmpint(verdict, ==, KSM_VERDICT_CHANGED);
-    ksm_quarantine_drop(&f.quarantine);
+    ksm_isolation_drop(&f.isolation);
     /* Staging that cannot be emptied is none. */
     arm(&no_advice, G_MAXUINT);
     g_assert_cmpuint(share_wrong(&f, &verdict), ==, 0);
@@ -486,21 +486,21 @@ static void test_walk(void)
     set_up(&f);
     g_mutex_init(&walker.lock);
     /* Between batches: passed over. */
-    g_assert_false(f.quarantine.staging.is_open);
+    g_assert_false(f.isolation.staging.is_open);
     g_assert_cmpint(mlockall(MCL_CURRENT), ==, 0);
     munlockall();
     /* In a batch: a page that no window has used yet. */
     g_assert_cmpuint(share(&f, 0, 1, &verdict), ==, 1);
-    g_assert_true(f.quarantine.staging.is_open);
-    walker.addr = f.quarantine.staging.area + 8 * KSM_PAGE_BYTES;
+    g_assert_true(f.isolation.staging.is_open);
+    walker.addr = f.isolation.staging.area + 8 * KSM_PAGE_BYTES;
     thread = g_thread_new("walker", walk, &walker);
     wait_for_walker(&walker);
     g_assert_cmpuint(share(&f, 1, 1, &verdict), ==, 1);
-    ksm_quarantine_drop(&f.quarantine);
+    ksm_isolation_drop(&f.isolation);
     got = GPOINTER_TO_INT(g_thread_join(thread));
     g_assert_cmpint(walker.byte, ==, got ? 0 : 1);
     /* Filled between batches, in a place that the next window needs. */
-    peek(f.quarantine.staging.area);
+    peek(f.isolation.staging.area);
     g_assert_cmpuint(share(&f, 2, PAGES - 2, &verdict), ==, PAGES - 2);
     g_assert_cmpuint(wrong_words(f.ram), ==, 0);
     tear_down(&f);
@@ -569,13 +569,13 @@ static void test_failures(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/quarantine/share", test_share);
-    g_test_add_func("/quarantine/changed", test_changed);
-    g_test_add_func("/quarantine/zero", test_zero);
-    g_test_add_func("/quarantine/hole", test_hole);
-    g_test_add_func("/quarantine/not-dropped", test_not_dropped);
-    g_test_add_func("/quarantine/walk", test_walk);
-    g_test_add_func("/quarantine/several-mappings", test_several_mappings);
-    g_test_add_func("/quarantine/failing-calls", test_failures);
+    g_test_add_func("/isolation/share", test_share);
+    g_test_add_func("/isolation/changed", test_changed);
+    g_test_add_func("/isolation/zero", test_zero);
+    g_test_add_func("/isolation/hole", test_hole);
+    g_test_add_func("/isolation/not-dropped", test_not_dropped);
+    g_test_add_func("/isolation/walk", test_walk);
+    g_test_add_func("/isolation/several-mappings", test_several_mappings);
+    g_test_add_func("/isolation/failing-calls", test_failures);
     return g_test_run();
 }

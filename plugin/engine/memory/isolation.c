@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * quarantine.c: the only place where a guest page is taken away.
+ * isolation.c: the only place where a guest page is taken away.
  *
  * Invariant: a page is dropped only after no CPU and no device could reach it,
  * and it was then found byte-equal to what replaces it.
@@ -36,7 +36,7 @@
  *
  * Thread: the scanner's only, under the engine's work lock and fork lock.
  */
-#include "memory/quarantine.h"
+#include "memory/isolation.h"
 
 #include <errno.h>
 #include <string.h>
@@ -48,7 +48,7 @@
 #define KSM_MOVE_TRIES      8u
 #define KSM_RESTORE_TRIES   1000u
 
-gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
+gboolean ksm_isolation_open(KsmIsolation *q, int uffd, int pagemap,
                              GError **errp)
 {
     int ret;
@@ -61,7 +61,7 @@ gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
         ret = ksm_verify_open(&q->verify);
     }
     if (ret) {
-        ksm_quarantine_close(q);
+        ksm_isolation_close(q);
         ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
                             "Could not make the staging area");
         return FALSE;
@@ -69,20 +69,20 @@ gboolean ksm_quarantine_open(KsmQuarantine *q, int uffd, int pagemap,
     return TRUE;
 }
 
-void ksm_quarantine_close(KsmQuarantine *q)
+void ksm_isolation_close(KsmIsolation *q)
 {
     ksm_staging_free(&q->staging);
     ksm_verify_close(&q->verify);
 }
 
-void ksm_quarantine_drop(KsmQuarantine *q)
+void ksm_isolation_drop(KsmIsolation *q)
 {
     ksm_staging_shut(&q->staging);
 }
 
-void ksm_quarantine_trim(KsmQuarantine *q)
+void ksm_isolation_trim(KsmIsolation *q)
 {
-    ksm_quarantine_drop(q);
+    ksm_isolation_drop(q);
     ksm_verify_trim(&q->verify);
 }
 
@@ -91,7 +91,7 @@ void ksm_quarantine_trim(KsmQuarantine *q)
  * out whether the process makes all its memory mergeable (as a service manager
  * may have asked for it, before the program was started).
  */
-static guint8 *take_staging(KsmQuarantine *q, guint32 count)
+static guint8 *take_staging(KsmIsolation *q, guint32 count)
 {
     if (!q->staging.is_open) {
         q->merge_any = ksm_sys_merges_any();
@@ -104,7 +104,7 @@ static guint8 *take_staging(KsmQuarantine *q, guint32 count)
  * nothing before it, so what is there has been moved.  Not to be told is no
  * answer: it would pass for "none", and pages that are there would be lost.
  */
-static guint32 arrived(KsmQuarantine *q, guint8 *dst, guint32 count)
+static guint32 arrived(KsmIsolation *q, guint8 *dst, guint32 count)
 {
     struct page_region range = { 0 };
     guint64 start = (guintptr)dst;
@@ -148,7 +148,7 @@ static guint32 arrived(KsmQuarantine *q, guint8 *dst, guint32 count)
  * would be lost (seen: a page of zeros once in some hours of stress).  So
  * pagemap tells what has arrived.
  */
-static guint32 move_pages(KsmQuarantine *q, guint8 *dst, guint8 *src,
+static guint32 move_pages(KsmIsolation *q, guint8 *dst, guint8 *src,
                           guint32 count, int *error)
 {
     guint32 done = 0, uncounted;
@@ -179,7 +179,7 @@ static guint32 move_pages(KsmQuarantine *q, guint8 *dst, guint8 *src,
 }
 
 /* Puts pages back where they were; never returns without having done so. */
-static void restore_pages(KsmQuarantine *q, guint8 *addr, guint8 *staging,
+static void restore_pages(KsmIsolation *q, guint8 *addr, guint8 *staging,
                           guint32 count)
 {
     guint32 done = 0, n;
@@ -233,7 +233,7 @@ static KsmVerdict verdict_of(int error)
     }
 }
 
-static void count_window(KsmQuarantine *q, guint64 start_ns)
+static void count_window(KsmIsolation *q, guint64 start_ns)
 {
     guint64 ns = ksm_sys_now_ns() - start_ns;
     guint64 us = ns / 1000;
@@ -257,7 +257,7 @@ static void count_window(KsmQuarantine *q, guint64 start_ns)
  * them (vm.max_map_count was lowered); taking it off all of the region needs
  * no split, and registering puts tracking on again.
  */
-static void release_range(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
+static void release_range(KsmIsolation *q, KsmRegion *region, guint8 *addr,
                           guint32 count)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
@@ -284,7 +284,7 @@ static void release_range(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
  * Steps 1 and 2; *moved is the number of pages now in staging.  FALSE when the
  * pages could not even be registered: nothing has happened then.
  */
-static gboolean isolate(KsmQuarantine *q, KsmRegion *region, guint8 *addr,
+static gboolean isolate(KsmIsolation *q, KsmRegion *region, guint8 *addr,
                         guint8 *staging, guint32 count, guint32 *moved,
                         KsmVerdict *verdict)
 {
@@ -317,7 +317,7 @@ static KsmVerdict why_kept(gboolean held, gboolean failed)
 }
 
 /* Puts back those of the moved pages that are not to be replaced. */
-static void restore_from(KsmQuarantine *q, guint8 *addr, guint8 *staging,
+static void restore_from(KsmIsolation *q, guint8 *addr, guint8 *staging,
                          guint32 first, guint32 moved)
 {
     gsize at = (gsize)first * KSM_PAGE_BYTES;
@@ -336,7 +336,7 @@ typedef struct Replacement {
 } Replacement;
 
 /* Step 4 of sharing. */
-static gboolean map_slots(KsmQuarantine *q, const Replacement *by,
+static gboolean map_slots(KsmIsolation *q, const Replacement *by,
                           guint8 *addr, guint32 count)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
@@ -354,7 +354,7 @@ static gboolean map_slots(KsmQuarantine *q, const Replacement *by,
 }
 
 /* All of it; returns the pages that were replaced, from the first on. */
-static guint32 run_window(KsmQuarantine *q, KsmRegion *region, guint32 first,
+static guint32 run_window(KsmIsolation *q, KsmRegion *region, guint32 first,
                           guint32 count, const Replacement *by,
                           KsmVerdict *verdict)
 {
@@ -394,7 +394,7 @@ static guint32 run_window(KsmQuarantine *q, KsmRegion *region, guint32 first,
     return equal;
 }
 
-guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
+guint32 ksm_isolation_share(KsmIsolation *q, KsmRegion *region,
                              guint32 first, guint32 count,
                              const guint8 *content, int store_fd,
                              guint64 offset, KsmVerdict *verdict)
@@ -407,7 +407,7 @@ guint32 ksm_quarantine_share(KsmQuarantine *q, KsmRegion *region,
     return run_window(q, region, first, count, &by, verdict);
 }
 
-guint32 ksm_quarantine_zero(KsmQuarantine *q, KsmRegion *region,
+guint32 ksm_isolation_zero(KsmIsolation *q, KsmRegion *region,
                             guint32 first, guint32 count, KsmVerdict *verdict)
 {
     const Replacement by = { .way = KSM_EXCHANGE_ZERO, .store_fd = -1 };
