@@ -340,7 +340,7 @@ struct KsmStats {
     guint64 fingerprints;       /* pages read and fingerprinted */
     guint64 lookups;            /* sent to the broker */
     guint64 publishes;
-    guint64 hints;              /* received from the broker */
+    guint64 deferred_results;   /* received from the broker */
     guint64 broker_requests;    /* requests made to the broker, all kinds */
     guint64 broker_losses;
     guint64 collapses;          /* blocks made huge pages again (keep_huge) */

@@ -16,7 +16,7 @@
  *   nothing   as at the start
  *   listed    its fingerprint stands in the unstable tree
  *   bound     it holds one reference to one slot
- * LOOKUP, PUBLISH and HINTS bind; only RELEASE (the page is mapped to that
+ * LOOKUP, PUBLISH and FETCH_RESULTS bind; only RELEASE (the page is mapped to that
  * slot no more) or the end of the process unbinds.  LOOKUP lists; WITHDRAW,
  * a new LOOKUP or a binding ends a listing.
  *
@@ -90,7 +90,7 @@
 #define KSM_BATCH_PUBLISH   256u            /* most items of one PUBLISH */
 #define KSM_BATCH_RANGES    4096u           /* most of WITHDRAW and RELEASE */
 #define KSM_BATCH_RECLAIMS     4096u           /* most of RECLAIM */
-#define KSM_BATCH_HINTS     2048u           /* most hints of one reply */
+#define KSM_BATCH_RESULTS     2048u           /* most results of one reply */
 #define KSM_BATCH_CELLS     65536u          /* most cells of a map */
 #define KSM_BULK_REQUEST    0u              /* items of the request */
 #define KSM_BULK_REPLY      (64u * 1024u)   /* items of the reply */
@@ -105,7 +105,7 @@ typedef enum KsmMsgType {
     KSM_MSG_PUBLISH = 5,        /* count KsmPublish + contents -> ANSWERS */
     KSM_MSG_WITHDRAW = 6,       /* count KsmRange of pages -> OK */
     KSM_MSG_RELEASE = 7,        /* count KsmRange of pages -> OK */
-    KSM_MSG_HINTS = 8,          /* -> ANSWERS with count KsmHint */
+    KSM_MSG_FETCH_RESULTS = 8,          /* -> ANSWERS with count KsmResult */
     KSM_MSG_STATS = 9,          /* KsmMsgStats -> GROUP */
     KSM_MSG_MAP = 10,           /* KsmMsgMap + count cells of a byte -> OK */
     KSM_MSG_RECLAIM = 11,          /* count KsmReclaimRange -> OK; 0: that was all */
@@ -231,7 +231,7 @@ typedef struct KsmMsgGroup {
     guint64 pages_sharing;      /* pages bound to them */
     guint64 pages_unshared;     /* listed pages */
     guint64 sessions;
-    guint32 hints_waiting;      /* for this client */
+    guint32 results_waiting;      /* for this client */
     guint32 map_serial;         /* a MAP of that serial is wanted; 0: none */
     KsmSetting setting;           /* the last: it may grow with a version */
 } KsmMsgGroup;
@@ -352,10 +352,10 @@ typedef struct KsmReclaimRange {
  * A page that was listed has been bound to a slot; or, with KSM_SLOT_NONE, is
  * listed no more and should be looked up again.
  */
-typedef struct KsmHint {
+typedef struct KsmResult {
     guint32 page;
     guint32 slot;
-} KsmHint;
+} KsmResult;
 
 G_STATIC_ASSERT(sizeof(KsmMsg) == 16);
 G_STATIC_ASSERT(sizeof(KsmMsgHello) == 376);
@@ -379,7 +379,7 @@ G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);
 G_STATIC_ASSERT(sizeof(KsmPublish) == 8);
 G_STATIC_ASSERT(sizeof(KsmRange) == 8);
 G_STATIC_ASSERT(sizeof(KsmReclaimRange) == 12);
-G_STATIC_ASSERT(sizeof(KsmHint) == 8);
+G_STATIC_ASSERT(sizeof(KsmResult) == 8);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmLookup) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_RANGES * sizeof(KsmRange) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_RECLAIMS * sizeof(KsmReclaimRange) <= KSM_BULK_REPLY);

@@ -62,7 +62,7 @@ typedef enum KsmStatUnit {
     X(fingerprints, COUNTER, NUMBER) \
     X(lookups, COUNTER, NUMBER) \
     X(publishes, COUNTER, NUMBER) \
-    X(hints, COUNTER, NUMBER) \
+    X(deferred_results, COUNTER, NUMBER) \
     X(broker_requests, COUNTER, NUMBER) \
     X(broker_losses, COUNTER, NUMBER) \
     X(cpu_ns, COUNTER, NS) \

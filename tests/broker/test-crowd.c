@@ -123,12 +123,12 @@ static void test_thousand_sessions(void)
 
 static guint send_all(ProtoClient *client)
 {
-    KsmMsg hints = { .type = KSM_MSG_HINTS };
+    KsmMsg results = { .type = KSM_MSG_FETCH_RESULTS };
     guint sent = 0;
 
     do {
-        hints.serial = sent;
-    } while (send(client->fd, &hints, sizeof(hints), MSG_DONTWAIT) > 0 &&
+        results.serial = sent;
+    } while (send(client->fd, &results, sizeof(results), MSG_DONTWAIT) > 0 &&
              ++sent < 1000000);
     g_assert_cmpint(errno, ==, EAGAIN);
     return sent;
@@ -191,7 +191,7 @@ static void replay_main(gpointer opaque)
 {
     const KsmTestBroker *broker = opaque;
     static const KsmMsgType order[] = {
-        KSM_MSG_LOOKUP, KSM_MSG_PUBLISH, KSM_MSG_HINTS, KSM_MSG_RELEASE,
+        KSM_MSG_LOOKUP, KSM_MSG_PUBLISH, KSM_MSG_FETCH_RESULTS, KSM_MSG_RELEASE,
         KSM_MSG_WITHDRAW, KSM_MSG_LOOKUP, KSM_MSG_PUBLISH, KSM_MSG_RELEASE,
         KSM_MSG_STATS, KSM_MSG_HELLO, KSM_MSG_RECLAIM,
     };

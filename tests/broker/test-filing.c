@@ -9,7 +9,7 @@
 
 #include "group/reclaim.h"
 #include "group-fixture.h"
-#include "group/hints.h"
+#include "group/results.h"
 #include "group/listing.h"
 #include "group/member.h"
 
@@ -328,7 +328,7 @@ static void test_tile(Fixture *self, gconstpointer unused)
 /* A page that was listed before its content was filed hears of it. */
 static void test_listed(Fixture *self, gconstpointer unused)
 {
-    KsmHint hints[4];
+    KsmResult results[4];
 
     (void)unused;
     begin(self);
@@ -337,9 +337,9 @@ static void test_listed(Fixture *self, gconstpointer unused)
     file_all(self);
     while (ksm_group_sweep(self->group)) {
     }
-    g_assert_cmpuint(ksm_group_take_hints(self->b, hints, 4), ==, 1);
-    g_assert_cmpuint(hints[0].page, ==, 7);
-    g_assert_cmpuint(hints[0].slot, ==, MORE_AT);
+    g_assert_cmpuint(ksm_group_take_results(self->b, results, 4), ==, 1);
+    g_assert_cmpuint(results[0].page, ==, 7);
+    g_assert_cmpuint(results[0].slot, ==, MORE_AT);
     finish(self);
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test-group.c: sharing inside a group, without sockets: what look-ups and
- * hints answer, and that every count fits the page words.
+ * results answer, and that every count fits the page words.
  */
 #include <glib.h>
 #include <string.h>
 
 #include "error.h"
 #include "group-fixture.h"
-#include "group/hints.h"
+#include "group/results.h"
 #include "group/listing.h"
 #include "group/lookup.h"
 #include "group/member.h"
@@ -16,7 +16,7 @@
 
 static void test_share(Fixture *self, gconstpointer unused)
 {
-    KsmHint hints[8];
+    KsmResult results[8];
     KsmAnswer answer;
 
     (void)unused;
@@ -30,10 +30,10 @@ static void test_share(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(ksm_fp_tree_count(self->group->unstable), ==, 0);
 
     g_assert_cmpint(group_state(self->a, 5), ==, KSM_PAGE_LINK_LISTED);
-    g_assert_cmpuint(ksm_group_take_hints(self->b, hints, 8), ==, 0);
-    g_assert_cmpuint(ksm_group_take_hints(self->a, hints, 8), ==, 1);
-    g_assert_cmpuint(hints[0].page, ==, 5);
-    g_assert_cmpuint(hints[0].slot, ==, answer.slot);
+    g_assert_cmpuint(ksm_group_take_results(self->b, results, 8), ==, 0);
+    g_assert_cmpuint(ksm_group_take_results(self->a, results, 8), ==, 1);
+    g_assert_cmpuint(results[0].page, ==, 5);
+    g_assert_cmpuint(results[0].slot, ==, answer.slot);
     g_assert_cmpint(group_state(self->a, 5), ==, KSM_PAGE_LINK_BOUND);
 
     g_assert_cmpint(group_lookup(self->a, 6, 1).kind, ==, KSM_ANSWER_SLOT);
@@ -45,24 +45,24 @@ static void test_share(Fixture *self, gconstpointer unused)
     g_assert_cmpint(group_lookup(self->a, 6, 1).kind, ==, KSM_ANSWER_LISTED);
 }
 
-/* Two pages of one member: the first one is told by a hint as well. */
+/* Two pages of one member: the first one is told by a result as well. */
 static void test_share_alone(Fixture *self, gconstpointer unused)
 {
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     g_assert_cmpint(group_lookup(self->a, 1, 1).kind, ==, KSM_ANSWER_LISTED);
     g_assert_cmpint(group_lookup(self->a, 2, 1).kind, ==, KSM_ANSWER_PUBLISH);
     g_assert_cmpint(group_publish(self->a, 2, 1, 0).kind, ==, KSM_ANSWER_SLOT);
-    g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 1);
-    g_assert_cmpuint(hint.page, ==, 1);
+    g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 1);
+    g_assert_cmpuint(result.page, ==, 1);
     g_assert_cmpuint(self->group->bound, ==, 2);
 }
 
-/* Listings that are true no more are not offered, and hints neither. */
+/* Listings that are true no more are not offered, and results neither. */
 static void test_withdrawn(Fixture *self, gconstpointer unused)
 {
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     group_lookup(self->a, 1, 1);
@@ -74,16 +74,16 @@ static void test_withdrawn(Fixture *self, gconstpointer unused)
 
     group_lookup(self->a, 3, 4);
     group_lookup(self->b, 3, 4);
-    group_publish(self->b, 3, 4, 0);              /* a hint for a:3 waits */
+    group_publish(self->b, 3, 4, 0);              /* a result for a:3 waits */
     ksm_member_withdraw(self->a, 3, 1);
-    g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 0);
+    g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 0);
     g_assert_cmpint(group_state(self->a, 3), ==, KSM_PAGE_LINK_NOTHING);
 }
 
-/* The slot of a waiting hint is freed: the page is listed as before. */
+/* The slot of a waiting result is freed: the page is listed as before. */
 static void test_hint_outlives_slot(Fixture *self, gconstpointer unused)
 {
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     group_lookup(self->a, 1, 1);
@@ -92,18 +92,18 @@ static void test_hint_outlives_slot(Fixture *self, gconstpointer unused)
     while (ksm_group_work(self->group)) {
     }
     group_publish(self->b, 2, 2, 0);              /* takes the slot's place */
-    g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 0);
+    g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 0);
     g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LINK_LISTED);
     g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
     group_publish(self->b, 1, 1, 0);
-    g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 1);
-    group_assert_content(self, hint.slot, 1);
+    g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 1);
+    group_assert_content(self, result.slot, 1);
 }
 
 /* The same, and someone else has been listed in its place: they must meet. */
 static void test_hint_replaced(Fixture *self, gconstpointer unused)
 {
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     group_lookup(self->a, 1, 1);
@@ -112,9 +112,9 @@ static void test_hint_replaced(Fixture *self, gconstpointer unused)
     while (ksm_group_work(self->group)) {
     }
     g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_LISTED);
-    g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 1);
-    g_assert_cmpuint(hint.page, ==, 1);
-    g_assert_cmpuint(hint.slot, ==, KSM_SLOT_NONE);
+    g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 1);
+    g_assert_cmpuint(result.page, ==, 1);
+    g_assert_cmpuint(result.slot, ==, KSM_SLOT_NONE);
     g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LINK_NOTHING);
     g_assert_cmpint(group_lookup(self->a, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
 }
@@ -171,11 +171,11 @@ static void test_forbidden(Fixture *self, gconstpointer unused)
     }
 }
 
-/* The ring is full: the hints that found no room come later all the same. */
+/* The ring is full: the results that found no room come later all the same. */
 static void test_lost_hints(Fixture *self, gconstpointer unused)
 {
-    enum { MORE = 3000, PAGES = KSM_HINT_RING_MAX + MORE };
-    g_autofree KsmHint *hints = g_new(KsmHint, PAGES);
+    enum { MORE = 3000, PAGES = KSM_RESULT_RING_MAX + MORE };
+    g_autofree KsmResult *results = g_new(KsmResult, PAGES);
     guint32 i, got = 0;
 
     (void)unused;
@@ -190,13 +190,13 @@ static void test_lost_hints(Fixture *self, gconstpointer unused)
         group_lookup(self->a, i, i + 1);
         group_publish(self->b, i, i + 1, 0);
     }
-    g_assert_cmpuint(self->a->hints.count, ==, KSM_HINT_RING_MAX);
-    g_assert_true(self->a->hints_lost);
-    got = ksm_group_take_hints(self->a, hints, KSM_HINT_RING_MAX);
-    g_assert_cmpuint(got, ==, KSM_HINT_RING_MAX);
+    g_assert_cmpuint(self->a->results.count, ==, KSM_RESULT_RING_MAX);
+    g_assert_true(self->a->results_lost);
+    got = ksm_group_take_results(self->a, results, KSM_RESULT_RING_MAX);
+    g_assert_cmpuint(got, ==, KSM_RESULT_RING_MAX);
     while (ksm_group_sweep(self->group)) {
     }
-    got += ksm_group_take_hints(self->a, hints, PAGES);
+    got += ksm_group_take_results(self->a, results, PAGES);
     g_assert_cmpuint(got, ==, PAGES);
 }
 
@@ -231,7 +231,7 @@ static void test_sweep(Fixture *self, gconstpointer unused)
 /* A member that begins anew under the number of one that ended. */
 static void test_member_ids(Fixture *self, gconstpointer unused)
 {
-    KsmHint hint;
+    KsmResult result;
     guint32 slot;
     guint i;
 
@@ -251,7 +251,7 @@ static void test_member_ids(Fixture *self, gconstpointer unused)
         if (i < 2) {
             group_member_end(self->a);
             /* the page that waited for that one is listed again */
-            g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 0);
+            g_assert_cmpuint(ksm_group_take_results(self->b, &result, 1), ==, 0);
         }
     }
     ksm_member_release(self->b, 2, 1);
@@ -290,7 +290,7 @@ static void test_random(Fixture *self, gconstpointer unused)
     g_autoptr(GRand) rand = g_rand_new_with_seed(37);
     KsmMember *members[2] = { self->a, self->b };
     Model model = { 0 };
-    KsmHint hints[64];
+    KsmResult results[64];
     guint step, i;
 
     (void)unused;
@@ -319,11 +319,11 @@ static void test_random(Fixture *self, gconstpointer unused)
             ksm_member_withdraw(members[m], page, 1);
             break;
         case 4:
-            for (i = ksm_group_take_hints(members[m], hints, 64); i > 0;) {
-                guint32 slot = hints[--i].slot;
+            for (i = ksm_group_take_results(members[m], results, 64); i > 0;) {
+                guint32 slot = results[--i].slot;
 
                 if (slot != KSM_SLOT_NONE) {
-                    memcpy(&model.content[m][hints[i].page],
+                    memcpy(&model.content[m][results[i].page],
                            ksm_store_page(self->group->store, slot), 4);
                 }
             }
@@ -382,11 +382,11 @@ int main(int argc, char **argv)
         { "/group/share", test_share },
         { "/group/share-alone", test_share_alone },
         { "/group/withdrawn", test_withdrawn },
-        { "/group/hint-outlives-slot", test_hint_outlives_slot },
-        { "/group/hint-replaced", test_hint_replaced },
+        { "/group/result-outlives-slot", test_hint_outlives_slot },
+        { "/group/result-replaced", test_hint_replaced },
         { "/group/same-request", test_same_request },
         { "/group/forbidden", test_forbidden },
-        { "/group/lost-hints", test_lost_hints },
+        { "/group/lost-results", test_lost_hints },
         { "/group/sweep", test_sweep },
         { "/group/member-ids", test_member_ids },
         { "/group/drop", test_drop },

@@ -369,7 +369,7 @@ static void test_rows(void)
 static void test_too_many(void)
 {
     g_autoptr(ProtoClient) two = NULL, late = NULL, empty = NULL;
-    KsmMsg hints = { .type = KSM_MSG_HINTS };
+    KsmMsg results = { .type = KSM_MSG_FETCH_RESULTS };
     Fixture fixture;
     int fds[2];
 
@@ -380,7 +380,7 @@ static void test_too_many(void)
     send_hello(two, "h", fds, 2);
     expect_error(two, ERROR_PROTOCOL, "control data came along");
     late = proto_client_new(fixture.broker->socket, "g", "late", 100);
-    g_assert_true(proto_client_send_fds(late, &hints, sizeof(hints), fds, 1));
+    g_assert_true(proto_client_send_fds(late, &results, sizeof(results), fds, 1));
     expect_error(late, ERROR_PROTOCOL, "control data came along");
     empty = proto_client_connect(fixture.broker->socket);
     g_assert_true(proto_client_send_fds(empty, "", 0, fds, 1));
@@ -511,7 +511,7 @@ static void fake_broker_run(gpointer opaque)
         reply = proto_client_hold(client, fake->lie->page, fake->lie->slot,
                                   fake->lie->count);
     } else {
-        KsmMsg msg = { .type = KSM_MSG_HINTS };
+        KsmMsg msg = { .type = KSM_MSG_FETCH_RESULTS };
 
         proto_client_send(client, &msg, sizeof(msg));
         proto_client_receive(client, &reply);

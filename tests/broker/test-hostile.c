@@ -189,7 +189,7 @@ static const Row rows[] = {
       { 0 }, NULL },
     { "type-big", "unknown message 4294967295", AFTER, 0, 0xffffffff, M16, 0,
       { 0 }, NULL },
-    { "reserved", "reserved bits", AFTER, 0, KSM_MSG_HINTS, M16, 0, { 0 },
+    { "reserved", "reserved bits", AFTER, 0, KSM_MSG_FETCH_RESULTS, M16, 0, { 0 },
       spoil_reserved },
     { "second-hello", "a second HELLO", AFTER, 0, HELLO, NULL },
     { "no-hello", "message 4 before HELLO", BEFORE, 0, KSM_MSG_LOOKUP, M16,
@@ -371,8 +371,8 @@ static void test_descriptor(void)
         struct cmsghdr header;
         char bytes[CMSG_SPACE(sizeof(int))];
     } control = { .bytes = { 0 } };
-    KsmMsg hints = { .type = KSM_MSG_HINTS };
-    struct iovec iov = { &hints, sizeof(hints) };
+    KsmMsg results = { .type = KSM_MSG_FETCH_RESULTS };
+    struct iovec iov = { &results, sizeof(results) };
     struct msghdr msg = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
         .msg_controllen = sizeof(control),
@@ -388,7 +388,7 @@ static void test_descriptor(void)
     control.header.cmsg_type = SCM_RIGHTS;
     control.header.cmsg_len = CMSG_LEN(sizeof(int));
     memcpy(CMSG_DATA(&control.header), &fds[1], sizeof(int));
-    g_assert_cmpint(sendmsg(client->fd, &msg, 0), ==, sizeof(hints));
+    g_assert_cmpint(sendmsg(client->fd, &msg, 0), ==, sizeof(results));
     close(fds[1]);
     g_assert_cmpuint(proto_client_receive(client, &reply), >, 0);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
@@ -428,7 +428,7 @@ static void test_does_not_read(void)
 {
     Fixture fixture;
     g_autoptr(ProtoClient) client = NULL;
-    KsmMsg hints = { .type = KSM_MSG_HINTS };
+    KsmMsg results = { .type = KSM_MSG_FETCH_RESULTS };
     guint sent = 0, received = 0, turns = 0;
     double end;
 
@@ -436,8 +436,8 @@ static void test_does_not_read(void)
     client = proto_client_new(fixture.broker->socket, "g", "villain", 100);
     end = ksm_test_now() + 10;
     while (turns < 50) {        /* that many turns and nothing is taken */
-        hints.serial = sent;
-        if (send(client->fd, &hints, sizeof(hints), MSG_DONTWAIT) < 0) {
+        results.serial = sent;
+        if (send(client->fd, &results, sizeof(results), MSG_DONTWAIT) < 0) {
             g_assert_cmpint(errno, ==, EAGAIN);
             proto_client_stats(fixture.witness);
             turns++;

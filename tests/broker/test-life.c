@@ -101,7 +101,7 @@ static void stormer_run(gpointer socket)
         }
         memset(client->bulk + KSM_BULK_CONTENT, (int)i, 200 * 4096);
         msg.type = i % 3 == 0 ? KSM_MSG_PUBLISH
-            : i % 3 == 1 ? KSM_MSG_RELEASE : KSM_MSG_HINTS;
+            : i % 3 == 1 ? KSM_MSG_RELEASE : KSM_MSG_FETCH_RESULTS;
         msg.serial = i;
         proto_client_send(client, &msg, sizeof(msg));
     }

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "group-fixture.h"
-#include "group/hints.h"
+#include "group/results.h"
 #include "group/listing.h"
 #include "group/member.h"
 
@@ -32,18 +32,18 @@ static void begin(Fixture *self)
 
 static void expect_no_hint(KsmMember *member)
 {
-    KsmHint hint;
+    KsmResult result;
 
-    g_assert_cmpuint(ksm_group_take_hints(member, &hint, 1), ==, 0);
+    g_assert_cmpuint(ksm_group_take_results(member, &result, 1), ==, 0);
 }
 
 static void expect_hint(KsmMember *member, guint32 page, guint32 slot)
 {
-    KsmHint hint;
+    KsmResult result;
 
-    g_assert_cmpuint(ksm_group_take_hints(member, &hint, 1), ==, 1);
-    g_assert_cmpuint(hint.page, ==, page);
-    g_assert_cmpuint(hint.slot, ==, slot);
+    g_assert_cmpuint(ksm_group_take_results(member, &result, 1), ==, 1);
+    g_assert_cmpuint(result.page, ==, page);
+    g_assert_cmpuint(result.slot, ==, slot);
     g_assert_cmpint(group_state(member, page), ==,
                     slot == KSM_SLOT_NONE ? KSM_PAGE_LINK_NOTHING
                                           : KSM_PAGE_LINK_BOUND);
@@ -163,7 +163,7 @@ static void says_nothing(Fixture *self)
 }
 
 /*
- * The publisher drops out: the first who asks for hints is listed, the other
+ * The publisher drops out: the first who asks for results is listed, the other
  * one told to look its page up again, and that one is the next publisher.
  */
 static void check_drops_out(Fixture *self, void (*drop_out)(Fixture *self))
@@ -228,7 +228,7 @@ static void test_late(Fixture *self, gconstpointer unused)
 static void test_distrusted(Fixture *self, gconstpointer unused)
 {
     guint32 number, waits = 0;
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     begin(self);
@@ -242,7 +242,7 @@ static void test_distrusted(Fixture *self, gconstpointer unused)
         waits++;
         says_nothing(self);
         group_lookup(self->c, 1, number);       /* finds that out */
-        ksm_group_take_hints(self->a, &hint, 1);
+        ksm_group_take_results(self->a, &result, 1);
     }
     g_assert_cmpuint(waits, >=, 10);
     g_assert_cmpuint(waits, <=, 300);
@@ -257,7 +257,7 @@ static void test_distrusted(Fixture *self, gconstpointer unused)
 static void test_mostly_kept(Fixture *self, gconstpointer unused)
 {
     guint32 number;
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     begin(self);
@@ -273,24 +273,24 @@ static void test_mostly_kept(Fixture *self, gconstpointer unused)
             group_publish(self->b, 2, number, 0);
             ksm_member_release(self->b, 2, 1);
         }
-        while (ksm_group_take_hints(self->a, &hint, 1) == 1) {
+        while (ksm_group_take_results(self->a, &result, 1) == 1) {
             ksm_member_release(self->a, 2, 1);
         }
-        while (ksm_group_take_hints(self->c, &hint, 1) == 1) {
+        while (ksm_group_take_results(self->c, &result, 1) == 1) {
             ksm_member_release(self->c, 2, 1);
         }
     }
 }
 
-/* No room for another hint: told to publish, as if nobody else did. */
+/* No room for another result: told to publish, as if nobody else did. */
 static void test_no_room(Fixture *self, gconstpointer unused)
 {
     guint32 page, slot;
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     begin(self);
-    for (page = 2; page <= KSM_HINT_RING_MAX; page++) {
+    for (page = 2; page <= KSM_RESULT_RING_MAX; page++) {
         g_assert_cmpint(group_lookup(self->c, page, 1).kind, ==,
                         KSM_ANSWER_LISTED);
     }
@@ -299,9 +299,9 @@ static void test_no_room(Fixture *self, gconstpointer unused)
     g_assert_cmpint(group_state(self->c, page), ==, KSM_PAGE_LINK_NOTHING);
     slot = group_publish(self->c, page, 1, 0).slot;
     g_assert_cmpuint(group_publish(self->b, 1, 1, 0).slot, ==, slot);
-    for (page = 1; page <= KSM_HINT_RING_MAX; page++) {
-        g_assert_cmpuint(ksm_group_take_hints(self->c, &hint, 1), ==, 1);
-        g_assert_cmpuint(hint.slot, ==, slot);
+    for (page = 1; page <= KSM_RESULT_RING_MAX; page++) {
+        g_assert_cmpuint(ksm_group_take_results(self->c, &result, 1), ==, 1);
+        g_assert_cmpuint(result.slot, ==, slot);
     }
     expect_hint(self->a, 1, slot);
 }
@@ -348,12 +348,12 @@ static void client_advance(Client *self, guint32 page)
 
 static void client_fetch_hints(Client *self)
 {
-    KsmHint hints[8];
-    guint count = ksm_group_take_hints(self->member, hints, 8), i;
+    KsmResult results[8];
+    guint count = ksm_group_take_results(self->member, results, 8), i;
 
     for (i = 0; i < count; i++) {
-        g_assert_cmpint(self->is[hints[i].page], ==, PAGE_CANDIDATE);
-        self->is[hints[i].page] = hints[i].slot == KSM_SLOT_NONE
+        g_assert_cmpint(self->is[results[i].page], ==, PAGE_CANDIDATE);
+        self->is[results[i].page] = results[i].slot == KSM_SLOT_NONE
             ? PAGE_UNKNOWN : PAGE_SHARED;
     }
 }
@@ -406,7 +406,7 @@ static void clients_step(Fixture *self, Client *clients, GRand *rand)
     }
 }
 
-/* All have a look at every page, and fetch their hints, some times. */
+/* All have a look at every page, and fetch their results, some times. */
 static void clients_settle(Client *clients)
 {
     guint round, i;

@@ -129,7 +129,7 @@ static void test_apart(void)
     g_assert_cmpuint(proto_client_stats(one).sessions, ==, 2);
     g_assert_cmpuint(proto_client_stats(any).pages_shared, ==, 0);
     g_assert_cmpuint(proto_client_stats(any).sessions, ==, 1);
-    g_assert_cmpuint(proto_client_stats(any).hints_waiting, ==, 0);
+    g_assert_cmpuint(proto_client_stats(any).results_waiting, ==, 0);
 }
 
 /* A client may give the file another policy: the next content sets it right. */

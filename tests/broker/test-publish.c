@@ -9,7 +9,7 @@
 #include <sys/resource.h>
 
 #include "group-fixture.h"
-#include "group/hints.h"
+#include "group/results.h"
 #include "group/lookup.h"
 #include "group/member.h"
 #include "group/publish.h"
@@ -18,14 +18,14 @@
 static void test_content_changed(Fixture *self, gconstpointer unused)
 {
     KsmAnswer answer;
-    KsmHint hint;
+    KsmResult result;
 
     (void)unused;
     group_lookup(self->a, 1, 1);
     g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
     answer = group_publish(self->b, 1, 2, 0);
     group_assert_content(self, answer.slot, 2);
-    g_assert_cmpuint(ksm_group_take_hints(self->a, &hint, 1), ==, 0);
+    g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 0);
     g_assert_cmpint(group_lookup(self->a, 2, 2).kind, ==, KSM_ANSWER_SLOT);
 }
 
@@ -173,7 +173,7 @@ static void test_no_memory(Fixture *self, gconstpointer unused)
     g_autofree guint8 *contents = g_malloc(ITEMS * PAGE);
     struct rlimit before, limit;
     guint32 first = group_publish(self->b, 1, 99, 0).slot + 1;
-    KsmHint hint;
+    KsmResult result;
     gboolean ok;
     guint i;
 
@@ -200,17 +200,17 @@ static void test_no_memory(Fixture *self, gconstpointer unused)
             group_assert_content(self, answers[i].slot, i + 1);
         }
     }
-    g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 1);
-    g_assert_cmpuint(hint.slot, ==, answers[2].slot);
-    g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 0);
+    g_assert_cmpuint(ksm_group_take_results(self->b, &result, 1), ==, 1);
+    g_assert_cmpuint(result.slot, ==, answers[2].slot);
+    g_assert_cmpuint(ksm_group_take_results(self->b, &result, 1), ==, 0);
     g_assert_cmpint(group_state(self->b, 3), ==, KSM_PAGE_LINK_LISTED);
     while (ksm_group_work(self->group)) {
     }
     g_assert_cmpuint(self->budget.used, ==, 1 + TILE);
     g_assert_cmpint(group_publish(self->a, 100 + TILE, TILE + 1, 2).kind, ==,
                     KSM_ANSWER_SLOT);
-    g_assert_cmpuint(ksm_group_take_hints(self->b, &hint, 1), ==, 1);
-    group_assert_content(self, hint.slot, TILE + 1);
+    g_assert_cmpuint(ksm_group_take_results(self->b, &result, 1), ==, 1);
+    group_assert_content(self, result.slot, TILE + 1);
 }
 
 /* At the limit of the store content is refused; freed slots are used again. */

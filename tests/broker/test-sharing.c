@@ -17,13 +17,13 @@
 #define PAGE 4096u
 #define NOBODY 65534u
 
-static guint take_hints(ProtoClient *client, KsmHint *hints)
+static guint take_results(ProtoClient *client, KsmResult *results)
 {
-    ProtoReply reply = proto_client_request(client, KSM_MSG_HINTS, 0);
+    ProtoReply reply = proto_client_request(client, KSM_MSG_FETCH_RESULTS, 0);
 
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ANSWERS);
-    memcpy(hints, client->bulk + KSM_BULK_REPLY,
-           reply.msg.count * sizeof(*hints));
+    memcpy(results, client->bulk + KSM_BULK_REPLY,
+           reply.msg.count * sizeof(*results));
     return reply.msg.count;
 }
 
@@ -40,7 +40,7 @@ static void test_share(void)
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
     g_autoptr(ProtoClient) a = proto_client_new(broker->socket, "g", "a", 99);
     g_autoptr(ProtoClient) b = proto_client_new(broker->socket, "g", "b", 99);
-    KsmHint hints[KSM_BATCH_HINTS];
+    KsmResult results[KSM_BATCH_RESULTS];
     KsmAnswer answer;
 
     g_assert_cmpuint(a->welcome.store_id, ==, b->welcome.store_id);
@@ -55,10 +55,10 @@ static void test_share(void)
     answer = proto_client_publish(b, 6, 1, 0);
     g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
     proto_client_assert_slot(a, answer.slot, 1);
-    g_assert_cmpuint(proto_client_stats(a).hints_waiting, ==, 1);
-    g_assert_cmpuint(take_hints(a, hints), ==, 1);
-    g_assert_cmpuint(hints[0].page, ==, 5);
-    g_assert_cmpuint(hints[0].slot, ==, answer.slot);
+    g_assert_cmpuint(proto_client_stats(a).results_waiting, ==, 1);
+    g_assert_cmpuint(take_results(a, results), ==, 1);
+    g_assert_cmpuint(results[0].page, ==, 5);
+    g_assert_cmpuint(results[0].slot, ==, answer.slot);
     g_assert_cmpuint(proto_client_stats(a).pages_sharing, ==, 2);
     proto_client_range(a, KSM_MSG_RELEASE, 0, 99);
     g_assert_cmpuint(proto_client_stats(a).pages_sharing, ==, 1);

@@ -191,7 +191,7 @@ static void meet(void)
              ksm_broker_client_connected(&engine->broker); round++) {
             ksm_pace_begin(engine, TRUE);
             ksm_round_run(engine);
-            ksm_round_hints(engine);
+            ksm_round_results(engine);
             check();
         }
     }

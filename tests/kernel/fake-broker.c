@@ -100,7 +100,7 @@ static void prepare(FakeBroker *fake, const FakeBrokerPacket *request,
         reply->packet.msg.type = KSM_MSG_ANSWERS;
         reply->packet.msg.count = count;
         break;
-    case KSM_MSG_HINTS:
+    case KSM_MSG_FETCH_RESULTS:
         reply->packet.msg.type = KSM_MSG_ANSWERS;
         break;
     case KSM_MSG_STATS:

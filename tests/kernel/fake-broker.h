@@ -76,9 +76,9 @@ static inline KsmAnswer *fake_broker_answers(FakeBroker *fake)
     return (KsmAnswer *)(void *)(fake->bulk + KSM_BULK_REPLY);
 }
 
-static inline KsmHint *fake_broker_hints(FakeBroker *fake)
+static inline KsmResult *fake_broker_hints(FakeBroker *fake)
 {
-    return (KsmHint *)(void *)(fake->bulk + KSM_BULK_REPLY);
+    return (KsmResult *)(void *)(fake->bulk + KSM_BULK_REPLY);
 }
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FakeBroker, fake_broker_free)

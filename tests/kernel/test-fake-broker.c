@@ -438,7 +438,7 @@ static void counts_most(FakeBroker *fake, const FakeBrokerPacket *request,
                         FakeBrokerReply *reply)
 {
     (void)fake;
-    if (request->msg.type == KSM_MSG_HINTS) {
+    if (request->msg.type == KSM_MSG_FETCH_RESULTS) {
         reply->packet.msg.count = G_MAXUINT32;
     }
 }
@@ -456,7 +456,7 @@ static void serial_of_before(FakeBroker *fake, const FakeBrokerPacket *request,
                              FakeBrokerReply *reply)
 {
     (void)fake;
-    if (request->msg.type == KSM_MSG_HINTS) {
+    if (request->msg.type == KSM_MSG_FETCH_RESULTS) {
         reply->packet.msg.serial--;
     }
 }
@@ -498,7 +498,7 @@ static void descriptors_everywhere(FakeBroker *fake,
     }
 }
 
-/* A hint for a page: no slot, a slot that may or may not exist, any page. */
+/* A result for a page: no slot, a slot that may or may not exist, any page. */
 static void hints_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
                             FakeBrokerReply *reply)
 {
@@ -508,10 +508,10 @@ static void hints_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
         for (i = 0; i < reply->packet.msg.count; i++) {
             fake_broker_answers(fake)[i].kind = g_random_int() % 2;
         }
-    } else if (request->msg.type == KSM_MSG_HINTS) {
+    } else if (request->msg.type == KSM_MSG_FETCH_RESULTS) {
         reply->packet.msg.count = 500;
         for (i = 0; i < 500; i++) {
-            fake_broker_hints(fake)[i] = (KsmHint) {
+            fake_broker_hints(fake)[i] = (KsmResult) {
                 .page = g_random_int() % (i % 3 ? PAGES : G_MAXUINT32),
                 .slot = i % 5 ? g_random_int() % FIRST_SLOTS : KSM_SLOT_NONE,
             };
@@ -519,16 +519,16 @@ static void hints_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
     }
 }
 
-/* Never an end of hints: such that are kept, and such that are not. */
+/* Never an end of results: such that are kept, and such that are not. */
 static void hints_without_end(FakeBroker *fake, const FakeBrokerPacket *request,
                               FakeBrokerReply *reply)
 {
     guint32 i;
 
-    if (request->msg.type == KSM_MSG_HINTS) {
-        reply->packet.msg.count = KSM_BATCH_HINTS;
-        for (i = 0; i < KSM_BATCH_HINTS; i++) {
-            fake_broker_hints(fake)[i] = (KsmHint) { i % PAGES,
+    if (request->msg.type == KSM_MSG_FETCH_RESULTS) {
+        reply->packet.msg.count = KSM_BATCH_RESULTS;
+        for (i = 0; i < KSM_BATCH_RESULTS; i++) {
+            fake_broker_hints(fake)[i] = (KsmResult) { i % PAGES,
                                                      i % FIRST_SLOTS };
         }
     }
@@ -540,10 +540,10 @@ static void no_hints_without_end(FakeBroker *fake,
 {
     guint32 i;
 
-    if (request->msg.type == KSM_MSG_HINTS) {
-        reply->packet.msg.count = KSM_BATCH_HINTS;
-        for (i = 0; i < KSM_BATCH_HINTS; i++) {
-            fake_broker_hints(fake)[i] = (KsmHint) { i % PAGES, KSM_SLOT_NONE };
+    if (request->msg.type == KSM_MSG_FETCH_RESULTS) {
+        reply->packet.msg.count = KSM_BATCH_RESULTS;
+        for (i = 0; i < KSM_BATCH_RESULTS; i++) {
+            fake_broker_hints(fake)[i] = (KsmResult) { i % PAGES, KSM_SLOT_NONE };
         }
     }
 }
@@ -699,9 +699,9 @@ static const struct {
     { "floods", floods, TRUE },
     { "ends-in-publish", ends_in_publish, FALSE },
     { "descriptors-everywhere", descriptors_everywhere, TRUE },
-    { "hints-at-random", hints_at_random, TRUE },
-    { "hints-without-end", hints_without_end, TRUE },
-    { "no-hints-without-end", no_hints_without_end, TRUE },
+    { "results-at-random", hints_at_random, TRUE },
+    { "results-without-end", hints_without_end, TRUE },
+    { "no-results-without-end", no_hints_without_end, TRUE },
     { "orders", orders, TRUE },
     { "resumes-falsely", resumes_falsely, TRUE },
     { "speaks-version-4", speaks_version_4, TRUE },
@@ -832,15 +832,15 @@ static guint64 session_seed(guint32 session_page)
     return 1 + (session_page < PAGES ? seed_of(session_page) : session_page);
 }
 
-/* A hint for a page, with a slot that holds what the page holds. */
-static KsmHint hint_for(FakeBroker *fake, guint32 session_page)
+/* A result for a page, with a slot that holds what the page holds. */
+static KsmResult hint_for(FakeBroker *fake, guint32 session_page)
 {
     guint32 slot = fake->next_slot++;
 
     g_assert_cmpuint(slot, <, FAKE_BROKER_SLOTS);
     ksm_test_page_make(fake->store + (gsize)slot * KSM_PAGE_BYTES,
                        KSM_TEST_SEEDED, session_seed(session_page));
-    return (KsmHint) { session_page, slot };
+    return (KsmResult) { session_page, slot };
 }
 
 /* Session pages that were looked up and not hinted at; the broker's thread. */
@@ -860,24 +860,24 @@ static void list(guint32 session_page)
 /* Hints from either end by turns, and for some pages of no region. */
 static guint32 hint_by_turns(FakeBroker *fake)
 {
-    KsmHint *hints = fake_broker_hints(fake);
+    KsmResult *results = fake_broker_hints(fake);
     guint32 low = 0, high = G_N_ELEMENTS(listed.waits) - 1, count = 0;
 
-    while (listed.count && count < KSM_BATCH_HINTS - 2) {
+    while (listed.count && count < KSM_BATCH_RESULTS - 2) {
         guint32 page = count % 2 ? high-- : low++;
 
         for (; !listed.waits[page]; page = count % 2 ? high-- : low++) {
         }
         listed.waits[page] = FALSE;
         listed.count--;
-        hints[count++] = hint_for(fake, page);
+        results[count++] = hint_for(fake, page);
     }
-    hints[count++] = hint_for(fake, PAGES + HOLE_PAGES / 2);
-    hints[count++] = hint_for(fake, OTHER_FIRST + PAGES);
+    results[count++] = hint_for(fake, PAGES + HOLE_PAGES / 2);
+    results[count++] = hint_for(fake, OTHER_FIRST + PAGES);
     return count;
 }
 
-/* Lists all that is looked up; when that is all of both regions, hints at it. */
+/* Lists all that is looked up; when that is all of both regions, results at it. */
 static void hints_of_two_regions(FakeBroker *fake,
                                  const FakeBrokerPacket *request,
                                  FakeBrokerReply *reply)
@@ -891,7 +891,7 @@ static void hints_of_two_regions(FakeBroker *fake,
             fake_broker_answers(fake)[i].kind = KSM_ANSWER_LISTED;
             list(items[i].page);
         }
-    } else if (request->msg.type == KSM_MSG_HINTS && listed.count) {
+    } else if (request->msg.type == KSM_MSG_FETCH_RESULTS && listed.count) {
         listed.begun = listed.begun || listed.count == 2 * PAGES;
         reply->packet.msg.count = listed.begun ? hint_by_turns(fake) : 0;
     }
@@ -980,6 +980,6 @@ int main(int argc, char **argv)
                          test_back_off);
     g_test_add_func("/fake-broker/resumes-anothers", test_resumes_anothers);
     g_test_add_func("/fake-broker/not-taken-over", test_not_taken_over);
-    g_test_add_func("/fake-broker/hints-of-regions", test_hints_of_regions);
+    g_test_add_func("/fake-broker/results-of-regions", test_hints_of_regions);
     return g_test_run();
 }

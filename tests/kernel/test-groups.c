@@ -57,7 +57,7 @@ static void assert_alone(KsmRemote *remote, const char *group)
     g_assert_cmpuint(state.stats.pages_sharing, ==, 0);
     g_assert_cmpuint(state.stats.merges, ==, 0);
     g_assert_cmpuint(state.stats.publishes, ==, 0);
-    g_assert_cmpuint(state.stats.hints, ==, 0);
+    g_assert_cmpuint(state.stats.deferred_results, ==, 0);
     g_assert_cmpuint(state.stats.group_pages_shared, ==, 0);
     g_assert_cmpuint(state.stats.group_pages_sharing, ==, 0);
     g_assert_cmpuint(state.stats.group_pages_unshared, ==, PAGES);

@@ -26,7 +26,7 @@ def check_alone(guest, shares_zeros):
         check(stats['pages-shared'] == 64,
               f'{guest.name} has {stats["pages-shared"]} slots')
         return
-    for name in ('pages-sharing', 'merges', 'hints', 'publishes',
+    for name in ('pages-sharing', 'merges', 'deferred-results', 'publishes',
                  'pages-shared', 'group-pages-sharing'):
         check(stats[name] == 0, f'{guest.name} has {name} {stats[name]}')
     check(memory.STORE not in guest.page_kinds(),

@@ -23,7 +23,7 @@ static const struct {
     { "rollbacks", 112 }, { "refused_pinned", 120 }, { "refused_budget", 128 },
     { "refused_torn", 136 }, { "refused_broker", 144 },
     { "refused_error", 152 }, { "fingerprints", 160 }, { "lookups", 168 },
-    { "publishes", 176 }, { "hints", 184 }, { "broker_requests", 192 },
+    { "publishes", 176 }, { "deferred_results", 184 }, { "broker_requests", 192 },
     { "broker_losses", 200 }, { "cpu_ns", 208 }, { "windows", 216 },
     { "window_ns_total", 224 }, { "window_ns_max", 232 }, { "runs", 368 },
     { "mappings", 376 }, { "max_mappings", 384 }, { "metadata_bytes", 392 },

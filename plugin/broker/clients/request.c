@@ -30,7 +30,7 @@
 #include "clients/settings.h"
 #include "clients/session.h"
 #include "group/reclaim.h"
-#include "group/hints.h"
+#include "group/results.h"
 #include "group/lookup.h"
 #include "group/member.h"
 #include "group/publish.h"
@@ -289,13 +289,13 @@ static KsmRequestResult handle_publish(KsmRequestState *self, guint count,
     return publish_step(self, reply, errp);
 }
 
-static KsmRequestResult handle_hints(KsmRequestState *self, KsmReply *reply)
+static KsmRequestResult handle_fetch_results(KsmRequestState *self, KsmReply *reply)
 {
-    KsmHint hints[KSM_BATCH_HINTS];
-    guint count = ksm_group_take_hints(self->session->member, hints,
-                                       KSM_BATCH_HINTS);
+    KsmResult results[KSM_BATCH_RESULTS];
+    guint count = ksm_group_take_results(self->session->member, results,
+                                       KSM_BATCH_RESULTS);
 
-    memcpy(self->bulk + KSM_BULK_REPLY, hints, count * sizeof(*hints));
+    memcpy(self->bulk + KSM_BULK_REPLY, results, count * sizeof(*results));
     return reply_simple(self, reply, KSM_MSG_ANSWERS, count);
 }
 
@@ -310,7 +310,7 @@ static KsmRequestResult handle_stats(KsmRequestState *self,
         .pages_sharing = group->bound,
         .pages_unshared = group->listed,
         .sessions = group->member_count,
-        .hints_waiting = member->hints.count,
+        .results_waiting = member->results.count,
     };
     guint32 version = self->session->version;
     KsmMsgStats stats = { .msg = { 0 } };
@@ -480,7 +480,7 @@ static gsize request_bytes(const KsmRequestState *self, guint32 type,
     case KSM_MSG_PUBLISH:
     case KSM_MSG_WITHDRAW:
     case KSM_MSG_RELEASE:
-    case KSM_MSG_HINTS:
+    case KSM_MSG_FETCH_RESULTS:
     case KSM_MSG_RECLAIM:
         return sizeof(KsmMsg);
     default:
@@ -551,8 +551,8 @@ KsmRequestResult ksm_request_handle(KsmRequestState *self,
         return handle_ranges(self, &msg, reply, errp);
     case KSM_MSG_RECLAIM:
         return handle_reclaim(self, &msg, reply, errp);
-    case KSM_MSG_HINTS:
-        return handle_hints(self, reply);
+    case KSM_MSG_FETCH_RESULTS:
+        return handle_fetch_results(self, reply);
     case KSM_MSG_MAP:
         return handle_map(self, packet, reply, errp);
     default:

@@ -16,7 +16,7 @@ void ksm_group_retire(KsmGroup *group, guint32 slot);
 /** A page is listed no more. */
 void ksm_group_note_unlisted(KsmGroup *group);
 
-/** Whether so many are, or hints got lost, that a sweep is worth it. */
+/** Whether so many are, or results got lost, that a sweep is worth it. */
 gboolean ksm_group_sweep_is_due(const KsmGroup *group);
 
 /** Takes the time for what begins now. */

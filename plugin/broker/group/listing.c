@@ -11,14 +11,14 @@
  * broker ten times a look-up.  Pages of the publisher's own member are told to
  * publish as well; it knows best which of them to take (tiles).
  *
- * A page that waits is listed by its word, but not in the tree: a hint for it
- * lies in its member's ring.  When hints are fetched, each is settled by what
- * is then true (hints.c):
+ * A page that waits is listed by its word, but not in the tree: a result for it
+ * lies in its member's ring.  When results are fetched, each is settled by what
+ * is then true (results.c):
  *   the content has a slot      the page is bound to it
- *   somebody is to publish it   the hint stays
+ *   somebody is to publish it   the result stays
  *   another page is listed      the page is to be looked up again
  *   nothing                     the page is listed in the tree
- * So nobody waits for ever, as long as clients fetch their hints: a publisher
+ * So nobody waits for ever, as long as clients fetch their results: a publisher
  * is one only while its page's word says so, and that for KSM_LISTING_WAIT_US
  * at most.  The word is changed by whatever happens to that page: it is
  * published (perhaps with other content, perhaps refused), withdrawn, looked
@@ -28,7 +28,7 @@
  *
  * Somebody who never publishes can hold others up only so often: a member that
  * has let KSM_UNKEPT_MAX of its turns pass is not waited for any more for a
- * while.  Then, and when there is no room for a hint, whoever asks is told to
+ * while.  Then, and when there is no room for a result, whoever asks is told to
  * publish, and the broker finds out that a content has come twice.
  *
  * False entries are kept few: the background sweep runs when as many listings
@@ -38,7 +38,7 @@
 #include "group/listing.h"
 
 #include "group/content.h"
-#include "group/hint-ring.h"
+#include "group/result-ring.h"
 #include "group/member.h"
 #include "group/page-table.h"
 #include "group/stable-tree.h"
@@ -145,7 +145,7 @@ static gboolean sweep_keep(guint64 key, guint64 value, gpointer opaque)
     KsmGroup *group = opaque;
     KsmListed listed = ksm_listing_of(group, value);
     KsmStableEntry entry;
-    KsmWaitingHint hint;
+    KsmWaitingResult result;
 
     if (listed.kind != KSM_LISTED_PAGE) {
         return listed.kind == KSM_LISTED_PUBLISHER;
@@ -154,9 +154,9 @@ static gboolean sweep_keep(guint64 key, guint64 value, gpointer opaque)
         !ksm_listed_has_tag(&listed, entry.tag)) {
         return TRUE;
     }
-    hint = (KsmWaitingHint) { key, listed.page, entry.tag };
-    if (!ksm_hint_ring_push(&listed.member->hints, &hint)) {
-        listed.member->hints_lost = TRUE;
+    result = (KsmWaitingResult) { key, listed.page, entry.tag };
+    if (!ksm_result_ring_push(&listed.member->results, &result)) {
+        listed.member->results_lost = TRUE;
         return TRUE;
     }
     return FALSE;
@@ -217,10 +217,10 @@ static gboolean elect(KsmMember *member, guint32 page, guint64 key,
 {
     KsmGroup *group = member->group;
     KsmListing listing = { page, member->id, (guint16)tag };
-    KsmWaitingHint hint = { key, listed->page, tag };
+    KsmWaitingResult result = { key, listed->page, tag };
 
     if (member->distrust_until_us > group->now_us ||
-        !ksm_hint_ring_push(&listed->member->hints, &hint)) {
+        !ksm_result_ring_push(&listed->member->results, &result)) {
         return FALSE;
     }
     ksm_member_set_publisher(member, page,
@@ -232,9 +232,9 @@ static gboolean elect(KsmMember *member, guint32 page, guint64 key,
 
 static gboolean wait(KsmMember *member, guint32 page, guint64 key, guint32 tag)
 {
-    KsmWaitingHint hint = { key, page, tag };
+    KsmWaitingResult result = { key, page, tag };
 
-    if (!ksm_hint_ring_push(&member->hints, &hint)) {
+    if (!ksm_result_ring_push(&member->results, &result)) {
         return FALSE;
     }
     ksm_member_list(member, page, tag);
@@ -268,7 +268,7 @@ void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
                            guint32 tag)
 {
     KsmGroup *group = member->group;
-    KsmWaitingHint hint = { key, 0, tag };
+    KsmWaitingResult result = { key, 0, tag };
     KsmFpPlace place;
     KsmListed listed;
 
@@ -277,13 +277,13 @@ void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
     if (listed.kind == KSM_LISTED_NONE || !ksm_listed_has_tag(&listed, tag)) {
         return;
     }
-    hint.page = listed.page;
+    result.page = listed.page;
     if (listed.kind == KSM_LISTED_PUBLISHER) {
         listed.member->unkept -= MIN(listed.member->unkept, 1);
     } else if ((listed.member != member || listed.page != page) &&
-               !ksm_hint_ring_push(&listed.member->hints, &hint)) {
+               !ksm_result_ring_push(&listed.member->results, &result)) {
         /* whoever listed this hears of the slot when there is room */
-        listed.member->hints_lost = TRUE;
+        listed.member->results_lost = TRUE;
         return;
     }
     ksm_fp_tree_remove(group->unstable, key);

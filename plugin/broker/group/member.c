@@ -12,7 +12,7 @@
 #include "group/member.h"
 
 #include "group/content.h"
-#include "group/hint-ring.h"
+#include "group/result-ring.h"
 #include "group/page-table.h"
 #include "store/roster.h"
 #include "store/store.h"
@@ -90,7 +90,7 @@ void ksm_member_free(KsmMember *member)
     }
     g_ptr_array_index(group->members, member->id) = NULL;
     group->member_count--;
-    ksm_hint_ring_clear(&member->hints);
+    ksm_result_ring_clear(&member->results);
     ksm_page_table_clear(&member->table);
     g_free(member);
 }
@@ -202,8 +202,8 @@ void ksm_member_clean(KsmMember *member, KsmCleaning what,
     if (member->cleaning == KSM_CLEANING_NONE) {
         g_queue_push_tail_link(&member->group->cleaning, &member->clean_link);
     }
-    ksm_hint_ring_clear(&member->hints);
-    member->hints_lost = FALSE;
+    ksm_result_ring_clear(&member->results);
+    member->results_lost = FALSE;
     member->cleaning = what;
     member->clean_cursor = 0;
     member->cleaned = cleaned;
@@ -255,5 +255,5 @@ gboolean ksm_member_clean_step(KsmMember *member)
 guint64 ksm_member_bytes(const KsmMember *member)
 {
     return sizeof(KsmMember) + ksm_page_table_bytes(&member->table) +
-        member->hints.size * sizeof(KsmWaitingHint);
+        member->results.size * sizeof(KsmWaitingResult);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * member.h: one client's part of a group: the words of its pages, the slots
- * it refers to, the hints that wait for it.  Knows nothing of sockets.
+ * it refers to, the results that wait for it.  Knows nothing of sockets.
  */
 #ifndef KSM_MEMBER_H
 #define KSM_MEMBER_H

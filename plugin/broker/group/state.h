@@ -8,7 +8,7 @@
 
 #include <glib.h>
 
-#include "group/hint-ring.h"
+#include "group/result-ring.h"
 #include "group/page-table.h"
 #include "group/stable-tree.h"
 #include "store/store.h"
@@ -38,7 +38,7 @@ struct KsmGroup {
 
     guint64 sweep_cursor;
     gboolean sweeping;          /* a pass is under way */
-    gboolean resend;            /* the next pass looks for lost hints */
+    gboolean resend;            /* the next pass looks for lost results */
     gboolean resending;         /* this one does */
     guint64 unlisted;           /* listings ended since the pass began */
     guint sweep_debt;           /* entries to visit for insertions made */
@@ -62,7 +62,7 @@ typedef void (*KsmMemberCleaned)(KsmMember *member, gpointer opaque);
 struct KsmMember {
     KsmGroup *group;
     KsmPageTable table;
-    KsmHintRing hints;
+    KsmResultRing results;
     guint64 listed;             /* words of that state */
     guint64 bound;
     guint64 publishers;
@@ -77,7 +77,7 @@ struct KsmMember {
     guint32 claimant_at;            /* of who it may be: reclaim.c; or NONE */
     guint16 id;                 /* index in group->members */
     guint8 generation;          /* which holder of that id */
-    gboolean hints_lost;        /* the ring was full once */
+    gboolean results_lost;        /* the ring was full once */
     gboolean reclaiming;        /* it has not yet said all that it maps */
     guint unkept;               /* turns to publish that it let pass */
 };

@@ -44,7 +44,7 @@ static void print_counts(JsonObject *session)
         "full_scans", "merges", "zero_merges", "breaks", "given_back",
         "rollbacks", "refused_pinned", "refused_dma", "refused_budget",
         "refused_torn", "refused_broker", "refused_error", "fingerprints",
-        "lookups", "publishes", "hints", "broker_requests", "broker_losses",
+        "lookups", "publishes", "deferred_results", "broker_requests", "broker_losses",
     };
     guint i;
 

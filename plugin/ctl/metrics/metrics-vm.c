@@ -85,7 +85,7 @@ static const Field fields[] = {
     STATISTIC("fingerprinted_pages", fingerprints, "Pages read."),
     STATISTIC("looked_up_pages", lookups, "Pages looked up at the broker."),
     STATISTIC("published_pages", publishes, "Pages copied to the broker."),
-    STATISTIC("hints", hints,
+    STATISTIC("deferred_results", deferred_results,
               "Pages that the broker said another VM has, too."),
     STATISTIC("broker_requests", broker_requests, "Requests to the broker."),
     STATISTIC("broker_losses", broker_losses,

@@ -566,14 +566,14 @@ static gboolean lost(KsmBrokerClient *client, GError *error)
 /* Most items that a reply of this kind may name. */
 static guint32 most_replied(KsmMsgType type, guint32 count)
 {
-    return type == KSM_MSG_HINTS ? KSM_BATCH_HINTS : count;
+    return type == KSM_MSG_FETCH_RESULTS ? KSM_BATCH_RESULTS : count;
 }
 
 gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
                                 guint32 count, guint32 *replied)
 {
     gboolean answers = type == KSM_MSG_LOOKUP || type == KSM_MSG_PUBLISH ||
-                       type == KSM_MSG_HINTS;
+                       type == KSM_MSG_FETCH_RESULTS;
     KsmPacket packet = { 0 };
     GError *error = NULL;
 

@@ -25,11 +25,11 @@ typedef struct KsmBrokerClient {
     guint32 version;            /* of the protocol, that both speak */
     guint refusals;             /* of the store handed in, in a row */
     gboolean refused;           /* the last request: answered by ERROR */
-    KsmAnswer reply[KSM_BATCH_LOOKUPS];     /* or KsmHint: a copy */
+    KsmAnswer reply[KSM_BATCH_LOOKUPS];     /* or KsmResult: a copy */
 } KsmBrokerClient;
 
-G_STATIC_ASSERT(sizeof(KsmAnswer) == sizeof(KsmHint) &&
-                KSM_BATCH_HINTS <= KSM_BATCH_LOOKUPS &&
+G_STATIC_ASSERT(sizeof(KsmAnswer) == sizeof(KsmResult) &&
+                KSM_BATCH_RESULTS <= KSM_BATCH_LOOKUPS &&
                 KSM_BATCH_PUBLISH <= KSM_BATCH_LOOKUPS);
 
 void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd, int node);

@@ -93,7 +93,7 @@ int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end)
     return ret;
 }
 
-/* Of anonymous memory at the RAM's place.  A hint: it may fail. */
+/* Of anonymous memory at the RAM's place.  A result: it may fail. */
 static void advise_huge(KsmRegion *region, guint8 *addr, gsize bytes)
 {
     if (region->huge) {

@@ -23,7 +23,7 @@
  * as written in that round, whatever the kernel says (it tells nothing of pages
  * that went to swap meanwhile): ksm_huge_wake().  What is listed when the rest
  * begins stays listed, so that guests whose blocks rest by turns find each
- * other; as between two rounds, a page may have been written when its hint
+ * other; as between two rounds, a page may have been written when its result
  * comes, and it is the comparison in the window that decides.  So even without
  * all this no byte would be lost: only savings are.
  *

@@ -10,7 +10,7 @@
  *      and looked up;
  *   3. of the answers, pages to publish are published (publish.c), and all
  *      pages with a slot are merged, longest runs first (merge.c);
- *   4. hints of the broker (listed pages that have got a slot) likewise, also
+ *   4. results of the broker (listed pages that have got a slot) likewise, also
  *      between rounds: a page written meanwhile is found out by comparing;
  *   5. bindings that came to nothing are released.
  * After the first pass the work is proportional to what was written: one byte
@@ -44,7 +44,7 @@
 #include "sys.h"
 
 /* Hinted pages merged together, so that runs are found whole. */
-#define KSM_HINTED_PAGES    32768u
+#define KSM_RESULT_PAGES    32768u
 
 /* Shared pages [first, end) are copies now. */
 static void broken(KsmRegion *region, guint32 first, guint32 end,
@@ -113,19 +113,19 @@ gboolean ksm_round_track(KsmEngine *engine)
 }
 
 /*
- * Makes a batch of those hints that are of a region.  What is of none of them
+ * Makes a batch of those results that are of a region.  What is of none of them
  * comes from a broker that is confused, which must not confuse the bookkeeping.
  */
-static void file_hints(KsmEngine *engine, KsmRegion *region,
-                       const GArray *hints)
+static void file_results(KsmEngine *engine, KsmRegion *region,
+                       const GArray *results)
 {
     guint i;
 
     engine->batch.region = region;
-    for (i = 0; i < hints->len; i++) {
-        const KsmHint *hint = &g_array_index(hints, KsmHint, i);
+    for (i = 0; i < results->len; i++) {
+        const KsmResult *result = &g_array_index(results, KsmResult, i);
         KsmMatch match = {
-            .page = ksm_ram_page(region, hint->page), .slot = hint->slot,
+            .page = ksm_ram_page(region, result->page), .slot = result->slot,
         };
 
         if (match.page >= region->pages) {
@@ -141,51 +141,51 @@ static void file_hints(KsmEngine *engine, KsmRegion *region,
 }
 
 /*
- * Fetches hints (KsmHint), about KSM_HINTED_PAGES at most; FALSE: the broker is
+ * Fetches results (KsmResult), about KSM_RESULT_PAGES at most; FALSE: the broker is
  * lost.  *left: how many there can still be.  A page has at most one, as none
  * is looked up meanwhile: a broker with more of them would keep us here for
  * ever.
  */
-static gboolean fetch_hints(KsmEngine *engine, GArray *hints, guint64 *left,
+static gboolean fetch_results(KsmEngine *engine, GArray *results, guint64 *left,
                             gboolean *more)
 {
     guint32 count;
 
-    g_array_set_size(hints, 0);
+    g_array_set_size(results, 0);
     do {
-        if (!ksm_broker_client_call(&engine->broker, KSM_MSG_HINTS, 0,
+        if (!ksm_broker_client_call(&engine->broker, KSM_MSG_FETCH_RESULTS, 0,
                                     &count)) {
             return FALSE;
         }
         if (count > *left) {
             ksm_broker_client_expose(&engine->broker,
-                                     "more hints than there are pages");
+                                     "more results than there are pages");
             return FALSE;
         }
         *left -= count;
-        g_array_append_vals(hints, ksm_broker_client_reply(&engine->broker),
+        g_array_append_vals(results, ksm_broker_client_reply(&engine->broker),
                             count);
-        engine->figures.counters.hints += count;
-        *more = count == KSM_BATCH_HINTS;
-    } while (*more && hints->len < KSM_HINTED_PAGES);
+        engine->figures.counters.deferred_results += count;
+        *more = count == KSM_BATCH_RESULTS;
+    } while (*more && results->len < KSM_RESULT_PAGES);
     return TRUE;
 }
 
 /* Listed pages that have got a slot meanwhile. */
-static gboolean take_hints(KsmEngine *engine)
+static gboolean take_results(KsmEngine *engine)
 {
-    g_autoptr(GArray) hints = g_array_new(FALSE, FALSE, sizeof(KsmHint));
+    g_autoptr(GArray) results = g_array_new(FALSE, FALSE, sizeof(KsmResult));
     guint64 left = engine->ram.session_pages;
     gboolean more = TRUE;
     guint i;
 
     while (more && !ksm_pace_interrupted(engine)) {
-        if (!fetch_hints(engine, hints, &left, &more)) {
+        if (!fetch_results(engine, results, &left, &more)) {
             return FALSE;
         }
         for (i = 0; i < engine->ram.regions->len; i++) {
-            file_hints(engine, g_ptr_array_index(engine->ram.regions, i),
-                       hints);
+            file_results(engine, g_ptr_array_index(engine->ram.regions, i),
+                       results);
             ksm_huge_weigh(engine, NULL);
             ksm_merge_matches(engine);
         }
@@ -218,7 +218,7 @@ void ksm_round_run(KsmEngine *engine)
         ok = ksm_sweep_region(engine,
                               g_ptr_array_index(engine->ram.regions, i));
     }
-    ok = ok && take_hints(engine) && ksm_report_exchange(engine);
+    ok = ok && take_results(engine) && ksm_report_exchange(engine);
     engine->link.was_useful = engine->link.was_useful || ok;
     ksm_isolation_trim(&engine->isolation);
     ksm_stats_measure(engine);
@@ -227,7 +227,7 @@ void ksm_round_run(KsmEngine *engine)
     engine->figures.counters.round_ns = engine->turn.round_end_ns - start_ns;
 }
 
-void ksm_round_hints(KsmEngine *engine)
+void ksm_round_results(KsmEngine *engine)
 {
     guint i;
 
@@ -235,7 +235,7 @@ void ksm_round_hints(KsmEngine *engine)
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         if (region->counts[KSM_PAGE_CANDIDATE]) {
-            take_hints(engine);
+            take_results(engine);
             ksm_isolation_trim(&engine->isolation);
             break;
         }

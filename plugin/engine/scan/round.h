@@ -11,7 +11,7 @@
 void ksm_round_run(KsmEngine *engine);
 
 /* Merges the listed pages that have got a slot since, without a round. */
-void ksm_round_hints(KsmEngine *engine);
+void ksm_round_results(KsmEngine *engine);
 
 /* Enters what was written since the last time; FALSE: the broker is lost. */
 gboolean ksm_round_track(KsmEngine *engine);

@@ -12,7 +12,7 @@
  * subject of a system call.
  *
  * Rounds come once an interval, and so seldom that tracking writes takes a
- * tenth of the time at most.  In between the broker is asked for hints: another
+ * tenth of the time at most.  In between the broker is asked for results: another
  * VM's find is then shared without waiting for the next round.
  */
 #include "scan/scanner.h"
@@ -37,7 +37,7 @@
 #define KSM_PARKED_MS       1000u
 /* Until detaching goes on that gave way to somebody. */
 #define KSM_DETACH_MS       1u
-#define KSM_HINTS_PER_ROUND 4
+#define KSM_RESULTS_PER_ROUND 4
 #define KSM_TRACK_SHARE     9u
 
 /* FALSE: somebody waits for the engine, and shall not wait for this. */
@@ -128,19 +128,19 @@ static guint64 due_ms(KsmEngine *engine)
                                               0;
 }
 
-/* A round if one is due, or else a look for hints; how long to sleep then. */
+/* A round if one is due, or else a look for results; how long to sleep then. */
 static guint64 run_turn(KsmEngine *engine, gboolean asked)
 {
-    guint64 hint_ms = MAX(g_atomic_int_get(&engine->tunables.scan_interval_ms) /
-                              KSM_HINTS_PER_ROUND,
+    guint64 result_ms = MAX(g_atomic_int_get(&engine->tunables.scan_interval_ms) /
+                              KSM_RESULTS_PER_ROUND,
                           1);
 
     if (asked || !due_ms(engine)) {
         ksm_round_run(engine);
     } else {
-        ksm_round_hints(engine);
+        ksm_round_results(engine);
     }
-    return CLAMP(due_ms(engine), 1, hint_ms);
+    return CLAMP(due_ms(engine), 1, result_ms);
 }
 
 /* Keeps the connection up where no round is to be made; TRUE: it is there. */
