@@ -144,11 +144,11 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
 void ksm_broker_memory_failed(KsmBroker *broker, const guint8 *addr)
 {
     GHashTableIter iter;
-    gpointer home;
+    gpointer shard;
 
     g_hash_table_iter_init(&iter, broker->groups);
-    while (g_hash_table_iter_next(&iter, NULL, &home)) {
-        KsmGroup *group = ((KsmGroupHome *)home)->group;
+    while (g_hash_table_iter_next(&iter, NULL, &shard)) {
+        KsmGroup *group = ((KsmShard *)shard)->group;
         guint32 slot;
 
         if (ksm_store_find_slot(group->store, addr, &slot)) {
@@ -157,15 +157,15 @@ void ksm_broker_memory_failed(KsmBroker *broker, const guint8 *addr)
     }
 }
 
-static void log_group(const KsmGroupHome *home)
+static void log_group(const KsmShard *shard)
 {
-    const KsmGroup *group = home->group;
+    const KsmGroup *group = shard->group;
 
     ksm_log(KSM_LOG_INFO, "group %s: sessions=%u pages_shared=%"
             G_GUINT64_FORMAT " pages_sharing=%" G_GUINT64_FORMAT
             " pages_unshared=%" G_GUINT64_FORMAT " listings=%"
             G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT
-            " retired=%" G_GUINT64_FORMAT, home->key,
+            " retired=%" G_GUINT64_FORMAT, shard->key,
             group->member_count, ksm_store_used(group->store), group->bound,
             group->listed, ksm_fp_tree_count(group->unstable),
             ksm_group_bytes(group), group->retired);
@@ -174,7 +174,7 @@ static void log_group(const KsmGroupHome *home)
 void ksm_broker_log_status(const KsmBroker *broker)
 {
     GHashTableIter iter;
-    gpointer home;
+    gpointer shard;
 
     ksm_log(KSM_LOG_INFO, "status: sessions=%u connections=%u processes=%u "
             "groups=%u total_pages=%" G_GUINT64_FORMAT " store_pages=%"
@@ -186,7 +186,7 @@ void ksm_broker_log_status(const KsmBroker *broker)
             broker->shares[KSM_QUOTA_SLOTS].used,
             ksm_broker_memory_bytes(broker));
     g_hash_table_iter_init(&iter, broker->groups);
-    while (g_hash_table_iter_next(&iter, NULL, &home)) {
-        log_group(home);
+    while (g_hash_table_iter_next(&iter, NULL, &shard)) {
+        log_group(shard);
     }
 }

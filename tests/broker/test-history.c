@@ -70,7 +70,7 @@ static void test_bounds(void)
 static void test_family(void)
 {
     KsmBroker broker = { .groups = g_hash_table_new(g_str_hash, g_str_equal) };
-    KsmGroupHome homes[] = {
+    KsmShard homes[] = {
         { .key = (char *)"0:a", .family = (char *)"0:a" },
         { .key = (char *)"0:a@0", .family = (char *)"0:a" },
         { .key = (char *)"0:ab", .family = (char *)"0:ab" },

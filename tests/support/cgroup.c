@@ -25,7 +25,7 @@ static const Place places[] = {
 
 struct KsmTestCgroup {
     const Place *place;
-    char *dir, *home;           /* where this process belongs */
+    char *dir, *shard;           /* where this process belongs */
 };
 
 /* FALSE and errno when it cannot. */
@@ -41,7 +41,7 @@ static gboolean write_file(const char *dir, const char *name, const char *text)
     return bytes == (ssize_t)strlen(text);
 }
 
-static char *home_of(const Place *place)
+static char *shard_of(const Place *place)
 {
     g_autofree char *text = NULL;
     const char *line;
@@ -74,7 +74,7 @@ static KsmTestCgroup *make_in(const Place *place)
     self = g_new0(KsmTestCgroup, 1);
     self->place = place;
     self->dir = g_steal_pointer(&dir);
-    self->home = home_of(place);
+    self->shard = shard_of(place);
     return self;
 }
 
@@ -109,7 +109,7 @@ void ksm_test_cgroup_enter(KsmTestCgroup *self)
 
 void ksm_test_cgroup_leave(KsmTestCgroup *self)
 {
-    move_to(self->home);
+    move_to(self->shard);
 }
 
 void ksm_test_cgroup_set_limit(KsmTestCgroup *self, guint64 bytes)
@@ -142,6 +142,6 @@ void ksm_test_cgroup_free(KsmTestCgroup *self)
         g_error("%s: %s", self->dir, g_strerror(errno));
     }
     g_free(self->dir);
-    g_free(self->home);
+    g_free(self->shard);
     g_free(self);
 }

@@ -154,7 +154,7 @@ static void connection_fail(KsmConnection *self, const GError *error)
                         session != NULL ? session->name : "(none)",
                         process != NULL ? (int)process->pid : 0,
                         process != NULL ? (int)process->uid : -1,
-                        session != NULL ? session->home->key : "(none)",
+                        session != NULL ? session->shard->key : "(none)",
                         error->message, more != NULL ? more : "");
     }
     if (send(self->fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL)

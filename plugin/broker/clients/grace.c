@@ -52,7 +52,7 @@ void ksm_grace_begin(KsmBroker *broker, int mark_fd)
 gboolean ksm_grace_holds(const KsmSession *session)
 {
     return session->broker->grace_timer != 0 &&
-        session->home->group->reclaim == NULL && !session->member->reclaiming;
+        session->shard->group->reclaim == NULL && !session->member->reclaiming;
 }
 
 void ksm_grace_note_sessions(KsmBroker *broker)

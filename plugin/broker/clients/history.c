@@ -99,10 +99,10 @@ void ksm_history_of_family(const KsmBroker *broker, const char *family,
     *sum = (KsmHistory) { .samples = NULL };
     g_hash_table_iter_init(&iter, broker->groups);
     while (g_hash_table_iter_next(&iter, NULL, &data)) {
-        const KsmGroupHome *home = data;
+        const KsmShard *shard = data;
 
-        if (strcmp(home->family, family) == 0) {
-            add_history(sum, &home->history);
+        if (strcmp(shard->family, family) == 0) {
+            add_history(sum, &shard->history);
         }
     }
 }
@@ -131,15 +131,15 @@ void ksm_history_sample(KsmBroker *broker)
     ksm_history_add(&broker->history, &broker->totals, time_s);
     g_hash_table_iter_init(&iter, broker->groups);
     while (g_hash_table_iter_next(&iter, NULL, &data)) {
-        kept += ((KsmGroupHome *)data)->history.count > 0;
+        kept += ((KsmShard *)data)->history.count > 0;
     }
     g_hash_table_iter_init(&iter, broker->groups);
     while (g_hash_table_iter_next(&iter, NULL, &data)) {
-        KsmGroupHome *home = data;
+        KsmShard *shard = data;
 
-        if (home->history.count == 0 && kept++ >= KSM_HISTORY_GROUPS) {
+        if (shard->history.count == 0 && kept++ >= KSM_HISTORY_GROUPS) {
             continue;
         }
-        ksm_history_add(&home->history, &home->totals, time_s);
+        ksm_history_add(&shard->history, &shard->totals, time_s);
     }
 }

@@ -121,7 +121,7 @@ static gboolean make_bulk(KsmRequestState *self, KsmReply *reply, GError **errp)
 KsmRequestResult ksm_request_welcome(KsmRequestState *self, KsmReply *reply,
                                      GError **errp)
 {
-    const KsmGroup *group = self->session->home->group;
+    const KsmGroup *group = self->session->shard->group;
     KsmMsgWelcome message = {
         .msg = { .type = KSM_MSG_WELCOME },
         .version = self->session->version,
@@ -172,7 +172,7 @@ static KsmRequestResult handle_hello(KsmRequestState *self,
     }
     ksm_log(KSM_LOG_DEBUG, "session %s of process %d, group %s: %s",
             self->session->name, (int)self->process->pid,
-            self->session->home->key,
+            self->session->shard->key,
             self->welcome == KSM_WELCOME_NEW ? "begun" :
             self->welcome == KSM_WELCOME_RESUMED ? "resumed" : "taken up");
     return ksm_session_is_ready(self->session)

@@ -28,7 +28,7 @@
 
 #include "clients/descent.h"
 #include "clients/grace.h"
-#include "clients/homes.h"
+#include "clients/shards.h"
 #include "clients/settings.h"
 #include "clients/process.h"
 #include "clients/request-state.h"
@@ -151,24 +151,24 @@ static gboolean pages_check(const KsmProcess *process, guint64 total,
     return ksm_user_check(process->user, KSM_QUOTA_PAGES, more, errp);
 }
 
-static char *label_key(const KsmGroupHome *home, const char *label)
+static char *label_key(const KsmShard *shard, const char *label)
 {
-    return g_strconcat(home->family, "\n", label, NULL);
+    return g_strconcat(shard->family, "\n", label, NULL);
 }
 
 /*
  * What people see: the name, or NAME#2, NAME#3 ... where others of the group,
  * whatever their node, are called so already.  It stays as long as the session.
  */
-static char *label_new(const KsmGroupHome *home, const char *name)
+static char *label_new(const KsmShard *shard, const char *name)
 {
-    GHashTable *labels = home->broker->labels;
+    GHashTable *labels = shard->broker->labels;
     guint number = 1;
 
     for (;;) {
         g_autofree char *label = number == 1
             ? g_strdup(name) : g_strdup_printf("%s#%u", name, number);
-        g_autofree char *key = label_key(home, label);
+        g_autofree char *key = label_key(shard, label);
 
         if (g_hash_table_add(labels, g_steal_pointer(&key))) {
             return g_steal_pointer(&label);
@@ -177,15 +177,15 @@ static char *label_new(const KsmGroupHome *home, const char *name)
     }
 }
 
-static void label_free(const KsmGroupHome *home, char *label)
+static void label_free(const KsmShard *shard, char *label)
 {
-    g_autofree char *key = label_key(home, label);
+    g_autofree char *key = label_key(shard, label);
 
-    g_hash_table_remove(home->broker->labels, key);
+    g_hash_table_remove(shard->broker->labels, key);
     g_free(label);
 }
 
-static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
+static KsmSession *session_new(KsmProcess *process, KsmShard *shard,
                                const KsmMsgHello *hello, const char *name,
                                GError **errp)
 {
@@ -205,18 +205,18 @@ static KsmSession *session_new(KsmProcess *process, KsmGroupHome *home,
         !pages_check(process, hello->pages, hello->pages, errp)) {
         return NULL;
     }
-    member = ksm_member_new(home->group, hello->pages, errp);
+    member = ksm_member_new(shard->group, hello->pages, errp);
     if (member == NULL) {
         return NULL;
     }
     session = g_new0(KsmSession, 1);
     session->broker = broker;
     session->process = process;
-    session->home = home;
+    session->shard = shard;
     session->member = member;
     session->engine = hello->engine;
     session->told_name = g_strdup(name);
-    session->name = label_new(home, name);
+    session->name = label_new(shard, name);
     g_queue_push_tail(&process->sessions, session);
     broker->sessions++;
     ksm_grace_note_sessions(broker);
@@ -229,7 +229,7 @@ static void session_free(KsmSession *session)
 {
     KsmBroker *broker = session->broker;
     KsmProcess *process = session->process;
-    KsmGroup *group = session->home->group;
+    KsmGroup *group = session->shard->group;
 
     g_assert(session->served_by == NULL);
     broker->sessions--;
@@ -241,7 +241,7 @@ static void session_free(KsmSession *session)
         ksm_reclaim_done(session->member);
     }
     ksm_member_free(session->member);
-    label_free(session->home, session->name);
+    label_free(session->shard, session->name);
     ksm_broker_check_group(broker, group);
     ksm_settings_clear(&session->settings);
     g_free(session->told_name);
@@ -254,11 +254,11 @@ static gboolean is_of_nameless(const KsmSession *session,
                                const KsmMsgHello *hello, const char *name,
                                int store_fd)
 {
-    const KsmStore *store = session->home->group->store;
+    const KsmStore *store = session->shard->group->store;
 
     return ksm_engine_id_is_none(&session->engine) &&
         session->served_by == NULL &&
-        session->home->node == hello->node &&
+        session->shard->node == hello->node &&
         strcmp(session->told_name, name) == 0 &&
         store_fd >= 0 && ksm_store_is_file(store, store_fd) &&
         session->member->roster_at != KSM_ROSTER_NONE &&
@@ -285,7 +285,7 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
         if (ksm_engine_id_is_none(&hello->engine)
             ? is_of_nameless(session, hello, name, store_fd)
             : ksm_engine_id_equal(&session->engine, &hello->engine) &&
-              session->home->node == hello->node) {
+              session->shard->node == hello->node) {
             if (session->served_by != NULL) {
                 process->broker->close(session->served_by);
             }
@@ -302,7 +302,7 @@ static gboolean may_answer_hello(const KsmRequestState *state)
         ksm_session_is_ready(state->session);
 }
 
-void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home)
+void ksm_broker_welcome(KsmBroker *broker, const KsmShard *shard)
 {
     GList *link, *next;
 
@@ -311,7 +311,7 @@ void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home)
 
         next = link->next;
         if (may_answer_hello(state) &&
-            (home == NULL || state->session->home == home)) {
+            (shard == NULL || state->session->shard == shard)) {
             broker->ready(state);
         }
     }
@@ -322,18 +322,18 @@ void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home)
  * is another and unused; members that have been given the unused one come
  * again.
  */
-static gboolean take_store(KsmGroupHome *home, const KsmRosterEntry *who,
+static gboolean take_store(KsmShard *shard, const KsmRosterEntry *who,
                            int fd, GError **errp)
 {
-    KsmBroker *broker = home->broker;
-    KsmGroup *group = home->group;
+    KsmBroker *broker = shard->broker;
+    KsmGroup *group = shard->group;
     GList *link, *next;
 
     if (fd < 0 || ksm_store_is_file(group->store, fd)) {
         return TRUE;
     }
     if (!ksm_reclaim_begin(group, fd, who,
-                            &home->user->shares[KSM_QUOTA_SLOTS], errp)) {
+                            &shard->user->shares[KSM_QUOTA_SLOTS], errp)) {
         return FALSE;
     }
     group->store_id = ++broker->store_ids;
@@ -342,17 +342,17 @@ static gboolean take_store(KsmGroupHome *home, const KsmRosterEntry *who,
 
         next = link->next;
         if (other->session != NULL && other->bulk != NULL &&
-            other->session->home == home) {
+            other->session->shard == shard) {
             broker->close(other);
         }
     }
-    ksm_broker_welcome(broker, home);   /* who waited for that, grace.c */
+    ksm_broker_welcome(broker, shard);   /* who waited for that, grace.c */
     return TRUE;
 }
 
 gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
 {
-    KsmRoster *roster = ksm_store_roster(session->home->group->store);
+    KsmRoster *roster = ksm_store_roster(session->shard->group->store);
     KsmMember *member = session->member;
 
     if (member->roster_at == KSM_ROSTER_NONE) {
@@ -381,7 +381,7 @@ static gboolean mark_own(KsmSession *session, KsmWelcome welcome, int store_fd,
                          GError **errp)
 {
     return welcome == KSM_WELCOME_NEW || store_fd < 0 ||
-        !ksm_store_is_file(session->home->group->store, store_fd) ||
+        !ksm_store_is_file(session->shard->group->store, store_fd) ||
         ksm_session_mark(session, store_fd, errp);
 }
 
@@ -395,21 +395,21 @@ static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
     };
     KsmBroker *broker = process->broker;
     KsmSession *session = NULL;
-    KsmGroupHome *home;
+    KsmShard *shard;
 
     if (!ksm_headroom_check("another session", errp)) {
         return NULL;
     }
-    home = ksm_broker_get_group(broker, process->group_key, hello->node,
+    shard = ksm_broker_get_group(broker, process->group_key, hello->node,
                                 errp);
-    if (home == NULL) {
+    if (shard == NULL) {
         return NULL;
     }
-    if (take_store(home, &who, store_fd, errp)) {
-        session = session_new(process, home, hello, name, errp);
+    if (take_store(shard, &who, store_fd, errp)) {
+        session = session_new(process, shard, hello, name, errp);
     }
     if (session == NULL) {
-        ksm_broker_check_group(broker, home->group);
+        ksm_broker_check_group(broker, shard->group);
     } else if (store_fd >= 0) {
         ksm_reclaim_claim(session->member, &who, store_fd);
     }

@@ -30,7 +30,7 @@ KsmSession *ksm_session_open(KsmRequestState *state, KsmProcess *process,
 gboolean ksm_session_is_ready(const KsmSession *session);
 
 /** Answers those HELLOs of a group (NULL: of all) that need wait no more. */
-void ksm_broker_welcome(KsmBroker *broker, const KsmGroupHome *home);
+void ksm_broker_welcome(KsmBroker *broker, const KsmShard *shard);
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages,
                             GError **errp);

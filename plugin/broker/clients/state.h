@@ -98,7 +98,7 @@ typedef struct KsmSettings {
 } KsmSettings;
 
 /** A group and its place in the broker's queues of background work. */
-typedef struct KsmGroupHome {
+typedef struct KsmShard {
     KsmBroker *broker;
     KsmUser *user;
     KsmGroup *group;
@@ -109,7 +109,7 @@ typedef struct KsmGroupHome {
     gboolean in_work, in_sweep, dying;
     KsmTotals totals;           /* by ksm_totals_update() */
     KsmHistory history;
-} KsmGroupHome;
+} KsmShard;
 
 struct KsmProcess {
     KsmBroker *broker;
@@ -131,7 +131,7 @@ struct KsmProcess {
 struct KsmSession {
     KsmBroker *broker;
     KsmProcess *process;
-    KsmGroupHome *home;
+    KsmShard *shard;
     KsmMember *member;
     KsmEngineId engine;         /* none: the client is older than numbers */
     char *told_name;
@@ -149,12 +149,12 @@ struct KsmBroker {
     GHashTable *users;          /* uid -> KsmUser */
     guint64 iteration;          /* of the main loop */
     KsmUser *refused_user;      /* whose share the error under way is of */
-    GHashTable *groups;         /* key -> KsmGroupHome */
+    GHashTable *groups;         /* key -> KsmShard */
     GHashTable *processes;      /* pid -> KsmProcess */
     GHashTable *labels;         /* session.c: names in use, of all groups */
     GQueue connections;         /* their KsmRequestStates */
-    GQueue work;                /* KsmGroupHome, that have urgent work */
-    GQueue sweeps;              /* KsmGroupHome, that may need a sweep */
+    GQueue work;                /* KsmShard, that have urgent work */
+    GQueue sweeps;              /* KsmShard, that may need a sweep */
     GSource *work_source;       /* while there is something in the queue */
     GSource *sweep_source;
     guint sessions;             /* those whose connection has gone too */
@@ -174,7 +174,7 @@ struct KsmBroker {
     void (*idle)(gpointer opaque);
     gpointer opaque;
     /* of session.c: ksm_broker_welcome(), for grace.c below it */
-    void (*welcome)(KsmBroker *broker, const KsmGroupHome *home);
+    void (*welcome)(KsmBroker *broker, const KsmShard *shard);
     /* of connection.c, for session.c below it: answers the HELLO that waits,
        or closes; closes, silently.  What is closed is freed, with @state. */
     void (*ready)(KsmRequestState *state);

@@ -47,7 +47,7 @@ static gboolean is_first_in_group(const KsmSession *session)
 {
     GList *link = session->process->sessions.head;
 
-    while (((KsmSession *)link->data)->home != session->home) {
+    while (((KsmSession *)link->data)->shard != session->shard) {
         link = link->next;
     }
     return link->data == session;
@@ -58,24 +58,24 @@ static void add_session(KsmSession *session, gpointer opaque)
     KsmBroker *broker = opaque;
 
     broker->totals.vms += session->process->sessions.head->data == session;
-    session->home->totals.vms += is_first_in_group(session);
+    session->shard->totals.vms += is_first_in_group(session);
     add(&broker->totals, &session->figures);
-    add(&session->home->totals, &session->figures);
+    add(&session->shard->totals, &session->figures);
 }
 
 void ksm_totals_update(KsmBroker *broker)
 {
     GHashTableIter iter;
-    gpointer home;
+    gpointer shard;
 
     memset(&broker->totals, 0, sizeof(broker->totals));
     g_hash_table_iter_init(&iter, broker->groups);
-    while (g_hash_table_iter_next(&iter, NULL, &home)) {
-        KsmTotals *totals = &((KsmGroupHome *)home)->totals;
+    while (g_hash_table_iter_next(&iter, NULL, &shard)) {
+        KsmTotals *totals = &((KsmShard *)shard)->totals;
 
         memset(totals, 0, sizeof(*totals));
         totals->pages_shared =
-            ksm_store_used(((KsmGroupHome *)home)->group->store);
+            ksm_store_used(((KsmShard *)shard)->group->store);
         broker->totals.pages_shared += totals->pages_shared;
     }
     ksm_totals_visit(broker, add_session, broker);
@@ -89,7 +89,7 @@ gint64 ksm_totals_saved_pages(const KsmTotals *totals)
 
 gint64 ksm_totals_session_saved_pages(const KsmSession *session)
 {
-    const KsmTotals *group = &session->home->totals;
+    const KsmTotals *group = &session->shard->totals;
     const KsmMsgStats *own = &session->figures.stats;
     guint64 users = group->pages_sharing + group->pages_broken;
     double part = users > 0 ?
@@ -102,12 +102,12 @@ gint64 ksm_totals_session_saved_pages(const KsmSession *session)
 guint64 ksm_broker_memory_bytes(const KsmBroker *broker)
 {
     GHashTableIter iter;
-    gpointer home;
+    gpointer shard;
     guint64 bytes = sizeof(KsmBroker);
 
     g_hash_table_iter_init(&iter, broker->groups);
-    while (g_hash_table_iter_next(&iter, NULL, &home)) {
-        bytes += ksm_group_bytes(((KsmGroupHome *)home)->group);
+    while (g_hash_table_iter_next(&iter, NULL, &shard)) {
+        bytes += ksm_group_bytes(((KsmShard *)shard)->group);
     }
     return bytes + broker->sessions * sizeof(KsmSession);
 }

@@ -177,7 +177,7 @@ KsmControlItem *ksm_control_add_item(KsmControlClient *self,
     KsmControlItem item = {
         .session = session,
         .name = g_strdup(session->name),
-        .group = g_strdup(session->home->family),
+        .group = g_strdup(session->shard->family),
         .uid = session->process->uid,
         .pid = session->process->pid,
     };

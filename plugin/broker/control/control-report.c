@@ -112,25 +112,25 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
 }
 
 /* The NUMA node that a group is kept to. */
-static void add_node(KsmJson *json, const KsmGroupHome *home)
+static void add_node(KsmJson *json, const KsmShard *shard)
 {
-    if (home->node == KSM_NODE_ANY) {
+    if (shard->node == KSM_NODE_ANY) {
         ksm_json_string(json, "node", NULL);
     } else {
-        ksm_json_int(json, "node", home->node);
+        ksm_json_int(json, "node", shard->node);
     }
 }
 
-static void add_group(const KsmGroupHome *home, KsmJson *json)
+static void add_group(const KsmShard *shard, KsmJson *json)
 {
     ksm_json_open(json, NULL, '{');
-    ksm_json_string(json, "name", ksm_names_group(home->family));
-    ksm_json_uint(json, "uid", g_ascii_strtoull(home->family, NULL, 10));
-    add_node(json, home);
-    add_totals(json, &home->totals);
-    ksm_json_uint(json, "bound_pages", home->group->bound);
-    ksm_json_uint(json, "listed_pages", home->group->listed);
-    ksm_json_uint(json, "broker_memory_bytes", ksm_group_bytes(home->group));
+    ksm_json_string(json, "name", ksm_names_group(shard->family));
+    ksm_json_uint(json, "uid", g_ascii_strtoull(shard->family, NULL, 10));
+    add_node(json, shard);
+    add_totals(json, &shard->totals);
+    ksm_json_uint(json, "bound_pages", shard->group->bound);
+    ksm_json_uint(json, "listed_pages", shard->group->listed);
+    ksm_json_uint(json, "broker_memory_bytes", ksm_group_bytes(shard->group));
     ksm_json_close(json, '}');
 }
 
@@ -164,7 +164,7 @@ static void add_user(const KsmUser *user, KsmJson *json)
 void ksm_control_report_status(KsmBroker *broker, KsmJson *json)
 {
     GHashTableIter iter;
-    gpointer home, user;
+    gpointer shard, user;
 
     ksm_json_uint(json, "page_bytes", PAGE_BYTES);
     add_broker(broker, json);
@@ -174,8 +174,8 @@ void ksm_control_report_status(KsmBroker *broker, KsmJson *json)
     ksm_json_close(json, '}');
     ksm_json_open(json, "groups", '[');
     g_hash_table_iter_init(&iter, broker->groups);
-    while (g_hash_table_iter_next(&iter, NULL, &home)) {
-        add_group(home, json);
+    while (g_hash_table_iter_next(&iter, NULL, &shard)) {
+        add_group(shard, json);
     }
     ksm_json_close(json, ']');
     ksm_json_open(json, "users", '[');
@@ -245,8 +245,8 @@ static void add_identity(const KsmSession *session, KsmJson *json)
     ksm_json_string(json, "backend", slash != NULL && slash > session->name
                                      ? slash + 1 : NULL);
     ksm_json_string(json, "group",
-                    ksm_names_group(session->home->family));
-    add_node(json, session->home);
+                    ksm_names_group(session->shard->family));
+    add_node(json, session->shard);
     ksm_json_uint(json, "uid", session->process->uid);
     ksm_json_uint(json, "pid", (guint64)session->process->pid);
 }

@@ -214,7 +214,7 @@ static void do_history(KsmControlClient *client, const Request *request)
             return;
         }
         session = g_ptr_array_index(found, 0);
-        ksm_history_of_family(broker, session->home->family, &sum);
+        ksm_history_of_family(broker, session->shard->family, &sum);
     }
     ksm_control_begin(&json);
     ksm_control_report_history(request->group != NULL ? &sum

@@ -26,7 +26,7 @@ typedef struct Search {
 
 static gboolean matches(const KsmSession *session, const Search *search)
 {
-    const char *family = session->home->family;
+    const char *family = session->shard->family;
     g_autofree char *vm = NULL;
 
     switch (search->kind) {
@@ -82,7 +82,7 @@ static gboolean is_one(const GPtrArray *found, Kind kind)
         const KsmSession *session = g_ptr_array_index(found, i);
 
         if (kind == BY_GROUP
-            ? strcmp(session->home->family, first->home->family) != 0
+            ? strcmp(session->shard->family, first->shard->family) != 0
             : session->process != first->process) {
             return FALSE;
         }
@@ -118,7 +118,7 @@ static char *list_some(const GPtrArray *found)
 
         g_string_append_printf(text, "%s%s in group %s, pid:%d",
                                i > 0 ? "; " : "", session->name,
-                               session->home->key,
+                               session->shard->key,
                                (int)session->process->pid);
     }
     if (found->len > i) {

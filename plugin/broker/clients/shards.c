@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * homes.c: the groups of a broker, and the turns that they get.
+ * shards.c: the groups of a broker, and the turns that they get.
  *
  * The main loop has three kinds of sources: sockets and pidfds, and at the
  * same priority the urgent work of groups (taking back what a client that
  * ended had, freeing slots), one bounded step of one group at a turn; below
  * them, when nothing else is to do, sweeps of unstable trees.
  */
-#include "clients/homes.h"
+#include "clients/shards.h"
 
 #include "clients/history.h"
 #include "clients/user.h"
@@ -17,23 +17,23 @@
 
 #define STORE_SPACE_FACTOR 4    /* address space for each slot allowed */
 
-static void home_free(KsmGroupHome *home)
+static void shard_free(KsmShard *shard)
 {
-    ksm_history_clear(&home->history);
-    ksm_group_free(home->group);
-    ksm_user_unref(home->user);
-    g_free(home->key);
-    g_free(home->family);
-    g_free(home);
+    ksm_history_clear(&shard->history);
+    ksm_group_free(shard->group);
+    ksm_user_unref(shard->user);
+    g_free(shard->key);
+    g_free(shard->family);
+    g_free(shard);
 }
 
 /* A step for a group that nobody is in any more; TRUE while there is more. */
-static gboolean home_drop_step(KsmGroupHome *home)
+static gboolean shard_drop_step(KsmShard *shard)
 {
-    if (ksm_group_drop(home->group)) {
+    if (ksm_group_drop(shard->group)) {
         return TRUE;
     }
-    home_free(home);
+    shard_free(shard);
     return FALSE;
 }
 
@@ -41,7 +41,7 @@ static gboolean broker_on_work(gpointer data)
 {
     KsmBroker *broker = data;
     GList *link = g_queue_pop_head_link(&broker->work);
-    KsmGroupHome *home;
+    KsmShard *shard;
     gboolean more;
 
     if (link == NULL) {
@@ -49,18 +49,18 @@ static gboolean broker_on_work(gpointer data)
         broker->work_source = NULL;
         return G_SOURCE_REMOVE;
     }
-    home = link->data;
-    home->in_work = FALSE;
-    if (home->dying) {
-        more = home_drop_step(home);
+    shard = link->data;
+    shard->in_work = FALSE;
+    if (shard->dying) {
+        more = shard_drop_step(shard);
     } else {
-        more = ksm_group_work(home->group);
+        more = ksm_group_work(shard->group);
         if (!more) {
-            ksm_broker_check_group(broker, home->group);
+            ksm_broker_check_group(broker, shard->group);
         }
     }
-    if (more && !home->in_work) {
-        home->in_work = TRUE;
+    if (more && !shard->in_work) {
+        shard->in_work = TRUE;
         g_queue_push_tail_link(&broker->work, link);
     }
     return G_SOURCE_CONTINUE;
@@ -70,16 +70,16 @@ static gboolean broker_on_sweep(gpointer data)
 {
     KsmBroker *broker = data;
     GList *link = g_queue_pop_head_link(&broker->sweeps);
-    KsmGroupHome *home;
+    KsmShard *shard;
 
     if (link == NULL) {
         g_source_unref(broker->sweep_source);
         broker->sweep_source = NULL;
         return G_SOURCE_REMOVE;
     }
-    home = link->data;
-    home->in_sweep = ksm_group_sweep(home->group);
-    if (home->in_sweep) {
+    shard = link->data;
+    shard->in_sweep = ksm_group_sweep(shard->group);
+    if (shard->in_sweep) {
         g_queue_push_tail_link(&broker->sweeps, link);
     }
     return G_SOURCE_CONTINUE;
@@ -95,19 +95,19 @@ static GSource *idle_source(int priority, GSourceFunc function, gpointer data)
     return source;
 }
 
-static void home_wake(KsmGroup *group, gpointer opaque)
+static void shard_wake(KsmGroup *group, gpointer opaque)
 {
-    KsmGroupHome *home = opaque;
-    KsmBroker *broker = home->broker;
+    KsmShard *shard = opaque;
+    KsmBroker *broker = shard->broker;
 
     (void)group;
-    if (!home->in_work) {
-        home->in_work = TRUE;
-        g_queue_push_tail_link(&broker->work, &home->work_link);
+    if (!shard->in_work) {
+        shard->in_work = TRUE;
+        g_queue_push_tail_link(&broker->work, &shard->work_link);
     }
-    if (!home->in_sweep && !home->dying) {
-        home->in_sweep = TRUE;
-        g_queue_push_tail_link(&broker->sweeps, &home->sweep_link);
+    if (!shard->in_sweep && !shard->dying) {
+        shard->in_sweep = TRUE;
+        g_queue_push_tail_link(&broker->sweeps, &shard->sweep_link);
     }
     if (broker->work_source == NULL) {
         broker->work_source = idle_source(G_PRIORITY_DEFAULT, broker_on_work,
@@ -120,22 +120,22 @@ static void home_wake(KsmGroup *group, gpointer opaque)
 }
 
 /* A store is called by that, too: it is taken up for the same node only. */
-static char *home_key(const char *family, int node)
+static char *shard_key(const char *family, int node)
 {
     return node == KSM_NODE_ANY ? g_strdup(family)
                                 : g_strdup_printf("%s@%d", family, node);
 }
 
-KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *family,
+KsmShard *ksm_broker_get_group(KsmBroker *broker, const char *family,
                                    int node, GError **errp)
 {
-    g_autofree char *key = home_key(family, node);
-    KsmGroupHome *home = g_hash_table_lookup(broker->groups, key);
+    g_autofree char *key = shard_key(family, node);
+    KsmShard *shard = g_hash_table_lookup(broker->groups, key);
     g_autoptr(KsmGroup) group = NULL;
     KsmUser *user;
 
-    if (home != NULL) {
-        return home;
+    if (shard != NULL) {
+        return shard;
     }
     user = ksm_user_ref(broker, (uid_t)g_ascii_strtoull(family, NULL, 10));
     group = ksm_group_new(key, broker->limits.max_store_slots *
@@ -146,33 +146,33 @@ KsmGroupHome *ksm_broker_get_group(KsmBroker *broker, const char *family,
         ksm_user_unref(user);
         return NULL;
     }
-    home = g_new0(KsmGroupHome, 1);
-    home->broker = broker;
-    home->user = user;
-    home->key = g_steal_pointer(&key);
-    home->family = g_strdup(family);
-    home->node = node;
-    home->work_link.data = home;
-    home->sweep_link.data = home;
-    group->wake = home_wake;
-    group->opaque = home;
-    home->group = g_steal_pointer(&group);
-    g_hash_table_insert(broker->groups, home->key, home);
-    return home;
+    shard = g_new0(KsmShard, 1);
+    shard->broker = broker;
+    shard->user = user;
+    shard->key = g_steal_pointer(&key);
+    shard->family = g_strdup(family);
+    shard->node = node;
+    shard->work_link.data = shard;
+    shard->sweep_link.data = shard;
+    group->wake = shard_wake;
+    group->opaque = shard;
+    shard->group = g_steal_pointer(&group);
+    g_hash_table_insert(broker->groups, shard->key, shard);
+    return shard;
 }
 
 void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group)
 {
-    KsmGroupHome *home = group->opaque;
+    KsmShard *shard = group->opaque;
 
-    if (group->member_count > 0 || group->reclaim != NULL || home->dying) {
+    if (group->member_count > 0 || group->reclaim != NULL || shard->dying) {
         return;
     }
-    g_hash_table_remove(broker->groups, home->key);
-    home->dying = TRUE;
-    if (home->in_sweep) {
-        g_queue_unlink(&broker->sweeps, &home->sweep_link);
-        home->in_sweep = FALSE;
+    g_hash_table_remove(broker->groups, shard->key);
+    shard->dying = TRUE;
+    if (shard->in_sweep) {
+        g_queue_unlink(&broker->sweeps, &shard->sweep_link);
+        shard->in_sweep = FALSE;
     }
-    home_wake(group, home);
+    shard_wake(group, shard);
 }
