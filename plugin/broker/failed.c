@@ -25,10 +25,10 @@
 
 #include "error.h"
 #include "guard.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 
 static struct {
-    KsmWatch watch;
+    KsmFdWatch watch;
     int told;                   /* the pipe's end for the handler */
 } failed;
 
@@ -67,7 +67,7 @@ gboolean ksm_failed_watch(KsmBroker *broker, GError **errp)
 
     action.sa_sigaction = on_sigbus;
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0 ||
-        !ksm_watch_set(&failed.watch, fds[0], G_IO_IN, on_told, broker)) {
+        !ksm_fd_watch_set(&failed.watch, fds[0], G_IO_IN, on_told, broker)) {
         return ksm_error_set_failed(errp, "watching for memory that fails");
     }
     failed.told = fds[1];

@@ -15,7 +15,7 @@
 #include "host/listener.h"
 #include "host/log.h"
 #include "host/signals.h"
-#include "host/stray.h"
+#include "host/fd-reaper.h"
 #include "broker.h"
 #include "error.h"
 #include "failed.h"
@@ -161,7 +161,7 @@ static gboolean confine(const KsmDaemonOptions *options,
         .uid = options->uid,
         .gid = options->gid,
         .sockets = { listener->path, control->path },
-        .start_threads = ksm_stray_start,
+        .start_threads = ksm_fd_reaper_start,
     };
 
     return ksm_confine(&confinement, errp);

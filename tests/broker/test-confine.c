@@ -25,7 +25,7 @@
 #include "confine/confine.h"
 #include "proto-client.h"
 #include "require.h"
-#include "host/stray.h"
+#include "host/fd-reaper.h"
 
 #define DONE 0                  /* exit status of a child that got through */
 #define OTHER 99

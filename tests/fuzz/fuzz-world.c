@@ -15,7 +15,7 @@
 #include "fuzz-input.h"
 #include "clients/broker-limits.h"
 #include "clients/process.h"
-#include "host/stray.h"
+#include "host/fd-reaper.h"
 
 #define STORE_SLOTS 512u
 #define MOST_TURNS 100000u      /* more work than an input can make */
@@ -40,7 +40,7 @@ KsmBroker *fuzz_world(void)
 
     if (broker == NULL) {
         ksm_log_set_level("error");
-        g_assert(ksm_stray_start(NULL));
+        g_assert(ksm_fd_reaper_start(NULL));
         ksm_broker_default_limits(&limits);
         limits.max_sessions = 6;
         limits.max_pages = 4096;

@@ -28,8 +28,8 @@
 #include "clients/user.h"
 #include "host/log.h"
 #include "host/share.h"
-#include "host/stray.h"
-#include "host/watch.h"
+#include "host/fd-reaper.h"
+#include "host/fd-watch.h"
 #include "error.h"
 
 #define HELLO_SECONDS 10
@@ -39,7 +39,7 @@ typedef struct KsmConnection {
     KsmRequestState request;    /* all of it that request.c sees */
     GList link;                 /* in broker->connections, of &request */
     int fd;
-    KsmWatch watch;
+    KsmFdWatch watch;
     guint hello_timer;
     GSource *job_source;
     KsmReply out;               /* a reply that is not sent yet */
@@ -58,7 +58,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
 
 static gboolean connection_watch(KsmConnection *self, GIOCondition condition)
 {
-    return ksm_watch_set(&self->watch, self->fd, condition,
+    return ksm_fd_watch_set(&self->watch, self->fd, condition,
                          connection_on_event, self);
 }
 
@@ -72,7 +72,7 @@ static void close_out_fds(KsmConnection *self)
 static void drop_store_fd(KsmConnection *self)
 {
     if (self->store_fd >= 0) {
-        ksm_stray_close(self->store_fd, self->request.process->uid);
+        ksm_fd_reaper_close(self->store_fd, self->request.process->uid);
         self->store_fd = -1;
     }
 }
@@ -85,7 +85,7 @@ static void connection_close(KsmConnection *self)
 
     g_assert(!self->at_work);   /* connection_begin() */
     g_queue_unlink(&broker->connections, &self->link);
-    ksm_watch_clear(&self->watch);
+    ksm_fd_watch_clear(&self->watch);
     if (self->job_source != NULL) {
         g_source_destroy(self->job_source);
         g_source_unref(self->job_source);
@@ -312,7 +312,7 @@ static gssize connection_read(KsmConnection *self, guint8 *packet,
     struct iovec iov = { packet, KSM_REQUEST_PACKET };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
     gboolean may_take = self->request.session == NULL &&
-        ksm_stray_may_take(self->request.process->uid);
+        ksm_fd_reaper_may_take(self->request.process->uid);
     gssize bytes;
 
     if (may_take) {

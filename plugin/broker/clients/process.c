@@ -24,7 +24,7 @@
 #include "clients/user.h"
 #include "host/identity.h"
 #include "host/share.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 #include "error.h"
 
 #ifndef SO_PEERPIDFD            /* Linux 6.5 */
@@ -68,7 +68,7 @@ static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
         return NULL;
     }
     process = g_new0(KsmProcess, 1);
-    if (!ksm_watch_set(&process->watch, pidfd, G_IO_IN, process_on_end,
+    if (!ksm_fd_watch_set(&process->watch, pidfd, G_IO_IN, process_on_end,
                        process)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "watching process %d: %s", cred->pid, g_strerror(errno));
@@ -151,9 +151,9 @@ static void process_forget(KsmProcess *process)
 {
     KsmBroker *broker = process->broker;
 
-    if (ksm_watch_is_set(&process->watch)) {
+    if (ksm_fd_watch_is_set(&process->watch)) {
         g_hash_table_remove(broker->processes, GINT_TO_POINTER(process->pid));
-        ksm_watch_clear(&process->watch);
+        ksm_fd_watch_clear(&process->watch);
     }
 }
 
@@ -164,7 +164,7 @@ void ksm_process_check(KsmProcess *process)
     if (process->connections == 0 &&
         g_queue_is_empty(&process->sessions) &&
         (process->group_key == NULL ||
-         !ksm_watch_is_set(&process->watch))) {
+         !ksm_fd_watch_is_set(&process->watch))) {
         process_forget(process);
         process_free(process);
         ksm_broker_check_idle(broker);

@@ -20,7 +20,7 @@
 #include "host/identity.h"
 #include "host/log.h"
 #include "host/share.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 #include "ksm-protocol.h"
 
 typedef struct KsmBroker KsmBroker;
@@ -120,7 +120,7 @@ struct KsmProcess {
     int pidfd;
     KsmIdentity identity;
     struct KsmKin *kin;         /* when it named a group; NULL: not known */
-    KsmWatch watch;             /* of the pidfd, while it is known */
+    KsmFdWatch watch;             /* of the pidfd, while it is known */
     char *group_key;            /* "UID:NAME" of the group that it named
                                    first, of all nodes; NULL: none yet */
     GQueue sessions;            /* KsmSession */

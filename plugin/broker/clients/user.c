@@ -13,7 +13,7 @@
  * turn of the main loop ends after some 5 ms; what is left waits for the next
  * turn, which is at once when nobody else has anything.  Among the connections
  * of a user, those that waited come first: epoll gives the ready ones in turns
- * (watch.c), and steps are made in the order in which their requests began.
+ * (fd-watch.c), and steps are made in the order in which their requests began.
  * This binds everybody.
  *
  * The shares do not bind root, nor the user that the broker runs as: who can

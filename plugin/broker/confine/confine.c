@@ -22,7 +22,7 @@
  * Losing it loses no guest's memory.
  *
  * One thread at first: none of this reaches threads that are there already.
- * Others (stray.c) are started before the last step: they inherit the ones
+ * Others (fd-reaper.c) are started before the last step: they inherit the ones
  * before it, and the filter is laid on all that are there.
  */
 #include "confine/confine.h"

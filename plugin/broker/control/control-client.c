@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "clients/settings.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 
 #define IDLE_SECONDS 300        /* between requests */
 #define LINE_SECONDS 10         /* for the rest of a line */
@@ -58,7 +58,7 @@ static void set_timer(KsmControlClient *self, guint ms, GSourceFunc function)
 static void client_close(KsmControlClient *self)
 {
     g_queue_unlink(&self->control->clients, &self->link);
-    ksm_watch_clear(&self->watch);
+    ksm_fd_watch_clear(&self->watch);
     set_timer(self, 0, NULL);
     clear_items(self);
     if (self->out != NULL) {
@@ -81,7 +81,7 @@ static gboolean client_on_timeout(gpointer data)
 static void client_read_on(KsmControlClient *self)
 {
     set_timer(self, IDLE_SECONDS * 1000, client_on_timeout);
-    ksm_watch_set(&self->watch, self->fd, G_IO_IN, client_on_event, self);
+    ksm_fd_watch_set(&self->watch, self->fd, G_IO_IN, client_on_event, self);
 }
 
 /* Sends what it takes; FALSE: the client has gone, and was closed. */
@@ -95,7 +95,7 @@ static gboolean client_flush(KsmControlClient *self)
         if (n > 0) {
             self->out_at += (gsize)n;
         } else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-            ksm_watch_set(&self->watch, self->fd, G_IO_OUT, client_on_event,
+            ksm_fd_watch_set(&self->watch, self->fd, G_IO_OUT, client_on_event,
                           self);
             return TRUE;
         } else {
@@ -228,7 +228,7 @@ void ksm_control_wait(KsmControlClient *self, guint timeout_ms,
         return;
     }
     self->finish = finish;
-    ksm_watch_set(&self->watch, self->fd, (GIOCondition)0, client_on_event,
+    ksm_fd_watch_set(&self->watch, self->fd, (GIOCondition)0, client_on_event,
                   self);
     set_timer(self, timeout_ms, client_on_wait_over);
 }

@@ -10,7 +10,7 @@
 #include "control/control-json.h"
 #include "host/acceptor.h"
 #include "host/log.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 
 /** Longest request, with its newline. */
 #define KSM_CONTROL_LINE 4096u
@@ -42,7 +42,7 @@ struct KsmControlClient {
     GList link;                 /* in control->clients */
     int fd;
     uid_t uid;
-    KsmWatch watch;
+    KsmFdWatch watch;
     guint timer;                /* of the present state */
     char in[KSM_CONTROL_LINE];
     gsize in_bytes;

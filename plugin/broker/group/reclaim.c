@@ -74,7 +74,7 @@
 #include "group/page-table.h"
 #include "group/stable-tree.h"
 #include "host/log.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 #include "store/roster.h"
 #include "store/store.h"
 #include "tree/fp-tree.h"
@@ -104,7 +104,7 @@ typedef struct Claimant {
     gboolean taken;             /* by a member: member->claimant_at */
     guint32 at;                 /* in the roster */
     int pidfd;
-    KsmWatch watch;
+    KsmFdWatch watch;
 } Claimant;
 
 struct KsmReclaim {
@@ -123,7 +123,7 @@ static void claimant_free(gpointer data)
 {
     Claimant *claimant = data;
 
-    ksm_watch_clear(&claimant->watch);
+    ksm_fd_watch_clear(&claimant->watch);
     close(claimant->pidfd);
     g_free(claimant);
 }
@@ -200,7 +200,7 @@ static gboolean add_claimant(KsmReclaim *self, const KsmRosterEntry *who,
         .reclaim = self, .who = *who, .at = at, .pidfd = pidfd,
     };
     g_ptr_array_add(self->claimants, claimant);
-    return ksm_watch_set(&claimant->watch, pidfd, G_IO_IN, claimant_on_end, claimant);
+    return ksm_fd_watch_set(&claimant->watch, pidfd, G_IO_IN, claimant_on_end, claimant);
 }
 
 /* Everybody in the roster who lives; FALSE with errno when one cannot be

@@ -19,7 +19,7 @@ static gboolean acceptor_on_connect(gint fd, GIOCondition condition,
 
 static gboolean acceptor_watch(KsmAcceptor *self, GIOCondition condition)
 {
-    return ksm_watch_set(&self->watch, self->fd, condition,
+    return ksm_fd_watch_set(&self->watch, self->fd, condition,
                          acceptor_on_connect, self);
 }
 

@@ -4,14 +4,14 @@
 #define KSM_ACCEPTOR_H
 
 #include "host/log.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 
 /** Gets a connection: non-blocking, close-on-exec, the callee's to close. */
 typedef void (*KsmAccepted)(int fd, gpointer opaque);
 
 typedef struct KsmAcceptor {
     int fd;                     /* that listens */
-    KsmWatch watch;
+    KsmFdWatch watch;
     guint pause;                /* timer, after descriptors ran out */
     KsmLogBucket *log_bucket;
     KsmAccepted accepted;

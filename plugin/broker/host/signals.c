@@ -13,10 +13,10 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "host/watch.h"
+#include "host/fd-watch.h"
 
 static struct {
-    KsmWatch watch;
+    KsmFdWatch watch;
     void (*handle)(int signal, gpointer opaque);
     gpointer opaque;
 } signals;
@@ -60,7 +60,7 @@ gboolean ksm_signals_watch(void (*handle)(int signal, gpointer opaque),
     signals.handle = handle;
     signals.opaque = opaque;
     fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (fd < 0 || !ksm_watch_set(&signals.watch, fd, G_IO_IN,
+    if (fd < 0 || !ksm_fd_watch_set(&signals.watch, fd, G_IO_IN,
                                  signals_on_event, NULL)) {
         return ksm_error_set_failed(errp, "watching for signals");
     }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * stray.c: gets rid of descriptors that clients sent.
+ * fd-reaper.c: gets rid of descriptors that clients sent.
  *
  * close(2) asks the file's file system, and that may be a client's own (FUSE)
  * and never answer.  So all but memory, which cannot block, is closed by a
@@ -11,7 +11,7 @@
  * Threads: the main loop's, which alone takes descriptors and gives them away
  * in the same turn; and the closers.  `lock` guards the closers' fields.
  */
-#include "host/stray.h"
+#include "host/fd-reaper.h"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -46,7 +46,7 @@ static gpointer closer_run(gpointer data)
     return NULL;
 }
 
-gboolean ksm_stray_start(GError **errp)
+gboolean ksm_fd_reaper_start(GError **errp)
 {
     guint i;
 
@@ -89,7 +89,7 @@ static Closer *free_closer(uid_t uid)
     return found;
 }
 
-gboolean ksm_stray_may_take(uid_t uid)
+gboolean ksm_fd_reaper_may_take(uid_t uid)
 {
     gboolean may;
 
@@ -99,7 +99,7 @@ gboolean ksm_stray_may_take(uid_t uid)
     return may;
 }
 
-void ksm_stray_close(int fd, uid_t uid)
+void ksm_fd_reaper_close(int fd, uid_t uid)
 {
     Closer *closer;
 
@@ -109,7 +109,7 @@ void ksm_stray_close(int fd, uid_t uid)
     }
     g_mutex_lock(&lock);
     closer = free_closer(uid);
-    g_assert(closer != NULL);   /* ksm_stray_may_take() */
+    g_assert(closer != NULL);   /* ksm_fd_reaper_may_take() */
     closer->uid = uid;
     closer->fd = fd;
     g_cond_broadcast(&changed);

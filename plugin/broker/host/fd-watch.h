@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* watch.h: what is waited for on a descriptor. */
-#ifndef KSM_WATCH_H
-#define KSM_WATCH_H
+/* fd-watch.h: what is waited for on a descriptor. */
+#ifndef KSM_FD_WATCH_H
+#define KSM_FD_WATCH_H
 
 #include <glib-unix.h>
 
 /** Lies in what it is about; all zero: nothing is waited for. */
-typedef struct KsmWatch {
+typedef struct KsmFdWatch {
     GUnixFDSourceFunc function; /* NULL: nothing is */
     gpointer opaque;
     int fd;
     GIOCondition condition;
-} KsmWatch;
+} KsmFdWatch;
 
 /**
  * Calls @function in the main loop when @condition holds on @fd, instead of
@@ -19,12 +19,12 @@ typedef struct KsmWatch {
  * still tells of the peer's end.  FALSE, with errno: the kernel has no room for
  * another descriptor; a watch that is set can always be set to something else.
  */
-gboolean ksm_watch_set(KsmWatch *watch, int fd, GIOCondition condition,
+gboolean ksm_fd_watch_set(KsmFdWatch *watch, int fd, GIOCondition condition,
                        GUnixFDSourceFunc function, gpointer opaque);
 
 /** To be called before the descriptor is closed, or @watch freed. */
-void ksm_watch_clear(KsmWatch *watch);
+void ksm_fd_watch_clear(KsmFdWatch *watch);
 
-gboolean ksm_watch_is_set(const KsmWatch *watch);
+gboolean ksm_fd_watch_is_set(const KsmFdWatch *watch);
 
-#endif /* KSM_WATCH_H */
+#endif /* KSM_FD_WATCH_H */

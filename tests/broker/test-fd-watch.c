@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test-watch.c: what is called when descriptors are ready, and what not. */
+/* test-fd-watch.c: what is called when descriptors are ready, and what not. */
 #include <glib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "host/watch.h"
+#include "host/fd-watch.h"
 
 #define PAIRS 200u              /* more than are taken from the set at once */
 
 /* One end of a pair of sockets, watched; the other end speaks. */
 typedef struct End {
-    KsmWatch watch;
+    KsmFdWatch watch;
     int fd, peer;
     guint calls;
     GIOCondition condition;     /* of the last call */
@@ -26,7 +26,7 @@ static gboolean on_ready(gint fd, GIOCondition condition, gpointer data)
     self->calls++;
     self->condition = condition;
     if (self->victim != NULL) {
-        ksm_watch_clear(&self->victim->watch);
+        ksm_fd_watch_clear(&self->victim->watch);
         close(self->victim->fd);
     }
     return !self->last;
@@ -41,13 +41,13 @@ static void end_open(End *self, GIOCondition condition)
                                fds), ==, 0);
     self->fd = fds[0];
     self->peer = fds[1];
-    g_assert_true(ksm_watch_set(&self->watch, self->fd, condition, on_ready,
+    g_assert_true(ksm_fd_watch_set(&self->watch, self->fd, condition, on_ready,
                                 self));
 }
 
 static void end_close(End *self)
 {
-    ksm_watch_clear(&self->watch);
+    ksm_fd_watch_clear(&self->watch);
     close(self->fd);
     close(self->peer);
 }
@@ -88,11 +88,11 @@ static void test_conditions(void)
     g_assert_cmpuint(end.calls, ==, 2);     /* as long as it is so */
     g_assert_cmpint(end.condition, ==, G_IO_IN);
 
-    g_assert_true(ksm_watch_set(&end.watch, end.fd, (GIOCondition)0, on_ready,
+    g_assert_true(ksm_fd_watch_set(&end.watch, end.fd, (GIOCondition)0, on_ready,
                                 &end));
     turn();
     g_assert_cmpuint(end.calls, ==, 2);
-    g_assert_true(ksm_watch_set(&end.watch, end.fd, G_IO_OUT, on_ready,
+    g_assert_true(ksm_fd_watch_set(&end.watch, end.fd, G_IO_OUT, on_ready,
                                 &end));
     turn();
     g_assert_cmpuint(end.calls, ==, 3);
@@ -125,7 +125,7 @@ static void test_returns_false(void)
     end_speak(&end);
     run_pending();
     g_assert_cmpuint(end.calls, ==, 1);
-    g_assert_false(ksm_watch_is_set(&end.watch));
+    g_assert_false(ksm_fd_watch_is_set(&end.watch));
     end_close(&end);
 }
 
@@ -150,8 +150,8 @@ static void test_cleared_when_ready(void)
     left = ends[0].calls == 1 ? &ends[0] : &ends[1];
     gone = left == &ends[0] ? &ends[1] : &ends[0];
     left->victim = NULL;
-    g_assert_true(ksm_watch_is_set(&left->watch));
-    g_assert_false(ksm_watch_is_set(&gone->watch));
+    g_assert_true(ksm_fd_watch_is_set(&left->watch));
+    g_assert_false(ksm_fd_watch_is_set(&gone->watch));
     close(gone->peer);
 
     end_open(&other, G_IO_IN);
@@ -194,10 +194,10 @@ static void test_turns(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/watch/conditions", test_conditions);
-    g_test_add_func("/watch/peer-ends", test_peer_ends);
-    g_test_add_func("/watch/returns-false", test_returns_false);
-    g_test_add_func("/watch/cleared-when-ready", test_cleared_when_ready);
-    g_test_add_func("/watch/turns", test_turns);
+    g_test_add_func("/fd-watch/conditions", test_conditions);
+    g_test_add_func("/fd-watch/peer-ends", test_peer_ends);
+    g_test_add_func("/fd-watch/returns-false", test_returns_false);
+    g_test_add_func("/fd-watch/cleared-when-ready", test_cleared_when_ready);
+    g_test_add_func("/fd-watch/turns", test_turns);
     return g_test_run();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * watch.c: what is waited for on a descriptor.
+ * fd-watch.c: what is waited for on a descriptor.
  *
  * All descriptors are in one epoll set, which is one source of the main loop:
  * GLib's own sources are walked and handed to poll(2) one by one in every
@@ -14,7 +14,7 @@
  *
  * One thread, that of the main loop.
  */
-#include "host/watch.h"
+#include "host/fd-watch.h"
 
 #include <errno.h>
 #include <sys/epoll.h>
@@ -35,7 +35,7 @@ typedef struct Poller {
 static Poller *the_poller;
 
 /* The function may clear its watch, or others: their events are then void. */
-static void poller_call(KsmWatch *watch, const struct epoll_event *event)
+static void poller_call(KsmFdWatch *watch, const struct epoll_event *event)
 {
     guint32 wanted = (guint32)watch->condition | EPOLLHUP | EPOLLERR;
 
@@ -43,7 +43,7 @@ static void poller_call(KsmWatch *watch, const struct epoll_event *event)
         !watch->function(watch->fd, (GIOCondition)event->events,
                          watch->opaque) &&
         event->data.ptr != NULL) {
-        ksm_watch_clear(watch);
+        ksm_fd_watch_clear(watch);
     }
 }
 
@@ -81,17 +81,17 @@ static Poller *poller_get(void)
     return the_poller;
 }
 
-gboolean ksm_watch_is_set(const KsmWatch *watch)
+gboolean ksm_fd_watch_is_set(const KsmFdWatch *watch)
 {
     return watch->function != NULL;
 }
 
-void ksm_watch_clear(KsmWatch *watch)
+void ksm_fd_watch_clear(KsmFdWatch *watch)
 {
     Poller *poller = poller_get();
     int i;
 
-    if (!ksm_watch_is_set(watch)) {
+    if (!ksm_fd_watch_is_set(watch)) {
         return;
     }
     epoll_ctl(poller->fd, EPOLL_CTL_DEL, watch->fd, NULL);
@@ -100,27 +100,27 @@ void ksm_watch_clear(KsmWatch *watch)
             poller->events[i].data.ptr = NULL;
         }
     }
-    *watch = (KsmWatch) { 0 };
+    *watch = (KsmFdWatch) { 0 };
 }
 
-gboolean ksm_watch_set(KsmWatch *watch, int fd, GIOCondition condition,
+gboolean ksm_fd_watch_set(KsmFdWatch *watch, int fd, GIOCondition condition,
                        GUnixFDSourceFunc function, gpointer opaque)
 {
     struct epoll_event event = {
         .events = (guint32)condition, .data.ptr = watch,
     };
-    gboolean known = ksm_watch_is_set(watch) && watch->fd == fd;
+    gboolean known = ksm_fd_watch_is_set(watch) && watch->fd == fd;
 
     if (known && watch->condition == condition) {
         return TRUE;
     }
     if (!known) {
-        ksm_watch_clear(watch);
+        ksm_fd_watch_clear(watch);
     }
     if (epoll_ctl(poller_get()->fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
                   &event) != 0) {
         return FALSE;           /* ENOMEM; or ENOSPC: max_user_watches */
     }
-    *watch = (KsmWatch) { function, opaque, fd, condition };
+    *watch = (KsmFdWatch) { function, opaque, fd, condition };
     return TRUE;
 }
