@@ -18,7 +18,7 @@
 #include "host/fd-reaper.h"
 #include "broker.h"
 #include "error.h"
-#include "failed.h"
+#include "hwpoison.h"
 #include "options.h"
 
 /* For its own sockets and a few sessions. */
@@ -183,7 +183,7 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
         ksm_control_start(broker, control->fd, options->control_group);
     }
     ok = ksm_signals_watch(on_signal, loop, errp) &&
-        ksm_failed_watch(broker, errp) &&
+        ksm_hwpoison_watch(broker, errp) &&
         confine(options, listener, control, errp);
     if (ok) {
         ksm_log(KSM_LOG_INFO, "listens on %s",

@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "page-content.h"
-#include "reading.h"
+#include "page-scan.h"
 #include "sys.h"
 #include "memory/tracker.h"
 #include "memory/verify.h"

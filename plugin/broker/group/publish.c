@@ -38,7 +38,7 @@
 #include "tree/fp-tree.h"
 #include "error.h"
 #include "fingerprint.h"
-#include "reading.h"
+#include "page-scan.h"
 
 /* What a member may have published beyond one slot for each of its pages. */
 #define PUBLISH_SLACK (64u << KSM_MAX_TILE_ORDER)

@@ -80,7 +80,7 @@
 #include "tree/fp-tree.h"
 #include "error.h"
 #include "fingerprint.h"
-#include "reading.h"
+#include "page-scan.h"
 
 #define FIND_STEP_SLOTS 2048u   /* some 0.6 ms */
 #define MARKS_SECONDS 1u

@@ -32,7 +32,7 @@
 #include "core/zero.h"
 
 #include "memory/verify.h"
-#include "reading.h"
+#include "page-scan.h"
 #include "sys.h"
 
 static gboolean ask_kernel(KsmEngine *engine, gboolean *has)

@@ -16,7 +16,7 @@
  *
  * Both are equally safe: nobody but this thread knows the isolated pages'
  * addresses, so a copy of them is what they hold until the window ends.  Any
- * failure to copy falls back to reading in place, under a guard (reading.c), as
+ * failure to copy falls back to reading in place, under a guard (page-scan.c), as
  * memory may have failed.
  */
 #include "memory/verify.h"
@@ -24,7 +24,7 @@
 #include <string.h>
 
 #include "guest-ksm.h"
-#include "reading.h"
+#include "page-scan.h"
 #include "sys.h"
 
 #define KSM_ROOM_BYTES      ((gsize)KSM_WINDOW_PAGES * KSM_PAGE_BYTES)

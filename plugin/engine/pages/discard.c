@@ -42,7 +42,7 @@
 #include "memory/page-state.h"
 #include "memory/ram.h"
 #include "memory/region.h"
-#include "reading.h"
+#include "page-scan.h"
 #include "sys.h"
 
 /* Replaced by one call: up to 3 us for each that is a mapping of its own. */

@@ -59,7 +59,7 @@
 #include "pages/discard.h"
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
-#include "reading.h"
+#include "page-scan.h"
 #include "sys.h"
 
 /* Until a page that a device held is tried again. */

@@ -26,8 +26,8 @@
 #include "memory/page-state.h"
 #include "memory/ram.h"
 #include "memory/region.h"
-#include "guard.h"
-#include "reading.h"
+#include "safe-read.h"
+#include "page-scan.h"
 
 static void record_failed(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
@@ -60,5 +60,5 @@ guint32 ksm_hwpoison_probe(KsmEngine *engine, KsmRegion *region, guint32 first,
 
 gboolean ksm_handle_sigbus(const siginfo_t *info)
 {
-    return ksm_guard_catch(info);
+    return ksm_safe_read_catch(info);
 }

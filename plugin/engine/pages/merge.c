@@ -34,7 +34,7 @@
 #include "memory/writers.h"
 #include "pages/discard.h"
 #include "pages/hwpoison.h"
-#include "reading.h"
+#include "page-scan.h"
 #include "sys.h"
 
 /* Pieces that are compared beforehand, too, after a page that differed. */

@@ -23,7 +23,7 @@
 #include "memory/region.h"
 #include "pages/hwpoison.h"
 #include "fingerprint.h"
-#include "reading.h"
+#include "page-scan.h"
 
 static const KsmFingerprinted *item_at(KsmEngine *engine, guint i)
 {

@@ -31,7 +31,7 @@
 #include "session/connection.h"
 #include "session/release.h"
 #include "session/report.h"
-#include "guard.h"
+#include "safe-read.h"
 #include "sys.h"
 
 #define KSM_PARKED_MS       1000u
@@ -251,7 +251,7 @@ gpointer ksm_scanner_thread(gpointer data)
     KsmEngine *engine = data;
     gboolean stop = FALSE;
 
-    ksm_guard_admit();
+    ksm_safe_read_admit();
     for (;;) {
         guint rounds = requested(engine, &stop);
         guint64 ms;

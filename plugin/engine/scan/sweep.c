@@ -25,7 +25,7 @@
 #include "scan/publish.h"
 #include "session/release.h"
 #include "session/report.h"
-#include "reading.h"
+#include "page-scan.h"
 #include "core/zero.h"
 
 /* Idle pages taken together: 2 MiB (of 256 to 4096 the cheapest). */

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-failed.c: memory that fails under the broker: slots that it reads, and
+ * test-broken-memory.c: memory that fails under the broker: slots that it reads, and
  * what clients share with it.
  */
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "group/reclaim.h"
-#include "failed.h"
+#include "hwpoison.h"
 #include "group-fixture.h"
 #include "group/content.h"
 #include "group/member.h"
 #include "group/publish.h"
-#include "guard.h"
+#include "safe-read.h"
 #include "poison.h"
 
 static int uffd = -1;
 
 static gboolean of_the_broker(const siginfo_t *info)
 {
-    return ksm_guard_catch(info);
+    return ksm_safe_read_catch(info);
 }
 
 static gboolean can_poison(void)
@@ -179,10 +179,10 @@ static void test_taken_up(Fixture *self, gconstpointer unused)
 int main(int argc, char **argv)
 {
     static const GroupTest tests[] = {
-        { "/failed/slot", test_slot },
-        { "/failed/told", test_told },
-        { "/failed/content", test_content },
-        { "/failed/taken-up", test_taken_up },
+        { "/broken-memory/slot", test_slot },
+        { "/broken-memory/told", test_told },
+        { "/broken-memory/content", test_content },
+        { "/broken-memory/taken-up", test_taken_up },
     };
 
     return group_run_tests(argc, argv, tests, G_N_ELEMENTS(tests));

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * reading.h: contents of pages, which may have failed, read under a guard.
+ * page-scan.h: contents of pages, which may have failed, read under a guard.
  */
-#ifndef KSM_READING_H
-#define KSM_READING_H
+#ifndef KSM_PAGE_SCAN_H
+#define KSM_PAGE_SCAN_H
 
 #include "ksm-protocol.h"
 
@@ -34,4 +34,4 @@ guint32 ksm_read_zeros(const guint8 *pages, guint32 count, gboolean *failed);
 /* Whether all of a page can be read. */
 gboolean ksm_read_works(const guint8 *page);
 
-#endif /* KSM_READING_H */
+#endif /* KSM_PAGE_SCAN_H */

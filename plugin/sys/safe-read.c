@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * guard.c: reads that end instead of ending the process.
+ * safe-read.c: reads that end instead of ending the process.
  *
  * Who touches memory that failed (or that cannot be read back from swap) gets a
  * SIGBUS, in the very thread, at the very instruction.  A guarded read leaves
@@ -14,7 +14,7 @@
  * not saved in it: after a jump SIGBUS alone is let through again, so that the
  * handler is to be installed with an empty sa_mask.
  */
-#include "guard.h"
+#include "safe-read.h"
 
 #include <setjmp.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@
 static __thread sigjmp_buf *volatile place
     __attribute__((tls_model("initial-exec")));
 
-void ksm_guard_admit(void)
+void ksm_safe_read_admit(void)
 {
     sigset_t set;
 
@@ -32,13 +32,13 @@ void ksm_guard_admit(void)
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
-bool ksm_guard_run(void (*func)(void *opaque), void *opaque)
+bool ksm_safe_read_run(void (*func)(void *opaque), void *opaque)
 {
     sigjmp_buf here;
 
     if (sigsetjmp(here, 0)) {
         place = NULL;
-        ksm_guard_admit();
+        ksm_safe_read_admit();
         return false;
     }
     place = &here;
@@ -54,7 +54,7 @@ static bool is_own_access(const siginfo_t *info)
            info->si_code == BUS_OBJERR || info->si_code == SI_KERNEL;
 }
 
-bool ksm_guard_catch(const siginfo_t *info)
+bool ksm_safe_read_catch(const siginfo_t *info)
 {
     if (place && is_own_access(info)) {
         siglongjmp(*place, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* failed.h: memory that has failed, under the broker's hands. */
-#ifndef KSM_FAILED_H
-#define KSM_FAILED_H
+/* hwpoison.h: memory that has failed, under the broker's hands. */
+#ifndef KSM_HWPOISON_H
+#define KSM_HWPOISON_H
 
 #include "broker.h"
 
@@ -9,6 +9,6 @@
  * Has the kernel tell at once of memory that fails, so that slots are retired,
  * and ends guarded reads instead of the process.  Before it is confined.
  */
-gboolean ksm_failed_watch(KsmBroker *broker, GError **errp);
+gboolean ksm_hwpoison_watch(KsmBroker *broker, GError **errp);
 
-#endif /* KSM_FAILED_H */
+#endif /* KSM_HWPOISON_H */

@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * reading.c: contents of pages, read under a guard.
+ * page-scan.c: contents of pages, read under a guard.
  *
  * A page may have failed, and the guest have set it aside and gone on: nobody
  * but the engine would ever read it.  Or it has failed unseen, and the engine is
  * the first to read it.  Either must cost the VM nothing.  So all content of
- * guest memory, staging and slots is read by the functions here (sys/guard.c).
+ * guest memory, staging and slots is read by the functions here (sys/safe-read.c).
  * The broker reads its slots, and what clients share with it, by them as well.
  *
  * Thread: any; no lock is needed.
  */
-#include "reading.h"
+#include "page-scan.h"
 
 #include <string.h>
 
 #include "fingerprint.h"
-#include "guard.h"
+#include "safe-read.h"
 
 typedef struct Job {
     const guint8 *a;
@@ -48,7 +48,7 @@ void ksm_scan_pages(KsmPageScan *scans, guint32 count)
     Job job = { .scans = scans, .count = count };
 
     while (job.count) {
-        gboolean failed = !ksm_guard_run(scan_each, &job);
+        gboolean failed = !ksm_safe_read_run(scan_each, &job);
         guint32 seen = job.done, i;
 
         for (i = 0; i < seen; i++) {
@@ -79,7 +79,7 @@ gboolean ksm_read_copy(guint8 *to, const guint8 *from, gsize bytes)
 {
     Job job = { .to = to, .a = from, .bytes = bytes };
 
-    return ksm_guard_run(copy, &job);
+    return ksm_safe_read_run(copy, &job);
 }
 
 static void compare(void *opaque)
@@ -99,7 +99,7 @@ guint32 ksm_read_equal(const guint8 *a, const guint8 *b, guint32 count,
 {
     Job job = { .a = a, .b = b, .count = count };
 
-    *failed = !ksm_guard_run(compare, &job);
+    *failed = !ksm_safe_read_run(compare, &job);
     return job.done;
 }
 
@@ -118,7 +118,7 @@ guint32 ksm_read_zeros(const guint8 *pages, guint32 count, gboolean *failed)
 {
     Job job = { .a = pages, .count = count };
 
-    *failed = !ksm_guard_run(find_zeros, &job);
+    *failed = !ksm_safe_read_run(find_zeros, &job);
     return job.done;
 }
 
@@ -136,5 +136,5 @@ gboolean ksm_read_works(const guint8 *page)
 {
     Job job = { .a = page, .bytes = KSM_PAGE_BYTES };
 
-    return ksm_guard_run(read_words, &job);
+    return ksm_safe_read_run(read_words, &job);
 }

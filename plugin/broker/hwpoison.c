@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * failed.c: memory that has failed, under the broker's hands.
+ * hwpoison.c: memory that has failed, under the broker's hands.
  *
  * A slot that fails is retired: it is found no more, so that the content, when
  * it is published again, gets another one.  It is not freed before nobody
@@ -11,11 +11,11 @@
  * So is the broker (PR_MCE_KILL_EARLY): SIGBUS with BUS_MCEERR_AO names an
  * address in its mapping of the store.  The handler only writes that into a
  * pipe, which the main loop reads.  Should the broker be quicker and read what
- * failed, the read ends (reading.c), and the slot is retired by who read it.
+ * failed, the read ends (page-scan.c), and the slot is retired by who read it.
  * The same for memory that a client shares with the broker: that content is
  * refused.  Any other SIGBUS ends the process, as ever.
  */
-#include "failed.h"
+#include "hwpoison.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@
 #include <unistd.h>
 
 #include "error.h"
-#include "guard.h"
+#include "safe-read.h"
 #include "host/fd-watch.h"
 
 static struct {
@@ -38,7 +38,7 @@ static void on_sigbus(int signal_number, siginfo_t *info, void *context)
     const void *addr = info->si_addr;
 
     (void)context;
-    if (ksm_guard_catch(info)) {
+    if (ksm_safe_read_catch(info)) {
         return;
     }
     if (info->si_code != BUS_MCEERR_AO ||
@@ -60,7 +60,7 @@ static gboolean on_told(gint fd, GIOCondition condition, gpointer broker)
     return G_SOURCE_CONTINUE;
 }
 
-gboolean ksm_failed_watch(KsmBroker *broker, GError **errp)
+gboolean ksm_hwpoison_watch(KsmBroker *broker, GError **errp)
 {
     struct sigaction action = { .sa_flags = SA_SIGINFO };
     int fds[2];
