@@ -60,7 +60,7 @@ static void free_parts(KsmEngine *engine)
     g_mutex_clear(&engine->lock.work);
     g_mutex_clear(&engine->place_lock);
     g_mutex_clear(&engine->lock.sleep);
-    g_mutex_clear(&engine->figures.lock);
+    g_mutex_clear(&engine->stats.lock);
     g_cond_clear(&engine->lock.sleep_cond);
     g_free(engine->link.name);
     g_free(engine->link.group);
@@ -108,7 +108,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     g_mutex_init(&engine->lock.work);
     g_mutex_init(&engine->place_lock);
     g_mutex_init(&engine->lock.sleep);
-    g_mutex_init(&engine->figures.lock);
+    g_mutex_init(&engine->stats.lock);
     g_cond_init(&engine->lock.sleep_cond);
     ksm_kernel_guard_init(&engine->kernel);
     engine->tracker.uffd = engine->tracker.pagemap = -1;

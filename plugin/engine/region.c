@@ -92,7 +92,7 @@ static void give_up(KsmEngine *engine, KsmRegion *region, int error)
 {
     if (error != -EBUSY &&
         ksm_tracker_detach(&engine->tracker, region)) {
-        engine->figures.counters.refused_error++;
+        engine->stats.counters.refused_error++;
     }
     ksm_ram_abandon(region);
 }

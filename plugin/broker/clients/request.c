@@ -26,7 +26,7 @@
 #include <unistd.h>
 
 #include "clients/broker-limits.h"
-#include "clients/figures.h"
+#include "clients/client-stats.h"
 #include "clients/settings.h"
 #include "clients/session.h"
 #include "group/reclaim.h"
@@ -316,7 +316,7 @@ static KsmRequestResult handle_stats(KsmRequestState *self,
     KsmMsgStats stats = { .msg = { 0 } };
 
     memcpy(&stats, packet, ksm_proto_stats_bytes(version));
-    ksm_figures_take(&self->session->figures, &stats, member->table.pages);
+    ksm_client_stats_take(&self->session->client, &stats, member->table.pages);
     ksm_settings_report(self->session);
     message.setting = self->session->settings.setting;
     message.map_serial = self->session->settings.map_serial;

@@ -132,7 +132,7 @@ void ksm_settings_forget(KsmSession *session, gpointer opaque)
 void ksm_settings_report(KsmSession *session)
 {
     KsmSettings *self = &session->settings;
-    const KsmMsgStats *stats = &session->figures.stats;
+    const KsmMsgStats *stats = &session->client.stats;
 
     if (self->setting.serial == 0 || stats->setting_serial != self->setting.serial) {
         return;

@@ -14,7 +14,7 @@
 #include <glib.h>
 #include <sys/types.h>
 
-#include "clients/figures.h"
+#include "clients/client-stats.h"
 #include "group/state.h"
 #include "host/acceptor.h"
 #include "host/identity.h"
@@ -139,7 +139,7 @@ struct KsmSession {
     KsmRequestState *served_by; /* of its connection; NULL: an orphan */
     guint32 version;            /* of the protocol, that both speak */
     gboolean unmarkable;        /* its open file: see ksm_session_mark() */
-    KsmFigures figures;         /* what the client told last */
+    KsmClientStats client;          /* what the client told last */
     KsmSettings settings;           /* what is wanted of it */
 };
 

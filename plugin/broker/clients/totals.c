@@ -29,9 +29,9 @@ void ksm_totals_visit(KsmBroker *broker, KsmSessionVisit visit,
     }
 }
 
-static void add(KsmTotals *totals, const KsmFigures *figures)
+static void add(KsmTotals *totals, const KsmClientStats *client)
 {
-    const KsmMsgStats *stats = &figures->stats;
+    const KsmMsgStats *stats = &client->stats;
 
     totals->sessions++;
 #define ADD(name, kind, unit) totals->name += stats->name;
@@ -39,7 +39,7 @@ static void add(KsmTotals *totals, const KsmFigures *figures)
 #undef ADD
     totals->metadata_bytes += stats->metadata_bytes;
     totals->cpu_ns += stats->cpu_ns;
-    totals->cpu_centi += figures->cpu_centi;
+    totals->cpu_centi += client->cpu_centi;
 }
 
 /* Whether none before it, of the same process, is in its group. */
@@ -59,8 +59,8 @@ static void add_session(KsmSession *session, gpointer opaque)
 
     broker->totals.vms += session->process->sessions.head->data == session;
     session->shard->totals.vms += is_first_in_group(session);
-    add(&broker->totals, &session->figures);
-    add(&session->shard->totals, &session->figures);
+    add(&broker->totals, &session->client);
+    add(&session->shard->totals, &session->client);
 }
 
 void ksm_totals_update(KsmBroker *broker)
@@ -90,7 +90,7 @@ gint64 ksm_totals_saved_pages(const KsmTotals *totals)
 gint64 ksm_totals_session_saved_pages(const KsmSession *session)
 {
     const KsmTotals *group = &session->shard->totals;
-    const KsmMsgStats *own = &session->figures.stats;
+    const KsmMsgStats *own = &session->client.stats;
     guint64 users = group->pages_sharing + group->pages_broken;
     double part = users > 0 ?
         (double)(own->pages_sharing + own->pages_broken) / (double)users : 0;

@@ -214,12 +214,12 @@ static const char *degraded_name(guint32 degraded)
 /* What it does, in one word. */
 static const char *state_name(const KsmSession *session)
 {
-    const KsmMsgStats *stats = &session->figures.stats;
+    const KsmMsgStats *stats = &session->client.stats;
 
     if (session->served_by == NULL) {
         return "disconnected";
     }
-    if (session->figures.heard_us == 0) {
+    if (session->client.last_seen_us == 0) {
         return "starting";
     }
     if (stats->stand_aside[0] != '\0') {
@@ -253,16 +253,16 @@ static void add_identity(const KsmSession *session, KsmJson *json)
 
 static void add_condition(const KsmSession *session, KsmJson *json)
 {
-    const KsmMsgStats *stats = &session->figures.stats;
-    gint64 heard_us = session->figures.heard_us;
+    const KsmMsgStats *stats = &session->client.stats;
+    gint64 last_seen_us = session->client.last_seen_us;
 
     ksm_json_string(json, "state", state_name(session));
     ksm_json_string(json, "run", run_name(stats->run));
     ksm_json_string(json, "stand_aside", stats->stand_aside[0] != '\0'
                                          ? stats->stand_aside : NULL);
     ksm_json_string(json, "degraded", degraded_name(stats->degraded));
-    ksm_json_int(json, "heard_ms", heard_us == 0 ? -1 :
-                 (g_get_monotonic_time() - heard_us) / 1000);
+    ksm_json_int(json, "last_seen_ms", last_seen_us == 0 ? -1 :
+                 (g_get_monotonic_time() - last_seen_us) / 1000);
     ksm_json_uint(json, "scan_cpu_percent", stats->scan_cpu_percent);
     ksm_json_uint(json, "scan_interval_ms", stats->scan_interval_ms);
     ksm_json_uint(json, "max_mappings_set", stats->max_mappings_set);
@@ -290,14 +290,14 @@ static void add_statistics(KsmJson *json, const KsmMsgStats *stats,
 
 static void add_session(const KsmSession *session, KsmJson *json)
 {
-    const KsmMsgStats *stats = &session->figures.stats;
+    const KsmMsgStats *stats = &session->client.stats;
     guint i;
 
     ksm_json_open(json, NULL, '{');
     add_identity(session, json);
     add_condition(session, json);
     add_statistics(json, stats, session->version);
-    ksm_json_centi(json, "cpu_percent", session->figures.cpu_centi);
+    ksm_json_centi(json, "cpu_percent", session->client.cpu_centi);
     ksm_json_int(json, "saved_pages",
                  ksm_totals_session_saved_pages(session));
     ksm_json_uint(json, "worst_case_pages",

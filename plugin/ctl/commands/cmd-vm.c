@@ -92,7 +92,7 @@ static void print_state(JsonObject *session)
 {
     const char *aside = ksm_reply_string(session, "stand_aside");
     const char *degraded = ksm_reply_string(session, "degraded");
-    gint64 heard_ms = ksm_reply_int(session, "heard_ms"), node;
+    gint64 last_seen_ms = ksm_reply_int(session, "last_seen_ms"), node;
 
     printf("    state     %s%s%s%s%s (run mode %s)\n",
            ksm_reply_string(session, "state"),
@@ -100,10 +100,10 @@ static void print_state(JsonObject *session)
            degraded != NULL ? ", short of: " : "",
            degraded != NULL ? degraded : "",
            ksm_reply_string(session, "run"));
-    if (heard_ms < 0) {
+    if (last_seen_ms < 0) {
         printf("    heard     nothing yet\n");
     } else {
-        printf("    heard     %.1f s ago\n", (double)heard_ms / 1000);
+        printf("    heard     %.1f s ago\n", (double)last_seen_ms / 1000);
     }
     if (ksm_reply_node(session, &node)) {
         printf("    node      %" G_GINT64_FORMAT ", with which alone it "

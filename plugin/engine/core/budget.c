@@ -93,7 +93,7 @@ static void check_generation(KsmEngine *engine)
 {
     if (engine->budget.generation != account.generation) {
         engine->budget.generation = account.generation;
-        engine->budget.told = engine->budget.claimed = 0;
+        engine->budget.reported = engine->budget.claimed = 0;
     }
 }
 
@@ -102,9 +102,9 @@ void ksm_budget_tell_regions(KsmEngine *engine)
     guint64 used = ksm_budget_used(engine);
 
     check_generation(engine);
-    if (used != engine->budget.told) {
-        add_used((gint64)(used - engine->budget.told));
-        engine->budget.told = used;
+    if (used != engine->budget.reported) {
+        add_used((gint64)(used - engine->budget.reported));
+        engine->budget.reported = used;
     }
 }
 
@@ -120,8 +120,8 @@ void ksm_budget_tell(KsmEngine *engine)
 void ksm_budget_leave(KsmEngine *engine)
 {
     check_generation(engine);
-    add_used(-(gint64)(engine->budget.told + engine->budget.claimed));
-    engine->budget.told = engine->budget.claimed = 0;
+    add_used(-(gint64)(engine->budget.reported + engine->budget.claimed));
+    engine->budget.reported = engine->budget.claimed = 0;
 }
 
 gboolean ksm_budget_claim(KsmEngine *engine, guint mappings)
@@ -229,7 +229,7 @@ guint64 ksm_budget_compute(KsmEngine *engine)
 
     ksm_budget_tell_regions(engine);
     update_limit(engine);
-    left = limit_of_all() - used_by_all() + (gint64)engine->budget.told;
+    left = limit_of_all() - used_by_all() + (gint64)engine->budget.reported;
     left = MAX(left, 0);
     return option ? MIN(option, (guint64)left) : (guint64)left;
 }
@@ -240,5 +240,5 @@ guint64 ksm_budget_excess(KsmEngine *engine)
 
     return excess <= 0 ?
                0 :
-               (guint64)excess * engine->budget.told / (guint64)used + 1;
+               (guint64)excess * engine->budget.reported / (guint64)used + 1;
 }

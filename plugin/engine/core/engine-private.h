@@ -10,7 +10,7 @@
  *   fork lock   (fork-guard.h) around windows.
  *   place_lock  (discard.h) around each window; whoever discards memory.
  *   lock.sleep  with sleep_cond: the scanner's sleeps; requests to it.
- *   figures.lock the published snapshot only; held for a copy.
+ *   stats.lock   the published snapshot only; held for a copy.
  * No thread of the program waits for any of them while it touches guest
  * memory, but where it calls into the library.
  */
@@ -94,7 +94,7 @@ typedef struct KsmRamMap {
 /* The share of the process's mappings.  budget, discard, shrink. */
 typedef struct KsmBudget {
     guint64 allowed;            /* in this round */
-    guint64 told;               /* recorded in the process's account */
+    guint64 reported;           /* recorded in the process's account */
     guint generation;           /* whose account that is */
     gboolean shrinking;         /* gives mappings up: the budget is silent */
     gboolean warned;
@@ -103,19 +103,19 @@ typedef struct KsmBudget {
 } KsmBudget;
 
 /* What has happened: everybody counts.  stats publishes. */
-typedef struct KsmFigures {
+typedef struct KsmEngineStats {
     KsmStats counters;          /* states are added later */
     guint64 published_ns;
     GMutex lock;                /* of the next one */
     KsmStats published;
-} KsmFigures;
+} KsmEngineStats;
 
 /* What the program knows.  notice. */
 typedef struct KsmNoticeState {
     KsmDegraded degraded;
     guint quiet_rounds;         /* since something was refused by a limit */
     KsmStats counted;           /* counters at the last ksm_notice_update() */
-    KsmStats told;              /* what notify was told last */
+    KsmStats last_reported;     /* what notify was told last */
 } KsmNoticeState;
 
 /*
@@ -212,7 +212,7 @@ struct KsmEngine {
     KsmReleases releases;
     KsmMergeState merge;
     KsmZeroPage zero;
-    KsmFigures figures;
+    KsmEngineStats stats;
     KsmNoticeState notice;
 };
 

@@ -22,7 +22,7 @@
 
 void ksm_notice_update(KsmEngine *engine)
 {
-    const KsmStats *now = &engine->figures.counters,
+    const KsmStats *now = &engine->stats.counters,
                    *last = &engine->notice.counted;
 
     if (now->refused_budget != last->refused_budget) {
@@ -40,7 +40,7 @@ void ksm_notice_update(KsmEngine *engine)
 
 void ksm_notice_tell(KsmEngine *engine)
 {
-    const KsmStats *told = &engine->notice.told;
+    const KsmStats *told = &engine->notice.last_reported;
     KsmStats now;
 
     if (!engine->program.notify) {
@@ -59,12 +59,12 @@ void ksm_notice_tell(KsmEngine *engine)
         engine->program.notify(KSM_NOTICE_PROGRESS, &now,
                                engine->program.opaque);
     }
-    engine->notice.told = now;
+    engine->notice.last_reported = now;
 }
 
 void ksm_notice_refresh(KsmEngine *engine)
 {
-    if (ksm_sys_now_ns() - engine->figures.published_ns > KSM_REFRESH_NS) {
+    if (ksm_sys_now_ns() - engine->stats.published_ns > KSM_REFRESH_NS) {
         /* The program's own code runs here, and may lock all memory. */
         ksm_isolation_drop(&engine->isolation);
         ksm_notice_update(engine);

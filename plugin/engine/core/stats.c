@@ -99,9 +99,9 @@ void ksm_stats_collect(KsmEngine *engine, KsmStats *s)
     guint i;
 
     if (engine->thread == g_thread_self()) {
-        engine->figures.counters.cpu_ns = ksm_sys_thread_cpu_ns();
+        engine->stats.counters.cpu_ns = ksm_sys_thread_cpu_ns();
     }
-    *s = engine->figures.counters;
+    *s = engine->stats.counters;
     for (i = 0; i < engine->ram.regions->len; i++) {
         add_region(s, g_ptr_array_index(engine->ram.regions, i));
     }
@@ -128,17 +128,17 @@ void ksm_stats_publish(KsmEngine *engine)
     KsmStats s;
 
     ksm_stats_collect(engine, &s);
-    engine->figures.published_ns = ksm_sys_now_ns();
-    g_mutex_lock(&engine->figures.lock);
-    engine->figures.published = s;
-    g_mutex_unlock(&engine->figures.lock);
+    engine->stats.published_ns = ksm_sys_now_ns();
+    g_mutex_lock(&engine->stats.lock);
+    engine->stats.published = s;
+    g_mutex_unlock(&engine->stats.lock);
 }
 
 void ksm_engine_get_stats(KsmEngine *engine, KsmStats *stats)
 {
-    g_mutex_lock(&engine->figures.lock);
-    *stats = engine->figures.published;
-    g_mutex_unlock(&engine->figures.lock);
+    g_mutex_lock(&engine->stats.lock);
+    *stats = engine->stats.published;
+    g_mutex_unlock(&engine->stats.lock);
     stats->run = g_atomic_int_get(&engine->tunables.run);
     stats->scan_cpu_percent = ksm_engine_get_scan_cpu_percent(engine);
     if (stats->state != KSM_STATE_RUNNING) {

@@ -64,7 +64,7 @@ void ksm_zero_ask(KsmEngine *engine)
     static gint told;
     gboolean has;
 
-    engine->zero.asked = engine->figures.counters.full_scans;
+    engine->zero.asked = engine->stats.counters.full_scans;
     if (!engine->zero.probe &&
         ksm_verify_map_own(KSM_PAGE_BYTES, &engine->zero.probe)) {
         return;
@@ -90,7 +90,7 @@ void ksm_zero_close(KsmEngine *engine)
 
 gboolean ksm_zero_has_page(KsmEngine *engine)
 {
-    if (engine->zero.asked != engine->figures.counters.full_scans) {
+    if (engine->zero.asked != engine->stats.counters.full_scans) {
         ksm_zero_ask(engine);
     }
     return !engine->zero.none;

@@ -103,7 +103,7 @@ static gboolean can_protect(KsmEngine *engine)
     if (ksm_giveback_open(engine)) {
         return TRUE;
     }
-    engine->figures.counters.refused_error++;
+    engine->stats.counters.refused_error++;
     return FALSE;
 }
 
@@ -127,7 +127,7 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
     }
     if (!ksm_writers_allow(&engine->isolation.writers, KSM_EXCHANGE_COPY,
                            addr, count)) {
-        engine->figures.counters.refused_dma += count;
+        engine->stats.counters.refused_dma += count;
         return FALSE;
     }
     *read = copy_to_shadow(region, first, count);
@@ -371,7 +371,7 @@ static void give_back_broken(KsmEngine *engine, KsmRegion *region,
 
     if (ksm_budget_allows(engine, count, 2) &&
         give_back(engine, region, first, count)) {
-        engine->figures.counters.given_back += count;
+        engine->stats.counters.given_back += count;
         return;
     }
     for (i = first; i < first + count; i++) {

@@ -212,7 +212,7 @@ static void park_blocks(KsmEngine *engine, KsmRegion *region, guint32 block_inde
 
     if (ksm_tracker_disarm(&engine->tracker, region, page,
                            count * KSM_BLOCK_PAGES)) {
-        engine->figures.counters.refused_error++;
+        engine->stats.counters.refused_error++;
         return;                 /* armed, as before: judged again */
     }
     ksm_sys->advise(ksm_ram_address(region, page),
@@ -222,7 +222,7 @@ static void park_blocks(KsmEngine *engine, KsmRegion *region, guint32 block_inde
         ksm_block_park(&region->blocks[i]);
         region->parked++;
         /* One that failed (a page in use, no memory) is tried next time. */
-        engine->figures.counters.collapses += is_huge(engine, region, i);
+        engine->stats.counters.collapses += is_huge(engine, region, i);
     }
 }
 

@@ -104,7 +104,7 @@ static void refuse(KsmEngine *engine, KsmRegion *region, guint32 page,
 static void keep(KsmEngine *engine, KsmRegion *region, guint32 page,
                  KsmVerdict verdict)
 {
-    KsmStats *c = &engine->figures.counters;
+    KsmStats *c = &engine->stats.counters;
 
     switch (verdict) {
     case KSM_VERDICT_DONE:
@@ -152,7 +152,7 @@ static void record_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
         region->wait[first + i] = engine->turn.round;
     }
     ksm_account_end(region, &change);
-    engine->figures.counters.merges += count;
+    engine->stats.counters.merges += count;
 }
 
 /*
@@ -175,7 +175,7 @@ void ksm_register_pending(KsmEngine *engine)
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
         if (ksm_tracker_register(&engine->tracker, region)) {
-            engine->figures.counters.refused_error++;
+            engine->stats.counters.refused_error++;
         }
     }
 }
@@ -212,7 +212,7 @@ static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
 {
     guint32 i;
 
-    engine->figures.counters.refused_budget += count;
+    engine->stats.counters.refused_budget += count;
     for (i = 0; i < count; i++) {
         refuse(engine, region, first + i, KSM_PAGE_EXCLUDED);
     }
@@ -391,7 +391,7 @@ static void record_zero(KsmEngine *engine, KsmRegion *region, guint32 first,
         ksm_ram_set_state(region, first + i, KSM_PAGE_ZERO);
         region->wait[first + i] = engine->turn.round;
     }
-    engine->figures.counters.zero_merges += count;
+    engine->stats.counters.zero_merges += count;
 }
 
 void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,

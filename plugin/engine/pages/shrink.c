@@ -56,7 +56,7 @@ static gboolean shrink_region(KsmEngine *engine, KsmRegion *region,
             if (!ksm_budget_excess(engine) || ksm_pace_interrupted(engine)) {
                 return TRUE;
             }
-            engine->figures.counters.refused_budget += count;
+            engine->stats.counters.refused_budget += count;
             ksm_giveback_range(engine, region, page, count);
             ksm_pace_safe_point(engine);
         }

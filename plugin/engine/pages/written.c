@@ -17,7 +17,7 @@ void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
         ksm_releases_withdraw(engine, region, page);
         break;
     case KSM_PAGE_ZERO:
-        engine->figures.counters.breaks++;
+        engine->stats.counters.breaks++;
         break;
     case KSM_PAGE_UNTOUCHED:
         /* Nothing to hold against it: it was never looked at. */

@@ -32,7 +32,7 @@ static void file_answers(KsmEngine *engine, const KsmFingerprinted *items,
             break;
         case KSM_ANSWER_REFUSED:
         default:
-            engine->figures.counters.refused_broker++;
+            engine->stats.counters.refused_broker++;
             ksm_ram_back_off(region, page, KSM_PAGE_EXCLUDED);
             break;
         }
@@ -59,7 +59,7 @@ gboolean ksm_lookup_send(KsmEngine *engine, const KsmFingerprinted *items,
                                 &replied)) {
         return FALSE;
     }
-    engine->figures.counters.lookups += count;
+    engine->stats.counters.lookups += count;
     answers = ksm_broker_client_reply(&engine->broker);
     file_answers(engine, items, answers, replied);
     return TRUE;

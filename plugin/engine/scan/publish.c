@@ -81,7 +81,7 @@ static void file_published(KsmEngine *engine, const guint32 *pages,
         if (answers[i].kind == KSM_ANSWER_SLOT) {
             g_array_append_val(engine->batch.matches, match);
         } else {
-            engine->figures.counters.refused_broker++;
+            engine->stats.counters.refused_broker++;
             ksm_ram_back_off(engine->batch.region, pages[i],
                              KSM_PAGE_EXCLUDED);
         }
@@ -110,7 +110,7 @@ static gboolean copy_page(KsmEngine *engine, const KsmFingerprinted *item,
     if (!scan.failed && same_content(&fingerprint, &item->fingerprint)) {
         return TRUE;
     }
-    engine->figures.counters.refused_torn++;
+    engine->stats.counters.refused_torn++;
     ksm_ram_back_off(region, page, KSM_PAGE_PRIVATE);
     return FALSE;
 }
@@ -145,7 +145,7 @@ static gboolean publish_some(KsmEngine *engine, guint *next, GArray *repeated)
                                 &replied)) {
         return FALSE;
     }
-    engine->figures.counters.publishes += count;
+    engine->stats.counters.publishes += count;
     file_published(engine, pages, ksm_broker_client_reply(&engine->broker),
                    replied);
     return TRUE;

@@ -57,7 +57,7 @@ static void broken(KsmRegion *region, guint32 first, guint32 end,
         guint8 lost = region->state[page] & KSM_PAGE_ORPHANED;
 
         if (ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
-            engine->figures.counters.breaks++;
+            engine->stats.counters.breaks++;
             ksm_ram_note_written(region, page, engine->turn.round);
             ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
             region->state[page] |= lost;
@@ -83,7 +83,7 @@ static void written(KsmRegion *region, guint32 first, guint32 end,
         if (page > from &&
             ksm_tracker_find_copies(&engine->tracker, region, from, page,
                                     broken, engine)) {
-            engine->figures.counters.refused_error++;
+            engine->stats.counters.refused_error++;
         }
         if (page < end) {
             ksm_written_note(engine, region, page++);
@@ -103,7 +103,7 @@ gboolean ksm_round_track(KsmEngine *engine)
         ksm_huge_wake(engine, region);
         if (ksm_tracker_register(&engine->tracker, region) ||
             ksm_tracker_scan(&engine->tracker, region, written, engine)) {
-            engine->figures.counters.refused_error++;
+            engine->stats.counters.refused_error++;
         }
         ksm_huge_judge(engine, region);
         ksm_pace_safe_point(engine);
@@ -165,7 +165,7 @@ static gboolean fetch_results(KsmEngine *engine, GArray *results, guint64 *left,
         *left -= count;
         g_array_append_vals(results, ksm_broker_client_reply(&engine->broker),
                             count);
-        engine->figures.counters.deferred_results += count;
+        engine->stats.counters.deferred_results += count;
         *more = count == KSM_BATCH_RESULTS;
     } while (*more && results->len < KSM_RESULT_PAGES);
     return TRUE;
@@ -203,7 +203,7 @@ void ksm_round_run(KsmEngine *engine)
     gboolean ok;
     guint i;
 
-    engine->turn.round = (guint8)engine->figures.counters.full_scans;
+    engine->turn.round = (guint8)engine->stats.counters.full_scans;
     engine->budget.allowed = ksm_budget_compute(engine);
     ksm_unmergeable_check(engine);
     ok = ksm_round_track(engine);
@@ -222,9 +222,9 @@ void ksm_round_run(KsmEngine *engine)
     engine->link.was_useful = engine->link.was_useful || ok;
     ksm_isolation_trim(&engine->isolation);
     ksm_stats_measure(engine);
-    engine->figures.counters.full_scans++;
+    engine->stats.counters.full_scans++;
     engine->turn.round_end_ns = ksm_sys_now_ns();
-    engine->figures.counters.round_ns = engine->turn.round_end_ns - start_ns;
+    engine->stats.counters.round_ns = engine->turn.round_end_ns - start_ns;
 }
 
 void ksm_round_results(KsmEngine *engine)

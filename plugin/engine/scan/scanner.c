@@ -50,7 +50,7 @@ static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
         }
         /* Fails for want of kernel memory only. */
         if (ksm_tracker_detach_piece(&engine->tracker, region)) {
-            engine->figures.counters.refused_error++;
+            engine->stats.counters.refused_error++;
             g_usleep(1000);
         }
     }

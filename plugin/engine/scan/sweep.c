@@ -69,7 +69,7 @@ static guint32 scan_idle(KsmEngine *engine, guint from, KsmPageScan *scans)
         scans[i].content = ksm_ram_address(engine->batch.region, page);
     }
     ksm_scan_pages(scans, count);
-    engine->figures.counters.fingerprints += count;
+    engine->stats.counters.fingerprints += count;
     return count;
 }
 

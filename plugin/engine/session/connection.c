@@ -255,7 +255,7 @@ static void note_loss(KsmEngine *engine)
     guint64 lasted_ns = ksm_sys_now_ns() - engine->link.connected_ns;
 
     engine->link.is_connected = FALSE;
-    engine->figures.counters.broker_losses++;
+    engine->stats.counters.broker_losses++;
     if (engine->link.was_useful || lasted_ns >= KSM_RETRY_MOST_MS * NS_PER_MS) {
         engine->link.retry_ms = 0;
     }

@@ -86,9 +86,9 @@ static gboolean exchange_once(KsmEngine *engine, KsmMsgGroup *group)
         return FALSE;
     }
     engine->report.reported_ns = ksm_sys_now_ns();
-    engine->figures.counters.group_pages_shared = group->pages_shared;
-    engine->figures.counters.group_pages_sharing = group->pages_sharing;
-    engine->figures.counters.group_pages_unshared = group->pages_unshared;
+    engine->stats.counters.group_pages_shared = group->pages_shared;
+    engine->stats.counters.group_pages_sharing = group->pages_sharing;
+    engine->stats.counters.group_pages_unshared = group->pages_unshared;
     return TRUE;
 }
 

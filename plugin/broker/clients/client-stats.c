@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * figures.c: what a client tells of itself, made safe to show and to add.
+ * client-stats.c: what a client tells of itself, made safe to show and to add.
  *
  * A client may say what it likes; it must not spoil the sums over its group
  * beyond its own pages, nor put control characters on a terminal.
  */
-#include "clients/figures.h"
+#include "clients/client-stats.h"
 
 #include "stats-table.h"
 
@@ -40,7 +40,7 @@ static void bound_pages(KsmMsgStats *stats, guint64 pages)
 }
 
 /* CPU time over some seconds; the first figure comes sooner. */
-static void measure_rate(KsmFigures *self, gint64 now_us)
+static void measure_rate(KsmClientStats *self, gint64 now_us)
 {
     guint64 cpu_ns = self->stats.cpu_ns;
     gint64 passed_us = now_us - self->rate_us;
@@ -62,7 +62,7 @@ static void measure_rate(KsmFigures *self, gint64 now_us)
     self->rate_cpu_ns = cpu_ns;
 }
 
-void ksm_figures_take(KsmFigures *self, const KsmMsgStats *stats,
+void ksm_client_stats_take(KsmClientStats *self, const KsmMsgStats *stats,
                       guint64 pages)
 {
     self->stats = *stats;
@@ -70,6 +70,6 @@ void ksm_figures_take(KsmFigures *self, const KsmMsgStats *stats,
                    sizeof(self->stats.setting_reason));
     make_printable(self->stats.stand_aside, sizeof(self->stats.stand_aside));
     bound_pages(&self->stats, pages);
-    self->heard_us = g_get_monotonic_time();
-    measure_rate(self, self->heard_us);
+    self->last_seen_us = g_get_monotonic_time();
+    measure_rate(self, self->last_seen_us);
 }
