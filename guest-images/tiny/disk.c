@@ -13,8 +13,8 @@
  */
 #include "virtio.h"
 
-#define REQUESTS_MOST 32u
-#define RUN_MOST 8u
+#define REQUESTS_MAX 32u
+#define RUN_MAX 8u
 #define PAGE_SECTORS 8u
 #define SECTOR_BYTES 512u
 
@@ -61,7 +61,7 @@ typedef struct Request {
 static u8 rings[SCSI_QUEUES][QUEUE_BYTES] __attribute__((aligned(4096)));
 static Queue queue = { .ring = rings[0] };
 static u8 scsi;
-static Request requests[REQUESTS_MOST];
+static Request requests[REQUESTS_MAX];
 static u32 blocks;
 static PageState *disk_states;
 static u32 random_state;
@@ -211,7 +211,7 @@ static u32 below(u32 bound)
 static u32 choose(Request *request)
 {
     u32 again = request->header.type && request->pages && below(4);
-    u32 pages = again ? request->pages : 1 + below(RUN_MOST);
+    u32 pages = again ? request->pages : 1 + below(RUN_MAX);
     u32 first = again ? request->first : below(blocks);
     u32 i;
 
@@ -290,7 +290,7 @@ static void finish(const Params *p, Request *request, u8 *base,
 
 void disk_work(const Params *p, u8 *base, u32 *mismatches)
 {
-    u32 most = p->disk < REQUESTS_MOST ? p->disk : REQUESTS_MOST;
+    u32 most = p->disk < REQUESTS_MAX ? p->disk : REQUESTS_MAX;
     int head;
     u32 i;
 
@@ -299,7 +299,7 @@ void disk_work(const Params *p, u8 *base, u32 *mismatches)
     }
     while ((head = queue_take(&queue)) >= 0) {
         i = (u32)head / 3;
-        if (i < REQUESTS_MOST && requests[i].busy) {
+        if (i < REQUESTS_MAX && requests[i].busy) {
             finish(p, &requests[i], base, mismatches);
         }
     }

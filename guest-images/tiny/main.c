@@ -64,7 +64,7 @@ static Params params = {
 };
 
 static Arena arena;
-static Cpu cpus[CPUS_MOST];
+static Cpu cpus[CPUS_MAX];
 static u32 cpu_count = 1;
 
 static u32 *page_memory(u32 page)

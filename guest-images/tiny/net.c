@@ -15,7 +15,7 @@
 
 #define RECEIVE 0
 #define SEND 1
-#define FRAMES_MOST 32u
+#define FRAMES_MAX 32u
 #define FRAME_TYPE 0xb588u      /* of the local experimental Ethertype */
 #define FILL_WORD 0xccccccccu
 
@@ -38,7 +38,7 @@ typedef struct Frame {
 
 static u8 rings[2][QUEUE_BYTES] __attribute__((aligned(4096)));
 static Queue queues[2] = { { .ring = rings[0] }, { .ring = rings[1] } };
-static Frame frames[FRAMES_MOST];
+static Frame frames[FRAMES_MAX];
 /* Frames so far: sent, of them read by the card, of them come back. */
 static u32 sent;
 static u32 posted;
@@ -57,7 +57,7 @@ int net_start(u32 most)
         return 0;
     }
     virtio_ready(port);
-    depth = most < FRAMES_MOST ? most : FRAMES_MOST;
+    depth = most < FRAMES_MAX ? most : FRAMES_MAX;
     return 1;
 }
 

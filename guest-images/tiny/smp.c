@@ -46,7 +46,7 @@ u32 smp_start(u32 cpus, void (*work)(u32 cpu))
         return 1;
     }
     smp_work = work;
-    smp_wanted = cpus < CPUS_MOST ? cpus : CPUS_MOST;
+    smp_wanted = cpus < CPUS_MAX ? cpus : CPUS_MAX;
     for (i = 0; i < smp_code_end - smp_code; i++) {
         ((volatile u8 *)(u64)START_PAGE)[i] = smp_code[i];
     }

@@ -52,7 +52,7 @@ void platform_sleep_ms(u32 ms);
 void platform_exit(u32 code) __attribute__((noreturn));
 
 /* smp.c: further CPUs */
-#define CPUS_MOST 4u
+#define CPUS_MAX 4u
 
 /* Starts them, each with `work`; returns how many there are, with this one. */
 u32 smp_start(u32 cpus, void (*work)(u32 cpu));

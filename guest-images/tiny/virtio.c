@@ -54,7 +54,7 @@ int virtio_queue(Queue *queue, u16 port, u16 number)
 {
     out16((u16)(port + REG_QUEUE_SELECT), number);
     queue->size = in16((u16)(port + REG_QUEUE_SIZE));
-    if (!queue->size || queue->size > QUEUE_MOST) {
+    if (!queue->size || queue->size > QUEUE_MAX) {
         return 0;
     }
     queue->port = port;

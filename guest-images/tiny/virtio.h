@@ -13,7 +13,7 @@
 #define VIRTIO_SCSI 0x10041af4u
 #define VIRTIO_CONFIG 0x14      /* of the device, behind its port */
 
-#define QUEUE_MOST 1024u
+#define QUEUE_MAX 1024u
 #define QUEUE_BYTES (8 * PAGE_BYTES)    /* of its rings */
 #define DESC_NEXT 1
 #define DESC_WRITE 2            /* by the device */

@@ -22,7 +22,7 @@
 #include "options.h"
 
 /* For its own sockets and a few sessions. */
-#define LEAST_DESCRIPTORS 32u
+#define MIN_DESCRIPTORS 32u
 
 /* Static, so that a leak checker sees that it is still in use at the end. */
 static KsmBroker *broker;
@@ -68,11 +68,11 @@ static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
     getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
     setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < LEAST_DESCRIPTORS) {
+    if (limit.rlim_cur < MIN_DESCRIPTORS) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "%llu open files are allowed (RLIMIT_NOFILE), %u are the "
                     "least", (unsigned long long)limit.rlim_cur,
-                    LEAST_DESCRIPTORS);
+                    MIN_DESCRIPTORS);
         return FALSE;
     }
     ksm_log(KSM_LOG_WARNING, "only %llu of %llu open files allowed",

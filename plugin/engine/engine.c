@@ -75,7 +75,7 @@ static char *name_of(const char *name)
     if (!name || !*name) {
         name = g_get_prgname() ? g_get_prgname() : "guest";
     }
-    return ksm_session_name(name, KSM_NAME_VM_MOST, KSM_NAME_BACKEND_MOST);
+    return ksm_session_name(name, KSM_NAME_VM_MAX, KSM_NAME_BACKEND_MAX);
 }
 
 static KsmEngine *make_parts(const KsmOptions *options)

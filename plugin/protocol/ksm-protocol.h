@@ -78,7 +78,7 @@
 #define KSM_ASIDE_BYTES     64u             /* with its NUL */
 #define KSM_WINDOW_BUCKETS  16u             /* of the windows' histogram */
 #define KSM_REPORT_MS       1000u           /* a client's STATS, at the least */
-#define KSM_RETRY_MOST_MS   2000u           /* between attempts to come back */
+#define KSM_RETRY_MAX_MS   2000u           /* between attempts to come back */
 #define KSM_SLOT_NONE       0xffffffffu
 #define KSM_MAX_SLOT        ((1u << 30) - 1)
 #define KSM_MAX_TILE_ORDER  6u              /* 64 copies */

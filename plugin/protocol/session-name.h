@@ -14,8 +14,8 @@
 
 /* The longest parts that are not cut.  KubeVirt calls a VM
    NAMESPACE_NAME, of 63 characters each. */
-#define KSM_NAME_VM_MOST        191u
-#define KSM_NAME_BACKEND_MOST   63u
+#define KSM_NAME_VM_MAX        191u
+#define KSM_NAME_BACKEND_MAX   63u
 
 /**
  * @name with a '?' for each character that is no printable ASCII, and, if it

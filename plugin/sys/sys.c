@@ -234,14 +234,14 @@ static int sys_advise(void *addr, size_t bytes, int advice)
     return madvise(addr, bytes, advice) ? -errno : 0;
 }
 
-#define MOST_NODES 1024ul       /* the kernel's MAX_NUMNODES at the most */
+#define MAX_NODES 1024ul       /* the kernel's MAX_NUMNODES at the most */
 
 static int sys_copy_policy(void *to, size_t bytes, const void *from)
 {
-    unsigned long nodes[MOST_NODES / (8 * sizeof(unsigned long))] = { 0 };
+    unsigned long nodes[MAX_NODES / (8 * sizeof(unsigned long))] = { 0 };
     int mode = MPOL_DEFAULT;
 
-    if (syscall(SYS_get_mempolicy, &mode, nodes, MOST_NODES, from,
+    if (syscall(SYS_get_mempolicy, &mode, nodes, MAX_NODES, from,
                 MPOL_F_ADDR)) {
         return -errno;
     }
@@ -249,7 +249,7 @@ static int sys_copy_policy(void *to, size_t bytes, const void *from)
     if (mode == MPOL_DEFAULT) {
         return 0;
     }
-    return syscall(SYS_mbind, to, bytes, mode, nodes, MOST_NODES + 1,
+    return syscall(SYS_mbind, to, bytes, mode, nodes, MAX_NODES + 1,
                    MPOL_MF_MOVE) ? -errno : 0;
 }
 

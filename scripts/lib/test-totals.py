@@ -16,7 +16,7 @@ import re
 import sys
 
 TAP_LINE = re.compile(r'^(not )?ok\b\s*(\d+)?\s*(?:-\s*)?(.*)$')
-MOST_OUTPUT_LINES = 200
+MAX_OUTPUT_LINES = 200
 # Figures that the tests print as TAP comments and that are worth showing.
 MEASURED = re.compile(r'^# (.*(?:merges/s|merges \d+ \(|bytes per guest page|'
                       r'store pages \(|resumed|references gone|^# store:|'
@@ -118,7 +118,7 @@ def total(path):
             if name not in shown:
                 shown.add(name)
                 lines = record['output'].splitlines()
-                for line in lines[-MOST_OUTPUT_LINES:]:
+                for line in lines[-MAX_OUTPUT_LINES:]:
                     print('    ' + line)
     if not records:
         counts['failed'] = 1

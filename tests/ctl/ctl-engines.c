@@ -24,11 +24,11 @@
 #include "require.h"
 #include "zero-page.h"
 
-#define REMOTES_MOST 64u
+#define REMOTES_MAX 64u
 #define SETTLE_SECONDS 30.0
 
 static KsmTestBroker *broker;
-static KsmRemote *remotes[REMOTES_MOST];
+static KsmRemote *remotes[REMOTES_MAX];
 static guint count;
 
 static guint64 number(char **words, guint index)
@@ -61,7 +61,7 @@ static void do_remote(char **words)
         .on_node = words[4] != NULL,
     };
 
-    g_assert_cmpuint(count, <, REMOTES_MOST);
+    g_assert_cmpuint(count, <, REMOTES_MAX);
     if (spec.on_node) {
         spec.node = (int)number(words, 4);
     }

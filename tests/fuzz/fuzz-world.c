@@ -18,7 +18,7 @@
 #include "host/fd-reaper.h"
 
 #define STORE_SLOTS 512u
-#define MOST_TURNS 100000u      /* more work than an input can make */
+#define MAX_TURNS 100000u      /* more work than an input can make */
 
 static KsmBroker *broker;
 
@@ -67,7 +67,7 @@ void fuzz_world_run(void)
     guint turns;
 
     for (turns = 0; g_main_context_iteration(NULL, FALSE); turns++) {
-        g_assert_cmpuint(turns, <, MOST_TURNS);
+        g_assert_cmpuint(turns, <, MAX_TURNS);
     }
 }
 

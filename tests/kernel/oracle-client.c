@@ -24,7 +24,7 @@
 #define HOT_PAGES 128
 #define BATCH 16
 #define BATCH_PAUSE_US 2000
-#define MOST_ADDS 48
+#define MAX_ADDS 48
 #define HUGE_BYTES (2u << 20)
 #define KEPT_PAGES 128
 
@@ -36,8 +36,8 @@ typedef struct Writer {
     OracleIo *io;
     guint64 random;
     /* atomic additions not yet taken back */
-    guint64 *added[MOST_ADDS];
-    guint64 amount[MOST_ADDS];
+    guint64 *added[MAX_ADDS];
+    guint64 amount[MAX_ADDS];
     guint adds;
 } Writer;
 
@@ -81,7 +81,7 @@ static void add_some(Writer *writer)
                    ksm_test_below(&writer->random, ORACLE_COUNTER_PAGES);
     guint64 *words = oracle_page(oracle, page);
 
-    while (writer->adds < MOST_ADDS &&
+    while (writer->adds < MAX_ADDS &&
            ksm_test_below(&writer->random, 4) != 0) {
         guint64 *word = &words[ksm_test_below(&writer->random,
                                               KSM_PAGE_BYTES / 8)];

@@ -19,7 +19,7 @@
 #endif
 
 #define HUGE_PAGES 512u
-#define MOST_PAGES 1024u
+#define MAX_PAGES 1024u
 
 /* All free memory of the host in large pieces: movable pages are moved. */
 static void compact_memory(void)
@@ -38,7 +38,7 @@ static void swap_out(Oracle *oracle, guint64 *random)
 {
     guint64 pages = oracle->bytes / KSM_PAGE_BYTES;
     guint64 first = ksm_test_below(random, pages);
-    guint64 count = MIN(1 + ksm_test_below(random, MOST_PAGES),
+    guint64 count = MIN(1 + ksm_test_below(random, MAX_PAGES),
                         pages - first);
 
     /* Refused in store mappings, which are a file of another user's. */

@@ -18,7 +18,7 @@
 #include <liburing.h>
 #endif
 
-#define MOST_PAGES 8
+#define MAX_PAGES 8
 #define FIXED_PAGES 64
 #define FIXED_STEPS 40
 
@@ -45,10 +45,10 @@ static void fail(OracleIo *io, const char *what, int error)
 static void read_pages(OracleIo *io, int fd, guint64 *random)
 {
     Oracle *oracle = io->oracle;
-    guint count = 1 + (guint)ksm_test_below(random, MOST_PAGES);
+    guint count = 1 + (guint)ksm_test_below(random, MAX_PAGES);
     guint64 k = ksm_test_below(random, io->owned - count);
     guint64 from = ksm_test_below(random, ORACLE_FILE_PAGES - count);
-    struct iovec iov[MOST_PAGES];
+    struct iovec iov[MAX_PAGES];
     ssize_t n;
     guint i;
 
@@ -154,7 +154,7 @@ static void reap(OracleIo *io, guint count)
 static void ring_pages(OracleIo *io, guint64 *random)
 {
     Oracle *oracle = io->oracle;
-    guint count = 1 + (guint)ksm_test_below(random, MOST_PAGES);
+    guint count = 1 + (guint)ksm_test_below(random, MAX_PAGES);
     guint64 from = ksm_test_below(random, ORACLE_FILE_PAGES - count);
     int fd = ksm_test_below(random, 2) && oracle->direct_file >= 0 ?
              oracle->direct_file : oracle->file;
@@ -192,7 +192,7 @@ gboolean oracle_io_has_uring(void)
 {
     struct io_uring ring;
 
-    if (io_uring_queue_init(MOST_PAGES, &ring, 0) < 0) {
+    if (io_uring_queue_init(MAX_PAGES, &ring, 0) < 0) {
         return FALSE;
     }
     io_uring_queue_exit(&ring);
@@ -219,7 +219,7 @@ OracleIo *oracle_io_new(Oracle *oracle, const guint32 *own, guint64 owned)
     io->features = oracle->config->features;
 #ifdef HAVE_LIBURING
     if (io->features & (ORACLE_URING | ORACLE_FIXED)) {
-        int rc = io_uring_queue_init(2 * MOST_PAGES, &io->ring, 0);
+        int rc = io_uring_queue_init(2 * MAX_PAGES, &io->ring, 0);
 
         io->has_ring = rc == 0;
         if (rc < 0) {

@@ -15,7 +15,7 @@
 #include "host-sys.h"
 
 #define PAUSE_ONE_IN 6
-#define PAUSE_MOST_US 500
+#define PAUSE_MAX_US 500
 #define FAIL_ONE_IN 300
 
 static gboolean dawdles, fails;
@@ -35,7 +35,7 @@ static void dawdle(void)
 {
     if (dawdles && draw(PAUSE_ONE_IN) == 0) {
         oracle_count(disturbed, 1);
-        g_usleep((gulong)draw(PAUSE_MOST_US));
+        g_usleep((gulong)draw(PAUSE_MAX_US));
     }
 }
 

@@ -26,7 +26,7 @@
 #define ROUND_MS 10u
 #define TURNS 20u               /* rounds that a lie is watched for */
 #define FEW_REQUESTS 16         /* or so many answers, where rounds stop */
-#define MOST_SECONDS 20.0
+#define MAX_SECONDS 20.0
 /* What the program waits for at most; a call that hurries takes 0.3 s. */
 #define PATIENCE 1.5
 /* Lies name these: most of what a broker that publishes has filled. */
@@ -329,7 +329,7 @@ static void test_welcome(gconstpointer opaque)
         return;
     }
     guest_open(&guest, welcomes[GPOINTER_TO_UINT(opaque)].lie);
-    g_assert_cmpfloat(ksm_test_wait(was_asked_again, &guest, MOST_SECONDS),
+    g_assert_cmpfloat(ksm_test_wait(was_asked_again, &guest, MAX_SECONDS),
                       >=, 0);
     g_assert_cmpint(stats_of(&guest).broker, !=, KSM_BROKER_CONNECTED);
     g_assert_cmpuint(stats_of(&guest).merges, ==, 0);
@@ -720,7 +720,7 @@ static void test_lie(gconstpointer opaque)
         return;
     }
     guest_open(&guest, lies[row].lie);
-    g_assert_cmpfloat(ksm_test_wait(has_seen_enough, &guest, MOST_SECONDS),
+    g_assert_cmpfloat(ksm_test_wait(has_seen_enough, &guest, MAX_SECONDS),
                       >=, 0);
     stats = stats_of(&guest);
     g_test_message("%d connections, %d requests, %" G_GUINT64_FORMAT
@@ -757,7 +757,7 @@ static void test_resumes_anothers(void)
         return;
     }
     guest_open(&guest, resumes_anothers);
-    g_assert_cmpfloat(ksm_test_wait(has_begun_anew, &guest, MOST_SECONDS), >=,
+    g_assert_cmpfloat(ksm_test_wait(has_begun_anew, &guest, MAX_SECONDS), >=,
                       0);
     guest_close(&guest);
 }
@@ -939,7 +939,7 @@ static void test_hints_of_regions(void)
         ksm_test_page_make(memory + (gsize)page * KSM_PAGE_BYTES,
                            KSM_TEST_SEEDED, session_seed(OTHER_FIRST + page));
     }
-    g_assert_cmpfloat(ksm_test_wait(shares_both, &guest, MOST_SECONDS), >=, 0);
+    g_assert_cmpfloat(ksm_test_wait(shares_both, &guest, MAX_SECONDS), >=, 0);
     stats = stats_of(&guest);
     g_assert_cmpuint(stats.merges, ==, 2 * PAGES);
     g_assert_cmpuint(stats.rollbacks, ==, 0);

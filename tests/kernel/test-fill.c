@@ -13,8 +13,8 @@
 #define REMOTES 4
 #define PAGES 25600
 #define FILL 0xcc
-#define MOST_STORE_PAGES 256
-#define MOST_MAPPINGS 1000
+#define MAX_STORE_PAGES 256
+#define MAX_MAPPINGS 1000
 #define SETTLE_SECONDS 60.0
 
 static void check_remote(KsmRemote *remote)
@@ -29,9 +29,9 @@ static void check_remote(KsmRemote *remote)
                    state.maps.mappings, state.stats.mappings,
                    state.all_mappings, state.maps.anonymous_kib);
     g_assert_cmpuint(state.stats.pages_sharing, >=, PAGES / 100 * 99);
-    g_assert_cmpuint(state.maps.mappings, <=, MOST_MAPPINGS);
-    g_assert_cmpuint(state.stats.mappings, <=, MOST_MAPPINGS);
-    g_assert_cmpuint(state.all_mappings, <=, MOST_MAPPINGS);
+    g_assert_cmpuint(state.maps.mappings, <=, MAX_MAPPINGS);
+    g_assert_cmpuint(state.stats.mappings, <=, MAX_MAPPINGS);
+    g_assert_cmpuint(state.all_mappings, <=, MAX_MAPPINGS);
     g_assert_cmpuint(state.maps.anonymous_kib, <=, PAGES * 4 / 100 + 64);
     g_assert_cmpuint(ksm_remote_check(remote, 0, PAGES, KSM_TEST_BYTE, FILL,
                                       FALSE), ==, 0);
@@ -69,9 +69,9 @@ static void test_fill(void)
                    ksm_test_probe_store_bytes(probe) / 1024,
                    group.pages_sharing, ksm_test_now() - start);
     g_assert_cmpuint(group.pages_shared, >, 0);
-    g_assert_cmpuint(group.pages_shared, <=, MOST_STORE_PAGES);
+    g_assert_cmpuint(group.pages_shared, <=, MAX_STORE_PAGES);
     g_assert_cmpuint(ksm_test_probe_store_bytes(probe), <=,
-                     MOST_STORE_PAGES * KSM_PAGE_BYTES);
+                     MAX_STORE_PAGES * KSM_PAGE_BYTES);
     for (i = 0; i < REMOTES; i++) {
         check_remote(remotes[i]);
     }

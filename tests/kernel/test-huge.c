@@ -17,7 +17,7 @@
 #define PAGES (BLOCKS * BLOCK)
 #define UNIQUE(n) ((guint64)(n) << 32)
 #define COMMON 7u
-#define MOST_ROUNDS 200
+#define MAX_ROUNDS 200
 #define SWAP_MIB 64u
 
 typedef struct Fixture {
@@ -147,7 +147,7 @@ static void heat(Fixture *fixture)
 {
     guint i;
 
-    for (i = 0; i < MOST_ROUNDS && !fixture->state.stats.pages_parked; i++) {
+    for (i = 0; i < MAX_ROUNDS && !fixture->state.stats.pages_parked; i++) {
         pass_hot_round(fixture);
     }
     g_assert_cmpuint(fixture->state.stats.pages_parked, ==, BLOCK);
@@ -242,7 +242,7 @@ static void test_calms(void)
     fill_common(&fixture, 0, BLOCK);
     pass_round(&fixture);
     g_assert_cmpuint(fixture.state.stats.pages_parked, ==, BLOCK);
-    for (i = 0; i < MOST_ROUNDS &&
+    for (i = 0; i < MAX_ROUNDS &&
                 fixture.state.stats.pages_sharing < BLOCK; i++) {
         pass_round(&fixture);
     }
@@ -268,7 +268,7 @@ static void test_swapped(void)
     }
     swap = ksm_test_swap_on(SWAP_MIB);
     pass_rounds(&fixture, 3);
-    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_parked; i++) {
+    for (i = 0; i < MAX_ROUNDS && !fixture.state.stats.pages_parked; i++) {
         ksm_remote_fill(fixture.remotes[0], i, 1, KSM_TEST_SEEDED, UNIQUE(50),
                         TRUE);
         pass_round(&fixture);
@@ -278,7 +278,7 @@ static void test_swapped(void)
     ksm_remote_fill(fixture.remotes[0], 100, 50, KSM_TEST_SEEDED, COMMON, TRUE);
     rss = fixture.state.maps.rss_kib;
     ksm_remote_page_out(fixture.remotes[0], 0, BLOCK);
-    for (i = 0; i < MOST_ROUNDS && fixture.state.stats.pages_parked; i++) {
+    for (i = 0; i < MAX_ROUNDS && fixture.state.stats.pages_parked; i++) {
         pass_round(&fixture);
     }
     g_test_message("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
@@ -364,7 +364,7 @@ static void test_leftovers(gconstpointer zeros)
     pass_rounds(&fixture, 6);
     g_assert_cmpuint(fixture.state.stats.pages_sharing +
                      fixture.state.stats.zero_pages, ==, BLOCK);
-    for (i = 0; i < MOST_ROUNDS && !fixture.state.stats.pages_parked; i++) {
+    for (i = 0; i < MAX_ROUNDS && !fixture.state.stats.pages_parked; i++) {
         ksm_remote_fill(fixture.remotes[0], LEFT, BLOCK - LEFT, KSM_TEST_SEEDED,
                         UNIQUE(200 + i), TRUE);
         pass_round(&fixture);

@@ -24,7 +24,7 @@
 #include "swap.h"
 
 #define DEFAULT_SECONDS 10.0
-#define LEAST_SECONDS 1.5
+#define MIN_SECONDS 1.5
 #define END_SECONDS 120.0
 #define EMPTY_SECONDS 1.0
 #define SLOW_SECONDS 60.0
@@ -303,7 +303,7 @@ static double row_seconds(const OracleRow *row)
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
         sum += rows[i].weight;
     }
-    return MAX(LEAST_SECONDS, ksm_test_seconds(DEFAULT_SECONDS) *
+    return MAX(MIN_SECONDS, ksm_test_seconds(DEFAULT_SECONDS) *
                row->weight / sum);
 }
 

@@ -17,7 +17,7 @@
 #define QUARTER (PAGES / 4)
 #define ZEROS_TILE 64           /* slots of zeros in a store */
 #define SETTLE_SECONDS 60.0
-#define MOST_BYTES_PER_PAGE 48.0
+#define MAX_BYTES_PER_PAGE 48.0
 #define BIG_PAGES 131072
 
 /* Engines of one broker. */
@@ -315,7 +315,7 @@ static void test_metadata(void)
                    (double)logged_bytes(f.broker) / (double)pages,
                    ksm_test_status_kib(f.broker->pid, "RssAnon"), pages);
     g_assert_cmpuint(engine, >, 0);
-    g_assert_cmpfloat(bytes, <=, MOST_BYTES_PER_PAGE);
+    g_assert_cmpfloat(bytes, <=, MAX_BYTES_PER_PAGE);
     fixture_close(&f);
 }
 

@@ -22,8 +22,8 @@
 #define REMOTES 3u
 #define PAGES 2048u
 #define ALL_PAGES (REMOTES * PAGES)
-#define MOST_PIECE 48u
-#define LEAST_CYCLES 6u
+#define MAX_PIECE 48u
+#define MIN_CYCLES 6u
 #define SETTLE_SECONDS 120.0
 
 typedef struct Piece {
@@ -82,7 +82,7 @@ static GArray *cut(guint64 *random)
         guint32 at = 0;
 
         while (at < PAGES) {
-            guint32 count = 1 + (guint32)ksm_test_below(random, MOST_PIECE);
+            guint32 count = 1 + (guint32)ksm_test_below(random, MAX_PIECE);
             Piece piece = { i, at, MIN(count, PAGES - at) };
 
             g_array_append_val(pieces, piece);
@@ -208,7 +208,7 @@ static void test_cycles(void)
     at_first = run_cycle(&s, 0, &first);
     g_assert_cmpuint(at_first, >=, ALL_PAGES * 97 / 100);
     run_cycle(&s, 1, &first);
-    for (cycle = 2; cycle < LEAST_CYCLES || ksm_test_now() < end; cycle++) {
+    for (cycle = 2; cycle < MIN_CYCLES || ksm_test_now() < end; cycle++) {
         shared = run_cycle(&s, cycle, &size);
         g_assert_cmpuint(shared, >=, at_first * 95 / 100);
         check_size(&size, &first);

@@ -18,7 +18,7 @@ MEM_MIB = {'kvm': 96, 'tcg': 48}[ACCEL]
 # Nothing is written once memory is filled, so that figures stand still.
 STILL = 'share=55 zero=15 fill=5 write_pct=0 pause_ms=200 '
 BUSY = 'share=60 zero=15 fill=5 write_pct=3 pause_ms=100 '
-MOST_APART = 0.01
+MAX_APART = 0.01
 # The guest's own stacks and counters, written now and then.
 OWN_PAGES = 8
 STATE = 'KSM_STATE_CHANGED'
@@ -39,7 +39,7 @@ def close(claimed, real, what):
     """Within one per cent."""
     say(f'{what}: {claimed / 2**20:.2f} MiB claimed, '
         f'{real / 2**20:.2f} MiB by the kernel')
-    check(real > 0 and abs(claimed - real) <= MOST_APART * real,
+    check(real > 0 and abs(claimed - real) <= MAX_APART * real,
           f'{what}: {claimed} claimed, {real} by the kernel')
 
 

@@ -11,7 +11,7 @@
 
 #define FIRST_RATE_US G_USEC_PER_SEC
 #define RATE_US (5 * G_USEC_PER_SEC)
-#define MOST_CENTI 100000u      /* ten CPUs; a scanner is one thread */
+#define MAX_CENTI 100000u      /* ten CPUs; a scanner is one thread */
 
 static void make_printable(char *text, gsize bytes)
 {
@@ -55,7 +55,7 @@ static void measure_rate(KsmClientStats *self, gint64 now_us)
         double centi = (double)(cpu_ns - self->rate_cpu_ns) * 10.0 /
             (double)passed_us;
 
-        self->cpu_centi = (guint)MIN(centi, (double)MOST_CENTI);
+        self->cpu_centi = (guint)MIN(centi, (double)MAX_CENTI);
         self->rate_known = TRUE;
     }
     self->rate_us = now_us;

@@ -47,8 +47,8 @@
 #include "error.h"
 
 #define PROC "/proc"
-#define MOST_PLACES 16384u
-#define MOST_PARENTS 64u
+#define MAX_PLACES 16384u
+#define MAX_PARENTS 64u
 
 /* A service or scope that VMs were in which have ended. */
 typedef struct Place {
@@ -230,7 +230,7 @@ static Place *place_new(KsmDescent *descent, char *name, guint64 born)
     place->link.data = place;
     g_hash_table_insert(descent->places, name, place);
     g_queue_push_tail_link(&descent->order, &place->link);
-    if (descent->order.length > MOST_PLACES) {
+    if (descent->order.length > MAX_PLACES) {
         Place *oldest = g_queue_peek_head(&descent->order);
 
         g_queue_unlink(&descent->order, &oldest->link);
@@ -246,7 +246,7 @@ static void add_parent(Place *place, const KsmProcess *process)
     if (ancestors->len == 0 || !siblings_count(process)) {
         return;
     }
-    if (place->parents->len >= MOST_PARENTS) {
+    if (place->parents->len >= MAX_PARENTS) {
         g_array_remove_index(place->parents, 0);
     }
     g_array_append_vals(place->parents, ancestors->data, 1);

@@ -24,7 +24,7 @@
 #include "ksm-protocol.h"
 
 /* Until the slowest attempt has come, and been read. */
-#define KSM_GRACE_MS    (KSM_RETRY_MOST_MS + 500u)
+#define KSM_GRACE_MS    (KSM_RETRY_MAX_MS + 500u)
 
 static gboolean grace_on_over(gpointer data)
 {

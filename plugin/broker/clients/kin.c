@@ -59,7 +59,7 @@
 #include "error.h"
 
 #define TRIES 8u
-#define MOST_ANCESTORS 512u
+#define MAX_ANCESTORS 512u
 #define TEXT_BYTES 4096u
 
 /* As much of the file as is of use, with a NUL; FALSE: it cannot be read. */
@@ -164,7 +164,7 @@ static gboolean read_chain(const char *proc, KsmKin *kin, gboolean *hidden)
         }
 
         if (!still_has(proc, pid, parent) ||
-            kin->ancestors->len >= MOST_ANCESTORS) {
+            kin->ancestors->len >= MAX_ANCESTORS) {
             return FALSE;
         }
         g_array_append_val(kin->ancestors, one);

@@ -21,7 +21,7 @@
 #include "guest-ksm.h"
 
 #define SETTING_TIMEOUT_MS 5000
-#define HISTORY_MOST_SECONDS (KSM_HISTORY_SECONDS * KSM_HISTORY_SAMPLES)
+#define HISTORY_MAX_SECONDS (KSM_HISTORY_SECONDS * KSM_HISTORY_SAMPLES)
 
 /* A request's members, as far as it has them. */
 typedef struct Request {
@@ -219,7 +219,7 @@ static void do_history(KsmControlClient *client, const Request *request)
     ksm_control_begin(&json);
     ksm_control_report_history(request->group != NULL ? &sum
                                                       : &broker->history,
-                               request->seconds < 0 ? HISTORY_MOST_SECONDS
+                               request->seconds < 0 ? HISTORY_MAX_SECONDS
                                                     : request->seconds, &json);
     ksm_history_clear(&sum);
     ksm_control_send(client, &json);

@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #define TIMEOUT_SECONDS 15      /* the broker itself waits 5 s for a VM */
-#define REPLY_MOST (64u << 20)
+#define REPLY_MAX (64u << 20)
 
 struct KsmClient {
     char *path;
@@ -136,7 +136,7 @@ static GString *receive_line(KsmClient *self, int *error)
         if (n < 0 && errno == EINTR) {
             continue;
         }
-        if (n <= 0 || line->len > REPLY_MOST) {
+        if (n <= 0 || line->len > REPLY_MAX) {
             *error = n == 0 ? ECONNRESET : n < 0 ? errno : EMSGSIZE;
             g_string_free(line, TRUE);
             return NULL;

@@ -8,7 +8,7 @@
 #include "base/command.h"
 
 #define COLUMNS_OTHERWISE 80
-#define COLUMNS_MOST 10000
+#define COLUMNS_MAX 10000
 
 guint ksm_terminal_columns(void)
 {
@@ -19,7 +19,7 @@ guint ksm_terminal_columns(void)
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
         return size.ws_col;
     }
-    if (text != NULL && g_ascii_string_to_unsigned(text, 10, 1, COLUMNS_MOST,
+    if (text != NULL && g_ascii_string_to_unsigned(text, 10, 1, COLUMNS_MAX,
                                                    &columns, NULL)) {
         return (guint)columns;
     }

@@ -7,8 +7,8 @@
 
 #include "kernel.h"
 
-#define LEAST_MAJOR 6
-#define LEAST_MINOR 8
+#define MIN_MAJOR 6
+#define MIN_MINOR 8
 
 /* "CVE-2025-38242, 8e80af52db65"; free with g_free(). */
 static char *list_faults(guint32 faults)
@@ -143,9 +143,9 @@ void ksm_check_kernel(KsmCheck *check)
     if (release == NULL || ksm_kernel_parse(release, &version) != 0) {
         ksm_check_add(check, KSM_CHECK_ADVICE, "kernel",
                       "its release cannot be read");
-    } else if (version.major < LEAST_MAJOR ||
-               (version.major == LEAST_MAJOR &&
-                version.minor < LEAST_MINOR)) {
+    } else if (version.major < MIN_MAJOR ||
+               (version.major == MIN_MAJOR &&
+                version.minor < MIN_MINOR)) {
         ksm_check_add(check, KSM_CHECK_WRONG, "kernel",
                       "Linux %s is too old: run 6.12 or later (6.8 at the "
                       "least)", release);

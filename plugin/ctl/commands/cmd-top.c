@@ -5,8 +5,8 @@
 #include "top/top-model.h"
 #include "top/top-screen.h"
 
-#define LEAST_SECONDS 0.1
-#define MOST_SECONDS 3600.0
+#define MIN_SECONDS 0.1
+#define MAX_SECONDS 3600.0
 
 static double interval_s = 1;
 static char *sort_name;
@@ -130,9 +130,9 @@ static gboolean run(KsmCtl *ctl, GError **errp)
     if (ctl->json) {
         return ksm_command_usage(errp, "top: for JSON use status and vms");
     }
-    if (!(interval_s >= LEAST_SECONDS && interval_s <= MOST_SECONDS)) {
+    if (!(interval_s >= MIN_SECONDS && interval_s <= MAX_SECONDS)) {
         return ksm_command_usage(errp, "--interval: %g to %g seconds",
-                                 LEAST_SECONDS, MOST_SECONDS);
+                                 MIN_SECONDS, MAX_SECONDS);
     }
     if (!ksm_top_find_column(sort_name != NULL ? sort_name : "saved",
                              &sort)) {

@@ -8,7 +8,7 @@
 #include "domain/domain-node.h"
 
 #define RAM_ID "pc.ram"         /* of all PC machine types */
-#define GROUP_MOST 63
+#define GROUP_MAX 63
 #define MIB (1024 * 1024)
 
 /* -m is given in MiB by libvirt, rounded up, and the sizes must be equal. */
@@ -40,12 +40,12 @@ static gboolean check_group(const char *group, GError **errp)
                     "group may share pages");
         return FALSE;
     }
-    if (length < 1 || length > GROUP_MOST ||
+    if (length < 1 || length > GROUP_MAX ||
         strspn(group, G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-") !=
         length) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_USAGE,
                     "--group '%s' is not a valid name: 1 to %d of A-Z a-z "
-                    "0-9 . _ -", group, GROUP_MOST);
+                    "0-9 . _ -", group, GROUP_MAX);
         return FALSE;
     }
     return TRUE;

@@ -31,7 +31,7 @@ static char *find_domain(GError **errp)
         return NULL;
     }
     /* As its engines tell it. */
-    vm = ksm_session_name_part(virDomainGetName(domain), KSM_NAME_VM_MOST);
+    vm = ksm_session_name_part(virDomainGetName(domain), KSM_NAME_VM_MAX);
     return g_strconcat("vm:", vm, NULL);
 }
 #endif

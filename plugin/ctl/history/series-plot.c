@@ -14,7 +14,7 @@
 
 #define ROWS 12u
 #define LABEL_COLUMNS 11u
-#define LEAST_COLUMNS 10u
+#define MIN_COLUMNS 10u
 #define STEPS 8u
 #define PAGES_PER_MIB 256.0
 
@@ -181,7 +181,7 @@ char *ksm_series_plot(const KsmSeries *self, guint columns, gboolean blocks)
                                self->title, self->interval_s);
         return g_string_free(text, FALSE);
     }
-    plot.columns = MAX(LEAST_COLUMNS, columns - MIN(columns, LABEL_COLUMNS));
+    plot.columns = MAX(MIN_COLUMNS, columns - MIN(columns, LABEL_COLUMNS));
     plot.means = g_new0(double, plot.columns);
     set_means(self, &plot);
     fill_between(self, &plot);

@@ -4,7 +4,7 @@
 
 #include "base/vms.h"
 
-#define CELLS_MOST 65536
+#define CELLS_MAX 65536
 #define KIND_BITS 7             /* of a cell; above them the share in 31sts */
 #define SHARE_SHIFT 3
 #define PAGE_KIB 4
@@ -23,9 +23,9 @@ static gboolean is_sane(const KsmPicture *self, gint64 count, gsize bytes)
 {
     gint64 per_cell = self->pages_per_cell;
 
-    return count > 0 && count <= CELLS_MOST && bytes == (gsize)count &&
+    return count > 0 && count <= CELLS_MAX && bytes == (gsize)count &&
         per_cell > 0 && (per_cell & (per_cell - 1)) == 0 &&
-        per_cell <= G_MAXINT64 / CELLS_MOST &&
+        per_cell <= G_MAXINT64 / CELLS_MAX &&
         self->pages > (count - 1) * per_cell &&
         self->pages <= count * per_cell;
 }

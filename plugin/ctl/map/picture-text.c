@@ -5,14 +5,14 @@
 #include "map/page-picture.h"
 
 #define LABEL_COLUMNS 12u       /* "  1234 MiB  " */
-#define LEAST_COLUMNS 16u
-#define MOST_ROWS 24u
+#define MIN_COLUMNS 16u
+#define MAX_ROWS 24u
 #define RESET "\033[0m"
 
 /* So many characters a line that lines begin at round addresses. */
 static guint choose_width(guint columns)
 {
-    guint width = LEAST_COLUMNS;
+    guint width = MIN_COLUMNS;
 
     while (width * 2 + LABEL_COLUMNS <= columns) {
         width *= 2;
@@ -87,7 +87,7 @@ void ksm_picture_add_text(const KsmPicture *self, GString *text,
     g_autofree char *each = NULL;
     guint first;
 
-    while (self->count > (guint64)width * MOST_ROWS * cells_each) {
+    while (self->count > (guint64)width * MAX_ROWS * cells_each) {
         cells_each *= 2;
     }
     each = ksm_picture_size(self->pages_per_cell * cells_each);

@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#define EXACT_MOST 9007199254740992.0   /* 2^53 */
+#define EXACT_MAX 9007199254740992.0   /* 2^53 */
 
 void ksm_metrics_family(KsmMetrics *self, const char *name, const char *type,
                         const char *unit, const char *help)
@@ -21,7 +21,7 @@ static void add_value(GString *text, double value)
 {
     char number[G_ASCII_DTOSTR_BUF_SIZE];
 
-    if (value == floor(value) && fabs(value) < EXACT_MOST) {
+    if (value == floor(value) && fabs(value) < EXACT_MAX) {
         g_string_append_printf(text, "%" G_GINT64_FORMAT, (gint64)value);
     } else {
         g_string_append(text, g_ascii_formatd(number, sizeof(number),

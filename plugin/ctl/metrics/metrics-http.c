@@ -17,7 +17,7 @@
 #include "base/command.h"
 #include "metrics/metrics.h"
 
-#define CONNECTIONS_MOST 16
+#define CONNECTIONS_MAX 16
 #define CONNECTIONS_EACH 8              /* of one address */
 #define SILENT_SECONDS 20
 #define LOOPBACK "127.0.0.1"
@@ -154,7 +154,7 @@ static struct MHD_Daemon *start(Server *server, Address *address)
     errno = 0;
     return MHD_start_daemon(flags, ntohs(address->v4.sin_port), NULL, NULL,
         answer, server, MHD_OPTION_SOCK_ADDR, &address->any,
-        MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MOST,
+        MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, CONNECTIONS_EACH,
         MHD_OPTION_CONNECTION_TIMEOUT, SILENT_SECONDS, MHD_OPTION_END);
 }

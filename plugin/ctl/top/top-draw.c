@@ -11,7 +11,7 @@
 
 #define HEAD_LINES 6            /* above the first VM */
 #define FOOT_LINES 1
-#define LEAST_BAR 8
+#define MIN_BAR 8
 
 guint ksm_screen_rows(void)
 {
@@ -180,7 +180,7 @@ static void draw_row(const KsmTopRow *row, int y)
             draw_cell(&ksm_top_columns[i], text);
         }
     }
-    if (bar_width() >= LEAST_BAR) {
+    if (bar_width() >= MIN_BAR) {
         draw_bar(row, bar_width());
     }
 }
@@ -208,7 +208,7 @@ static void draw_sum(const KsmTop *top, int y)
         add_text(kind->name);
         add_text("  ");
     }
-    if (COLS - getcurx(stdscr) > LEAST_BAR) {
+    if (COLS - getcurx(stdscr) > MIN_BAR) {
         draw_bar(&sum, COLS - getcurx(stdscr) - 1);
     }
 }

@@ -46,13 +46,13 @@
 
 /* A store that was refused so often is not handed in again.  More than once,
    because the broker that had it may still be on its way out. */
-#define KSM_MOST_REFUSALS   4
+#define KSM_MAX_REFUSALS   4
 
 /* Of a name for a broker that knows no numbers: VM/BACKEND#NUMBER. */
-#define KSM_OLD_VM_MOST         25u
-#define KSM_OLD_BACKEND_MOST    20u
+#define KSM_OLD_VM_MAX         25u
+#define KSM_OLD_BACKEND_MAX    20u
 #define KSM_OLD_NAME_FORMAT     "%s#%016" G_GINT64_MODIFIER "x"
-G_STATIC_ASSERT(KSM_OLD_VM_MOST + 1 + KSM_OLD_BACKEND_MOST + 1 + 16 <
+G_STATIC_ASSERT(KSM_OLD_VM_MAX + 1 + KSM_OLD_BACKEND_MAX + 1 + 16 <
                 KSM_NAME_BYTES_5);
 
 typedef union KsmPacket {
@@ -460,7 +460,7 @@ static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
 
 gboolean ksm_broker_client_store_refused(KsmBrokerClient *client)
 {
-    return client->refusals >= KSM_MOST_REFUSALS;
+    return client->refusals >= KSM_MAX_REFUSALS;
 }
 
 static void name_hello(const KsmBrokerClient *client, KsmMsgHello *hello,
@@ -476,8 +476,8 @@ static void name_hello(const KsmBrokerClient *client, KsmMsgHello *hello,
                       sizeof(hello->more_name));
         }
     } else {
-        g_autofree char *cut = ksm_session_name(name, KSM_OLD_VM_MOST,
-                                                KSM_OLD_BACKEND_MOST);
+        g_autofree char *cut = ksm_session_name(name, KSM_OLD_VM_MAX,
+                                                KSM_OLD_BACKEND_MAX);
 
         g_snprintf(hello->name, sizeof(hello->name), KSM_OLD_NAME_FORMAT, cut,
                    client->id.words[0]);

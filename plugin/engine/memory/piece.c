@@ -28,8 +28,8 @@
 #define KSM_PIECE_NS        200000u
 #define KSM_PIECE_LONG_NS   300000u
 #define KSM_PIECE_SHORT_NS  100000u
-#define KSM_PIECE_LEAST_NS  50000u
-#define KSM_PIECE_MOST_NS   600000u
+#define KSM_PIECE_MIN_NS  50000u
+#define KSM_PIECE_MAX_NS   600000u
 
 const KsmPieces ksm_pieces_scan = { 3, 330, KSM_PIECE_NS };
 const KsmPieces ksm_pieces_register = { 0, 400, KSM_PIECE_NS };
@@ -80,8 +80,8 @@ guint32 ksm_pieces_next(const KsmPieces *pieces, KsmRegion *region,
 void ksm_pieces_took(KsmPieces *pieces, guint64 ns, gboolean whole)
 {
     if (ns > KSM_PIECE_LONG_NS) {
-        pieces->allowed_ns = MAX(pieces->allowed_ns / 2, KSM_PIECE_LEAST_NS);
+        pieces->allowed_ns = MAX(pieces->allowed_ns / 2, KSM_PIECE_MIN_NS);
     } else if (whole && ns < KSM_PIECE_SHORT_NS) {
-        pieces->allowed_ns = MIN(pieces->allowed_ns * 2, KSM_PIECE_MOST_NS);
+        pieces->allowed_ns = MIN(pieces->allowed_ns * 2, KSM_PIECE_MAX_NS);
     }
 }

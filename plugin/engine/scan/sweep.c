@@ -36,9 +36,9 @@
 #define KSM_SCAN_PAGES      32u
 
 /* Where huge pages are weighed, blocks are not divided between batches. */
-#define KSM_SWEEP_MOST      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
+#define KSM_SWEEP_MAX      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
 
-G_STATIC_ASSERT(KSM_SWEEP_MOST <= KSM_BATCH_LOOKUPS);
+G_STATIC_ASSERT(KSM_SWEEP_MAX <= KSM_BATCH_LOOKUPS);
 
 /* Zero pages (guint32) are given back, in runs. */
 static void merge_zeros(KsmEngine *engine, GArray *zeros)
@@ -127,7 +127,7 @@ static gboolean publish(KsmEngine *engine)
 static gboolean process_idle(KsmEngine *engine)
 {
     g_autofree KsmFingerprinted *items = g_new(KsmFingerprinted,
-                                               KSM_SWEEP_MOST);
+                                               KSM_SWEEP_MAX);
     g_autoptr(GArray) zeros = g_array_new(FALSE, FALSE, sizeof(guint32));
     guint32 count = fingerprint_idle(engine, items, zeros);
     gboolean ok;

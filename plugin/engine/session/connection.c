@@ -244,7 +244,7 @@ gboolean ksm_connection_open(KsmEngine *engine, GError **errp)
 static void pause_longer(KsmEngine *engine)
 {
     engine->link.retry_ms = CLAMP(engine->link.retry_ms * 2, KSM_RETRY_FIRST_MS,
-                                  KSM_RETRY_MOST_MS);
+                                  KSM_RETRY_MAX_MS);
     engine->link.retry_at_ns = ksm_sys_now_ns() +
                                engine->link.retry_ms * NS_PER_MS;
 }
@@ -256,7 +256,7 @@ static void note_loss(KsmEngine *engine)
 
     engine->link.is_connected = FALSE;
     engine->stats.counters.broker_losses++;
-    if (engine->link.was_useful || lasted_ns >= KSM_RETRY_MOST_MS * NS_PER_MS) {
+    if (engine->link.was_useful || lasted_ns >= KSM_RETRY_MAX_MS * NS_PER_MS) {
         engine->link.retry_ms = 0;
     }
     pause_longer(engine);

@@ -11,7 +11,7 @@ from runner import BenchError
 from workloads import Workload
 
 # A repetition takes three minutes or more.
-MOST_REPS = 3
+MAX_REPS = 3
 BACKENDS = {'ours': 'ksm', 'ksmd': 'kernel'}
 # The names of the demo's JSON, and ours.
 METRICS = {'merger_cpu_seconds': 'cpu_s', 'merge_seconds': 'wall_s',
@@ -37,7 +37,7 @@ def _run_once(root, backend):
 def run(root, reps):
     """Three Debian guests, as the demo has them."""
     values = {side: {} for side in BACKENDS}
-    reps = min(reps, MOST_REPS)
+    reps = min(reps, MAX_REPS)
     for rep in range(reps):
         for side, backend in BACKENDS.items():
             figures = _run_once(root, backend)
