@@ -152,7 +152,7 @@ typedef enum KsmWelcome {
 typedef struct KsmMsgWelcome {
     KsmMsg msg;
     guint32 version;            /* spoken from now on */
-    guint32 resumed;            /* KsmWelcome */
+    guint32 outcome;            /* KsmWelcome */
     guint64 broker_id;          /* random, another one after each start */
     guint64 store_id;           /* of the group's store, unique per broker_id */
     guint64 store_bytes;        /* of all slots; the file may be longer */

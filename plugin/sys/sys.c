@@ -154,7 +154,7 @@ static int sys_read_at(int fd, void *to, size_t bytes, uint64_t offset)
     return (size_t)n == bytes ? 0 : -EIO;
 }
 
-static int sys_read_own(void *to, const void *from, size_t bytes)
+static int sys_copy_self(void *to, const void *from, size_t bytes)
 {
     struct iovec local = { .iov_base = to, .iov_len = bytes };
     struct iovec remote = { .iov_base = (void *)(uintptr_t)from,
@@ -304,7 +304,7 @@ const KsmSys ksm_sys_linux = {
     .pagemap_open = sys_pagemap_open,
     .pagemap_scan = sys_pagemap_scan,
     .read_at = sys_read_at,
-    .read_own = sys_read_own,
+    .copy_self = sys_copy_self,
     .map = sys_map,
     .unmap = sys_unmap,
     .remap_onto = sys_remap_onto,

@@ -40,7 +40,7 @@ typedef struct KsmSys {
     /* All of it, or -EIO. */
     int (*read_at)(int fd, void *to, size_t bytes, uint64_t offset);
     /* Copies memory of this process through the kernel's mapping of it. */
-    int (*read_own)(void *to, const void *from, size_t bytes);
+    int (*copy_self)(void *to, const void *from, size_t bytes);
     int (*map)(void *addr, size_t bytes, int prot, int flags, int fd,
                uint64_t offset, void **mapped);
     int (*unmap)(void *addr, size_t bytes);

@@ -140,7 +140,7 @@ static void window(Fixture *s, guint32 first, guint32 count, gboolean copied)
           "move");
     add(s, STEP_MOVE, &at);
     if (copied) {
-        check(ksm_sys->read_own(s->verify.copy, staging, bytes), "copy");
+        check(ksm_sys->copy_self(s->verify.copy, staging, bytes), "copy");
         pages = s->verify.copy;
     }
     if (ksm_read_equal(pages, s->verify.content, count, &failed) != count) {

@@ -338,7 +338,7 @@ static void row_in_child(gpointer opaque)
     /* without it, it is welcome */
     proto_client_free(client);
     client = proto_client_new(fixture->broker->socket, "h", "villain", 100);
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_NEW);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_NEW);
     proto_child_report(1);
     proto_child_await();
 }
@@ -504,7 +504,7 @@ static void fake_broker_run(gpointer opaque)
     reply = proto_client_hello_with(client, "g", "fake", 100,
                                     before->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
-    g_assert_cmpuint(reply.welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(reply.welcome.outcome, ==, KSM_WELCOME_HANDED);
     if (fake->lie != NULL) {
         reply = proto_client_hold(client, 0, 0, 1);
         g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_OK);
@@ -559,7 +559,7 @@ static void lie_once(const Lie *lie)
     fixture.witness->engine = before->engine;
     g_assert_cmpuint(proto_client_hello_with(fixture.witness, "g", "witness",
                                              100, before->store_fd)
-                     .welcome.resumed, ==, KSM_WELCOME_HANDED);
+                     .welcome.outcome, ==, KSM_WELCOME_HANDED);
     proto_client_free(before);
     proto_child_go_on(child);
     g_assert_cmpuint(proto_child_wait(child), ==, 2);

@@ -136,7 +136,7 @@ static void closer_run(gpointer socket)
     proto_child_report(slot);
     proto_child_await();
     client = proto_client_new(socket, "g", "vm", 2000);
-    g_assert_cmpuint(client->welcome.resumed, ==, 1);
+    g_assert_cmpuint(client->welcome.outcome, ==, 1);
     g_assert_cmpint(proto_client_lookup(client, 8, 7).kind, ==,
                     KSM_ANSWER_SLOT);
     g_assert_cmpint(proto_client_lookup(client, 1999, 7).kind, ==,
@@ -178,10 +178,10 @@ static void other_name_run(gpointer socket)
     proto_client_publish(client, 7, 7, 0);
     proto_client_free(client);
     client = proto_client_new(socket, "g", "two", 1000);
-    g_assert_cmpuint(client->welcome.resumed, ==, 0);
+    g_assert_cmpuint(client->welcome.outcome, ==, 0);
     proto_client_free(client);
     client = proto_client_new(socket, "g", "one", 999);
-    g_assert_cmpuint(client->welcome.resumed, ==, 0);
+    g_assert_cmpuint(client->welcome.outcome, ==, 0);
     proto_client_range(client, KSM_MSG_RELEASE, 0, 999);
     proto_child_report((guint32)proto_client_stats(client).pages_shared);
     proto_child_await();

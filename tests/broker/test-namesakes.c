@@ -47,7 +47,7 @@ static KsmWelcome connect_as(Engine *self, KsmTestBroker *broker, int fd)
     if (self->version > KSM_PROTO_NAMELESS) {
         g_assert_true(ksm_engine_id_equal(&reply.welcome.engine, &self->id));
     }
-    return reply.welcome.resumed;
+    return reply.welcome.outcome;
 }
 
 static void engine_new(Engine *self, KsmTestBroker *broker, guint32 version,

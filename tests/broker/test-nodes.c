@@ -193,7 +193,7 @@ static ProtoClient *come_back(KsmTestBroker *broker, ProtoClient *before,
     if (reply.msg.type != KSM_MSG_WELCOME) {
         g_error("the store was refused: %s", reply.error.reason);
     }
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_HANDED);
     g_assert_cmpuint(inode_of(client->store_fd), ==,
                      inode_of(before->store_fd));
     proto_client_free(before);
@@ -257,17 +257,17 @@ static void test_resumed(void)
     proto_client_publish(client, 1, 10, 0);
     proto_client_free(client);
     client = join(broker, "same", 0);
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_NEW);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_NEW);
     g_assert_cmpuint(client->welcome.store_id, !=, any_store);
     one_store = client->welcome.store_id;
     proto_client_publish(client, 1, 20, 0);
     proto_client_free(client);
     client = join(broker, "same", KSM_NODE_ANY);
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_RESUMED);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_RESUMED);
     g_assert_cmpuint(client->welcome.store_id, ==, any_store);
     proto_client_free(client);
     client = join(broker, "same", 0);
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_RESUMED);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_RESUMED);
     g_assert_cmpuint(client->welcome.store_id, ==, one_store);
 }
 

@@ -245,7 +245,7 @@ static void limits_run(gpointer opaque)
         ProtoReply reply = proto_client_hello(client, "g", "s0", 100);
 
         g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
-        g_assert_cmpuint(reply.welcome.resumed, ==, KSM_WELCOME_RESUMED);
+        g_assert_cmpuint(reply.welcome.outcome, ==, KSM_WELCOME_RESUMED);
         g_assert_true(proto_client_send(client, &resize, sizeof(resize)));
         g_assert_cmpuint(proto_client_receive(client, &reply), ==,
                          sizeof(KsmMsgError));

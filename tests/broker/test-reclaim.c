@@ -123,7 +123,7 @@ static void take_up(const char *options)
     g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, 52);
     kill_and_restart(broker);
     client = come_back(broker, client, "a");
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_HANDED);
     g_assert_cmpuint(store_inode(client), ==, inode);
     for (i = 0; i < 50; i++) {
         hold(client, 100 + i, slots[i], 1);
@@ -177,7 +177,7 @@ static void other_run(gpointer opaque)
     proto_child_report(slots[0]);
     proto_child_await();
     client = come_back(other->broker, client, "b");
-    proto_child_report(client->welcome.resumed);
+    proto_child_report(client->welcome.outcome);
     proto_child_await();
     for (i = 0; i < other->count; i++) {
         hold(client, other->first + i, slots[i], 1);
@@ -272,7 +272,7 @@ static void test_two_sessions(void)
     hold(client, 0, 0, 0);
     wait_shared(client, 20);
     second = come_back(broker, second, "b");
-    g_assert_cmpuint(second->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(second->welcome.outcome, ==, KSM_WELCOME_HANDED);
     hold(second, 200, others[0], 4);
     hold(second, 0, 0, 0);
     wait_shared(client, 14);
@@ -355,7 +355,7 @@ static void test_cut_off(void)
             hold(client, 100 + i, slots[i], 1);
         }
         client = come_back(broker, client, "a");
-        g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+        g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_HANDED);
     }
     for (i = 0; i < 40; i++) {
         hold(client, 100 + i, slots[i], 1);
@@ -363,7 +363,7 @@ static void test_cut_off(void)
     hold(client, 0, 0, 0);
     g_assert_cmpuint(proto_client_stats(client).pages_shared, ==, 60);
     client = come_back(broker, client, "a");
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_RESUMED);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_RESUMED);
     proto_child_go_on(child);
     g_assert_cmpuint(proto_child_wait(child), ==, KSM_WELCOME_HANDED);
     proto_child_kill(child);                /* in the middle of it, too */
@@ -432,7 +432,7 @@ static void test_waits(void)
     client = come_back(broker, client, "a");
     hold(client, 100, slots[0], 10);
     hold(client, 0, 0, 0);
-    g_assert_cmpuint(proto_client_welcomed(newcomer).resumed, ==,
+    g_assert_cmpuint(proto_client_welcomed(newcomer).outcome, ==,
                      KSM_WELCOME_NEW);
     g_assert_cmpint(store_inode(newcomer), ==, store_inode(client));
     g_assert_cmpuint(proto_client_find(newcomer, 1, 105), ==, slots[5]);
@@ -498,7 +498,7 @@ static void test_newcomer(void)
     g_assert_cmpint(proto_client_lookup(newcomer, 1, 55).kind, ==,
                     KSM_ANSWER_LISTED);
     client = come_back(broker, client, "a");
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_HANDED);
     g_assert_cmpuint(proto_client_receive(newcomer, &reply), ==, 0);
     g_clear_pointer(&newcomer, proto_client_free);
     newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
@@ -555,7 +555,7 @@ static void stranger_run(gpointer opaque)
     reply = proto_client_hello_with(client, "g", "c", PAGES,
                                     ((ProtoClient *)args[1])->store_fd);
     proto_child_report(reply.msg.type == KSM_MSG_ERROR ? reply.error.code :
-                       100 + reply.welcome.resumed);
+                       100 + reply.welcome.outcome);
     proto_child_await();
 }
 
@@ -651,7 +651,7 @@ static void test_answered_meanwhile(void)
     thread = g_thread_new("slow", slow_down, &slow);
     start = ksm_test_now();
     client = come_back(broker, client, "a");
-    g_assert_cmpuint(client->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_HANDED);
     newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
     answered = ksm_test_now() - start;
     hold(client, 0, 0, 1);              /* the first and the last of them */

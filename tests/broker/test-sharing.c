@@ -45,7 +45,7 @@ static void test_share(void)
 
     g_assert_cmpuint(a->welcome.store_id, ==, b->welcome.store_id);
     g_assert_cmpuint(a->welcome.broker_id, ==, b->welcome.broker_id);
-    g_assert_cmpuint(a->welcome.resumed, ==, 0);
+    g_assert_cmpuint(a->welcome.outcome, ==, 0);
     g_assert_cmpint(lseek(a->store_fd, 0, SEEK_END), >=,
                     (off_t)a->welcome.store_bytes);
     g_assert_cmpint(proto_client_lookup(a, 5, 1).kind, ==,
@@ -308,7 +308,7 @@ static void test_sessions_of_one_process(void)
     g_autoptr(ProtoClient) a = proto_client_new(broker->socket, "g", "x", 10);
     g_autoptr(ProtoClient) b = proto_client_new(broker->socket, "g", "x", 10);
 
-    g_assert_cmpuint(b->welcome.resumed, ==, 0);
+    g_assert_cmpuint(b->welcome.outcome, ==, 0);
     proto_client_publish(a, 1, 1, 0);
     g_assert_cmpint(proto_client_lookup(b, 1, 1).kind, ==, KSM_ANSWER_SLOT);
     proto_client_range(a, KSM_MSG_RELEASE, 0, 10);

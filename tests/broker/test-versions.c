@@ -102,7 +102,7 @@ static void test_upgrade(void)
     proto_client_free(old);
     old = join(broker, "old", KSM_PROTO_OLDEST, store_fd);
     close(store_fd);
-    g_assert_cmpuint(old->welcome.resumed, ==, KSM_WELCOME_HANDED);
+    g_assert_cmpuint(old->welcome.outcome, ==, KSM_WELCOME_HANDED);
     g_assert_cmpuint(proto_client_hold(old, 1, slot, 1).msg.type, ==,
                      KSM_MSG_OK);
     g_assert_cmpuint(proto_client_hold(old, 0, 0, 0).msg.type, ==, KSM_MSG_OK);

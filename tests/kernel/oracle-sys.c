@@ -110,11 +110,11 @@ static int odd_read_at(int fd, void *to, size_t bytes, uint64_t offset)
     return ret ? ret : ksm_sys_linux.read_at(fd, to, bytes, offset);
 }
 
-static int odd_read_own(void *to, const void *from, size_t bytes)
+static int odd_copy_self(void *to, const void *from, size_t bytes)
 {
     int ret = disturb();
 
-    return ret ? ret : ksm_sys_linux.read_own(to, from, bytes);
+    return ret ? ret : ksm_sys_linux.copy_self(to, from, bytes);
 }
 
 static int odd_map(void *addr, size_t bytes, int prot, int flags, int fd,
@@ -156,7 +156,7 @@ void oracle_sys_install(Oracle *oracle)
     odd.uffd_wake = odd_wake;
     odd.pagemap_scan = odd_scan;
     odd.read_at = odd_read_at;
-    odd.read_own = odd_read_own;
+    odd.copy_self = odd_copy_self;
     odd.map = odd_map;
     odd.remap_onto = odd_remap;
     odd.advise = odd_advise;

@@ -43,7 +43,7 @@ ODD(pagemap_open, (int *fd), (fd))
 ODD(pagemap_scan, (int fd, struct pm_scan_arg *arg), (fd, arg))
 ODD(read_at, (int fd, void *to, size_t bytes, uint64_t offset),
     (fd, to, bytes, offset))
-ODD(read_own, (void *to, const void *from, size_t bytes), (to, from, bytes))
+ODD(copy_self, (void *to, const void *from, size_t bytes), (to, from, bytes))
 ODD(map, (void *addr, size_t bytes, int prot, int flags, int fd,
           uint64_t offset, void **mapped),
     (addr, bytes, prot, flags, fd, offset, mapped))
@@ -65,7 +65,7 @@ KsmSys *scenario_calls(int (*before)(const char *name))
     table.pagemap_open = odd_pagemap_open;
     table.pagemap_scan = odd_pagemap_scan;
     table.read_at = odd_read_at;
-    table.read_own = odd_read_own;
+    table.copy_self = odd_copy_self;
     table.map = odd_map;
     table.unmap = odd_unmap;
     table.remap_onto = odd_remap_onto;

@@ -573,7 +573,7 @@ static void resumes_falsely(FakeBroker *fake, const FakeBrokerPacket *request,
                             FakeBrokerReply *reply)
 {
     if (request->msg.type == KSM_MSG_HELLO) {
-        reply->packet.welcome.resumed = 1;
+        reply->packet.welcome.outcome = 1;
         reply->packet.welcome.store_id = (guint)fake->welcomes / 2;
         close(fake->store_fd);
         munmap(fake->store, FAKE_BROKER_BYTES);
@@ -594,7 +594,7 @@ static void resumes_anothers(FakeBroker *fake, const FakeBrokerPacket *request,
                              FakeBrokerReply *reply)
 {
     if (request->msg.type == KSM_MSG_HELLO && fake->welcomes > 0) {
-        reply->packet.welcome.resumed = KSM_WELCOME_RESUMED;
+        reply->packet.welcome.outcome = KSM_WELCOME_RESUMED;
         reply->packet.welcome.engine.words[0] ^= 1;
     }
     reply->close = request->msg.type == KSM_MSG_STATS && fake->welcomes == 1 &&

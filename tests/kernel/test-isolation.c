@@ -318,7 +318,7 @@ static guint32 window_not_zero(Fixture *f, KsmVerdict *verdict)
 
 static int bad_read_own(void *to, const void *from, size_t bytes)
 {
-    return fails() ? inject.error : ksm_sys_linux.read_own(to, from, bytes);
+    return fails() ? inject.error : ksm_sys_linux.copy_self(to, from, bytes);
 }
 
 /* One window with calls [from, from + burst) failing; TRUE: any failed. */
@@ -333,7 +333,7 @@ static gboolean one_failure(Window window, guint from, guint burst, int error)
     table.uffd_unregister = bad_unregister;
     table.uffd_move = bad_move;
     table.pagemap_scan = bad_scan;
-    table.read_own = bad_read_own;
+    table.copy_self = bad_read_own;
     table.map = bad_map;
     table.remap_onto = bad_remap;
     memset(&inject, 0, sizeof(inject));

@@ -20,14 +20,14 @@ static struct {
     guint delay_us;
 } copying;
 
-static int odd_read_own(void *to, const void *from, size_t bytes)
+static int odd_copy_self(void *to, const void *from, size_t bytes)
 {
     copying.calls++;
     if (copying.delay_us) {
         g_usleep(copying.delay_us);
     }
     return copying.error ? copying.error :
-           ksm_sys_linux.read_own(to, from, bytes);
+           ksm_sys_linux.copy_self(to, from, bytes);
 }
 
 static KsmSys table;
@@ -37,7 +37,7 @@ static void set_up(KsmVerify *verify)
     memset(verify, 0, sizeof(*verify));
     memset(&copying, 0, sizeof(copying));
     table = ksm_sys_linux;
-    table.read_own = odd_read_own;
+    table.copy_self = odd_copy_self;
     ksm_sys = &table;
     g_assert_cmpint(ksm_verify_open(verify), ==, 0);
 }

@@ -125,7 +125,7 @@ KsmRequestResult ksm_request_welcome(KsmRequestState *self, KsmReply *reply,
     KsmMsgWelcome message = {
         .msg = { .type = KSM_MSG_WELCOME },
         .version = self->session->version,
-        .resumed = self->welcome,
+        .outcome = self->welcome,
         .broker_id = self->broker->broker_id,
         .store_id = group->store_id,
         .store_bytes = ksm_store_bytes(group->store),

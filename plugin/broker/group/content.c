@@ -32,7 +32,7 @@ void ksm_group_wake(KsmGroup *group)
 }
 
 /* The publisher of content that goes may publish that much again. */
-static void group_credit_owner(KsmGroup *group, const KsmSlot *slot)
+static void return_publish_quota(KsmGroup *group, const KsmSlot *slot)
 {
     KsmMember *owner = slot->owner != KSM_SLOT_OWNER_NOBODY
         ? g_ptr_array_index(group->members, slot->owner) : NULL;
@@ -79,7 +79,7 @@ void ksm_group_unref_slot(KsmGroup *group, guint32 slot)
         return;
     }
     group_unfile(group, head);
-    group_credit_owner(group, info);
+    return_publish_quota(group, info);
     ksm_store_release(group->store, head);
     ksm_group_wake(group);
 }

@@ -27,7 +27,7 @@
  * meets the first there, and is the next publisher.
  *
  * Somebody who never publishes can hold others up only so often: a member that
- * has let KSM_UNKEPT_MAX of its turns pass is not waited for any more for a
+ * has let KSM_MISSED_PUBLISHES_MAX of its turns pass is not waited for any more for a
  * while.  Then, and when there is no room for a result, whoever asks is told to
  * publish, and the broker finds out that a content has come twice.
  *
@@ -50,7 +50,7 @@
 #define STAMP_MASK 0x3fffu
 #define STAMP_VALID (KSM_LISTING_WAIT_US >> STAMP_SHIFT)
 
-#define KSM_UNKEPT_MAX 256u
+#define KSM_MISSED_PUBLISHES_MAX 256u
 #define DISTRUST_US (60 * G_USEC_PER_SEC)
 
 #define SWEEP_STEP 2048u
@@ -74,11 +74,11 @@ static KsmMember *listing_member(const KsmGroup *group,
 }
 
 /* A turn to publish has passed: the page is nothing now. */
-static void note_unkept(KsmGroup *group, KsmMember *member, guint32 page)
+static void note_missed_publish(KsmGroup *group, KsmMember *member, guint32 page)
 {
     ksm_member_unlist(member, page);
-    if (++member->unkept >= KSM_UNKEPT_MAX) {
-        member->unkept = 0;
+    if (++member->missed_publishes >= KSM_MISSED_PUBLISHES_MAX) {
+        member->missed_publishes = 0;
         member->distrust_until_us = group->now_us + DISTRUST_US;
     }
 }
@@ -105,7 +105,7 @@ KsmListed ksm_listing_of(KsmGroup *group, guint64 value)
         if (((stamp_now(group) - stamp) & STAMP_MASK) <= STAMP_VALID) {
             listed.kind = KSM_LISTED_PUBLISHER;
         } else {
-            note_unkept(group, listed.member, listing.page);
+            note_missed_publish(group, listed.member, listing.page);
         }
     }
     return listed;
@@ -212,7 +212,7 @@ gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
 }
 
 /* Makes @page the publisher, and the page that is listed wait. */
-static gboolean elect(KsmMember *member, guint32 page, guint64 key,
+static gboolean make_publisher(KsmMember *member, guint32 page, guint64 key,
                       KsmFpPlace *place, guint32 tag, const KsmListed *listed)
 {
     KsmGroup *group = member->group;
@@ -241,7 +241,7 @@ static gboolean wait(KsmMember *member, guint32 page, guint64 key, guint32 tag)
     return TRUE;
 }
 
-KsmAnswerKind ksm_listing_meet(KsmMember *member, guint32 page, guint64 key,
+KsmAnswerKind ksm_listing_match(KsmMember *member, guint32 page, guint64 key,
                                KsmFpPlace *place, guint32 tag,
                                const KsmListed *other)
 {
@@ -250,7 +250,7 @@ KsmAnswerKind ksm_listing_meet(KsmMember *member, guint32 page, guint64 key,
         return KSM_ANSWER_REFUSED;
     }
     if (other->kind == KSM_LISTED_PAGE) {
-        if (!elect(member, page, key, place, tag, other)) {
+        if (!make_publisher(member, page, key, place, tag, other)) {
             ksm_member_unlist(member, page);
         }
         return KSM_ANSWER_PUBLISH;
@@ -279,7 +279,7 @@ void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
     }
     result.page = listed.page;
     if (listed.kind == KSM_LISTED_PUBLISHER) {
-        listed.member->unkept -= MIN(listed.member->unkept, 1);
+        listed.member->missed_publishes -= MIN(listed.member->missed_publishes, 1);
     } else if ((listed.member != member || listed.page != page) &&
                !ksm_result_ring_push(&listed.member->results, &result)) {
         /* whoever listed this hears of the slot when there is room */

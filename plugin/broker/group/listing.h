@@ -50,7 +50,7 @@ gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
  * Another page has the content of @page too: the answer for @page.  When that
  * makes a page wait, it is listed and hears by a result.
  */
-KsmAnswerKind ksm_listing_meet(KsmMember *member, guint32 page, guint64 key,
+KsmAnswerKind ksm_listing_match(KsmMember *member, guint32 page, guint64 key,
                                KsmFpPlace *place, guint32 tag,
                                const KsmListed *other);
 

@@ -122,7 +122,7 @@ static KsmAnswer lookup_unstable(KsmMember *member, guint32 page, Lane *lane,
             answer.kind = KSM_ANSWER_REFUSED;
         }
     } else {
-        answer.kind = ksm_listing_meet(member, page, lane->key, &lane->place,
+        answer.kind = ksm_listing_match(member, page, lane->key, &lane->place,
                                        tag, &listed);
     }
     return answer;

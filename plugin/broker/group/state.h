@@ -79,7 +79,7 @@ struct KsmMember {
     guint8 generation;          /* which holder of that id */
     gboolean results_lost;        /* the ring was full once */
     gboolean reclaiming;        /* it has not yet said all that it maps */
-    guint unkept;               /* turns to publish that it let pass */
+    guint missed_publishes;               /* turns to publish that it let pass */
 };
 
 #endif /* KSM_GROUP_STATE_H */

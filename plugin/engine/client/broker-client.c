@@ -401,12 +401,12 @@ static KsmWelcome welcome_of(KsmBrokerClient *client, const KsmMsgWelcome *msg,
     if (!is_ours(client, msg)) {
         return KSM_WELCOME_NEW;
     }
-    if (msg->resumed == KSM_WELCOME_HANDED &&
+    if (msg->outcome == KSM_WELCOME_HANDED &&
         msg->store_bytes == client->store_bytes &&
         same_file(client->store_fd, store_fd)) {
         return KSM_WELCOME_HANDED;
     }
-    if (msg->resumed == KSM_WELCOME_RESUMED && client->store_fd >= 0 &&
+    if (msg->outcome == KSM_WELCOME_RESUMED && client->store_fd >= 0 &&
         msg->broker_id == client->broker_id &&
         msg->store_id == client->store_id) {
         return KSM_WELCOME_RESUMED;
@@ -599,7 +599,7 @@ gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
     return TRUE;
 }
 
-void ksm_broker_client_expose(KsmBrokerClient *client, const char *lie)
+void ksm_broker_client_reject(KsmBrokerClient *client, const char *lie)
 {
     if (client->sock >= 0) {
         lost(client, g_error_new(KSM_ERROR, KSM_ERROR_PROTOCOL,

@@ -100,7 +100,7 @@ gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
                                 guint32 count, guint32 *replied);
 
 /* Ends a connection whose broker says what cannot be; logs it. */
-void ksm_broker_client_expose(KsmBrokerClient *client, const char *lie);
+void ksm_broker_client_reject(KsmBrokerClient *client, const char *lie);
 
 gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages);
 

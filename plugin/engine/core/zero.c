@@ -66,7 +66,7 @@ void ksm_zero_ask(KsmEngine *engine)
 
     engine->zero.asked = engine->stats.counters.full_scans;
     if (!engine->zero.probe &&
-        ksm_verify_map_own(KSM_PAGE_BYTES, &engine->zero.probe)) {
+        ksm_verify_map_private(KSM_PAGE_BYTES, &engine->zero.probe)) {
         return;
     }
     if (!ask_kernel(engine, &has)) {

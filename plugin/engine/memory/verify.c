@@ -32,7 +32,7 @@
 #define KSM_TRIAL_WINDOWS   16u
 #define KSM_TRUST_WINDOWS   2048u
 
-int ksm_verify_map_own(gsize bytes, guint8 **own)
+int ksm_verify_map_private(gsize bytes, guint8 **own)
 {
     void *p = NULL;
     int ret = ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
@@ -53,7 +53,7 @@ int ksm_verify_map_own(gsize bytes, guint8 **own)
 
 int ksm_verify_open(KsmVerify *verify)
 {
-    int ret = ksm_verify_map_own(2 * KSM_ROOM_BYTES, &verify->memory);
+    int ret = ksm_verify_map_private(2 * KSM_ROOM_BYTES, &verify->memory);
 
     if (!ret) {
         verify->content = verify->memory;
@@ -120,7 +120,7 @@ guint32 ksm_verify_isolated(KsmVerify *verify, const guint8 *isolated,
 
     verify->used = TRUE;
     if (way == KSM_VERIFY_COPIED &&
-        !ksm_sys->read_own(verify->copy, isolated,
+        !ksm_sys->copy_self(verify->copy, isolated,
                            (gsize)count * KSM_PAGE_BYTES)) {
         pages = verify->copy;
     }

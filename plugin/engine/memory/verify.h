@@ -31,7 +31,7 @@ typedef struct KsmVerify {
  * Maps memory of the engine's own: small pages, for no child, no dump and no
  * ksmd.  0 or -errno; there may be memory to unmap after a failure, too.
  */
-int ksm_verify_map_own(gsize bytes, guint8 **own);
+int ksm_verify_map_private(gsize bytes, guint8 **own);
 
 /* 0 or -errno; ksm_verify_close() is right after a failure, too. */
 int ksm_verify_open(KsmVerify *verify);

@@ -158,7 +158,7 @@ static gboolean fetch_results(KsmEngine *engine, GArray *results, guint64 *left,
             return FALSE;
         }
         if (count > *left) {
-            ksm_broker_client_expose(&engine->broker,
+            ksm_broker_client_reject(&engine->broker,
                                      "more results than there are pages");
             return FALSE;
         }
