@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'qemu'))
 sys.path.insert(0, os.path.join(HERE, '..', 'ctl'))
 
 from tap import check, say                          # noqa: E402
-from fixture import BUILD                             # noqa: E402
+from world import BUILD                             # noqa: E402
 
 ROOT = os.path.realpath(os.path.join(HERE, '..', '..'))
 

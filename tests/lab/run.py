@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'qemu'))
 sys.path.insert(0, os.path.join(ROOT, 'scripts', 'lib', 'lab'))
 
 from tap import Skip, required, say                 # noqa: E402
-from fixture import image_of_packages, need, tiny_image   # noqa: E402
+from world import image_of_packages, need, tiny_image   # noqa: E402
 import host                                         # noqa: E402
 
 # What every lab has.

@@ -14,7 +14,7 @@ import subprocess
 from inside import ROOT, write
 from merger import Broker, MergerError
 from tap import check, run, say, wait_until
-from fixture import BROKER, QEMU, GuestError, Fixture
+from world import BROKER, QEMU, GuestError, World
 
 CONTRIB = os.path.join(ROOT, 'contrib')
 PROFILE = os.path.join(CONTRIB, 'apparmor', 'usr.bin.guest-ksmd')
@@ -90,8 +90,8 @@ def check_confined(pid, profile):
     check(found == f'{profile} (enforce)', f'{pid} is {found}')
 
 
-class Confined(Fixture):
-    """A fixture whose broker is the installed one."""
+class Confined(World):
+    """A world whose broker is the installed one."""
 
     def __init__(self, path, *words):
         install()
@@ -145,15 +145,15 @@ class Confined(Fixture):
 
 def what_the_profile_does_not_allow_is_seen():
     """Else the absence of denials would mean nothing."""
-    with Confined(OF_USER, '--listen', OF_USER) as fixture:
-        fixture.broker.kill()
-        fixture.broker.command = [PROGRAM, '--listen', '/etc/broker.sock']
+    with Confined(OF_USER, '--listen', OF_USER) as world:
+        world.broker.kill()
+        world.broker.command = [PROGRAM, '--listen', '/etc/broker.sock']
         try:
-            fixture.broker.start()
+            world.broker.start()
             check(False, 'a socket in /etc was allowed')
         except MergerError:
             pass
-        more = denials()[len(fixture.before):]
+        more = denials()[len(world.before):]
         check(any('name="/etc/broker.sock' in line for line in more),
               f'the kernel has told of {more}')
 
@@ -162,26 +162,26 @@ def the_broker_of_a_host():
     """Started by root, becoming another user, with groups for its sockets."""
     shutil.rmtree(os.path.dirname(OF_HOST), ignore_errors=True)
     with Confined(OF_HOST, '--user', 'daemon', '--socket-group', 'root',
-                  '--control-group', 'root') as fixture:
+                  '--control-group', 'root') as world:
         user = pwd.getpwnam('daemon').pw_uid
         # It listens before it becomes that user.
-        wait_until(lambda: os.stat(f'/proc/{fixture.broker.process.pid}').st_uid
+        wait_until(lambda: os.stat(f'/proc/{world.broker.process.pid}').st_uid
                    == user, 20, 'it runs as daemon')
-        fixture.share()
+        world.share()
 
 
 def the_broker_of_a_user():
     """In the user's runtime directory."""
-    with Confined(OF_USER, '--listen', OF_USER) as fixture:
-        fixture.share()
+    with Confined(OF_USER, '--listen', OF_USER) as world:
+        world.share()
 
 
 def qemu_under_libvirts_rules():
     """With those of contrib/libvirt."""
     confine_qemu(rules_for_qemu())
-    with Confined(OF_HOST) as fixture:
-        fixture.share()
-        for guest in fixture.guests:
+    with Confined(OF_HOST) as world:
+        world.share()
+        for guest in world.guests:
             check_confined(guest.pid, 'lab-qemu')
 
 
@@ -194,13 +194,13 @@ def each_of_the_rules_for_qemu_is_needed():
     rules = rules_for_qemu()
     for left_out in [rule for rule in rules if '.sock ' not in rule]:
         confine_qemu([rule for rule in rules if rule != left_out])
-        with Confined(OF_HOST) as fixture:
+        with Confined(OF_HOST) as world:
             try:
-                guest = fixture.add(LOAD)
+                guest = world.add(LOAD)
                 why = guest.ksm_stats()['broker']
             except GuestError as error:
                 why = str(error).rsplit(': ', maxsplit=1)[-1]
-            wait_until(lambda w=fixture: denials()[len(w.before):], 20,
+            wait_until(lambda w=world: denials()[len(w.before):], 20,
                        f'a denial without {left_out}')
             say(f'without {left_out} {why}')
 

@@ -12,7 +12,7 @@ import subprocess
 from inside import write
 from merger import MergerError
 from tap import check, run, say, wait_until
-from fixture import MIB, Fixture
+from world import MIB, World
 
 TOP = '/sys/fs/cgroup'
 CTL = os.environ['GUEST_KSMCTL']
@@ -75,8 +75,8 @@ class Group:
             return int(dict(line.split() for line in file)['oom_kill'])
 
 
-class Limited(Fixture):
-    """A fixture whose broker is in a control group."""
+class Limited(World):
+    """A world whose broker is in a control group."""
 
     def __init__(self, group):
         super().__init__('tcg', MEM_MIB)
@@ -122,62 +122,62 @@ class Limited(Fixture):
 
 def the_broker_comes_near_its_limit():
     """It refuses content, tells why, and is not killed."""
-    with Group('broker', LIMIT) as group, Limited(group) as fixture:
-        fixture.fill()
-        wait_until(lambda: fixture.all_say('degraded', 'broker'), 60,
+    with Group('broker', LIMIT) as group, Limited(group) as world:
+        world.fill()
+        wait_until(lambda: world.all_say('degraded', 'broker'), 60,
                    'the guests know that they could share more')
-        check(fixture.total('refused-broker') > 0, 'nothing was refused')
-        say(f'{fixture.sharing()} pages are shared, peak '
+        check(world.total('refused-broker') > 0, 'nothing was refused')
+        say(f'{world.sharing()} pages are shared, peak '
             f'{group.used("peak") / MIB:.1f} of {LIMIT / MIB:.1f} MiB, left '
-            f'{fixture.left() / MIB:.1f}')
-        check('control group' in fixture.broker.read_log(),
+            f'{world.left() / MIB:.1f}')
+        check('control group' in world.broker.read_log(),
               'the log does not say why')
-        check(0 < fixture.left() < 10 * MIB, 'the status does not say why')
-        check(min(fixture.sharing()) < SHARED, 'there was no want of memory')
+        check(0 < world.left() < 10 * MIB, 'the status does not say why')
+        check(min(world.sharing()) < SHARED, 'there was no want of memory')
         check(group.kills() == 0, 'somebody was killed')
         group.limit('max')
-        fixture.wait_shared('with memory enough')
-        fixture.verify()
+        world.wait_shared('with memory enough')
+        world.verify()
 
 
 def the_kernel_kills_the_broker():
     """Guests go on, and share again with the next one."""
-    with Group('first') as first, Limited(first) as fixture:
-        fixture.fill()
-        fixture.wait_shared('at first')
+    with Group('first') as first, Limited(first) as world:
+        world.fill()
+        world.wait_shared('at first')
         first.limit(LIMIT)
-        wait_until(lambda: fixture.broker.process.poll() is not None, 20,
+        wait_until(lambda: world.broker.process.poll() is not None, 20,
                    'the broker is killed')
         check(first.kills() == 1, f'{first.kills()} were killed')
-        fixture.verify()
-        check(min(fixture.sharing()) > SHARED, 'sharing has ended')
+        world.verify()
+        check(min(world.sharing()) > SHARED, 'sharing has ended')
         # The store is there as long as guests map it.
         say(f'still charged: {first.used() / MIB:.1f} MiB')
         with contextlib.suppress(MergerError):
-            fixture.start_broker()        # it may have been seen to listen
-        wait_until(lambda: fixture.broker.process.poll() is not None, 20,
+            world.start_broker()        # it may have been seen to listen
+        wait_until(lambda: world.broker.process.poll() is not None, 20,
                    'it does not start without room')
-        log = fixture.broker.read_log()
+        log = world.broker.read_log()
         check('no memory for the start' in log, log)
         first.remove()
-        with Group('second', LIMIT) as fixture.group:
-            fixture.start_broker()
-            wait_until(lambda: fixture.all_say('broker', 'connected'), 60,
+        with Group('second', LIMIT) as world.group:
+            world.start_broker()
+            wait_until(lambda: world.all_say('broker', 'connected'), 60,
                        'the guests know the next broker')
-            fixture.wait_merges(60, 'the guests share anew')
-            fixture.wait_shared('after that')
-            fixture.check_intact()
-            fixture.broker.kill()
+            world.wait_merges(60, 'the guests share anew')
+            world.wait_shared('after that')
+            world.check_intact()
+            world.broker.kill()
 
 
 def a_guest_has_no_memory_to_spare():
     """What sharing and its end take beside a guest's memory is little."""
     with Group('broker') as group, Group('guest') as small, \
-         Limited(group) as fixture:
-        fixture.add(LOAD)
+         Limited(group) as world:
+        world.add(LOAD)
         with small.inside():
-            guest = fixture.add(LOAD, run='pause')
-        fixture.wait_filled()
+            guest = world.add(LOAD, run='pause')
+        world.wait_filled()
         need = small.used()
         small.limit(need + MORE)
         for mode, shared in (('run', True), ('unmerge', False)):
@@ -187,7 +187,7 @@ def a_guest_has_no_memory_to_spare():
                                          SHARED) == s, 60, mode)
             say(f'{mode}: {small.used() / MIB:.1f} MiB, peak '
                 f'{small.used("peak") / MIB:.1f}, before {need / MIB:.1f}')
-        fixture.verify()
+        world.verify()
         check(small.kills() == 0, 'somebody was killed')
 
 

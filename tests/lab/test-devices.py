@@ -13,7 +13,7 @@ import tempfile
 from inside import moves, write
 from device_watch import DeviceWatch
 from tap import check, run, say, wait_until
-from fixture import BUILD, MIB, QmpError, Fixture, memory
+from world import BUILD, MIB, QmpError, World, memory
 
 LOAD = 'share=60 zero=15 fill=5 write_pct=1 pause_ms=100'
 MEM_MIB = 16
@@ -144,7 +144,7 @@ def check_pinned(guest):
     check(pinned_kb >= MEM_MIB * 1024, 'memory is not pinned')
 
 
-def check_stands_aside(fixture, guest, other, what=''):
+def check_stands_aside(world, guest, other, what=''):
     """It moves nothing, whatever is written and however long it is calm."""
     reason = 'a device needs memory that stays where it is' + what
     wait_until(lambda: guest.ksm_stats().get('stand-aside') == reason, 20,
@@ -152,7 +152,7 @@ def check_stands_aside(fixture, guest, other, what=''):
     check(guest.ksm_stats()['state'] == 'stood-aside', 'its state differs')
     before, others = moves(guest), moves(other)
     for _ in range(2):
-        fixture.wait_pass(guest)
+        world.wait_pass(guest)
     wait_until(lambda: moves(other) > others, 60, 'the other goes on')
     check(moves(guest) == before, 'pages were moved under the device')
     check(guest.ksm_stats()['state'] == 'stood-aside', 'it went on')
@@ -173,7 +173,7 @@ def eject(guest):
                'the device is gone')
 
 
-def eject_and_share(fixture, guest, other):
+def eject_and_share(world, guest, other):
     """The guest goes on moving pages, and all is whole."""
     before = moves(guest)
     eject(guest)
@@ -182,54 +182,54 @@ def eject_and_share(fixture, guest, other):
     say(f'it moves pages {took:.1f} s after the device went, and shares '
         f'{wait_sharing(guest):.1f} s later')
     for member in (guest, other):
-        fixture.wait_pass(member)
-    fixture.check_intact()
+        world.wait_pass(member)
+    world.check_intact()
 
 
 def a_vfio_device_is_there_from_the_start():
     """Nothing is shared until it is unplugged."""
     address = device_for_guests()
-    with Fixture('tcg', MEM_MIB) as fixture:
-        other = fixture.add(LOAD)
-        guest = fixture.add(LOAD, qemu_args=[
+    with World('tcg', MEM_MIB) as world:
+        other = world.add(LOAD)
+        guest = world.add(LOAD, qemu_args=[
             '-device', f'vfio-pci,host={address},id=host0,addr={SLOT:#x}'])
-        fixture.wait_filled()
-        check_stands_aside(fixture, guest, other, ' (VFIO)')
+        world.wait_filled()
+        check_stands_aside(world, guest, other, ' (VFIO)')
         check_pinned(guest)
         check(guest.ksm_stats()['pages-sharing'] == 0, 'it shares')
-        eject_and_share(fixture, guest, other)
+        eject_and_share(world, guest, other)
 
 
 def a_vfio_device_is_plugged_into_a_guest_that_shares():
     """The kernel gives the guest all of its memory then."""
     address = device_for_guests()
-    with Fixture('tcg', MEM_MIB) as fixture:
-        other, guest = fixture.add(LOAD), fixture.add(LOAD)
-        fixture.wait_filled()
+    with World('tcg', MEM_MIB) as world:
+        other, guest = world.add(LOAD), world.add(LOAD)
+        world.wait_filled()
         wait_sharing(guest)
         wait_sharing(other)
         guest.qmp.command('device_add', driver='vfio-pci', host=address,
                           id='host0', addr=f'{SLOT:#x}')
-        check_stands_aside(fixture, guest, other, ' (VFIO)')
+        check_stands_aside(world, guest, other, ' (VFIO)')
         check_pinned(guest)
         private = guest.page_kinds().count(memory.PRIVATE)
         say(f'{private} pages of {guest.ram_pages()} are its own')
         check(private == guest.ram_pages(), 'the device could write to slots')
-        eject_and_share(fixture, guest, other)
+        eject_and_share(world, guest, other)
 
 
 def a_vdpa_device_is_plugged_into_a_guest_that_shares():
     """This one pins nothing, and the guest does not use it: with private
     memory it could not."""
-    with Vdpa() as device, Fixture('tcg', MEM_MIB) as fixture:
-        other, guest = fixture.add(LOAD), fixture.add(LOAD)
-        fixture.wait_filled()
+    with Vdpa() as device, World('tcg', MEM_MIB) as world:
+        other, guest = world.add(LOAD), world.add(LOAD)
+        world.wait_filled()
         wait_sharing(guest)
         guest.qmp.command('device_add', driver='vhost-vdpa-device-pci',
                           vhostdev=device.PATH, id='host0',
                           addr=f'{SLOT:#x}')
-        check_stands_aside(fixture, guest, other)
-        eject_and_share(fixture, guest, other)
+        check_stands_aside(world, guest, other)
+        eject_and_share(world, guest, other)
 
 
 def wait_transfers(watch):
@@ -241,35 +241,35 @@ def wait_transfers(watch):
     say(f'{watch.guest.name}: {watch.figures}')
 
 
-def disk_of_guest(fixture, qemu_args):
+def disk_of_guest(world, qemu_args):
     """A guest that keeps transfers to and from its disk under way."""
-    guest = fixture.add(f'{LOAD} disk={TRANSFERS}', qemu_args=qemu_args)
-    fixture.wait_filled()
+    guest = world.add(f'{LOAD} disk={TRANSFERS}', qemu_args=qemu_args)
+    world.wait_filled()
     return guest, DeviceWatch(guest, 'disk')
 
 
 def vhost_scsi_transfers_into_a_guest():
     """Its pages are referenced, not pinned: none of them may be moved."""
-    with ScsiTarget() as target, Fixture('tcg', MEM_MIB) as fixture:
-        other = fixture.add(LOAD)
-        guest, watch = disk_of_guest(fixture, ['-device', ','.join(
+    with ScsiTarget() as target, World('tcg', MEM_MIB) as world:
+        other = world.add(LOAD)
+        guest, watch = disk_of_guest(world, ['-device', ','.join(
             f'{name}={value}' for name, value in target.properties().items())])
         wait_transfers(watch)
-        check_stands_aside(fixture, guest, other, ' (vhost-scsi)')
+        check_stands_aside(world, guest, other, ' (vhost-scsi)')
         check(guest.ksm_stats()['pages-sharing'] == 0, 'it shares')
         wait_transfers(watch)
-        eject_and_share(fixture, guest, other)
+        eject_and_share(world, guest, other)
 
 
 def vhost_scsi_is_plugged_into_a_guest_that_shares():
     """What is shared stays so; it goes on when the device is gone."""
-    with ScsiTarget() as target, Fixture('tcg', MEM_MIB) as fixture:
-        other, guest = fixture.add(LOAD), fixture.add(LOAD)
-        fixture.wait_filled()
+    with ScsiTarget() as target, World('tcg', MEM_MIB) as world:
+        other, guest = world.add(LOAD), world.add(LOAD)
+        world.wait_filled()
         wait_sharing(guest)
         guest.qmp.command('device_add', **target.properties())
-        check_stands_aside(fixture, guest, other, ' (vhost-scsi)')
-        eject_and_share(fixture, guest, other)
+        check_stands_aside(world, guest, other, ' (vhost-scsi)')
+        eject_and_share(world, guest, other)
 
 
 def is_deleted(guest, node):
@@ -285,21 +285,21 @@ def qemu_drives_an_nvme_disk_by_vfio():
     """It maps guest memory for the drive when that memory is made."""
     address = find_device(**NVME)
     give_to_driver(address, 'vfio-pci')
-    with Fixture('tcg', MEM_MIB) as fixture:
-        other = fixture.add(LOAD)
-        guest, watch = disk_of_guest(fixture, [
+    with World('tcg', MEM_MIB) as world:
+        other = world.add(LOAD)
+        guest, watch = disk_of_guest(world, [
             '-blockdev', f'driver=nvme,node-name=nvme,device={address},'
             'namespace=1', '-device',
             f'virtio-blk-pci,disable-legacy=off,drive=nvme,id=host0,'
             f'addr={SLOT:#x}'])
         wait_transfers(watch)
-        check_stands_aside(fixture, guest, other)
+        check_stands_aside(world, guest, other)
         check_pinned(guest)
-        fixture.check_intact()
+        world.check_intact()
         eject(guest)
         wait_until(lambda: is_deleted(guest, 'nvme'), 20, 'the disk is closed')
         wait_sharing(guest)
-        fixture.check_intact()
+        world.check_intact()
 
 
 run([a_vfio_device_is_there_from_the_start,

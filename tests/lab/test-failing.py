@@ -10,7 +10,7 @@ import socket
 
 from inside import write
 from tap import check, run, say, wait_until
-from fixture import BUILD, Fixture, memory
+from world import BUILD, World, memory
 
 LATE_KILL = os.path.join(BUILD, 'plugin', 'tests', 'lab', 'liblate-kill.so')
 OFFLINE = '/sys/devices/system/memory/hard_offline_page'
@@ -34,12 +34,12 @@ class Pen:
         check(line.startswith('OK'), line)
 
 
-def add_guest(fixture):
+def add_guest(world):
     """A guest whose QEMU is told of failing memory when it touches it."""
-    path = os.path.join(fixture.run_dir, f'pen{len(fixture.guests)}')
+    path = os.path.join(world.run_dir, f'pen{len(world.guests)}')
     os.environ['LD_PRELOAD'] = LATE_KILL
     try:
-        guest = fixture.add(LOAD, qemu_args=[
+        guest = world.add(LOAD, qemu_args=[
             '-qtest', f'unix:{path},server=on,wait=off',
             '-qtest-log', '/dev/null'])
     finally:
@@ -96,10 +96,10 @@ def fail_private(guest, path, page):
 
 def qemus_live_with_memory_that_fails():
     """A page of one guest's own, then one that both share."""
-    with Fixture('tcg', MEM_MIB) as fixture:
-        guests, paths = zip(*(add_guest(fixture) for _ in range(2)))
-        fixture.wait_filled()
-        wait_until(lambda: min(fixture.sharing()) > SHARED, 90, 'both share')
+    with World('tcg', MEM_MIB) as world:
+        guests, paths = zip(*(add_guest(world) for _ in range(2)))
+        world.wait_filled()
+        wait_until(lambda: min(world.sharing()) > SHARED, 90, 'both share')
         for guest in guests:
             guest.qmp.command('stop')
         own = guests[0].ram_pages() - 100
@@ -108,7 +108,7 @@ def qemus_live_with_memory_that_fails():
         bad = [{own, pages[0]}, {pages[1]}]
         before = [content(guest, but) for guest, but in zip(guests, bad)]
         fail(frame)
-        wait_until(lambda: 'the memory of slot' in fixture.broker.read_log(),
+        wait_until(lambda: 'the memory of slot' in world.broker.read_log(),
                    60, 'the broker has retired the slot')
         for guest in guests:
             guest.set_property('run', 'unmerge')
@@ -118,7 +118,7 @@ def qemus_live_with_memory_that_fails():
             check(guest.alive(), 'QEMU has ended')
             check(content(guest, but) == was, f'{guest.name} has changed')
             guest.set_property('run', 'run')
-        wait_until(lambda: min(fixture.sharing()) > SHARED, 90,
+        wait_until(lambda: min(world.sharing()) > SHARED, 90,
                    'both share again')
         for guest, but, was in zip(guests, bad, before):
             check(content(guest, but) == was, f'{guest.name} has changed')

@@ -11,7 +11,7 @@ import subprocess
 
 from inside import moves
 from tap import check, run, say, wait_until
-from fixture import GuestError, Fixture
+from world import GuestError, World
 
 LOAD = 'share=60 zero=15 fill=5 write_pct=1 pause_ms=100'
 CPU = ['-cpu', 'host']
@@ -23,7 +23,7 @@ TRIES = 3
 START_SECONDS = 40              # it takes one
 
 
-def add(fixture, args=LOAD):
+def add(world, args=LOAD):
     """Starts a guest.
 
     About one of a hundred stays in the firmware for ever on this KVM, with
@@ -31,7 +31,7 @@ def add(fixture, args=LOAD):
     code runs the engine is paused, so that it can't be the reason.
     """
     for attempt in range(TRIES):
-        guest = fixture.add(args, qemu_args=CPU, run='pause')
+        guest = world.add(args, qemu_args=CPU, run='pause')
         try:
             guest.wait_line('TINY start', START_SECONDS)
             guest.set_property('run', 'run')
@@ -41,7 +41,7 @@ def add(fixture, args=LOAD):
                 raise
             say(f'{error}; started again')
             guest.kill()
-            fixture.guests.remove(guest)
+            world.guests.remove(guest)
     raise AssertionError('no try')
 
 
@@ -55,31 +55,31 @@ def wait_sharing(guest):
 def a_guest_that_runs_a_guest_shares_no_more():
     """Others go on."""
     subprocess.run(['modprobe', 'kvm_amd'], check=True)
-    with Fixture('kvm', MEM_MIB) as fixture:
-        other = add(fixture)
-        guest = add(fixture, f'{LOAD} nested={PASS}')
-        fixture.wait_filled()
+    with World('kvm', MEM_MIB) as world:
+        other = add(world)
+        guest = add(world, f'{LOAD} nested={PASS}')
+        world.wait_filled()
         guest.wait_line('TINY nested runs=1', 120)
         wait_until(lambda: guest.ksm_stats().get('stand-aside') == REASON, 20,
                    f'it says: {REASON}')
         before, others = moves(guest), moves(other)
         for _ in range(2):
-            fixture.wait_pass(guest)
+            world.wait_pass(guest)
         wait_until(lambda: moves(other) > others, 60, 'the other goes on')
         check(moves(guest) == before, 'pages were moved')
         check(guest.ksm_stats()['state'] == 'stood-aside', 'it went on')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def a_guest_that_could_shares():
     """That it has the instructions is no reason."""
     subprocess.run(['modprobe', 'kvm_amd'], check=True)
-    with Fixture('kvm', MEM_MIB) as fixture:
-        guests = [add(fixture) for _ in range(2)]
-        fixture.wait_filled()
+    with World('kvm', MEM_MIB) as world:
+        guests = [add(world) for _ in range(2)]
+        world.wait_filled()
         for guest in guests:
             wait_sharing(guest)
-        fixture.check_intact()
+        world.check_intact()
 
 
 run([a_guest_that_could_shares, a_guest_that_runs_a_guest_shares_no_more])

@@ -11,7 +11,7 @@ import subprocess
 from inside import write
 from peer import LOAD, Exchange, TapPeer
 from tap import check, run, say, seconds
-from fixture import Fixture
+from world import World
 
 MEM_MIB = 16
 MTU = 4200                      # a page and what is before it
@@ -56,12 +56,12 @@ def vhost_faults(guest):
     raise AssertionError(f'{guest.name}: no thread of vhost')
 
 
-def unmerge_and_go_on(fixture, guest):
+def unmerge_and_go_on(world, guest):
     """All is given back while frames come and go."""
     guest.set_property('run', 'unmerge')
-    fixture.wait_pass(guest)
+    world.wait_pass(guest)
     guest.set_property('run', 'run')
-    fixture.wait_pass(guest)
+    world.wait_pass(guest)
 
 
 def load_vhost(*settings):
@@ -74,22 +74,22 @@ def load_vhost(*settings):
 def exchange_frames(length):
     """Two guests with a card each; pages hold what the other's hold."""
     with Tap('ksm0') as left, Tap('ksm1') as right, \
-            Fixture('tcg', MEM_MIB) as fixture, \
+            World('tcg', MEM_MIB) as world, \
             TapPeer(left.name) as first, TapPeer(right.name) as second:
-        exchanges = [Exchange(fixture.add(LOAD, qemu_args=tap.qemu_args()), peer)
+        exchanges = [Exchange(world.add(LOAD, qemu_args=tap.qemu_args()), peer)
                      for tap, peer in ((left, first), (right, second))]
-        fixture.wait_filled()
+        world.wait_filled()
         for exchange in exchanges:
             exchange.wait_started()
-        fixture.run_for(length)
+        world.run_for(length)
         for exchange in exchanges:
-            unmerge_and_go_on(fixture, exchange.guest)
+            unmerge_and_go_on(world, exchange.guest)
         for exchange in exchanges:
             faults = vhost_faults(exchange.guest)
             say(f'{exchange.guest.name}: {faults} page faults of vhost')
             exchange.check(LEAST)
             check(faults > LEAST, 'vhost has met no shared page')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def vhost_net_copies_to_and_from_shared_memory():

@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.join(HERE, '..', 'qemu'))
 
 import tap                                          # noqa: E402
 from tap import Skip, check, say, wait_until        # noqa: E402
-from fixture import BROKER, MIB, QEMU, need, tiny_image   # noqa: E402
+from world import BROKER, MIB, QEMU, need, tiny_image   # noqa: E402
 from domain import Domain, libvirt_version, virsh   # noqa: E402
 from merger import Broker                           # noqa: E402
 from vm import Config, TinyWatch                    # noqa: E402

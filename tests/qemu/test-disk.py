@@ -17,7 +17,7 @@ import time
 
 from device_watch import DeviceWatch
 from tap import Skip, check, run, say, seconds, wait_until
-from fixture import BUILD, MIB, Fixture
+from world import BUILD, MIB, World
 
 ACCEL = sys.argv[1]
 MEM_MIB = 32
@@ -85,32 +85,32 @@ def tell(watch):
     return stats
 
 
-def start(fixture, guests):
+def start(world, guests):
     """Guests with disks; each is waited for until it transfers."""
-    watches = [DeviceWatch(fixture.add(LOAD + f'disk={disk}',
+    watches = [DeviceWatch(world.add(LOAD + f'disk={disk}',
                                     qemu_args=arguments), 'disk')
                for disk, arguments in guests]
-    fixture.wait_filled()
+    world.wait_filled()
     for watch in watches:
         wait_until(lambda one=watch: one.poll().get('in', 0) > 0, 60,
                    f'{watch.guest.name} has read from its disk')
     return watches
 
 
-def work(fixture, watches, length, slow=0):
+def work(world, watches, length, slow=0):
     """Lets them work so long; a transfer takes `slow` seconds on average.
 
     So many are under way all the time: it follows from how many are done.
     """
     done = [watch.fresh()['done'] for watch in watches]
     began = time.monotonic()
-    fixture.run_for(length)
+    world.run_for(length)
     for watch in watches:
         wait_until(lambda one=watch:
                    one.guest.ksm_stats()['given-back'] > 100, 120,
                    f'{watch.guest.name}: pages given back')
-        fixture.wait_pass(watch.guest, 120)
-    fixture.check_intact()
+        world.wait_pass(watch.guest, 120)
+    world.check_intact()
     took = time.monotonic() - began
     for watch, before in zip(watches, done):
         average = SLOW_TRANSFERS * took / (watch.poll()['done'] - before + 1)
@@ -121,12 +121,12 @@ def work(fixture, watches, length, slow=0):
 
 def transfers_of_every_kind():
     """As fast as they go: threads, Linux AIO, io_uring, an adapter of SCSI."""
-    with Disks() as disks, Fixture(ACCEL, MEM_MIB) as fixture:
-        watches = start(fixture, [(FAST_TRANSFERS, disks.arguments(aio))
+    with Disks() as disks, World(ACCEL, MEM_MIB) as world:
+        watches = start(world, [(FAST_TRANSFERS, disks.arguments(aio))
                                 for aio in AIO] +
                         [(FAST_TRANSFERS, disks.arguments('native',
                                                           scsi=True))])
-        work(fixture, watches, seconds(0.15, 6))
+        work(world, watches, seconds(0.15, 6))
         held = 0
         for watch in watches:
             stats = tell(watch)
@@ -138,11 +138,11 @@ def transfers_of_every_kind():
 
 def transfers_that_hang_in_qemu():
     """For seconds, with the memory mapped and nothing pinned."""
-    with Disks() as disks, Fixture(ACCEL, MEM_MIB) as fixture:
-        watches = start(fixture, [
+    with Disks() as disks, World(ACCEL, MEM_MIB) as world:
+        watches = start(world, [
             (SLOW_TRANSFERS, disks.arguments(aio, 'x-iops-total=2'))
             for aio in AIO[1:]])
-        work(fixture, watches, seconds(0.15, 6), SLOW_SECONDS)
+        work(world, watches, seconds(0.15, 6), SLOW_SECONDS)
         for watch in watches:
             stats = tell(watch)
             check(stats['refused-dma'] > 0, 'nothing was held back')
@@ -183,12 +183,12 @@ def transfers_that_hang_in_the_kernel():
     with Disks() as disks:
         throttle = Throttle(disks.file(), 32 << 10)
         try:
-            with Fixture(ACCEL, MEM_MIB) as fixture:
-                watches = start(fixture, [(SLOW_TRANSFERS, disks.arguments(aio))
+            with World(ACCEL, MEM_MIB) as world:
+                watches = start(world, [(SLOW_TRANSFERS, disks.arguments(aio))
                                         for aio in AIO[1:]])
                 for watch in watches:
                     throttle.add(watch.guest.pid)
-                work(fixture, watches, seconds(0.15, 6), SLOW_SECONDS)
+                work(world, watches, seconds(0.15, 6), SLOW_SECONDS)
                 for watch in watches:
                     stats = tell(watch)
                     check(stats['refused-dma'] > 0, 'nothing was held back')

@@ -13,18 +13,18 @@ import subprocess
 import sys
 
 from tap import Skip, check, run, say, wait_until
-from fixture import MIB, QEMU, Fixture, memory
+from world import MIB, QEMU, World, memory
 
 ACCEL = sys.argv[1]
 MEM_MIB = 32
 LOAD = 'share=60 zero=15 fill=5 write_pct=1 pause_ms=100'
 
 
-def sharing_pair(fixture, **props):
+def sharing_pair(world, **props):
     """Two guests that share; returns the second, which has the properties."""
-    fixture.add(LOAD)
-    guest = fixture.add(LOAD, **props)
-    fixture.wait_filled()
+    world.add(LOAD)
+    guest = world.add(LOAD, **props)
+    world.wait_filled()
     wait_until(lambda: guest.ksm_stats()['pages-sharing'] > 3000, 60,
                'the guests share')
     return guest
@@ -47,11 +47,11 @@ def segments(path):
 
 def a_dump_of_the_guest_is_whole():
     """Shared, broken and zero pages as well: what the process reads."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        guest = sharing_pair(fixture)
+    with World(ACCEL, MEM_MIB) as world:
+        guest = sharing_pair(world)
         before = guest.ksm_stats()['pages-sharing']
         guest.qmp.command('stop')
-        path = os.path.join(fixture.run_dir, 'dump')
+        path = os.path.join(world.run_dir, 'dump')
         guest.qmp.command('dump-guest-memory', paging=False,
                           protocol=f'file:{path}')
         found = 0
@@ -69,8 +69,8 @@ def a_dump_of_the_guest_is_whole():
         check(guest.ksm_stats()['pages-sharing'] >= before // 2,
               'the dump has unshared pages')
         guest.qmp.command('cont')
-        fixture.wait_pass(guest)
-        fixture.check_intact()
+        world.wait_pass(guest)
+        world.check_intact()
 
 
 def flags(guest):
@@ -88,8 +88,8 @@ def flags(guest):
 
 def dump_off_holds_for_shared_pages():
     """All mappings, those of the store too, stay out of a dump of QEMU."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        guest = sharing_pair(fixture, dump='off')
+    with World(ACCEL, MEM_MIB) as world:
+        guest = sharing_pair(world, dump='off')
         guest.set_property('run', 'pause')
         wait_until(lambda: guest.ksm_stats()['state'] == 'paused', 10,
                    'paused')
@@ -98,30 +98,30 @@ def dump_off_holds_for_shared_pages():
         check(all('dd' in one for one in found), 'a mapping would be dumped')
         # And none is inherited by a child.
         check(all('dc' in one for one in found), 'a child would inherit one')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def populated_memory_is_shared_as_well():
     """prealloc=on: all is there at the start, and QEMU warns."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        guest = sharing_pair(fixture, prealloc='on')
+    with World(ACCEL, MEM_MIB) as world:
+        guest = sharing_pair(world, prealloc='on')
         with open(guest.qemu_log, encoding='utf-8') as log:
             check('prealloc=on' in log.read(), 'no warning')
-        fixture.wait_pass(guest)
-        fixture.check_intact()
+        world.wait_pass(guest)
+        world.check_intact()
 
 
 def virtio_mem_plugs_memory_of_its_own():
     """A second backend, which the device discards and populates."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        guest = fixture.add(LOAD, qemu_args=[
+    with World(ACCEL, MEM_MIB) as world:
+        guest = world.add(LOAD, qemu_args=[
             '-m', f'{MEM_MIB}M,maxmem=1G',
             '-object', f'memory-backend-ksm,id=more,size=256M,group=test,'
-            f'broker={fixture.broker.path}',
+            f'broker={world.broker.path}',
             '-device', 'virtio-mem-pci,id=vm0,memdev=more,'
             'requested-size=128M'])
-        fixture.add(LOAD)
-        fixture.wait_filled()
+        world.add(LOAD)
+        world.wait_filled()
 
         def states():
             return {entry['id'].split('/')[-1]: entry['state']
@@ -132,8 +132,8 @@ def virtio_mem_plugs_memory_of_its_own():
                           property='requested-size', value=0)
         wait_until(lambda: guest.ksm_stats()['pages-sharing'] > 3000, 60,
                    'the guests share')
-        fixture.wait_pass(guest)
-        fixture.check_intact()
+        world.wait_pass(guest)
+        world.check_intact()
 
 
 def what_qemu_says(*arguments):
@@ -184,15 +184,15 @@ def policy_is_warned_of():
 def a_slow_cpu_of_either_maker_shares():
     """256 ns an instruction.  The tiny guest goes to user mode then, by an
     instruction that AMD's have not."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
+    with World(ACCEL, MEM_MIB) as world:
         for vendor in 'AuthenticAMD', 'GenuineIntel':
-            fixture.add(LOAD, qemu_args=['-icount', 'shift=8,sleep=off',
+            world.add(LOAD, qemu_args=['-icount', 'shift=8,sleep=off',
                                        '-cpu', f'qemu64,vendor={vendor}'])
-        fixture.wait_filled()
-        fixture.wait_merges(60, 'they share')
-        for guest in fixture.guests:
-            fixture.wait_pass(guest, 120)
-        fixture.check_intact()
+        world.wait_filled()
+        world.wait_merges(60, 'they share')
+        for guest in world.guests:
+            world.wait_pass(guest, 120)
+        world.check_intact()
 
 
 run([a_dump_of_the_guest_is_whole, dump_off_holds_for_shared_pages,

@@ -11,7 +11,7 @@ import sys
 import time
 
 from tap import check, run, say, wait_until
-from fixture import BROKER, Fixture, memory
+from world import BROKER, World, memory
 
 ACCEL = sys.argv[1]
 MEM_MIB = {'kvm': 96, 'tcg': 48}[ACCEL]
@@ -61,16 +61,16 @@ def wait_still(guests):
 
 def savings_are_what_the_kernel_says():
     """Each guest's and, by general-profit, the group's: within 1 %."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
+    with World(ACCEL, MEM_MIB) as world:
         for index in range(2):
-            fixture.add(STILL + f'shift={index * 37}', run='pause')
-        fixture.wait_filled()
-        before = [private_bytes(guest) for guest in fixture.guests]
-        for guest in fixture.guests:
+            world.add(STILL + f'shift={index * 37}', run='pause')
+        world.wait_filled()
+        before = [private_bytes(guest) for guest in world.guests]
+        for guest in world.guests:
             guest.set_property('run', 'run')
-        wait_still(fixture.guests)
+        wait_still(world.guests)
         net = metadata = shrunk = 0
-        for guest, was in zip(fixture.guests, before):
+        for guest, was in zip(world.guests, before):
             stats = guest.ksm_stats()
             shrunk += was - private_bytes(guest)
             close(saved_bytes(stats), was - private_bytes(guest), guest.name)
@@ -78,9 +78,9 @@ def savings_are_what_the_kernel_says():
             metadata += stats['metadata-bytes']
             check(stats['general-profit'] < saved_bytes(stats),
                   'the slots and the metadata cost nothing')
-        close(net + metadata, shrunk - fixture.broker.store_bytes(),
+        close(net + metadata, shrunk - world.broker.store_bytes(),
               'the group, its store counted')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def changes(guest):
@@ -103,50 +103,50 @@ def wait_change(guest, state, broker, limit):
 
 def events_tell_of_the_broker():
     """It is killed and comes back under load: one event for each."""
-    with Fixture(ACCEL) as fixture:
+    with World(ACCEL) as world:
         for _ in range(2):
-            fixture.add(BUSY)
-        fixture.wait_filled()
-        for guest in fixture.guests:
+            world.add(BUSY)
+        world.wait_filled()
+        for guest in world.guests:
             wait_until(lambda one=guest: one.ksm_stats()['state'] == 'running',
                        30, 'running')
             changes(guest)
             guest.qmp.events.clear()
         for _ in range(2):
-            fixture.broker.kill()
+            world.broker.kill()
             lost = max(wait_change(guest, 'no-broker', 'lost', 10)
-                       for guest in fixture.guests)
-            fixture.broker.start()
+                       for guest in world.guests)
+            world.broker.start()
             back = max(wait_change(guest, 'running', 'connected', 10)
-                       for guest in fixture.guests)
+                       for guest in world.guests)
             say(f'told {lost:.2f} s after the end, {back:.2f} s after the '
                 'new start')
-        for guest in fixture.guests:
+        for guest in world.guests:
             check(changes(guest) == [('no-broker', 'lost'),
                                      ('running', 'connected')] * 2,
                   f'{guest.name}: {changes(guest)}')
             check(guest.ksm_stats()['broker-losses'] == 2, 'losses counted')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def events_tell_of_steering():
     """Run modes in the midst of rounds, which are long ones here."""
-    with Fixture(ACCEL) as fixture:
-        guest = fixture.add(BUSY, scan_cpu_percent=1)
-        fixture.wait_filled()
+    with World(ACCEL) as world:
+        guest = world.add(BUSY, scan_cpu_percent=1)
+        world.wait_filled()
         for mode, state in (('pause', 'paused'), ('run', 'running'),
                             ('unmerge', 'unmerged'), ('run', 'running')):
             guest.set_property('run', mode)
             took = wait_change(guest, state, 'connected', 2)
             say(f'{state} {took:.2f} s after run={mode}')
-        fixture.check_intact()
+        world.check_intact()
 
 
-def order(fixture, *words):
+def order(world, *words):
     """Has guest-ksmctl give an order, which must be confirmed."""
     program = os.path.join(os.path.dirname(BROKER), 'guest-ksmctl')
     done = subprocess.run(
-        [program, '--socket', os.path.join(fixture.run_dir, 'control.sock'),
+        [program, '--socket', os.path.join(world.run_dir, 'control.sock'),
          *words], check=False, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True)
     check(done.returncode == 0, f'guest-ksmctl {words}: {done.stdout}')
@@ -154,31 +154,31 @@ def order(fixture, *words):
 
 def an_operators_orders_are_seen():
     """What guest-ksmctl changes, QEMU tells by event and property."""
-    with Fixture(ACCEL) as fixture:
-        guest = fixture.add(BUSY)
-        fixture.wait_filled()
+    with World(ACCEL) as world:
+        guest = world.add(BUSY)
+        world.wait_filled()
         wait_until(lambda: guest.ksm_stats()['state'] == 'running', 30,
                    'running')
-        order(fixture, 'pause', guest.name)
+        order(world, 'pause', guest.name)
         wait_change(guest, 'paused', 'connected', 5)
         check(guest.get_property('run') == 'pause', 'run is not pause')
-        order(fixture, 'set', guest.name, 'scan-cpu-percent=7',
+        order(world, 'set', guest.name, 'scan-cpu-percent=7',
               'scan-interval=444')
         check(guest.get_property('scan-cpu-percent') == 7, 'not 7 per cent')
         check(guest.get_property('scan-interval') == 444, 'not 444 ms')
         stats = guest.ksm_stats()
         check(stats['scan-cpu-percent'] == 7, 'query-ksm: not 7 per cent')
         check(stats['run'] == 'pause', 'query-ksm: not pause')
-        order(fixture, 'run', guest.name)
+        order(world, 'run', guest.name)
         wait_change(guest, 'running', 'connected', 5)
-        fixture.check_intact()
+        world.check_intact()
 
 
 def a_budget_used_up_is_told():
     """KSM_DEGRADED, with figures that query-ksm bears out."""
-    with Fixture(ACCEL) as fixture:
-        guests = [fixture.add(BUSY, max_mappings=60) for _ in range(2)]
-        fixture.wait_filled()
+    with World(ACCEL) as world:
+        guests = [world.add(BUSY, max_mappings=60) for _ in range(2)]
+        world.wait_filled()
 
         def told(guest):
             guest.ksm_stats()
@@ -191,14 +191,14 @@ def a_budget_used_up_is_told():
             check(first['max-mappings'] == 60, str(first))
             check(0 < first['refused-budget'] <=
                   guest.ksm_stats()['refused-budget'], str(first))
-        fixture.check_intact()
+        world.check_intact()
 
 
 def traces_add_up():
     """What is traced sums up to what query-ksm counts."""
-    with Fixture(ACCEL) as fixture:
-        guests = [fixture.add(BUSY, trace='ksm_backend_*') for _ in range(2)]
-        fixture.wait_filled()
+    with World(ACCEL) as world:
+        guests = [world.add(BUSY, trace='ksm_backend_*') for _ in range(2)]
+        world.wait_filled()
         for guest in guests:
             wait_until(lambda one=guest: one.ksm_stats()['merges'] > 1000, 60,
                        'a thousand merges')
@@ -216,7 +216,7 @@ def traces_add_up():
                   f'{rounds} rounds traced, {stats["full-scans"]} counted')
             check(trace_lines(guest, 'ksm_backend_request'), 'no requests')
             check(trace_lines(guest, 'ksm_backend_state'), 'no states')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def trace_lines(guest, name):

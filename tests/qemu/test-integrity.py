@@ -12,7 +12,7 @@ import time
 
 
 from tap import Skip, check, run, say, seconds, wait_until
-from fixture import Fixture, memory
+from world import World, memory
 
 LOAD = 'share=55 zero=15 fill=10 write_pct=5 pause_ms=150 '
 ACCEL = sys.argv[1]
@@ -36,28 +36,28 @@ def huge_kb(guest):
 
 def the_guest_tells_a_changed_word():
     """Without this the other tests would prove nothing."""
-    with Fixture(ACCEL, 32) as fixture:
-        guest = fixture.add('passes=2 pause_ms=0 corrupt=1', run='pause')
-        fixture.wait_filled()
+    with World(ACCEL, 32) as world:
+        guest = world.add('passes=2 pause_ms=0 corrupt=1', run='pause')
+        world.wait_filled()
         guest.wait_line('TINY MISMATCH page=.* word=7 ', 60)
         guest.wait_line('TINY done fail', 60)
 
 
 def one_life(length):
     """Boots guests, merges under load for so long, verifies, ends them."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
+    with World(ACCEL, MEM_MIB) as world:
         for index in range(GUESTS):
             # Different places of one common content.
-            fixture.add(LOAD + f'shift={index * 37}', run='pause')
-        fixture.wait_filled()
-        for guest in fixture.guests:
+            world.add(LOAD + f'shift={index * 37}', run='pause')
+        world.wait_filled()
+        for guest in world.guests:
             say(f'{guest.name}: {huge_kb(guest) >> 10} of {MEM_MIB} MiB in '
                 'huge pages before merging')
             guest.set_property('run', 'run')
-        deltas = fixture.run_for(length)
-        for guest in fixture.guests:
-            fixture.wait_pass(guest)
-        fixture.check_intact()
+        deltas = world.run_for(length)
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
         return deltas
 
 
@@ -89,34 +89,34 @@ def several_cpus_write_at_once():
     The second guest has nothing but counters that can be shared, so what it
     merges and breaks is written by three vCPUs at the same moment.
     """
-    with Fixture(ACCEL, 32) as fixture:
+    with World(ACCEL, 32) as world:
         loads = {2: LOAD.replace('pause_ms=150', 'pause_ms=0'),
                  3: 'share=0 zero=0 fill=0 write_pct=0 mem_mib=4 pause_ms=0 '}
         for cpus, load in loads.items():
-            guest = fixture.add(f'{load} cpus={cpus}',
+            guest = world.add(f'{load} cpus={cpus}',
                               qemu_args=['-smp', str(cpus)])
             guest.wait_line(f'TINY start .* cpus={cpus}$', 120)
-        fixture.wait_filled()
-        counters = fixture.guests[1]
+        world.wait_filled()
+        counters = world.guests[1]
         start = counters.ksm_stats()
         wait_until(lambda: counters.ksm_stats()['breaks'] >=
                    start['breaks'] + COUNTER_BREAKS, 120,
                    'the counters are shared and broken')
-        fixture.run_for(seconds(0.2, 3))
-        for guest in fixture.guests:
-            fixture.wait_pass(guest)
-        fixture.check_intact()
+        world.run_for(seconds(0.2, 3))
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
         say(f'of counters: {counters.ksm_stats()["merges"]} merges, '
             f'{counters.ksm_stats()["breaks"]} breaks')
 
 
 def hot_memory_stays_huge():
     """With keep-huge: what is written and has no duplicates; others merge."""
-    with Fixture(ACCEL, MEM_MIB // 2) as fixture:
-        hot = fixture.add('share=0 zero=0 fill=0 write_pct=30 pause_ms=0',
+    with World(ACCEL, MEM_MIB // 2) as world:
+        hot = world.add('share=0 zero=0 fill=0 write_pct=30 pause_ms=0',
                         run='pause', keep_huge=KEEP_HOT)
-        calm = [fixture.add(LOAD, keep_huge=KEEP_HUGE) for _ in range(2)]
-        fixture.wait_filled()
+        calm = [world.add(LOAD, keep_huge=KEEP_HUGE) for _ in range(2)]
+        world.wait_filled()
         at_first = huge_kb(hot)
         if not at_first:
             raise Skip('thp', 'guest memory gets no huge pages')
@@ -128,9 +128,9 @@ def hot_memory_stays_huge():
                    'a thousand merges each')
         wait_until(lambda: huge_kb(hot) > at_first * 3 // 4, 60,
                    'hot memory is huge')
-        for guest in fixture.guests:
-            fixture.wait_pass(guest)
-        fixture.check_intact()
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
         stats = hot.ksm_stats()
         say(f'{huge_kb(hot) >> 10} of {at_first >> 10} MiB huge, '
             f'{stats["collapses"]} collapses, {stats["pages-parked"]} pages '
@@ -139,26 +139,26 @@ def hot_memory_stays_huge():
 
 def unmerge_and_run_again():
     """All shared pages become private and stay right, in the midst of it."""
-    with Fixture(ACCEL, MEM_MIB // 2) as fixture:
+    with World(ACCEL, MEM_MIB // 2) as world:
         for _ in range(2):
-            fixture.add(LOAD)
-        fixture.wait_filled()
+            world.add(LOAD)
+        world.wait_filled()
         for _ in range(2):
-            wait_until(lambda: fixture.total('pages-sharing') > 1000, 30,
+            wait_until(lambda: world.total('pages-sharing') > 1000, 30,
                        'a thousand shared pages')
-            for guest in fixture.guests:
+            for guest in world.guests:
                 guest.set_property('run', 'unmerge')
-            wait_until(lambda: fixture.total('pages-sharing') == 0, 30,
+            wait_until(lambda: world.total('pages-sharing') == 0, 30,
                        'all pages unshared')
-            merges = fixture.total('merges')
-            for guest in fixture.guests:
-                fixture.wait_pass(guest)
-            check(fixture.total('merges') == merges, 'merged while unmerged')
-            for guest in fixture.guests:
+            merges = world.total('merges')
+            for guest in world.guests:
+                world.wait_pass(guest)
+            check(world.total('merges') == merges, 'merged while unmerged')
+            for guest in world.guests:
                 guest.set_property('run', 'run')
-        wait_until(lambda: fixture.total('merges') > merges, 30,
+        wait_until(lambda: world.total('merges') > merges, 30,
                    'merging again')
-        fixture.check_intact()
+        world.check_intact()
 
 
 run([the_guest_tells_a_changed_word, no_byte_is_wrong_under_load,

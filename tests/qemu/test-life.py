@@ -8,7 +8,7 @@ import sys
 import time
 
 from tap import check, run, say, wait_until
-from fixture import Fixture, memory
+from world import World, memory
 
 ACCEL = sys.argv[1]
 LOAD = 'share=60 zero=15 fill=5 write_pct=3 pause_ms=100 '
@@ -37,10 +37,10 @@ def another_group_shares_nothing():
     """The same content, but a name of its own: nothing at any level."""
     # No page is twice in one guest, so what is shared is shared with others.
     load = 'share=60 zero=20 fill=0 write_pct=1 pause_ms=100'
-    with Fixture(ACCEL) as fixture:
-        friends = [fixture.add(load), fixture.add(load)]
-        stranger = fixture.add(load, group='other')
-        fixture.wait_filled()
+    with World(ACCEL) as world:
+        friends = [world.add(load), world.add(load)]
+        stranger = world.add(load, group='other')
+        world.wait_filled()
         wait_until(lambda: all(guest.ksm_stats()['pages-sharing'] > 5000
                                for guest in friends), 60,
                    'two guests of a group share')
@@ -51,9 +51,9 @@ def another_group_shares_nothing():
                    stranger.ksm_stats()['pages-unshared'] > 5000, 60,
                    'the stranger has scanned its memory')
         for guest in friends:
-            fixture.wait_pass(guest)
+            world.wait_pass(guest)
         check_alone(stranger, zeros == 'pages-sharing')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def ram_mappings(guest):
@@ -63,15 +63,15 @@ def ram_mappings(guest):
 
 def a_budget_of_100_mappings_is_kept():
     """It costs savings and nothing else, and is counted."""
-    with Fixture(ACCEL) as fixture:
+    with World(ACCEL) as world:
         for _ in range(2):
-            fixture.add(LOAD, max_mappings=100)
-        fixture.wait_filled()
-        wait_until(lambda: fixture.total('refused-budget') > 0 and
-                   fixture.total('merges') > 100, 60, 'the budget is reached')
-        for guest in fixture.guests:
+            world.add(LOAD, max_mappings=100)
+        world.wait_filled()
+        wait_until(lambda: world.total('refused-budget') > 0 and
+                   world.total('merges') > 100, 60, 'the budget is reached')
+        for guest in world.guests:
             for _ in range(3):
-                fixture.wait_pass(guest)
+                world.wait_pass(guest)
                 inside = ram_mappings(guest)
                 told = guest.ksm_stats()['mappings']
                 check(told <= 100, f'{told} told')
@@ -85,62 +85,62 @@ def a_budget_of_100_mappings_is_kept():
             say(f'{guest.name}: {inside} mappings, '
                 f'{stats["pages-sharing"]} pages shared, '
                 f'{stats["refused-budget"]} refused')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def guests_live_on_without_the_broker():
     """SIGKILL under load: pages stay, sharing resumes with the next."""
     load = LOAD + 'write_pct=1'         # the last one counts
-    with Fixture(ACCEL) as fixture:
+    with World(ACCEL) as world:
         for _ in range(2):
-            fixture.add(load)
-        fixture.wait_filled()
-        wait_until(lambda: fixture.total('merges') > 1000, 60, 'merging')
+            world.add(load)
+        world.wait_filled()
+        wait_until(lambda: world.total('merges') > 1000, 60, 'merging')
         for _ in range(2):
-            fixture.broker.kill()
-            for guest in fixture.guests:
-                fixture.wait_pass(guest)
-            fixture.check_intact()
-            for guest in fixture.guests:
+            world.broker.kill()
+            for guest in world.guests:
+                world.wait_pass(guest)
+            world.check_intact()
+            for guest in world.guests:
                 check(guest.ksm_stats()['broker'] == 'lost',
                       'does not say that the broker is lost')
-            fixture.broker.start()
-            took = wait_until(lambda: fixture.all_say('broker', 'connected'),
+            world.broker.start()
+            took = wait_until(lambda: world.all_say('broker', 'connected'),
                               SHARING_RESUMES_SECONDS, 'connected again')
             # New content for all, so that there is something to share.
-            for guest in (fixture.add(load), fixture.add(load)):
-                fixture.wait_filled()
+            for guest in (world.add(load), world.add(load)):
+                world.wait_filled()
                 took += wait_until(
                     lambda one=guest: one.ksm_stats()['merges'] > 100,
                     SHARING_RESUMES_SECONDS - took, 'sharing resumes')
             say(f'sharing resumed {took:.1f} s after the broker came back')
-        for guest in fixture.guests:
-            fixture.wait_pass(guest)
-        fixture.check_intact()
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
 
 
 def sharing_resumes_for_the_guests_that_were_there():
     """The broker lost before all is shared: the rest is shared after it."""
-    with Fixture(ACCEL) as fixture:
+    with World(ACCEL) as world:
         for _ in range(2):
-            fixture.add(LOAD, run='pause')
-        fixture.wait_filled()
-        fixture.broker.kill()
-        for guest in fixture.guests:
+            world.add(LOAD, run='pause')
+        world.wait_filled()
+        world.broker.kill()
+        for guest in world.guests:
             guest.set_property('run', 'run')
         wait_until(lambda: all(guest.ksm_stats()['broker'] == 'lost'
-                               for guest in fixture.guests), 10,
+                               for guest in world.guests), 10,
                    'the broker is lost')
-        for guest in fixture.guests:
-            fixture.wait_pass(guest)
-        check(fixture.total('merges') == 0, 'merged without a broker')
-        fixture.broker.start()
-        took = wait_until(lambda: fixture.total('merges') > 1000,
+        for guest in world.guests:
+            world.wait_pass(guest)
+        check(world.total('merges') == 0, 'merged without a broker')
+        world.broker.start()
+        took = wait_until(lambda: world.total('merges') > 1000,
                           SHARING_RESUMES_SECONDS, 'sharing resumes')
         say(f'a thousand merges {took:.1f} s after the broker came back')
-        for guest in fixture.guests:
-            fixture.wait_pass(guest)
-        fixture.check_intact()
+        for guest in world.guests:
+            world.wait_pass(guest)
+        world.check_intact()
 
 
 def wait_settled(witness):
@@ -157,12 +157,12 @@ def wait_settled(witness):
 
 def a_killed_guest_leaves_nothing():
     """SIGKILL of guests: their references and slots go within a second."""
-    with Fixture(ACCEL) as fixture:
+    with World(ACCEL) as world:
         pairs = []
         for shared_seed in (7, 7, 9, 9):
-            pairs.append(fixture.add(LOAD + f'shared_seed={shared_seed}'))
-        fixture.wait_filled()
-        wait_until(lambda: min(fixture.sharing()) > 5000, 60,
+            pairs.append(world.add(LOAD + f'shared_seed={shared_seed}'))
+        world.wait_filled()
+        wait_until(lambda: min(world.sharing()) > 5000, 60,
                    'all guests share')
         witness = pairs[3]
         wait_settled(witness)
@@ -174,45 +174,45 @@ def a_killed_guest_leaves_nothing():
             refs - own // 2, STORE_SHRINKS_SECONDS, 'references are gone')
         say(f'references gone {took:.2f} s after the first was killed')
 
-        store = fixture.broker.store_bytes() // memory.PAGE
+        store = world.broker.store_bytes() // memory.PAGE
         alone = pairs[1].ksm_stats()['pages-sharing']
         pairs[1].kill()
         took = wait_until(
-            lambda: fixture.broker.store_bytes() // memory.PAGE <
+            lambda: world.broker.store_bytes() // memory.PAGE <
             store - alone // 2, STORE_SHRINKS_SECONDS, 'the store shrinks')
-        left = fixture.broker.store_bytes() // memory.PAGE
+        left = world.broker.store_bytes() // memory.PAGE
         say(f'store: {store} pages, {left} pages {took:.2f} s after the '
             'second was killed')
         rest = pairs[2:]
         for guest in rest:
-            fixture.watches = {guest.name: fixture.watches[guest.name]
+            world.watches = {guest.name: world.watches[guest.name]
                              for guest in rest}
-            fixture.wait_pass(guest)
-        fixture.check_intact(rest)
+            world.wait_pass(guest)
+        world.check_intact(rest)
         for guest in rest:
             guest.kill()
-        wait_until(lambda: fixture.broker.store_bytes() == 0,
+        wait_until(lambda: world.broker.store_bytes() == 0,
                    STORE_SHRINKS_SECONDS, 'the store is empty')
 
 
 def guests_killed_and_born_all_the_time():
     """A guest that stays never sees a wrong byte of those that go."""
-    with Fixture(ACCEL, 32) as fixture:
-        staying = fixture.add(LOAD)
-        fixture.wait_filled()
+    with World(ACCEL, 32) as world:
+        staying = world.add(LOAD)
+        world.wait_filled()
         for _ in range(4):
-            going = fixture.add(LOAD)
-            fixture.wait_filled()
-            watch = fixture.watches[going.name]
+            going = world.add(LOAD)
+            world.wait_filled()
+            watch = world.watches[going.name]
             wait_until(lambda guest=going:
                        guest.ksm_stats()['merges'] > 300, 60, 'merging')
             watch.poll()
             check(not watch.mismatches, f'{watch.faults}')
             going.kill()
-            del fixture.watches[going.name]
-            fixture.guests.remove(going)
-            fixture.wait_pass(staying)
-        fixture.check_intact()
+            del world.watches[going.name]
+            world.guests.remove(going)
+            world.wait_pass(staying)
+        world.check_intact()
 
 
 run([another_group_shares_nothing, a_budget_of_100_mappings_is_kept,

@@ -15,7 +15,7 @@ import sys
 
 from migration import MIGRATION_SECONDS, set_up, status, wait_status
 from tap import check, run, say, wait_until
-from fixture import QmpError, Fixture
+from world import QmpError, World
 
 ACCEL = sys.argv[1]
 MEM_MIB = 32
@@ -29,18 +29,18 @@ ROUNDS = 2
 class Move:
     """A guest that shares with another, and its next QEMU."""
 
-    def __init__(self, fixture, **more):
-        self.fixture = fixture
-        self.stays = fixture.add(LOAD)
-        self.source = fixture.add(LOAD, scan_interval=INTERVAL_MS, **more)
+    def __init__(self, world, **more):
+        self.world = world
+        self.stays = world.add(LOAD)
+        self.source = world.add(LOAD, scan_interval=INTERVAL_MS, **more)
         self.target = None
-        fixture.wait_filled()
+        world.wait_filled()
         wait_until(lambda: self.source.ksm_stats()['pages-sharing'] > 3500,
                    60, 'the source shares')
 
     def add_target(self):
         """The other side; its engine must stand aside from the start."""
-        self.target = self.fixture.add(LOAD, qemu_args=['-incoming', 'defer'],
+        self.target = self.world.add(LOAD, qemu_args=['-incoming', 'defer'],
                                      scan_interval=INTERVAL_MS)
         wait_stand_aside(self.target, 'incoming migration')
 
@@ -51,7 +51,7 @@ class Move:
 
     def begin(self):
         """Over a socket; returns what the source shared."""
-        uri = 'unix:' + os.path.join(self.fixture.run_dir, 'migration')
+        uri = 'unix:' + os.path.join(self.world.run_dir, 'migration')
         self.target.qmp.command('migrate-incoming', uri=uri)
         sharing = self.source.ksm_stats()['pages-sharing']
         self.source.qmp.command('migrate', uri=uri)
@@ -60,10 +60,10 @@ class Move:
     def finish(self, sharing):
         """All has arrived: shares again soon, and every byte is right."""
         wait_status(self.target, 'completed')
-        watch_target(self.fixture, self.source, self.target)
+        watch_target(self.world, self.source, self.target)
         shares_within_two_rounds(self.target, sharing)
-        self.fixture.wait_pass(self.target)
-        self.fixture.check_intact([self.target, self.stays])
+        self.world.wait_pass(self.target)
+        self.world.check_intact([self.target, self.stays])
 
 
 def wait_stand_aside(guest, reason):
@@ -92,19 +92,19 @@ def shares_within_two_rounds(guest, before, done=0):
           f'only {stats["pages-sharing"]} pages shared, {before} before')
 
 
-def watch_target(fixture, source, target):
+def watch_target(world, source, target):
     """The guest is another process now; what it said before still counts."""
-    watch = fixture.watches.pop(source.name)
+    watch = world.watches.pop(source.name)
     watch.poll()
     check(not watch.mismatches, f'{watch.faults}')
     source.kill()
-    fixture.watch(target)
+    world.watch(target)
 
 
 def precopy(*capabilities, **parameters):
     """From one QEMU to the other over a socket, while the guest writes."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        move = Move(fixture)
+    with World(ACCEL, MEM_MIB) as world:
+        move = Move(world)
         move.add_target()
         move.both(*capabilities, **parameters)
         sharing = move.begin()
@@ -124,8 +124,8 @@ def live_multifd():
 
 def postcopy():
     """The guest runs on the other side before its memory is there."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        move = Move(fixture)
+    with World(ACCEL, MEM_MIB) as world:
+        move = Move(world)
         move.add_target()
         # Slow enough to be looked at in the midst of it.
         move.both('postcopy-ram', max_bandwidth=2 << 20,
@@ -143,9 +143,9 @@ def postcopy():
 
 def to_file_and_back(mode, suffix='', *capabilities, **parameters):
     """A whole migration into a file, then a new QEMU from it."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        move = Move(fixture)
-        uri = 'file:' + os.path.join(fixture.run_dir, 'state' + suffix)
+    with World(ACCEL, MEM_MIB) as world:
+        move = Move(world)
+        uri = 'file:' + os.path.join(world.run_dir, 'state' + suffix)
         set_up(move.source, *capabilities, mode=mode, **parameters)
         sharing = move.source.ksm_stats()['pages-sharing']
         move.source.qmp.command('migrate', uri=uri)
@@ -169,29 +169,29 @@ def mapped_ram_with_direct_io():
 
 def cpr_transfer_is_refused():
     """It hands memory over by descriptors, which private memory has none."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        move = Move(fixture, qemu_args=['-machine', 'aux-ram-share=on'])
+    with World(ACCEL, MEM_MIB) as world:
+        move = Move(world, qemu_args=['-machine', 'aux-ram-share=on'])
         set_up(move.source, mode='cpr-transfer')
         try:
             move.source.qmp.command('migrate', channels=[
                 {'channel-type': name, 'addr': {
                     'transport': 'socket', 'type': 'unix',
-                    'path': os.path.join(fixture.run_dir, name)}}
+                    'path': os.path.join(world.run_dir, name)}}
                 for name in ('main', 'cpr')])
         except QmpError as error:
             say(error)
             check('ram0' in str(error) and 'share=on' in str(error), error)
         else:
             check(False, 'cpr-transfer was not refused')
-        fixture.wait_pass(move.source)
-        fixture.check_intact()
+        world.wait_pass(move.source)
+        world.check_intact()
 
 
 def background_snapshot():
     """The guest runs on; the engine stands aside, nothing is unshared."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        move = Move(fixture)
-        path = os.path.join(fixture.run_dir, 'snapshot')
+    with World(ACCEL, MEM_MIB) as world:
+        move = Move(world)
+        path = os.path.join(world.run_dir, 'snapshot')
         set_up(move.source, 'background-snapshot', max_bandwidth=8 << 20)
         before = move.source.ksm_stats()
         move.source.qmp.command('migrate', uri=f'exec:cat > {path}')
@@ -204,8 +204,8 @@ def background_snapshot():
         wait_until(lambda: move.source.ksm_stats()['state'] == 'running', 20,
                    'the engine comes back')
         shares_within_two_rounds(move.source, before['pages-sharing'], done)
-        fixture.wait_pass(move.source)
-        fixture.check_intact()
+        world.wait_pass(move.source)
+        world.check_intact()
         move.add_target()
         move.target.qmp.command('migrate-incoming', uri=f'exec:cat {path}')
         move.finish(before['pages-sharing'])
@@ -228,14 +228,14 @@ def job(guest, command, **arguments):
 
 def savevm_and_loadvm():
     """Into a disk image and back over shared memory, in one process."""
-    with Fixture(ACCEL, MEM_MIB) as fixture:
-        path = fixture.disk('disk.qcow2', '64M')
-        move = Move(fixture, qemu_args=[
+    with World(ACCEL, MEM_MIB) as world:
+        path = world.disk('disk.qcow2', '64M')
+        move = Move(world, qemu_args=[
             '-blockdev', 'driver=qcow2,node-name=disk,file.driver=file,'
             f'file.filename={path}'])
         source = move.source
         job(source, 'snapshot-save')
-        fixture.wait_pass(source)
+        world.wait_pass(source)
         sharing = source.ksm_stats()['pages-sharing']
         for _ in range(2):
             source.qmp.command('stop')
@@ -243,15 +243,15 @@ def savevm_and_loadvm():
             job(source, 'snapshot-load')
             done = source.ksm_stats()['full-scans']
             source.qmp.command('cont')
-            fixture.watches[source.name].passes = 0   # it went back in time
+            world.watches[source.name].passes = 0   # it went back in time
             # Loading has written to every page: all are broken, and rest.
             wait_until(lambda: source.ksm_stats()['breaks'] > breaks + 2000
                        and source.ksm_stats()['pages-sharing'] >=
                        sharing / 2, 60, 'shares again')
             say(f'shares again {source.ksm_stats()["full-scans"] - done} '
                 'rounds after loading')
-            fixture.wait_pass(source)
-        fixture.check_intact()
+            world.wait_pass(source)
+        world.check_intact()
 
 
 LIVE = [live_precopy, live_multifd, postcopy, background_snapshot,

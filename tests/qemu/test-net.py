@@ -9,7 +9,7 @@ import sys
 
 from peer import LOAD, DatagramPeer, Exchange
 from tap import check, run, seconds, wait_until
-from fixture import Fixture
+from world import World
 
 ACCEL = sys.argv[1]
 MEM_MIB = 32
@@ -18,35 +18,35 @@ LEAST = 100                     # frames
 
 def frames_come_back_whole():
     """Two guests, each with a peer of its own."""
-    with Fixture(ACCEL, MEM_MIB) as fixture, \
-            DatagramPeer(os.path.join(fixture.run_dir, 'peer0')) as first, \
-            DatagramPeer(os.path.join(fixture.run_dir, 'peer1')) as second:
-        exchanges = [Exchange(fixture.add(LOAD, qemu_args=peer.qemu_args()),
+    with World(ACCEL, MEM_MIB) as world, \
+            DatagramPeer(os.path.join(world.run_dir, 'peer0')) as first, \
+            DatagramPeer(os.path.join(world.run_dir, 'peer1')) as second:
+        exchanges = [Exchange(world.add(LOAD, qemu_args=peer.qemu_args()),
                               peer) for peer in (first, second)]
-        fixture.wait_filled()
+        world.wait_filled()
         for exchange in exchanges:
             exchange.wait_started()
-        fixture.run_for(seconds(0.2, 4))
+        world.run_for(seconds(0.2, 4))
         for exchange in exchanges:
-            fixture.wait_pass(exchange.guest)
+            world.wait_pass(exchange.guest)
             stats = exchange.check(LEAST)
             check(stats['merges'] > 500 and stats['breaks'] > 500, f'{stats}')
-        fixture.check_intact()
+        world.check_intact()
 
 
 def a_wrong_byte_is_found():
     """By the guest, and told once."""
-    with Fixture(ACCEL, MEM_MIB) as fixture, \
-            DatagramPeer(os.path.join(fixture.run_dir, 'peer')) as peer:
-        exchange = Exchange(fixture.add(LOAD, qemu_args=peer.qemu_args()), peer)
-        fixture.wait_filled()
+    with World(ACCEL, MEM_MIB) as world, \
+            DatagramPeer(os.path.join(world.run_dir, 'peer')) as peer:
+        exchange = Exchange(world.add(LOAD, qemu_args=peer.qemu_args()), peer)
+        world.wait_filled()
         exchange.wait_started()
-        fixture.check_intact()
+        world.check_intact()
         peer.spoil = True
         wait_until(lambda: not peer.spoil, 30, 'a frame is spoilt')
-        watch = fixture.watches[exchange.guest.name]
+        watch = world.watches[exchange.guest.name]
         wait_until(lambda: watch.poll() or watch.faults, 30, 'it is found')
-        fixture.wait_pass(exchange.guest)
+        world.wait_pass(exchange.guest)
         check(watch.mismatches == 1 and len(watch.faults) == 1,
               '\n'.join(watch.faults))
 

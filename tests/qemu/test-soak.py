@@ -15,7 +15,7 @@ import time
 
 from migration import set_up, wait_status
 from tap import check, run, say, seconds, wait_until
-from fixture import Fixture, debian_image, memory
+from world import World, debian_image, memory
 
 ACCEL = sys.argv[1]
 CPUS = (2, 1, 1)                # of each guest
@@ -70,45 +70,45 @@ def other_memory_mib(guest):
     return (all_kb - inside) >> 10
 
 
-def sample(fixture):
+def sample(world):
     """Everything that could leak, as it is now, under a working broker."""
-    broker = fixture.broker
-    stats = [guest.ksm_stats() for guest in fixture.guests]
+    broker = world.broker
+    stats = [guest.ksm_stats() for guest in world.guests]
     return {
         'qemu descriptors': max(descriptors(guest.pid)
-                                for guest in fixture.guests),
+                                for guest in world.guests),
         'broker descriptors': descriptors(broker.process.pid),
         'qemu memory MiB': max(other_memory_mib(guest)
-                               for guest in fixture.guests),
+                               for guest in world.guests),
         'broker memory MiB': broker.own_kb() >> 10,
         'mappings': max(memory.mapping_count(guest.pid)
-                        for guest in fixture.guests),
+                        for guest in world.guests),
         'store pages': broker.store_bytes() // memory.PAGE,
         'shared pages': sum(one['pages-sharing'] for one in stats),
     }
 
 
-def one_turn(fixture, loads, length):
+def one_turn(world, loads, length):
     """A broker's life at work; returns the sample at its end."""
     end = time.monotonic() + length
     while time.monotonic() < end:
         for load in loads:
             load.poll()
         time.sleep(0.5)
-    wait_until(lambda: fixture.all_say('broker', 'connected'), 60,
+    wait_until(lambda: world.all_say('broker', 'connected'), 60,
                'all connected')
-    return sample(fixture)
+    return sample(world)
 
 
-def next_broker(fixture, turn):
+def next_broker(world, turn):
     """The broker dies; guests work on without; another one comes."""
-    fixture.broker.kill()
-    for guest in fixture.guests:
+    world.broker.kill()
+    for guest in world.guests:
         taken = BALLOON_MIB if turn % 2 else 0
         guest.qmp.command('balloon', value=(MEM_MIB - taken) << 20)
     wait_until(lambda: all(guest.ksm_stats()['broker'] == 'lost'
-                           for guest in fixture.guests), 60, 'broker lost')
-    fixture.broker.start()
+                           for guest in world.guests), 60, 'broker lost')
+    world.broker.start()
 
 
 def check_flat(samples):
@@ -130,9 +130,9 @@ def check_flat(samples):
               'all mappings are used')
 
 
-def start(fixture, cpus, *qemu_args, disk=''):
+def start(world, cpus, *qemu_args, disk=''):
     """A guest that works."""
-    return fixture.add('guest-load', disk=disk, scan_interval=200,
+    return world.add('guest-load', disk=disk, scan_interval=200,
                      qemu_args=[*BALLOON, '-smp', str(cpus), *qemu_args])
 
 
@@ -145,11 +145,11 @@ def pages_not_to_be_sent(guest):
         ram['normal'] - ram['duplicate']
 
 
-def move(fixture, load, disk):
+def move(world, load, disk):
     """To another QEMU, without free pages; it works and shares on there."""
     source = load.guest
-    target = start(fixture, CPUS[0], '-incoming', 'defer', disk=disk)
-    uri = 'unix:' + os.path.join(fixture.run_dir, 'migration')
+    target = start(world, CPUS[0], '-incoming', 'defer', disk=disk)
+    uri = 'unix:' + os.path.join(world.run_dir, 'migration')
     target.qmp.command('migrate-incoming', uri=uri)
     set_up(source, max_bandwidth=SLOW_BYTES)
     sharing = source.ksm_stats()['pages-sharing']
@@ -167,7 +167,7 @@ def move(fixture, load, disk):
     wait_status(source, 'completed')
     load.poll()
     source.kill()
-    fixture.guests.remove(source)
+    world.guests.remove(source)
     there = Load(target)
     wait_until(lambda: there.poll() > load.turns + 1, 300, 'it works on')
     wait_until(lambda: target.ksm_stats()['pages-sharing'] >= sharing / 2,
@@ -176,18 +176,18 @@ def move(fixture, load, disk):
         f'{sharing} before')
 
 
-def check_undone(fixture):
+def check_undone(world):
     """Unmerged, guest RAM is a few mappings, and no slot is left."""
-    for guest in fixture.guests:
+    for guest in world.guests:
         guest.qmp.command('stop')
         guest.set_property('run', 'unmerge')
-    for guest in fixture.guests:
+    for guest in world.guests:
         wait_until(lambda one=guest: one.ksm_stats()['pages-sharing'] == 0
                    and one.ksm_stats()['pages-broken'] == 0, 120, 'unmerged')
         left = len(list(memory.mappings(guest.pid, *guest.ram())))
         say(f'{guest.name}: {left} mappings in guest RAM at last')
         check(left <= 64, f'{left} mappings are left in guest RAM')
-    wait_until(lambda: fixture.broker.store_bytes() == 0, 60,
+    wait_until(lambda: world.broker.store_bytes() == 0, 60,
                'the store is empty')
 
 
@@ -195,27 +195,27 @@ def guests_work_on_and_nothing_leaks():
     """The longer the better; at least three brokers."""
     length = min(seconds(3, 60), LONGEST_SECONDS)
     accel = f'tcg,tb-size={CODE_MIB}' if ACCEL == 'tcg' else ACCEL
-    with Fixture(accel, MEM_MIB, debian_image()) as fixture:
-        disk = fixture.disk('disk.qcow2', '-F', 'raw', '-b',
-                          os.path.join(fixture.image, 'disk.img'))
+    with World(accel, MEM_MIB, debian_image()) as world:
+        disk = world.disk('disk.qcow2', '-F', 'raw', '-b',
+                          os.path.join(world.image, 'disk.img'))
         for cpus in CPUS:
-            start(fixture, cpus, disk='' if fixture.guests else disk)
-        loads = [Load(guest) for guest in fixture.guests]
+            start(world, cpus, disk='' if world.guests else disk)
+        loads = [Load(guest) for guest in world.guests]
         wait_until(lambda: all(load.poll() > 0 for load in loads),
                    BOOT_SECONDS, 'all guests work')
         say(f'all at work, brokers die for {length:.0f} s')
-        samples = [one_turn(fixture, loads, TURN_SECONDS)]
+        samples = [one_turn(world, loads, TURN_SECONDS)]
         end = time.monotonic() + length
         while time.monotonic() < end:
-            next_broker(fixture, len(samples))
-            samples.append(one_turn(fixture, loads, TURN_SECONDS))
+            next_broker(world, len(samples))
+            samples.append(one_turn(world, loads, TURN_SECONDS))
             say(f'{[load.turns for load in loads]} turns, {samples[-1]}')
         before = [load.turns for load in loads]
         wait_until(lambda: all(load.poll() > turns for load, turns in
                                zip(loads, before)), 300, 'one more turn each')
         check_flat(samples)
-        move(fixture, loads[0], disk)
-        check_undone(fixture)
+        move(world, loads[0], disk)
+        check_undone(world)
 
 
 run([guests_work_on_and_nothing_leaks])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""fixture.py: a broker and tiny guests for one test, all ended with it."""
+"""world.py: a broker and tiny guests for one test, all ended with it."""
 
 import os
 import shutil
@@ -61,7 +61,7 @@ def debian_image():
     return image_of_packages('debian', 'debian')
 
 
-class Fixture:
+class World:
     """Use with `with`: ends every process on the way out."""
 
     def __init__(self, accel, mem_mib=64, image=None):
@@ -214,5 +214,5 @@ class Fixture:
         return deltas
 
 
-__all__ = ["Fixture", "QEMU", "BUILD", "debian_image", "Guest", "GuestError",
+__all__ = ["World", "QEMU", "BUILD", "debian_image", "Guest", "GuestError",
            "QmpError", "MIB", "memory"]
