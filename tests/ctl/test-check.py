@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-check.py: `guest-ksmctl check` on hosts that have this and lack that.
+"""test-check.py: `guest-ksmctl check` on hosts that lack something.
 
-Files of the host are made up below a directory of the test's; libvirt's part
+Files of the host are created below a directory of the test; libvirt's part
 is tested in tests/libvirt.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-nodes.py: guest-ksmctl and a group that is kept to a NUMA node.
+"""test-nodes.py: guest-ksmctl and a group that is restricted to a NUMA node.
 
-Node 0 is enough, as those who are kept to none have a store of their own.
+Node 0 is enough, because VMs without a node have a store of their own.
 """
 
 import json
