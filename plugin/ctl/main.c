@@ -26,10 +26,10 @@ static char *describe_commands(void)
         g_string_append_printf(text, "  %-34s %s\n", usage,
                                ksm_commands[i]->summary);
     }
-    g_string_append(text, "\n`guest-ksmctl COMMAND --help` tells more of one."
+    g_string_append(text, "\n`guest-ksmctl COMMAND --help` explains a command."
                     "\n\nExit status: 0 done; 1 failed; 2 wrong command line;"
                     " 3 no broker;\n4 not allowed; 5 no such VM, group or "
-                    "domain, or an ambiguous name;\n6 ordered, but not "
+                    "domain, or an ambiguous name;\n6 sent, but not "
                     "confirmed in time.");
     return g_string_free(text, FALSE);
 }
@@ -46,7 +46,7 @@ static gboolean parse(const KsmCommand *command, Common *common, int *argc,
           "Print JSON", NULL },
         { "version", 0, command != NULL ? G_OPTION_FLAG_HIDDEN : 0,
           G_OPTION_ARG_NONE, &common->version,
-          "Print the version and end", NULL },
+          "Print the version and exit", NULL },
         { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
     };
     g_autofree char *usage = command != NULL
@@ -59,7 +59,7 @@ static gboolean parse(const KsmCommand *command, Common *common, int *argc,
     g_option_context_add_main_entries(context, entries, NULL);
     if (command == NULL) {
         g_option_context_set_summary(context, "Shows what guests share, and "
-                                     "gives orders to them.");
+                                     "changes their settings.");
         g_option_context_set_description(context, commands);
     } else {
         g_option_context_set_summary(context, command->summary);

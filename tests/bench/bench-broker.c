@@ -3,12 +3,12 @@
  * bench-broker.c: the broker's group code under 200 simulated VMs, which have
  * fingerprints but no memory.
  *
- * usage: bench-broker [PAGES...]: pages of each VM at each step, rising.
+ * usage: bench-broker [PAGES...]: pages of each VM at each step, increasing.
  * At each step every VM lists pages up to that number, in batches and taking
- * turns; then all VMs look pages up again whose contents are known (as pages
- * are that were written and became calm).  Prints one line of JSON, for each
- * step and at last for the whole: look-ups a second of processor time of
- * either kind, bytes of resident memory for a listed page, levels of the tree.
+ * turns.  Then all VMs look up pages again whose content is known, as for pages
+ * that were written and are idle again.  Prints one line of JSON, with the
+ * values of each step and of the whole: lookups per second of CPU time of
+ * either kind, bytes of resident memory per listed page, levels of the tree.
  */
 #include <glib.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-content.c: which content stands in which page of which worker.
+ * bench-content.c: which content is in which page of which worker.
  *
- * A content has a number.  Numbers below BENCH_UNIQUE stand in every worker
- * once, in runs that all workers cut alike and lay out in orders of their own,
- * with runs of contents between them that nobody else has.  Lengths of runs are
+ * Content has a number.  Numbers below BENCH_UNIQUE are in every worker once,
+ * in runs that are the same in all workers, but in a different order.  Between
+ * them are runs of content that no other worker has.  Lengths of runs are
  * geometrically distributed, as pieces of files in page caches roughly are.
  */
 #include "bench.h"

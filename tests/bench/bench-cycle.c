@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-cycle.c: merging that goes on for as long as one wants to look.
+ * bench-cycle.c: merging that continues for a given time.
  *
  * A side that converges sooner would be watched for a shorter time, and meet
- * fewer of the machine's own hiccups.  So what is merged is made private again
- * and merged once more, until merging has gone on for the time wanted; watching
- * stops in between.
+ * fewer of the machine's own hiccups.  So merged memory is made private again
+ * and merged once more, until merging has taken that time in total.  Nothing is
+ * measured in between.
  */
 #include "bench.h"
 

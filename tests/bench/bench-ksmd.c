@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-ksmd.c: the kernel's KSM: settings, CPU, figures.
+ * bench-ksmd.c: the kernel's KSM: settings, CPU time, statistics.
  *
- * Needs root and a ksmd that nobody else is using: run=2 unmerges everything
- * on the host.  The settings found are put back at exit.
+ * Needs root and a ksmd that is not used otherwise: run=2 unmerges everything
+ * on the host.  The previous settings are restored at exit.
  */
 #include "bench.h"
 

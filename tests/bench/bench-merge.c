@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-merge.c: one workload, once, by our engine, by the kernel's KSM, or by
- * nobody; prints one line of JSON.  scripts/bench is what to run.
+ * bench-merge.c: one workload, once, by our engine, by the kernel's KSM, or
+ * without merging; prints one line of JSON.  It is run by scripts/bench.
  *
  * usage: bench-merge [OPTION...] WORKLOAD
  */

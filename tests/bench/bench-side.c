@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-side.c: our engine, ksmd, or nobody, behind one set of questions.
+ * bench-side.c: our engine, ksmd, or none, behind one interface.
  *
  * CPU is the scheduler's account of the threads that merge (schedstat): the
  * scanners' and all of the broker on our side, ksmd on the other.

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-tell.c: what a guest can tell by the clock of another's pages.
+ * bench-tell.c: what a guest can learn about another's pages by timing.
  *
- * A victim holds pages of known content.  A spy makes pages with the same
- * content (right guesses) and with content that nobody has (wrong ones), waits
- * until what can be shared is, and times the first read and the first write of
- * each.  Once in the victim's group, once in another.  Accuracy: how many of
- * the pages a spy classifies rightly by the one threshold that fits best; 0.5
- * is guessing.
+ * A victim has pages with known content.  A spy makes pages with the same
+ * content (right guesses) and with unique content (wrong guesses), waits until
+ * all duplicates are shared, and times the first read and the first write of
+ * each page: once in the victim's group, once in another.  Accuracy is the
+ * share of the pages that a spy classifies correctly with the best threshold;
+ * 0.5 is guessing.
  */
 #include <signal.h>
 #include <stdio.h>

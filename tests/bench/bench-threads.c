@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * bench-threads.c: threads of a worker that use its memory while it is merged,
- * as a guest's programs would, and what they feel of it.
+ * as a guest's programs would, and what they notice.
  *
  * The rewriter replaces a share of the pages once a second, spread over the
  * second.  Two more have files of their own: bench-touch.c, bench-chase.c.

@@ -4,12 +4,12 @@
  * by the clock: mostly reads, now and then a write, so that pages go both ways.
  *
  * On a busy machine the longest times are those in which the thread had no
- * processor, with or without anybody merging: another thread had it, or the
- * hypervisor.  So a second histogram holds for how long the access itself was
- * held up.  That is only where the thread went to sleep in the kernel, as who
- * meets a window or a lock does, and then without the time that it waited for a
- * processor after it was woken (run_delay of schedstat).  Who did not sleep is
- * entered with LONG_NS at most.
+ * processor, with or without merging: another thread had it, or the hypervisor.
+ * So a second histogram has the time for which the access itself was delayed.
+ * It counts only if the thread slept in the kernel, as it does when it meets a
+ * window or a lock, and without the time that it waited for a processor after
+ * it was woken (run_delay of schedstat).  An access without sleep is recorded
+ * with LONG_NS at most.
  */
 #include "bench.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * bench-worker.c: a process that owns memory, and the orders it obeys.
+ * bench-worker.c: a process that owns memory, and its commands.
  *
  * Forked without exec: parent and child share a block of anonymous memory for
- * figures, and a socket pair for orders and answers.  The parent has one
+ * measurements, and a socket pair for commands and replies.  The parent has one
  * thread when it forks.
  */
 #include "bench.h"

@@ -5,15 +5,15 @@
  * bench-merge measures one side once and prints one line of JSON; scripts/bench
  * alternates sides and takes medians.  The memory lies in forked worker
  * processes; this process is the clock.
- *   bench-content   which content stands in which page
- *   bench-worker    a process that owns memory, and its orders
+ *   bench-content   which content is in which page
+ *   bench-worker    a process that owns memory, and its commands
  *   bench-threads   threads of a worker that use the memory meanwhile
  *   bench-touch     one of them, which times its accesses
  *   bench-chase     another, bound by memory: merged against plain
  *   bench-histogram times
  *   bench-measure   clocks
- *   bench-ksmd      the kernel's KSM: settings, CPU, figures
- *   bench-side      our engine, ksmd, or nobody: start, settle, CPU
+ *   bench-ksmd      the kernel's KSM: settings, CPU, statistics
+ *   bench-side      our engine, ksmd, or none: start, converge, CPU
  *   bench-memory    what is saved, and what that needs
  *   bench-cycle     merging again and again
  *   load-*          the workloads

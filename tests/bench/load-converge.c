@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * load-converge.c: memory that is there, merged from nothing: CPU and time
- * until what can be merged is, and what that saves.  For runs, tails, fill.
+ * load-converge.c: existing memory, none of it merged yet: CPU and time
+ * until all duplicates are merged, and what that saves.  For runs, tails, fill.
  */
 #include "bench.h"
 

@@ -2,11 +2,11 @@
 /*
  * load-react.c: how soon a new duplicate is shared.
  *
- * Everything is merged and calm.  Some pages of the last worker get contents
- * that nobody has, and time to become known.  Then pages of the first worker
- * get the same contents, in events spread over the time of a pass, and a clock
- * runs for each until the kernel says that the pages of both are shared.  Our
- * side has one more event after a long quiet, when scanning has slowed down.
+ * Everything is merged and idle.  Some pages of the last worker get unique
+ * content, and enough time to be listed.  Then pages of the first worker get
+ * the same content, in events spread over the time of a pass.  Each event is
+ * timed until the kernel reports that the pages of both are shared.  Our side
+ * has one more event after a long idle time, when scanning has slowed down.
  */
 #include "bench.h"
 

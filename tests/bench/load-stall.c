@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * load-stall.c: how long a thread is held up that touches pages of the first
- * worker while everything is merged, over and over, for the same time whoever
- * merges.  All of its accesses are timed (bench-touch.c): stall_* by the clock,
+ * load-stall.c: how long a thread that touches pages of the first worker is
+ * delayed while everything is merged, again and again, for the same time on all
+ * sides.  All of its accesses are timed (bench-touch.c): stall_* by the clock,
  * held_* without the time in which the thread waited for a processor.
  */
 #include "bench.h"

@@ -3,7 +3,7 @@
  * load-storm.c: processes that come up one after another, as guests do after
  * an outage; each fills its memory and is merged before the next one comes.
  * CPU and time of all of it: a newcomer should cost its own pages, not another
- * look at everybody's.
+ * scan of all others.
  */
 #include "bench.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-broken-memory.c: memory that fails under the broker: slots that it reads, and
- * what clients share with it.
+ * test-broken-memory.c: memory of the broker that fails: slots that it reads,
+ * and the memory that it shares with clients.
  */
 #include <sys/mman.h>
 #include <unistd.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test-client.c: whatever a client says of itself is safe to show and add. */
+/* test-client-stats.c: any statistics of a client are safe to show and add. */
 #include "clients/client-stats.h"
 
 #include <string.h>

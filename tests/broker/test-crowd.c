@@ -2,8 +2,8 @@
 /*
  * test-crowd.c: too many at once, and clients that change their minds.
  *
- * Whatever the number, the broker's memory, descriptors and answers stay within
- * bounds, and all of it is given back when the crowd has gone.
+ * Whatever the number, the broker's memory, descriptors and replies stay within
+ * bounds, and all of it is released when the clients have exited.
  */
 #include <dirent.h>
 #include <errno.h>

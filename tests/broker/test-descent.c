@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test-descent.c: the children of a group's process stay in that group, however
- * they come to be; others are not taken for them.
+ * they were started; no other process is mistaken for a child.
  */
 #include <glib.h>
 #include <sched.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-filing.c: clients go on while a store is taken up, at every moment of
- * it: nothing they map is given to others or freed, and in the end all contents
- * are found.
+ * test-filing.c: clients go on while a store is taken over, at every moment of
+ * it: no slot that they map is reused or freed, and in the end all content is
+ * found.
  */
 #include <string.h>
 #include <unistd.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-hand-in.c: clients that hand in what is no store, or say that they map
- * what they do not.  Each must be told and be gone; the broker keeps nothing of
- * it, and nobody else may notice.
+ * test-hand-in.c: clients that hand in a file that is no store, or claim to map
+ * slots that they do not.  Each must get an error and be disconnected; the
+ * broker keeps nothing of it, and no other client may notice.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-host.c: what the host does to the broker: whoever started it ends, and
- * limits on its memory and descriptors are there from the start, or come while
- * it works.
+ * test-host.c: what the host does to the broker: its parent exits, and there
+ * are limits on its memory and descriptors from the start, or set while it
+ * works.
  */
 #include <fcntl.h>
 #include <signal.h>

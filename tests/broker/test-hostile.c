@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test-hostile.c: clients that break the protocol, do not read, or take too
- * much.  Each must be told, named in the log and be gone; nobody else may
- * notice.
+ * much.  Each must get an error, be named in the log and be disconnected; no
+ * other client may notice.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* test-identity.c: processes told from each other, and the list of them. */
+/* test-identity.c: processes are distinguished, and the list of them. */
 #include <errno.h>
 #include <fcntl.h>
 #include <glib.h>

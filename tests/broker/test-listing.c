@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-listing.c: one page of a content is published, the others wait for it;
- * and nobody waits for ever, whatever becomes of the publisher.
+ * test-listing.c: of several pages with the same content one is published, and
+ * the others wait for it; none waits forever, whatever the publisher does.
  */
 #include <glib.h>
 #include <string.h>

@@ -2,9 +2,9 @@
 /*
  * test-namesakes.c: engines of one process that have the same name.
  *
- * Each must get its own back, whoever comes first: what an engine does with
- * another's session is to release what that one has mapped.  All of them are in
- * this process, as clients of their own.
+ * Each must get its own session back, whichever connects first: an engine with
+ * another's session would release what that one has mapped.  All of them are in
+ * this process, as separate clients.
  */
 #include <fcntl.h>
 #include <glib.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test-nodes.c: a group has a store for each NUMA node that clients name, and
- * one for those who name none; between them nothing is shared.
+ * one for clients that name none; between them nothing is shared.
  *
  * On any machine whose kernel knows NUMA: one node is enough, number 0.  Where
- * pages lie is told by the policy of the broker's mapping; that the kernel
- * follows it, tests/kernel/test-nodes shows on a machine with two nodes.
+ * pages lie follows from the policy of the broker's mapping; that the kernel
+ * respects it is tested by tests/kernel/test-nodes on a machine with two nodes.
  */
 #include <glib.h>
 #include <linux/mempolicy.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-publish.c: what becomes of published contents: where they are put,
- * what they are filed under, and what the limits do.
+ * test-publish.c: what happens to published content: in which slot it is put,
+ * under which fingerprint it is found, and what the limits do.
  */
 #include <glib.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-quota.c: one user takes all it can get of the broker, and a long
- * request all that it may be; the VMs of others start and share nevertheless.
+ * test-quota.c: one user takes all that it can get of the broker, by requests
+ * of the maximum length; the VMs of others start and share nevertheless.
  */
 #include <glib.h>
 #include <grp.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-reclaim.c: a broker ends, and the next one takes its store up.
+ * test-reclaim.c: a broker exits, and the next one takes its store over.
  *
- * Clients are processes, as it is processes that may map a store: this one, and
- * children that come back when they are told to.
+ * Clients are processes, because processes may map a store: this one, and
+ * children that reconnect on command.
  */
 #include <errno.h>
 #include <fcntl.h>

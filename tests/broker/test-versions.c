@@ -3,7 +3,7 @@
  * test-versions.c: clients of earlier and of later versions of the protocol.
  *
  * A VM lives longer than the release that it was started with: packages are
- * upgraded under it, and brokers started anew.
+ * upgraded while it runs, and brokers are restarted.
  */
 #include <glib.h>
 #include <string.h>

@@ -2,7 +2,7 @@
 /*
  * ctl-engines.c: a broker and engines for tests that are not written in C.
  *
- * Takes orders as lines on its standard input, and answers each with a line:
+ * Reads commands as lines on its standard input, and answers each with a line:
  * "ok" and numbers.  Says "ready SOCKET BROKER-PID" first, or "lacks REASON"
  * where the machine cannot do it.  Ends, with all it started, at the end of its
  * input.

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""fake_control.py: a control socket that says what a test wants it to say.
+"""fake_control.py: a control socket whose replies a test chooses.
 
-For what no broker says, or not before hours have passed.
+For replies that no broker sends, or only after hours.
 """
 
 import json

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """fixture.py: a broker and engines, and guest-ksmctl run against them.
 
-The figures come from ctl-engines, which asks the engines themselves; nothing
+The statistics come from ctl-engines, which asks the engines themselves; nothing
 here uses the code of guest-ksmctl.
 """
 
@@ -94,7 +94,7 @@ class Fixture:
         return json.loads(self.ctl('--json', 'vms')[0])['sessions']
 
     def wait_known(self, number, name):
-        """Until the broker has heard what the engine says of itself."""
+        """Until the broker has received the engine's report."""
         def known():
             states = [{key: session[key] for key in wanted}
                       for session in self.sessions()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-check.py: `guest-ksmctl check` on hosts that have this and lack that.
+"""test-check.py: `guest-ksmctl check` on hosts that lack something.
 
-Files of the host are made up below a directory of the test's; libvirt's part
+Files of the host are created below a directory of the test; libvirt's part
 is tested in tests/libvirt.
 """
 
@@ -102,10 +102,10 @@ def test_kernels():
          ('8e80af52db65', 'update to 6.18.40 (move-livelock: to 7.3.4)'),
          ('memory',)),
         ('6.8.0-31-generic', True, {}, 'advice',
-         ('cannot be told from the version', 'CVE-2025-38242',
+         ('cannot be determined from the version', 'CVE-2025-38242',
           'switch swap off until then'), ('update',)),
         ('6.12.0-55.9.1.el10_0.x86_64', False, {}, 'advice',
-         ('cannot be told from the version', 'CVE-2025-38242'),
+         ('cannot be determined from the version', 'CVE-2025-38242'),
          ('swap', 'CVE-2024-36943')),
         ('6.12.118+deb13-amd64', True, huge, 'ok', ('Linux 6.12.118+',), ()),
         ('7.3.4', True, huge, 'ok', ('Linux 7.3.4',), ()),
@@ -157,9 +157,9 @@ def test_kernel_ksm():
                                         (HEAD, 'rd wr mr mw me dc mg')),
          'wrong', 'in 1 mappings'),
         ('9', 'ksm_rmap_items 9', smaps(ram, (HEAD, 'rd wr mr mw me dc mg')),
-         'advice', 'is kept from'),
+         'advice', 'is excluded from'),
         # An older kernel's ksm_stat leaves open what the flags say.
-        ('0', 'ksm_rmap_items 0', smaps(heap, ram), 'advice', 'is kept from'),
+        ('0', 'ksm_rmap_items 0', smaps(heap, ram), 'advice', 'excluded from'),
         ('0', 'ksm_rmap_items 0', None, 'advice', 'cannot be read: ask as'),
         (None, None, None, 'advice', '1 of 1 VMs'),
     )

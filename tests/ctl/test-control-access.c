@@ -9,7 +9,7 @@
 
 #include "ctl-fixture.h"
 
-/* In a child under another user: what it is told, in the exit status. */
+/* In a child under another user: the reply, in the exit status. */
 typedef enum Told { TOLD_OK = 10, TOLD_PERMISSION, TOLD_EACCES, TOLD_OTHER }
     Told;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-control-settings.c: orders over the control socket to engines that run,
- * sleep, stand aside, hang or die; and whom a name means.
+ * test-control-orders.c: settings over the control socket for engines that run,
+ * sleep, stand aside, hang or exit; and which VMs a name means.
  */
 #include <signal.h>
 #include <string.h>

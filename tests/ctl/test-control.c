@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-control.c: figures, maps and history on the control socket, with
- * engines whose pages were filled so that every figure is known beforehand.
+ * test-control.c: statistics, maps and history on the control socket, with
+ * engines whose pages were filled so that every value is known beforehand.
  */
 #include <string.h>
 #include <unistd.h>

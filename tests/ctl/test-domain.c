@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-domain.c: sharing in and out of a domain's XML, without libvirt; what
- * a libvirtd makes of it is tested in tests/libvirt.
+ * test-domain.c: sharing is put into a domain's XML, and removed, without
+ * libvirt; what a libvirtd does with it is tested in tests/libvirt.
  */
 #include <string.h>
 

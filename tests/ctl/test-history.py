@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-history.py: guest-ksmctl history, as a plot, as SVG and as JSON.
 
-Hours do not pass in a test: most of it is told by a control socket of our own
-that answers as docs/control-protocol.md says. One test asks the real broker.
+Hours do not pass in a test, so most replies come from a control socket of our
+own that answers as docs/control-protocol.md says. One test asks the real broker.
 """
 
 import json

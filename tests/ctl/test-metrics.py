@@ -2,7 +2,7 @@
 """test-metrics.py: guest-ksmctl metrics, read by other programs' parsers.
 
 Prometheus' own OpenMetrics parser (python3-prometheus-client) and promtool
-judge the text; the figures are compared with what the engines say.
+judge the text; the values are compared with those of the engines.
 """
 
 import http.client

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-nodes.py: guest-ksmctl and a group that is kept to a NUMA node.
+"""test-nodes.py: guest-ksmctl and a group that is restricted to a NUMA node.
 
-Node 0 is enough, as those who are kept to none have a store of their own.
+Node 0 is enough, because VMs without a node have a store of their own.
 """
 
 import json
@@ -63,7 +63,7 @@ def test_words():
                            ('cell1', 'web@0'), ('cell2', 'web@0')}, f'{rows}')
         text = fixture.ctl('vm', 'cell1')[0]
         tap.check('group web@0,' in text and
-                  'node      0, with which alone it shares' in text, text)
+                  'node      0: it shares only on this node' in text, text)
         tap.check('node' not in fixture.ctl('vm', 'any1')[0], 'any1 has none')
 
 

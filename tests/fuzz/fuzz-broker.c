@@ -2,9 +2,9 @@
 /*
  * fuzz-broker.c: what clients say to the broker.
  *
- * An input is a list of deeds of up to three clients: packets, whole or odd,
+ * An input is a list of actions of up to three clients: packets, whole or odd,
  * changes of the bulk memory, also while a request is at work, hanging up.
- * The broker must answer each request once, and be empty when all have gone.
+ * The broker must answer each request once, and be empty when all have exited.
  */
 #include <errno.h>
 #include <sys/mman.h>

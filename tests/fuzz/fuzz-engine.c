@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fuzz-engine.c: what a broker answers to the engine.
+ * fuzz-engine.c: replies of a broker to the engine.
  *
  * The engine's own rounds run here, on real memory; the broker is
- * tests/kernel/fake-broker.c, whose answers an input falsifies: a byte says for each
- * request what is done to the proper answer.  When the input is used up, the
- * broker hangs up.  Whatever it said, the guest's memory is as it was.
+ * tests/kernel/fake-broker.c, whose answers an input falsifies: a byte says for
+ * each request what is done to the proper answer.  When the input is used up,
+ * the broker hangs up.  Whatever it replied, the guest's memory is unchanged.
  */
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -2,8 +2,8 @@
 /*
  * fuzz-world.c: one broker for all inputs, without its program.
  *
- * A broker cannot be freed; so after each input it is told that the process
- * has ended, and must then have nothing left.
+ * A broker cannot be freed.  So after each input it is notified that the
+ * process has exited, and must then have nothing left.
  */
 #include "fuzz-world.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fake-broker.c: a broker that does what it is told to. */
+/* fake-broker.c: a broker that follows a test's instructions. */
 #include "fake-broker.h"
 
 #include <errno.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fake-broker.h: a broker that does what it is told to: proper by default, and false
- * where a test says so.  A thread of the test; written from ksm-protocol.h
- * alone.
+ * fake-broker.h: a broker that follows a test's instructions: correct by
+ * default, and false where a test wants it.  A thread of the test; written from
+ * ksm-protocol.h alone.
  *
- * Proper means: every page looked up is to be published, each content
- * published gets the next slot.
+ * Correct means: every page that is looked up is to be published, and each
+ * published page gets the next slot.
  */
 #ifndef TEST_FAKE_BROKER_H
 #define TEST_FAKE_BROKER_H

@@ -3,9 +3,9 @@
  * oracle-client.c: one process of the integrity oracle.
  *
  * Writers work in a hot window of their pages for a while, leave most of it
- * with a content that other processes have too, and move on, so that pages
- * keep going idle, get merged, and are broken again.  Readers check any page.
- * The main thread hands figures to the parent.  At the end every page is
+ * with content that other processes also have, and move on, so that pages
+ * become idle, are merged, and are broken again.  Readers check any page.
+ * The main thread passes statistics to the parent.  At the end every page is
  * checked, also after an unmerge and after a last round.
  */
 #include "oracle.h"

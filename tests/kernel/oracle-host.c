@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * oracle-host.c: what a host does to memory of its own accord, done all the
- * time: pages go to swap and come back, become huge and are split again, and
- * are moved elsewhere.  Nothing of it may fail the engine or change a byte.
+ * oracle-host.c: what a host does to memory by itself, done all the time:
+ * pages go to swap and come back, become huge and are split again, and are
+ * migrated.  None of this may make the engine fail or change a byte.
  */
 #include "oracle.h"
 

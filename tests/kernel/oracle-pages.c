@@ -2,7 +2,7 @@
 /*
  * oracle-pages.c: the version table of the integrity oracle.
  *
- * An entry says exactly what a page holds: a content by seed and up to three
+ * An entry says exactly what a page holds: content by seed and up to three
  * words written over it since.  Invariant: while the sequence is even, page
  * and entry agree.  The owner needs no lock; others read the sequence before
  * and after they copied the page, and drop the check when it moved.

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * oracle-sys.c: system calls of the engine that dawdle, or fail, at random.
+ * oracle-sys.c: system calls of the engine that are delayed, or fail, at
+ * random.
  *
  * What the engine must survive happens in gaps of microseconds: a write
- * between the last look at a page and its isolation, a fault just before a
- * registration is taken away.  A pause before any call makes such a gap a
+ * between the last check of a page and its isolation, a fault just before a
+ * registration is removed.  A pause before any call makes such a gap a
  * hundred times wider.  A failing call does nothing and answers ENOMEM or
  * EAGAIN, as a kernel short of memory may.
  */

@@ -7,8 +7,8 @@
  *
  *   oracle-pages   the version table: what each page holds, who may write it
  *   oracle-io      pages written by the kernel: read(2), O_DIRECT, io_uring
- *   oracle-client  the client: engine, threads, figures, final check
- *   oracle-sys     system calls of the engine that dawdle or fail
+ *   oracle-client  the client: engine, threads, statistics, final check
+ *   oracle-sys     system calls of the engine that are delayed or fail
  *   oracle-run     the parent's side: broker, clients, killing either
  *   oracle-chaos   what a client does to its own engine at random
  *   oracle-host    what a host does to memory

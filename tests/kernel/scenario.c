@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * scenario.c: the life of an engine, told by one thread.
+ * scenario.c: the life of an engine, played by one thread.
  */
 #include "scenario.h"
 

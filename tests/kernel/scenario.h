@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * scenario.h: the life of an engine, told by one thread: an engine is made, takes
- * memory over, meets a broker, publishes, merges, has shared pages written,
- * gives them back, stands aside, undoes everything, lets go.
+ * scenario.h: the life of an engine, played by one thread: an engine is
+ * created, gets memory, connects to a broker, publishes, merges, has shared
+ * pages written, gives them back, stands aside, unmerges everything, and is
+ * freed.
  *
- * It is told the same way each time, so that its calls through ksm_sys can be
- * numbered, and something happen at each of them in turn.  After each step the
+ * It is the same each time, so that its calls through ksm_sys can be numbered,
+ * and something can happen at each of them in turn.  After each step the
  * memory holds what was written to it, and no descriptor is left at the end.
  * The broker is a fake.
  */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-discard.c: memory that its owner gives up reads as zero, keeps no slot,
- * takes no memory (but what the host spends on reading it) and no mapping, and
- * can be shared anew.
+ * test-discard.c: memory that its owner discards reads as zero, keeps no slot,
+ * takes no memory (except what the host spends on reading it) and no mapping,
+ * and can be shared again.
  *
  * Discarding in the midst of windows is in the oracle (test-oracle.c).
  */

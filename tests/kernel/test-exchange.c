@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-exchange.c: what forbids that a page is exchanged is asked when the
- * answer counts, nobody waits for an exchange longer than for one piece of
- * memory, and what was exchanged leaves nothing behind.
+ * test-exchange.c: reasons not to exchange a page are checked when the result
+ * counts, no thread waits for an exchange longer than for one piece of memory,
+ * and an exchange leaves nothing behind.
  */
 #include <errno.h>
 #include <signal.h>

@@ -3,11 +3,12 @@
  * test-failing-calls.c: every system call of the engine failing, at every
  * point of its life.
  *
- * One scenario is told again and again (scenario.h), to a proper broker.  Each time
- * another of its calls fails, alone and with its followers.  What failed costs
+ * One scenario is repeated (scenario.h), with a correct broker.  Each time a
+ * different call fails, alone and with the calls that follow.  A failure costs
  * savings only.
  *
- * UFFDIO_WAKE is left alone: it cannot fail, and nobody waits here to be woken.
+ * UFFDIO_WAKE is left alone: it cannot fail, and no thread waits here to be
+ * woken.
  */
 #include <errno.h>
 #include <string.h>

@@ -2,10 +2,11 @@
 /*
  * test-fake-broker.c: the engine with a broker that lies.
  *
- * Whatever it says: no byte of the guest changes, the engine neither crashes
+ * Whatever it replies: no byte of the guest changes, the engine neither crashes
  * nor spins nor keeps the program waiting, and a broker that lies again and
- * again is asked more and more seldom.  What is not here: a broker that changes
- * a slot that is mapped (docs/security.md tells why it is trusted with that).
+ * again is asked less and less often.  What is not here: a broker that changes
+ * a slot that is mapped (docs/security.md explains why it is trusted with
+ * that).
  */
 #include <fcntl.h>
 #include <string.h>

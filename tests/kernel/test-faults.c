@@ -2,7 +2,8 @@
 /*
  * test-faults.c: a host that runs out of something while guests share.
  *
- * Savings shrink, the figures tell why, and come back; nothing else happens.
+ * Savings shrink, the statistics show why, and savings recover; nothing else
+ * happens.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-fill.c: one content in every page of four processes takes few store
- * pages and few mappings (tiles), and is still right.
+ * test-fill.c: the same content in every page of four processes takes few
+ * slots and few mappings (tiles), and is still right.
  */
 #include <inttypes.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-handover.c: brokers end and hang, and what is shared stays what it is:
- * the next broker has the same store with the same references, newcomers join
- * it, and what is written is given back as ever.
+ * test-handover.c: brokers exit and hang, and shared pages stay shared: the
+ * next broker has the same store with the same references, new engines join it,
+ * and written pages are given back as usual.
  */
 #include <inttypes.h>
 #include <poll.h>

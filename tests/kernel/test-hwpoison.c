@@ -3,12 +3,12 @@
  * test-hwpoison.c: a page of guest memory that fails, at every point of the
  * engine's life.
  *
- * A scenario is told again and again (scenario.h).  Each time a page's memory fails
- * at another point: before each system call, before each answer of the broker,
+ * A scenario is repeated (scenario.h).  Each time a page's memory fails at a
+ * different point: before each system call, before each reply of the broker,
  * and inside each window: where the page lies at that moment, which may be the
- * staging area, or in its shadow.  From then on it either holds what it held
- * or fails for the guest as well; never does it hold anything else, and all
- * other pages go on.  Before the end it is discarded, and is well again.
+ * staging area, or in its shadow.  From then on it either holds what it held or
+ * fails for the guest as well; never does it hold anything else, and all other
+ * pages go on.  Before the end it is discarded, and can be used again.
  */
 #include <string.h>
 #include <unistd.h>

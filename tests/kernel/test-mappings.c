@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test-mappings.c: the engines of a process together leave it the mappings that
- * it needs, whatever the limit is and whoever uses them.
+ * it needs, whatever the limit is and whatever uses them.
  *
- * The engines are told of a limit lower than the kernel's, and the mappings
- * counted: so a limit can be lowered here without harm to the host.
+ * The engines are given a limit lower than the kernel's, and the mappings are
+ * counted, so a limit can be lowered here without harm to the host.
  */
 #include <string.h>
 #include <sys/mman.h>

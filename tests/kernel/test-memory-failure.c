@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * test-memory-failure.c: memory that fails for real, by the kernel's own
- * injection: a private page that nobody reads but the scanner, and a shared
- * one, under two guests and a broker.
+ * injection: a private page that only the scanner reads, and a shared
+ * page, under two guests and a broker.
  *
  * The memory is lost to the machine, so this runs only where it is required
  * (KSM_TEST_REQUIRE=memory-failure): in scripts/lab.

@@ -2,8 +2,8 @@
 /*
  * test-nodes.c: where shared pages lie, on a host with two NUMA nodes.
  *
- * The kernel says it of each mapping (/proc/PID/numa_maps).  Everybody who
- * might get a page from elsewhere, broker, scanner and writer, runs on the other
+ * The kernel reports it for each mapping (/proc/PID/numa_maps).  All that might
+ * allocate a page elsewhere (broker, scanner and writer) run on the other
  * node's processor.
  */
 #include <sched.h>

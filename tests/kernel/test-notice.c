@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-notice.c: what KsmOptions.notify tells, in which thread and order, and
- * that it agrees with the figures.
+ * test-notice.c: what KsmOptions.notify reports, in which thread and order,
+ * and that it agrees with the statistics.
  */
 #include <string.h>
 #include <sys/mman.h>

@@ -2,10 +2,10 @@
 /*
  * test-oracle.c: the integrity oracle, and the harm done to it from outside.
  *
- * Each row of the table is a test: so many clients under one private broker,
+ * Each row of the table is a test: some clients of one private broker,
  * for its share of KSM_TEST_SECONDS.  Whatever the row does, no page may be
  * wrong, pages must really have been merged and broken, and at the end the
- * broker must hold no reference and no store page.
+ * broker must hold no reference and no slot.
  */
 #include "oracle-run.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-stats.c: the engine's figures agree with each other and with what the
- * kernel says of the memory; bytes of metadata for each guest page.
+ * test-stats.c: the engine's statistics agree with each other and with what
+ * the kernel reports about the memory; bytes of metadata for each guest page.
  */
 #include <inttypes.h>
 #include <signal.h>

@@ -4,7 +4,7 @@
  *
  * Threads touch a page without a pause while window after window opens
  * over it, committed or rolled back.  A wake that is lost once in
- * thousands of windows leaves a thread asleep for ever.
+ * thousands of windows leaves a thread asleep forever.
  */
 #include <fcntl.h>
 #include <string.h>

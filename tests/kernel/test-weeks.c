@@ -3,11 +3,11 @@
  * test-weeks.c: sharing that lasts: processes that rewrite all that they
  * share, again and again, as guests do over weeks.
  *
- * In a cycle every page of every process gets a content that is new to the
- * group and the same in all processes, in small pieces, in an order of chance,
- * while merging goes on.  After each cycle as much must be shared as at first,
- * with as few slots, and nothing may grow from cycle to cycle: slots, bytes of
- * the store, mappings, descriptors, the broker's memory.
+ * In a cycle every page of every process gets content that is new to the group
+ * and the same in all processes, in small pieces, in random order, while
+ * merging goes on.  After each cycle as much must be shared as at first, with
+ * as few slots, and nothing may grow from cycle to cycle: slots, bytes of the
+ * store, mappings, descriptors, the broker's memory.
  *
  * Six cycles, or as many as fit into a twentieth of KSM_TEST_SECONDS.
  */

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""inside.py: what the rows in the lab share; import it first, for the paths."""
+"""inside.py: common code of the lab's tests; import it first, for the paths."""
 
 import os
 import re

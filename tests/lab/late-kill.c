@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * late-kill.c: preloaded, keeps QEMU from asking to be told early of memory
- * that fails.
+ * late-kill.c: preloaded, keeps QEMU from asking for early notification of
+ * memory that fails.
  *
- * Without KVM there is no guest CPU to hand that on to, and QEMU ends by it,
+ * Without KVM there is no guest CPU to pass that on to, and QEMU exits,
  * whatever the memory's backend.  What is left is what every program gets: a
  * signal when it touches such memory.
  */

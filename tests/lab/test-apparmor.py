@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-apparmor.py: the broker and QEMU under AppArmor's rules of contrib/.
 
-As a host has it: the broker and its sockets where the profile expects them,
-started by root and as a user's own; guests share, the broker is steered,
-killed, and started again.  The kernel's log must have no denial.
+As on a host: the broker and its sockets are where the profile expects them,
+started by root and as a user's own; guests share, settings are changed, and the
+broker is killed and started again.  The kernel's log must have no denial.
 """
 
 import os

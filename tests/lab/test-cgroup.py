@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-cgroup.py: control groups with too little memory.
 
-Limits cost savings, and whoever the kernel kills at one takes nobody with it.
+Limits cost savings, and a process that the kernel kills takes no other with it.
 """
 
 import contextlib

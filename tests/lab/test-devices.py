@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-devices.py: devices of the host in the hands of a guest.
+"""test-devices.py: devices of the host that a guest uses.
 
 A device by VFIO, vDPA or vhost-scsi reads and writes guest memory by itself,
 at addresses that must not change: while a guest has one, nothing of it is
-moved.  So it is while QEMU drives a disk of the host by VFIO.
+moved.  The same applies while QEMU drives a disk of the host by VFIO.
 """
 
 import os
@@ -145,7 +145,7 @@ def check_pinned(guest):
 
 
 def check_stands_aside(world, guest, other, what=''):
-    """It moves nothing, whatever is written and however long it is calm."""
+    """It moves nothing, whatever is written and however long it is idle."""
     reason = 'a device needs memory that stays where it is' + what
     wait_until(lambda: guest.ksm_stats().get('stand-aside') == reason, 20,
                f'the guest with the device says: {reason}')

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-failing.py: memory under QEMU that fails, by the kernel's injection.
 
-The guests stand still: as with other memory, a guest that touches what has
-failed gets the error.  Nobody else must, least of all by our reading it.
+The guests do nothing: as with other memory, a guest that touches failed memory
+gets the error.  No other process may get it, certainly not because the scanner
+reads it.
 """
 
 import os

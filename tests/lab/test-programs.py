@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """test-programs.py: the suites kernel and broker, on another kernel.
 
-Debian's, with the security modules and two nodes that the kernel at hand may
-lack; only what depends on the kernel most, and shortly.
+Debian's, with the security modules and two nodes that the local kernel may
+lack; only the tests that depend most on the kernel, for a short time.
 """
 
 from inside import run_program

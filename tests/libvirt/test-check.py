@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-check.py: `guest-ksmctl check` beside a libvirtd, right and wrong."""
+"""test-check.py: `guest-ksmctl check` with a libvirtd, right and wrong."""
 
 import json
 import os

@@ -12,12 +12,12 @@
  *
  * One device pins for long (VFIO): it sets a flag before, and the kernel's move
  * sees the pin.  One takes a reference for a transfer that no move sees (O_DIRECT
- * on some file systems): it is entered as held before.
+ * on some file systems): it is recorded as in flight before.
  *
  * MUTANT: 1 give back asks before it protects, 2 give back does not ask for the
- * flag, 3 the flag is set after the pin, 4 a transfer is entered after it has
+ * flag, 3 the flag is set after the pin, 4 a transfer is recorded after it has
  * taken the frame, 5 a window asks before it takes the page, 6 the move does not
- * look at pins, 7 give back does not ask for transfers.
+ * check for pins, 7 give back does not ask for transfers.
  */
 #ifndef MUTANT
 #define MUTANT 0

@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * handover.pml: two guests, a broker, and an end of any of them at any step.
+ * handover.pml: two guests and a broker, any of which may exit at any step.
  *
- * The guests are two processes, or (ONE_PROCESS) two engines of one process that
- * have one name: then an end of one is an end of an engine alone, which nobody
- * tells the broker, and which the mark of its open file shows to a later one
+ * The guests are two processes, or (ONE_PROCESS) two engines of one process with
+ * the same name.  In that case only an engine ends; the broker is not notified,
+ * but a later one sees it by the mark of the engine's open file
  * (plugin/broker/store/roster.c).
  *
- * Each guest has one page.  It writes it, has it shared (isolation: kept from
- * the page, compared, mapped), gives it back, loses its connection, dies.  The
- * broker answers, frees slots, ends and is started again, and takes up the
- * store of its predecessor (plugin/broker/group/reclaim.c).
+ * Each guest has one page.  It writes it, has it shared (isolated, compared,
+ * mapped), gives it back, loses its connection, exits.  The broker replies,
+ * frees slots, exits and is started again, and takes over the store of its
+ * predecessor (plugin/broker/group/reclaim.c).
  *
- * A request with its reply is one step: a broker that ends before it never got
- * it.  A reply that is lost is a connection that ends after it.  All that a
- * guest does with what it was told comes in steps of their own.
+ * A request with its reply is one step: a broker that exits before it never got
+ * it.  A reply that is lost is a connection that is closed after it.  What a
+ * guest does with a reply is in further steps.
  *
  * Whatever happens in whatever order:
- *   - a slot that somebody maps is neither freed nor written;
+ *   - a slot that a guest maps is neither freed nor written;
  *   - a guest reads what it wrote last;
  *   - a mapped page of a connected guest has its reference, exactly one, unless
- *     the guest was told that its store is not taken up.
+ *     the broker replied that the guest's store is not taken over.
  *
- * MUTANT, from 1 on, leaves a rule out: then spin must find what goes wrong.
+ * MUTANT, from 1 on, leaves a rule out: then spin must find a failure.
  */
 #ifndef MUTANT
 #define MUTANT 0
@@ -47,7 +47,7 @@
 #define BROKEN  3               /* written since; the slot lies beneath */
 
 #define OFF     0               /* of a connection, as the guest sees it */
-#define HOLDING 1               /* is to tell what it maps, */
+#define HOLDING 1               /* is to report what it maps, */
 #define HELD    2               /* has done so */
 #define UP      3
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""device_watch.py: what a tiny guest says of a device that it works with."""
+"""device_watch.py: reports of a tiny guest on a device that it uses."""
 
 import re
 

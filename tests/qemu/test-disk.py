@@ -3,7 +3,7 @@
 
 The guest keeps transfers under way, both ways, between a virtio disk with
 cache=none and the memory that it writes and verifies; what the disk brings is
-held against the guest's oracle as everything else.  Disks that answer at once,
+checked by the guest's oracle like everything else.  Disks that answer at once,
 and two that take seconds: one in QEMU, which holds the mapped memory while no
 kernel knows (a throttle filter), one in the host's kernel, which holds pins (a
 control group's limit).  Memory all around is shared, written, broken and given

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-figures.py: what QEMU says of itself is so.
+"""test-figures.py: the statistics that QEMU reports are correct.
 
-What is saved is checked against /proc/PID/smaps and the broker's store,
+Savings are checked against /proc/PID/smaps and the broker's store,
 which know nothing of the engine; events and traces against what was done.
 """
 

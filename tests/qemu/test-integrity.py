@@ -122,7 +122,7 @@ def hot_memory_stays_huge():
             raise Skip('thp', 'guest memory gets no huge pages')
         hot.set_property('run', 'run')
         wait_until(lambda: hot.ksm_stats()['collapses'] >=
-                   at_first // HUGE_KB, 60, 'huge pages are made anew')
+                   at_first // HUGE_KB, 60, 'huge pages are made again')
         wait_until(lambda: min(guest.ksm_stats()['merges']
                                for guest in calm) > 1000, 60,
                    'a thousand merges each')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-migration.py: guests that share go elsewhere, under load, and share on.
+"""test-migration.py: guests that share are migrated under load, and share on.
 
 The oracle is in the guest's memory and moves with it: on the other side the
 guest goes on verifying every page.  The engine there stands aside until all

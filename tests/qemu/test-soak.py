@@ -3,9 +3,10 @@
 
 Three guests read, write, run programs and verify all of it (guest-load in
 guest-images/debian), report free pages and have a balloon that goes up and
-down, with merging at full speed, and the broker killed every 20 seconds.  Nothing may be wrong in the guests, and nothing may be left over:
-descriptors, mappings, memory and slots stay as many as they were.  At last one of
-them moves to another QEMU, and hints which of its pages are free and need not.
+down, with merging at full speed, and the broker killed every 20 seconds.
+Nothing may be wrong in the guests, and nothing may be left over: the numbers of
+descriptors, mappings, pages and slots stay the same.  At last one of the guests
+is migrated to another QEMU, with free page hints: free pages are not sent.
 """
 
 import os

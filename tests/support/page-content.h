@@ -3,7 +3,7 @@
  * page-content.h: what a page must hold, made from a seed.
  *
  * The same seed gives the same 4096 bytes in every process; different seeds
- * give contents that differ in nearly every word.  Nothing here knows of the
+ * give content that differs in nearly every word.  Nothing here knows of the
  * engine or of fingerprints.
  */
 #ifndef TEST_PAGE_CONTENT_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* probe.c: a session that only asks the broker for the figures of a group. */
+/* probe.c: a session that only asks the broker for a group's statistics. */
 #include "probe.h"
 
 #include <errno.h>

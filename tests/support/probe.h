@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * probe.h: a session of its own that only asks the broker for the figures of
- * a group, past the engine.  A process can look into one group of one broker.
+ * probe.h: a session that only asks the broker for the statistics of a group,
+ * without an engine.  A process can look into one group of one broker.
  */
 #ifndef TEST_PROBE_H
 #define TEST_PROBE_H

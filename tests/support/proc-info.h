@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * proc-info.h: readings of /proc about this process, independent of the
- * engine's own figures.
+ * engine's own statistics.
  */
 #ifndef TEST_PROC_INFO_H
 #define TEST_PROC_INFO_H

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* remote-engine.c: another process with an engine and one region, told what to do. */
+/* remote-engine.c: another process with an engine, driven by commands. */
 #include "remote-engine.h"
 
 #include <errno.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * remote-engine.h: another process with an engine and one region, told what to do.
+ * remote-engine.h: another process with an engine and one region, by commands.
  *
  * The test program starts itself again; its main() calls ksm_remote_main()
- * first, which does not return in such a process.  One order is under way at a
- * time, and each is answered, over a socket pair.
+ * first, which does not return in such a process.  One command is in progress
+ * at a time, and each is answered, over a socket pair.
  */
 #ifndef TEST_REMOTE_ENGINE_H
 #define TEST_REMOTE_ENGINE_H

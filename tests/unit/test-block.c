@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-block.c: when blocks rest, for how long, and what is counted in them.
+ * test-block.c: when blocks are parked, for how long, and what is counted in
+ * them.
  */
 #include <string.h>
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""test-docs.py: what pages and READMEs say of the tree is so.
+"""test-docs.py: what pages and READMEs say about the tree is true.
 
 Links lead to files and headings that exist, paths and file names that a page
 mentions are there, lists of files are complete, every statistic is described,

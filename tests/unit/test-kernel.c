@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * test-kernel.c: the table of kernels' faults, what is found in it for a
- * release, what the engine does about it, and that docs/kernels.md says it.
+ * test-kernel.c: the table of the kernel's faults, what is found in it for a
+ * release, what the engine does about it, and that docs/kernels.md has the
+ * same.
  */
 #include <string.h>
 

@@ -2,7 +2,7 @@
 """test-rooms.py: rooms use only rooms below them, and check-rooms would see it.
 
 Each row but the first puts one thing the wrong way round in a copy of the
-sources, and expects to be told of just that.
+sources, and expects a report of just that.
 """
 
 import os

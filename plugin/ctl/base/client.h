@@ -6,8 +6,8 @@
  *   g_autoptr(JsonObject) reply = ksm_client_ask(client, &error, "sessions",
  *                                     "target", G_TYPE_STRING, name, NULL);
  *
- * The connection may be kept and asked again; one that was lost is made anew
- * by the next question.  Blocks, at most some seconds.
+ * The connection can be used for further requests; after it was lost, the
+ * next request connects again.  Blocks for some seconds at most.
  */
 #ifndef KSM_CTL_CLIENT_H
 #define KSM_CTL_CLIENT_H
@@ -18,7 +18,7 @@
 
 typedef struct KsmClient KsmClient;
 
-/** The path used when none is given; free with g_free(). */
+/** The default path; free with g_free(). */
 char *ksm_client_default_path(void);
 
 /** @path: NULL for the default.  Connects with the first question. */

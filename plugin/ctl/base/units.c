@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* units.c: figures as people read them. */
+/* units.c: numbers with units, for people to read. */
 #include "base/units.h"
 
 #define PAGES_PER_MIB 256.0

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* units.h: figures as people read them. */
+/* units.h: numbers with units, for people to read. */
 #ifndef KSM_CTL_UNITS_H
 #define KSM_CTL_UNITS_H
 

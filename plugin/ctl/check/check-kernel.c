@@ -105,7 +105,7 @@ static void add_known(KsmCheck *check, const char *release,
                   safe, more);
 }
 
-/* Its number hides what was mended: no verdict would be right. */
+/* Its version does not show what was fixed: no verdict would be right. */
 static void add_vendor(KsmCheck *check, const char *release, guint32 faults)
 {
     g_autofree char *list = list_faults(faults);
@@ -113,8 +113,9 @@ static void add_vendor(KsmCheck *check, const char *release, guint32 faults)
 
     ksm_kernel_probe(check->root, &host);
     ksm_check_add(check, KSM_CHECK_ADVICE, "kernel",
-                  "Linux %s is a vendor's: what is mended in it cannot be told "
-                  "from the version; ask the vendor for %s%s", release, list,
+                  "Linux %s is a vendor's: what is fixed in it cannot be "
+                  "determined from the version; ask the vendor for %s%s",
+                  release, list,
                   host.swap ? ", and switch swap off until then" : "");
 }
 
@@ -147,8 +148,8 @@ void ksm_check_kernel(KsmCheck *check)
                (version.major == MIN_MAJOR &&
                 version.minor < MIN_MINOR)) {
         ksm_check_add(check, KSM_CHECK_WRONG, "kernel",
-                      "Linux %s is too old: run 6.12 or later (6.8 at the "
-                      "least)", release);
+                      "Linux %s is too old: run 6.12 or later (at least "
+                      "6.8)", release);
     } else if (g_strcmp0(host.machine, "x86_64") != 0 ||
                sysconf(_SC_PAGESIZE) != 4096) {
         ksm_check_add(check, KSM_CHECK_WRONG, "kernel",

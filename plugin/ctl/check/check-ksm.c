@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * check-ksm.c: the kernel's own KSM, and whether it is kept from our VMs.
+ * check-ksm.c: the kernel's own KSM, and whether our VMs are excluded from it.
  *
  * ksmd takes what a process offers by madvise(), and all of a process that was
  * started with PR_SET_MEMORY_MERGE (systemd's MemoryKSM=).  It knows no groups,
@@ -29,7 +29,7 @@ typedef struct Seen {
 } Seen;
 
 /*
- * Whether a mapping is one that the engine answers for: of the store, tracked
+ * Whether a mapping is the engine's responsibility: of the store, tracked
  * (uw), or in a window or staged (um).  Its buffers look like other memory of
  * QEMU, some of which QEMU itself offers to ksmd (mem-merge=on).
  */
@@ -120,13 +120,13 @@ static void check_running(KsmCheck *check, KsmClient *client)
     }
     if (seen.unknown > 0) {
         ksm_check_add(check, KSM_CHECK_ADVICE, "kernel KSM",
-                      "it runs, too; whether %u of %u VMs are kept from it "
-                      "cannot be read: ask as root", seen.unknown,
+                      "it also runs; whether %u of %u VMs are excluded from it "
+                      "cannot be read: run this as root", seen.unknown,
                       seen.looked);
     } else {
         ksm_check_add(check, KSM_CHECK_ADVICE, "kernel KSM",
-                      "it runs, too, and the memory of %u VMs here is kept "
-                      "from it; only other memory gains: if there is none, "
+                      "it also runs, and the memory of %u VMs here is excluded "
+                      "from it; only other memory benefits: if there is none, "
                       "echo 2 > " KSM_RUN, seen.looked);
     }
 }

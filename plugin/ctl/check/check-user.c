@@ -3,7 +3,7 @@
  * check-user.c: what QEMU's user may do.
  *
  * A child becomes that user, with its groups, as libvirt does it, tries, and
- * tells the lines through a pipe.  What libvirt adds to that (its own /dev, a
+ * reports the lines through a pipe.  What libvirt adds to that (its own /dev, a
  * security driver) is looked at in check-libvirt.c.
  */
 #include "check/check.h"

@@ -97,8 +97,8 @@ static gboolean confirmed(GError **errp)
         return TRUE;
     }
     if (!isatty(STDIN_FILENO)) {
-        return ksm_command_usage(errp, "nobody can be asked here whether to "
-                                 "do it; give --yes");
+        return ksm_command_usage(errp, "standard input is not a terminal, so "
+                                 "nobody can be asked; use --yes");
     }
     printf("Change the domain like that? [y/N] ");
     fflush(stdout);
@@ -276,8 +276,9 @@ const KsmCommand ksm_command_domain_xml = {
     .arguments = "VERB DOMAIN",
     .summary = "Enable, disable or show sharing of a libvirt domain",
     .details = "VERB: enable, disable or show.  Changes the XML for the "
-               "domain's next start,\nafter showing how and asking; disable "
-               "gives back what was there before.\nProperties for --set: "
+               "domain's next start,\nafter showing the change "
+               "and asking; disable restores what was there before.\n"
+               "Properties for --set: "
                "required, run, scan-cpu-percent, scan-interval, "
                "max-mappings,\nmerge-across-nodes (off: bound to one node by "
                "<numatune>), keep-huge.",

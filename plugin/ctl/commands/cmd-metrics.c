@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cmd-metrics.c: `guest-ksmctl metrics`: figures for Prometheus. */
+/* cmd-metrics.c: `guest-ksmctl metrics`: statistics for Prometheus. */
 #include <stdio.h>
 
 #include "base/command.h"
@@ -46,8 +46,8 @@ extern const KsmCommand ksm_command_metrics;
 const KsmCommand ksm_command_metrics = {
     .name = "metrics",
     .arguments = "",
-    .summary = "All figures as OpenMetrics text, or over HTTP",
-    .details = "With --listen it runs until it is ended, and serves "
+    .summary = "All statistics as OpenMetrics text, or over HTTP",
+    .details = "With --listen it runs until it is stopped, and serves "
                "guest_ksm_up 0 while no broker answers.",
     .entries = entries,
     .run = run_metrics,

@@ -14,7 +14,7 @@ static const GOptionEntry setting_entries[] = {
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
 };
 
-/* What an order came to, over all of its targets. */
+/* The outcome of a request, over all of its targets. */
 typedef struct Outcome {
     guint done, failed, pending;
     char *error;                /* of the first that failed */
@@ -78,8 +78,8 @@ static gboolean judge(KsmCtl *ctl, const Outcome *outcome, GError **errp)
     }
     if (outcome->pending > 0) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_PENDING,
-                    "%s: %u of %u did not confirm in time; the order stands "
-                    "and is carried out when they report next",
+                    "%s: %u of %u did not confirm in time; they will carry the "
+                    "change out with their next report",
                     ksm_client_path(ctl->client), outcome->pending,
                     outcome->done + outcome->pending);
         return FALSE;
@@ -145,6 +145,6 @@ static gboolean run_unmerge(KsmCtl *ctl, char **args, GError **errp)
         .run = run_##mode, \
     }
 
-ORDER(pause, "Keep what is shared, look for nothing new");
+ORDER(pause, "Keep shared pages shared, and stop scanning");
 ORDER(run, "Scan and share");
 ORDER(unmerge, "Make every shared page private again, and pause");

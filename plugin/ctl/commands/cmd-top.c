@@ -13,7 +13,7 @@ static char *sort_name;
 
 static const GOptionEntry entries[] = {
     { "interval", 'i', 0, G_OPTION_ARG_DOUBLE, &interval_s,
-      "Time between two looks (1)", "SECONDS" },
+      "Time between two updates (1)", "SECONDS" },
     { "sort", 'k', 0, G_OPTION_ARG_STRING, &sort_name,
       "Sort by vm, group, memory, private, shared, zero, broken, saved "
       "(default), cpu, merges, breaks or state", "COLUMN" },
@@ -170,7 +170,7 @@ const KsmCommand ksm_command_top = {
     .arguments = "",
     .summary = "The VMs live, sorted, with a bar and rates for each",
     .details = "Keys: q quit, left/right or a column's letter (v g m p s z b "
-               "a c e k t) sort,\nr reverse, up/down/page scroll, space look "
+               "a c e k t) sort,\nr reverse, up/down/page scroll, space update "
                "now.  A bar is all of a VM's memory:\np private, b broken, s "
                "shared, 0 zero, . untouched.",
     .entries = entries,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cmd-vm.c: `guest-ksmctl vm NAME`: all that is known of one VM. */
+/* cmd-vm.c: `guest-ksmctl vm NAME`: all that is known about one VM. */
 #include <stdio.h>
 
 #include "base/client.h"
@@ -15,7 +15,7 @@ static void print_pages(JsonObject *session)
     } rows[] = {
         { "pages_total", "guest memory" },
         { "pages_untouched", "never touched" },
-        { "pages_volatile", "private, written lately" },
+        { "pages_volatile", "private, written recently" },
         { "pages_unshared", "unique so far" },
         { "pages_sharing", "shared" },
         { "zero_pages", "zeros, given back" },
@@ -101,13 +101,13 @@ static void print_state(JsonObject *session)
            degraded != NULL ? degraded : "",
            ksm_reply_string(session, "run"));
     if (last_seen_ms < 0) {
-        printf("    heard     nothing yet\n");
+        printf("    last seen never\n");
     } else {
-        printf("    heard     %.1f s ago\n", (double)last_seen_ms / 1000);
+        printf("    last seen %.1f s ago\n", (double)last_seen_ms / 1000);
     }
     if (ksm_reply_node(session, &node)) {
-        printf("    node      %" G_GINT64_FORMAT ", with which alone it "
-               "shares\n", node);
+        printf("    node      %" G_GINT64_FORMAT ": it shares only on this "
+               "node\n", node);
     }
 }
 
@@ -191,7 +191,7 @@ extern const KsmCommand ksm_command_vm;
 const KsmCommand ksm_command_vm = {
     .name = "vm",
     .arguments = "VM",
-    .summary = "All that is known of one VM",
+    .summary = "All that is known about one VM",
     .details = "VM: its name (QEMU's -name), a memory backend's as in "
                "NAME/ram0, or pid:NUMBER.",
     .least = 1,

@@ -30,7 +30,7 @@ static char *find_domain(GError **errp)
                     "domain '%s' does not run", virDomainGetName(domain));
         return NULL;
     }
-    /* As its engines tell it. */
+    /* As its engines report it. */
     vm = ksm_session_name_part(virDomainGetName(domain), KSM_NAME_VM_MAX);
     return g_strconcat("vm:", vm, NULL);
 }
@@ -62,7 +62,7 @@ void ksm_domain_target_explain(GError **errp)
         g_clear_error(errp);
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_NO_SUCH,
                     "domain '%s' runs, but without memory-backend-ksm, or "
-                    "not connected to this broker: guest-ksmctl domain-xml "
-                    "show tells", ksm_domain_target_name);
+                    "not connected to this broker: see guest-ksmctl domain-xml "
+                    "show", ksm_domain_target_name);
     }
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* page-picture.c: a VM's memory by state, as the broker's `map` tells it. */
+/* page-picture.c: a VM's memory by state, as the broker's `map` reports it. */
 #include "map/page-picture.h"
 
 #include "base/vms.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* page-picture.h: a VM's memory by state, as the broker's `map` tells it. */
+/* page-picture.h: a VM's memory by state, as the broker's `map` reports it. */
 #ifndef KSM_CTL_PAGE_PICTURE_H
 #define KSM_CTL_PAGE_PICTURE_H
 
@@ -9,7 +9,7 @@
 /** One backend: cells of a power of two of pages each, in guest order. */
 typedef struct KsmPicture {
     char *name;                 /* of the session */
-    JsonObject *session;        /* its figures, for the legend */
+    JsonObject *session;        /* its statistics, for the legend */
     gint64 pages;
     gint64 pages_per_cell;
     guint count;                /* cells */

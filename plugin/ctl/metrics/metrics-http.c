@@ -4,7 +4,7 @@
  *
  * libmicrohttpd's one thread takes the requests and asks the broker; this
  * thread only waits for a signal, so that the client is used by one thread.
- * There is nothing to be had but /metrics, whoever asks, and no body is read.
+ * It serves nothing but /metrics, to any client, and reads no request body.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -30,7 +30,7 @@ typedef union Address {
 
 typedef struct Server {
     KsmClient *client;
-    gboolean silent;            /* the broker's absence has been told */
+    gboolean silent;            /* the broker's absence has been reported */
 } Server;
 
 static const char front_page[] =

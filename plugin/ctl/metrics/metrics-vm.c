@@ -52,9 +52,9 @@ static const Field fields[] = {
     GAUGE("saved_bytes", "saved_pages", KSM_STAT_PAGES,
           "Its part of the memory that its group saves."),
     GAUGE("worst_case_bytes", "worst_case_pages", KSM_STAT_PAGES,
-          "Memory needed more if all it shares were written at once."),
+          "More memory needed if all shared pages were written at once."),
     GAUGE("profit_bytes", "general_profit_bytes", KSM_STAT_BYTES,
-          "Saved memory less metadata, as the engine reckons it."),
+          "Saved memory less metadata, as the engine computes it."),
     STATISTIC("metadata_bytes", metadata_bytes, "The engine's own memory."),
     STATISTIC("cpu_seconds", cpu_ns, "CPU time of the scanner."),
     GAUGE("scan_cpu_limit_ratio", "scan_cpu_percent", UNIT_PERCENT,
@@ -79,14 +79,14 @@ static const Field fields[] = {
     STATISTIC("kept_huge_bytes", pages_kept_huge,
               "Duplicates left unshared to keep huge pages (keep-huge)."),
     STATISTIC("resting_bytes", pages_parked,
-              "Huge pages written all the time, left alone (keep-huge)."),
+              "Huge pages written all the time, parked (keep-huge)."),
     STATISTIC("collapsed_blocks", collapses,
               "Blocks of 2 MiB made huge pages again (keep-huge)."),
     STATISTIC("fingerprinted_pages", fingerprints, "Pages read."),
     STATISTIC("looked_up_pages", lookups, "Pages looked up at the broker."),
     STATISTIC("published_pages", publishes, "Pages copied to the broker."),
     STATISTIC("deferred_results", deferred_results,
-              "Pages that the broker said another VM has, too."),
+              "Replies that came later, for pages listed earlier."),
     STATISTIC("broker_requests", broker_requests, "Requests to the broker."),
     STATISTIC("broker_losses", broker_losses,
               "Connections to the broker that were lost."),
@@ -95,7 +95,7 @@ static const Field fields[] = {
               "Kernel mappings that it may use."),
     STATISTIC("shared_runs", runs, "Mappings of the store."),
     STATISTIC("window_longest_seconds", window_ns_max,
-              "The longest time that pages were kept from the guest."),
+              "The longest time that pages were inaccessible to the guest."),
 };
 
 static const char *const states[] = {
@@ -202,7 +202,7 @@ static void add_field(KsmMetrics *metrics, const Field *field,
     for (i = 0; i < subjects->len; i++) {
         const Subject *subject = g_ptr_array_index(subjects, i);
 
-        /* Older libraries do not tell all of them. */
+        /* Older libraries do not report all of them. */
         if (!json_object_has_member(subject->session, field->field)) {
             continue;
         }
@@ -258,7 +258,7 @@ void ksm_metrics_add_sessions(KsmMetrics *metrics, JsonObject *reply)
         add_field(metrics, &fields[i], subjects);
     }
     ksm_metrics_family(metrics, "guest_ksm_vm_window_seconds", "histogram",
-                       "seconds", "How long pages were kept from the guest.");
+                       "seconds", "How long guest pages were inaccessible.");
     for (i = 0; i < subjects->len; i++) {
         add_histogram(metrics, g_ptr_array_index(subjects, i));
     }

@@ -92,7 +92,7 @@ static char *user_labels(JsonObject *user)
     return g_string_free(labels, FALSE);
 }
 
-/* @labels_of: what tells an object from the others; NULL: there is but one. */
+/* @labels_of: what distinguishes the objects; NULL: there is only one. */
 static void add_families(KsmMetrics *metrics, const Family *families,
                          gsize count, GPtrArray *objects,
                          char *(*labels_of)(JsonObject *object))

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* metrics.h: the broker's figures as metrics, for Prometheus and the like. */
+/* metrics.h: the broker's statistics as metrics, for Prometheus. */
 #ifndef KSM_CTL_METRICS_H
 #define KSM_CTL_METRICS_H
 

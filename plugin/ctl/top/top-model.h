@@ -20,7 +20,7 @@ typedef struct KsmTopColumn {
     const char *name;           /* for --sort */
     char key;                   /* sorts by it */
     int width;                  /* negative: flush left */
-    int from_columns;           /* shown on terminals at least so wide */
+    int from_columns;           /* shown on terminals of at least this width */
     char *(*format)(const KsmTopRow *row);      /* free with g_free() */
     gint (*compare)(const KsmTopRow *a, const KsmTopRow *b);
 } KsmTopColumn;

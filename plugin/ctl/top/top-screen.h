@@ -26,7 +26,7 @@ typedef enum KsmScreenKey {
     KSM_SCREEN_RESIZED, KSM_SCREEN_GONE,
 } KsmScreenKey;
 
-/** Waits for a key, at most so long. */
+/** Waits for a key, up to this time. */
 KsmScreenKey ksm_screen_key(int timeout_ms, char *letter);
 
 #endif /* KSM_CTL_TOP_SCREEN_H */
