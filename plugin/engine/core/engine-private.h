@@ -159,6 +159,7 @@ typedef struct KsmReport {
     guint32 setting_error;        /* KsmError, or 0 */
     char *setting_reason;
     guint32 map_serial;         /* of the map sent last */
+    guint32 results_waiting;      /* at the broker, as it said last */
 } KsmReport;
 
 /* merge. */
@@ -182,11 +183,37 @@ typedef struct KsmTurn {
     const char *standing_aside; /* likewise */
     gboolean detached;          /* tracking is off */
     gboolean unmerged;          /* the run mode `unmerge` has been done */
-    guint8 round;               /* low byte of full_scans */
+    guint8 round;               /* low byte of the rounds' number */
     guint64 interval_ms;        /* between rounds, at present */
     guint64 round_end_ns;       /* of the last round; 0: none yet */
     guint64 track_ns;           /* what tracking took in it */
+    guint vain_fetches;         /* of results, in a row */
 } KsmTurn;
+
+/* No page waits. */
+#define KSM_DUE_NEVER G_MAXUINT16
+
+/* What a round looks at, and others change. */
+typedef struct KsmDueGiven {
+    guint64 connected_ns;
+    guint64 session_pages;
+    guint max_mappings;
+    guint keep_huge;
+    guint interval_ms;
+} KsmDueGiven;
+
+/* How much of a round is needed.  due. */
+typedef struct KsmDue {
+    gboolean known;             /* a round got to its end: the rest is so */
+    guint64 faults;             /* of other threads when the last scan began */
+    guint64 scan_ns;            /* when it ended */
+    guint64 hot;                /* pages that it found written */
+    guint vain;                 /* scans in a row that found none */
+    guint64 work;               /* counted when the last round ended */
+    guint16 soonest;            /* rounds from then until a wait is over */
+    guint8 rounds;              /* since then */
+    KsmDueGiven given;
+} KsmDue;
 
 struct KsmEngine {
     KsmTunables tunables;
@@ -208,6 +235,7 @@ struct KsmEngine {
     KsmReport report;
     KsmPace pace;
     KsmTurn turn;
+    KsmDue due;
     KsmBatch batch;
     KsmReleases releases;
     KsmMergeState merge;

@@ -10,4 +10,7 @@
 /* Whether each of them is what the public header allows. */
 gboolean ksm_options_check(const KsmOptions *options, GError **errp);
 
+/* The default of scan_interval_ms, which due.c may stretch. */
+#define KSM_SCAN_INTERVAL_MS 1000u
+
 #endif /* KSM_OPTIONS_H */

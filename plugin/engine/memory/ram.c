@@ -395,7 +395,8 @@ static guint level_up(KsmRegion *region, guint32 page)
  */
 #define KSM_SOON_ROUNDS 8u
 
-void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round)
+void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round,
+                          guint8 rounds)
 {
     guint8 unwritten = (guint8)(round - region->wait[page]);
     guint level = ksm_page_level(region->state[page]);
@@ -409,8 +410,8 @@ void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round)
         set_level(region, page, level - 1);
         level--;
     }
-    /* 2: this round's sweep takes one off, the next one finds it idle. */
-    region->wait[page] = (guint8)(1 + (1u << level));
+    /* This round's sweep takes `rounds` off, the next one may find it idle. */
+    region->wait[page] = (guint8)MIN(rounds + (1u << level), G_MAXUINT8);
 }
 
 void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state)

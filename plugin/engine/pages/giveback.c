@@ -60,6 +60,7 @@
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
 #include "page-scan.h"
+#include "pages/waits.h"
 #include "sys.h"
 
 /* Until a page that a device held is tried again. */
@@ -357,10 +358,10 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
 }
 
 /* Whether a broken page's rest is over; counts it down otherwise. */
-static gboolean backoff_is_over(KsmRegion *region, guint32 page)
+static gboolean backoff_is_over(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     return ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN &&
-           ksm_ram_wait_over(region, page);
+           ksm_waits_over(engine, region, page);
 }
 
 /* Some broken pages in a row; held back by a device, they rest again. */
@@ -393,7 +394,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
     }
     for (page = 0; page <= region->pages; page++) {
         if (page < region->pages && count < KSM_WINDOW_PAGES &&
-            backoff_is_over(region, page)) {
+            backoff_is_over(engine, region, page)) {
             count++;
         } else if (count) {
             if (ksm_pace_interrupted(engine)) {

@@ -7,8 +7,14 @@
 
 #include "core/engine-private.h"
 
-/* Runs a round; ends early when interrupted or when the broker is lost. */
-void ksm_round_run(KsmEngine *engine);
+/*
+ * Runs a round; ends early when interrupted or when the broker is lost.  Without
+ * `scan`, nothing has been written since the last one.
+ */
+void ksm_round_run(KsmEngine *engine, gboolean scan);
+
+/* Whether nothing has come of fetching results for a while. */
+gboolean ksm_round_is_quiet(KsmEngine *engine);
 
 /* Merges the listed pages that have got a slot since, without a round. */
 void ksm_round_results(KsmEngine *engine);

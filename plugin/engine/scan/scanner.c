@@ -12,12 +12,15 @@
  * subject of a system call.
  *
  * Rounds come once an interval, and so seldom that tracking writes takes a
- * tenth of the time at most.  In between the broker is asked for results: another
- * VM's find is then shared without waiting for the next round.
+ * tenth of the time at most; due.c says how much of one is needed.  In between
+ * the broker is asked for results: another VM's find is then shared without
+ * waiting for the next round.  When nothing comes of that for a while, the
+ * answer to the report, which is due anyway, says whether to ask.
  */
 #include "scan/scanner.h"
 
 #include "core/budget.h"
+#include "core/due.h"
 #include "core/kernel-guard.h"
 #include "core/lock.h"
 #include "core/notice.h"
@@ -128,6 +131,21 @@ static guint64 due_ms(KsmEngine *engine)
                                               0;
 }
 
+/* As much of a round as is needed; all of it if it is asked for. */
+static void make_round(KsmEngine *engine, gboolean asked)
+{
+    KsmDueWork work = ksm_due_judge(engine);
+
+    if (asked || work == KSM_DUE_SCAN || work == KSM_DUE_SWEEP) {
+        ksm_round_run(engine, asked || work == KSM_DUE_SCAN);
+        return;
+    }
+    /* There is nothing that a round would do, or do yet. */
+    engine->stats.counters.full_scans += work == KSM_DUE_NOTHING;
+    engine->turn.round_end_ns = ksm_sys_now_ns();
+    ksm_round_results(engine);
+}
+
 /* A round if one is due, or else a look for results; how long to sleep then. */
 static guint64 run_turn(KsmEngine *engine, gboolean asked)
 {
@@ -136,9 +154,13 @@ static guint64 run_turn(KsmEngine *engine, gboolean asked)
                           1);
 
     if (asked || !due_ms(engine)) {
-        ksm_round_run(engine);
+        make_round(engine, asked);
     } else {
         ksm_round_results(engine);
+    }
+    if (ksm_round_is_quiet(engine)) {
+        /* The report says whether there is anything to fetch. */
+        result_ms = MAX(result_ms, KSM_REPORT_MS);
     }
     return CLAMP(due_ms(engine), 1, result_ms);
 }
