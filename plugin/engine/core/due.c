@@ -46,7 +46,7 @@ static guint64 work_so_far(const KsmEngine *engine)
 {
     const KsmStats *s = &engine->stats.counters;
 
-    return s->fingerprints + s->results + s->merges + s->zero_merges +
+    return s->fingerprints + s->deferred_results + s->merges + s->zero_merges +
            s->publishes + s->given_back + s->collapses + s->rollbacks +
            s->refused_pinned + s->refused_budget + s->refused_torn +
            s->refused_broker + s->refused_error + s->refused_dma;
