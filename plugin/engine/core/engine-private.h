@@ -155,8 +155,8 @@ typedef struct KsmLink {
 /* What was reported, and what was ordered.  report. */
 typedef struct KsmReport {
     guint64 reported_ns;        /* when the broker was told figures last */
-    guint32 setting_serial;       /* of the order carried out last */
-    guint32 setting_error;        /* KsmError, or 0 */
+    guint32 setting_serial;     /* of the order carried out last */
+    guint32 setting_error;      /* KsmError, or 0 */
     char *setting_reason;
     guint32 map_serial;         /* of the map sent last */
 } KsmReport;

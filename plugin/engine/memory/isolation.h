@@ -16,7 +16,7 @@ typedef enum KsmVerdict {
     KSM_VERDICT_DONE = 0,       /* it did not */
     KSM_VERDICT_CHANGED,        /* the page differs from its replacement */
     KSM_VERDICT_PINNED,         /* the kernel would not move it */
-    KSM_VERDICT_DMA,           /* a device may be writing to it */
+    KSM_VERDICT_DMA,            /* a device may be writing to it */
     KSM_VERDICT_HOLE,           /* there is no page */
     KSM_VERDICT_ERROR,          /* a system call failed, or the memory */
 } KsmVerdict;

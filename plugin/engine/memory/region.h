@@ -35,7 +35,7 @@ struct KsmRegion {
     KsmRegionFlags flags;
     gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
     KsmUnregistered unregistered[KSM_UNREGISTERED_MAX + 1];  /* in order */
-    guint unregistered_count;      /* the parts that lack it */
+    guint unregistered_count;   /* the parts that lack it */
     guint32 detached_pages;     /* that have been let go: scanner.c */
     guint64 mappings;           /* that the region's pages need, see account.h */
     guint64 store_mappings;     /* those of them that are of a store */
