@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * kernel-faults.c: faults of Linux in the calls that sharing is made of.
+ * kernel-faults.c: known faults of Linux in the calls that sharing uses.
  *
- * The one place for them: the engine, `guest-ksmctl check` and docs/kernels.md
- * have them from here, and tests/unit/test-kernel.c compares the last.  A row
- * belongs here if the fault can be met in what this project does: windows of
- * KSM_WINDOW_PAGES at most, so that a huge page never moves whole; x86-64; own
- * memory; no hugetlbfs.  docs/kernels.md names those that were left out.
+ * This is the only list of them: the engine, `guest-ksmctl check` and
+ * docs/kernels.md use it, and tests/unit/test-kernel.c compares the document
+ * with it.  A row belongs here if this project can trigger the fault: windows
+ * of at most KSM_WINDOW_PAGES, so that a huge page never moves whole; x86-64;
+ * the process's own memory; no hugetlbfs.  docs/kernels.md names the faults
+ * that were left out.
  *
- * A fix that no source places in a series counts as missing there.
+ * If no source says in which release of a series a fault was fixed, it counts
+ * as unfixed in that series.
  */
 #include "kernel.h"
 
