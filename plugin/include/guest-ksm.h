@@ -387,10 +387,7 @@ struct KsmStats {
     KsmBrokerState broker;
     const char *stand_aside;    /* static string, or NULL */
 
-    /*
-     * statistics of the group, from the broker's last report; 0 while not
-     * connected
-     */
+    /* the group's statistics, as last reported; 0 while not connected */
     guint64 group_pages_shared; /* slots in use */
     guint64 group_pages_sharing; /* references to them */
     guint64 group_pages_unshared; /* listed in the unstable tree */

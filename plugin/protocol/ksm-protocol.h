@@ -92,8 +92,7 @@
 /* the bulk memory */
 #define KSM_BATCH_LOOKUPS   2048u           /* maximum items of LOOKUP */
 #define KSM_BATCH_PUBLISH   256u            /* maximum items of PUBLISH */
-#define KSM_BATCH_RANGES    4096u           /* maximum of WITHDRAW and
-                                               RELEASE */
+#define KSM_BATCH_RANGES    4096u           /* maximum: WITHDRAW, RELEASE */
 #define KSM_BATCH_RECLAIMS     4096u        /* maximum of RECLAIM */
 #define KSM_BATCH_RESULTS     2048u         /* maximum results of a reply */
 #define KSM_BATCH_CELLS     65536u          /* maximum cells of a map */
@@ -144,8 +143,7 @@ typedef struct KsmMsgHello {
     guint32 reserved;           /* 0 */
     /* since version 6 */
     KsmEngineId engine;
-    char more_name[KSM_NAME_BYTES - KSM_NAME_BYTES_5];  /* used if name has no
-                                                           NUL */
+    char more_name[KSM_NAME_BYTES - KSM_NAME_BYTES_5];  /* if name has no NUL */
 } KsmMsgHello;
 
 typedef enum KsmWelcome {
@@ -204,8 +202,7 @@ typedef struct KsmMsgStats {
     guint32 setting_serial;
     guint32 setting_error;      /* KsmError; 0: fully in force */
     char setting_reason[KSM_REASON_BYTES];
-    char stand_aside[KSM_ASIDE_BYTES];  /* reason for standing aside; "":
-                                           none */
+    char stand_aside[KSM_ASIDE_BYTES];  /* its reason; "": none */
     /* since version 5 */
     KSM_STATS_SINCE_5(KSM_STATS_MEMBER)
     guint32 keep_huge;          /* the option */
@@ -322,8 +319,7 @@ typedef enum KsmAnswerKind {
     KSM_ANSWER_LISTED = 0,      /* the page is listed: no other page has this
                                    content, or another is about to be
                                    published */
-    KSM_ANSWER_SLOT = 1,        /* the slot has this content; the page is bound
-                                   to it */
+    KSM_ANSWER_SLOT = 1,        /* a slot has it; the page is bound to it */
     KSM_ANSWER_PUBLISH = 2,     /* another page has it too: publish yours */
     KSM_ANSWER_REFUSED = 3,     /* a limit, or a different page with this
                                    fingerprint */

@@ -42,8 +42,7 @@
 
 /* Counting reads /proc/self/maps: 0.5 us a mapping.  Minimum interval: */
 #define KSM_COUNT_NS            (10 * G_GUINT64_CONSTANT(1000000000))
-#define KSM_COUNT_SHARE         1000u   /* and at most a thousandth of the
-                                           time */
+#define KSM_COUNT_SHARE         1000u   /* at most 1/1000 of the time */
 #define KSM_COUNT_SCARCE_NS     G_GUINT64_CONSTANT(1000000000)
 #define KSM_COUNT_SCARCE_SHARE  50u
 /* Interval for reading vm.max_map_count, which takes some microseconds. */

@@ -100,8 +100,7 @@ typedef struct KsmBudget {
     guint generation;           /* of the account that has `reported` */
     gboolean shrinking;         /* giving mappings up: budget not applied */
     gboolean warned;
-    gint64 spare;               /* place_lock: mappings that a discard may
-                                   add */
+    gint64 spare;               /* place_lock: mappings left to discards */
     guint64 claimed;            /* place_lock: mappings that discards added */
 } KsmBudget;
 
