@@ -92,7 +92,7 @@ typedef enum KsmDegraded {
 typedef enum KsmNotice {
     KSM_NOTICE_STATE = 1,       /* state, broker or stand_aside changed */
     KSM_NOTICE_DEGRADED = 2,    /* degraded changed */
-    KSM_NOTICE_PROGRESS = 3,    /* a round ended, or windows were done */
+    KSM_NOTICE_PROGRESS = 3,    /* a round ended, or windows were opened */
 } KsmNotice;
 
 typedef struct KsmStats KsmStats;

@@ -23,7 +23,7 @@
  * A NUMA policy (mbind) belongs to a mapping, and mappings with different
  * policies do not merge.  The program sets the policy only for the RAM, and
  * only after it was told that the RAM is ready.  So the policy is copied to
- * the shadow while all of the RAM is still in its original mapping.  Pages
+ * the shadow while all of the RAM is still the program's own memory.  Pages
  * that are given back are then placed by that policy.
  *
  * Memory: 6 bytes a page, mapped lazily, so that pages that were never

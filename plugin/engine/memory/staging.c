@@ -4,7 +4,7 @@
  *
  * While windows are open, the area is registered for MISSING faults, and only
  * the scanner may fill a hole in it: so a page found there has arrived by a
- * move.  Any other thread that touches a hole waits.  No program does that,
+ * move.  Any other thread that touches a hole waits.  No program touches one,
  * because none knows the address.  But the kernel walks all memory of a
  * process for mlockall(2), and a debugger may do so by ptrace(2) or
  * /proc/PID/mem.  If the area were registered all the time, such a walk would

@@ -140,9 +140,9 @@ static gboolean empty_stretch(KsmRegion *region, guint32 first, guint32 count)
 /*
  * Replaces all of the range that is in the store; FALSE: some of it could not
  * be replaced, because a hole in the middle of a mapping takes two more.
- * Candidates are only noted: others that look up their content would not find
- * it.  Pages whose memory had failed are only noted as well: they are usable
- * again.
+ * Candidates are only noted, so that their listings end: others would be
+ * directed to content that is gone.  Pages whose memory had failed are only
+ * noted as well: they are usable again.
  */
 static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
                         guint32 end)
