@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * engine.c: the public API: engines, regions, options at run time.
- */
+/* engine.c: the public API of engines: creation, start, options at run time. */
 #include "core/engine-private.h"
 
 #include <errno.h>
@@ -69,7 +67,7 @@ static void free_parts(KsmEngine *engine)
     g_free(engine);
 }
 
-/* What it is called in messages, and by the broker to people. */
+/* The engine's name in messages and, for display, at the broker. */
 static char *name_of(const char *name)
 {
     if (!name || !*name) {
@@ -170,7 +168,7 @@ gboolean ksm_engine_start(KsmEngine *engine, GError **errp)
                   "mappings; set it to 1048576", ksm_sys_max_map_count());
     }
     ksm_kernel_guard_warn(&engine->kernel, engine->link.name);
-    /* It looks at this, to know itself, when it has the lock. */
+    /* The thread reads this under the lock, to recognise itself. */
     ksm_engine_lock(engine);
     engine->thread = g_thread_try_new("ksm-scanner", ksm_scanner_thread,
                                       engine, &error);
@@ -213,7 +211,7 @@ void ksm_engine_suspend(KsmEngine *engine, const char *reason)
     engine->turn.standing_aside = reason;
     ksm_stats_publish(engine);
     ksm_engine_unlock(engine);
-    ksm_lock_wake(engine, TRUE);         /* the scanner detaches */
+    ksm_lock_wake(engine, TRUE);         /* the scanner detaches then */
 }
 
 void ksm_engine_detach(KsmEngine *engine)

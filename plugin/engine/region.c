@@ -17,7 +17,7 @@
 #include "error.h"
 #include "sys.h"
 
-/* Puts the region in the first gap of page numbers that holds it. */
+/* Puts the region in the first gap of page numbers that is large enough. */
 static void place_region(KsmEngine *engine, KsmRegion *region)
 {
     guint64 end;
@@ -75,7 +75,7 @@ static gboolean check_overlap(KsmEngine *engine, const char *name,
         if (addr < end && other->addr < addr + bytes) {
             g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                         "Memory '%s' at %p cannot be shared: it overlaps "
-                        "'%s', which already is", name, (void *)addr,
+                        "'%s', which is already shared", name, (void *)addr,
                         other->name);
             return FALSE;
         }
@@ -84,9 +84,10 @@ static gboolean check_overlap(KsmEngine *engine, const char *name,
 }
 
 /*
- * Writes to the region cannot be tracked: leaves its memory as it was.  Where
- * another userfaultfd has it, ours has nothing of it; and a kernel may take
- * the other one's registration off if asked.
+ * Writes to the region cannot be tracked: gives it up and leaves its memory as
+ * it was.  If another userfaultfd is registered there, ours has no
+ * registration in the region; and some kernels would remove the other
+ * registration if asked to unregister.
  */
 static void give_up(KsmEngine *engine, KsmRegion *region, int error)
 {
@@ -144,7 +145,7 @@ void ksm_region_remove(KsmRegion *region)
 
     ksm_engine_lock(engine);
     g_ptr_array_remove(engine->ram.regions, region);
-    /* First what waits to be sent: no message names a page twice. */
+    /* First send what is pending: no message may name a page twice. */
     ksm_release_send(engine);
     if (ksm_ram_free(region)) {
         g_array_append_val(engine->releases.withdrawn, range);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * error.c: the error domain and errors from system calls.
- */
+/* error.c: the error domain, and errors from system calls. */
 #include "error.h"
 
 #include <errno.h>

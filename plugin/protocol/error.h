@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * error.h: making GErrors of KSM_ERROR, the one domain of library and broker,
- * whose codes also go over the wire.
+ * error.h: creates GErrors of the domain KSM_ERROR, which library and broker
+ * share and whose codes are also sent over the wire.
  */
 #ifndef KSM_ERROR_H
 #define KSM_ERROR_H

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * fingerprint.c: XXH3-128 from libxxhash, and the zero page.
+ * fingerprint.c: XXH3-128 from libxxhash, and the check for zeros.
  *
- * Guest memory is read while the guest may write it, on purpose: a torn
- * fingerprint only costs a failed verification, because a fingerprint never
- * decides anything.
+ * Guest memory is deliberately read while the guest may write it.  A torn
+ * fingerprint costs only a failed verification, because no decision rests on a
+ * fingerprint alone.
  */
 #include "fingerprint.h"
 
 #include <string.h>
 #ifdef KSM_XXHASH_DISPATCH
-/* AVX2 or AVX-512 where the processor has it: 170 ns a page instead of 250. */
+/* AVX2 or AVX-512 if the processor has it: 170 ns a page instead of 250. */
 #include <xxh_x86dispatch.h>
 #else
 #include <xxhash.h>
@@ -35,7 +35,9 @@ gboolean ksm_fingerprint_is_zero(const guint8 *page)
 {
     static const guint8 zeros[64];
 
-    /* The first words tell nearly always; then page against itself. */
+    /*
+     * The first words nearly always decide; otherwise compare page to itself.
+     */
     return !memcmp(page, zeros, sizeof(zeros)) &&
            !memcmp(page, page + sizeof(zeros),
                    KSM_PAGE_BYTES - sizeof(zeros));

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * page-scan.c: contents of pages, read under a guard.
+ * page-scan.c: reads page content under a guard.
  *
- * A page may have failed, and the guest have set it aside and gone on: nobody
- * but the engine would ever read it.  Or it has failed unseen, and the engine is
- * the first to read it.  Either must cost the VM nothing.  So all content of
- * guest memory, staging and slots is read by the functions here (sys/safe-read.c).
- * The broker reads its slots, and what clients share with it, by them as well.
+ * The memory of a page may have failed.  If the guest has taken the page out
+ * of use, only the engine would still read it; if the failure is undetected,
+ * the engine may be the first to read it.  Neither may harm the VM.  So all
+ * content of guest memory, staging area and slots is read by the functions
+ * here (sys/safe-read.c).  The broker also uses them to read its slots and the
+ * memory that clients share with it.
  *
  * Thread: any; no lock is needed.
  */

@@ -6,7 +6,9 @@
 
 #define CUT "..."
 
-/* A character is one, of however many bytes; so is a byte that is no UTF-8. */
+/*
+ * Counts characters, whatever their size; an invalid UTF-8 byte counts as one.
+ */
 char *ksm_session_name_part(const char *name, gsize most)
 {
     GString *part = g_string_new(NULL);

@@ -1,25 +1,29 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * session-name.h: names of VMs and memory backends, fit for the wire.
+ * session-name.h: names of VMs and memory backends, made safe for the wire.
  *
- * A session is called "VM/BACKEND", or by a name without a slash.  It is for
- * people only.  It has printable ASCII alone, as it stands in logs, tables and
- * metrics; and where it is too long, VM and BACKEND are cut each for itself,
- * visibly, so that a VM is found by its name whatever its backends are called.
+ * A session is named "VM/BACKEND", or by a name without a slash.  The name is
+ * for display only.  It contains only printable ASCII, because it appears in
+ * logs, tables and metrics.  If it is too long, VM and BACKEND are truncated
+ * separately and visibly, so that a VM can be found by its name whatever its
+ * backends are called.
  */
 #ifndef KSM_SESSION_NAME_H
 #define KSM_SESSION_NAME_H
 
 #include <glib.h>
 
-/* The longest parts that are not cut.  KubeVirt calls a VM
-   NAMESPACE_NAME, of 63 characters each. */
+/*
+ * Maximum lengths that are not truncated.  KubeVirt names a VM NAMESPACE_NAME,
+ * each of up to 63 characters.
+ */
 #define KSM_NAME_VM_MAX        191u
 #define KSM_NAME_BACKEND_MAX   63u
 
 /**
- * @name with a '?' for each character that is no printable ASCII, and, if it
- * is longer than @most characters, with "..." in the place of its end.
+ * Returns @name with each character that is not printable ASCII replaced by
+ * '?'.  If it is longer than @most characters, its end is replaced by "...".
+ * Free with g_free().
  */
 char *ksm_session_name_part(const char *name, gsize most);
 

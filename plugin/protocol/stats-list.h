@@ -2,37 +2,39 @@
 /*
  * stats-list.h: the list of an engine's statistics.
  *
- * Those of KsmStats (guest-ksm.h, which says what each means) that are a
- * guint64 and go over the wire.  The message STATS, its filling, the broker's
- * bounds, sums and control replies are made from this list.
+ * It lists the members of KsmStats (documented in guest-ksm.h) that are a
+ * guint64 and are sent over the wire.  The STATS message, the code that fills
+ * it, and the broker's bounds, sums and control replies are generated from
+ * this list.
  *
- * To add one: a member of KsmStats that the engine fills, a row here, the words
- * of guest-ksmctl (cmd-vm.c, metrics-vm.c), docs/control-protocol.md, and QEMU's
- * schema and tables.  Without one of these something does not compile, or
- * test-metrics.py or test-docs.py fails.
+ * To add a statistic, add: a member of KsmStats that the engine fills, a row
+ * here, the texts of guest-ksmctl (cmd-vm.c, metrics-vm.c),
+ * docs/control-protocol.md, and QEMU's schema and tables.  If one is missing,
+ * compilation, test-metrics.py or test-docs.py fails.
  *
- * The list is in the order of the wire.  A part never changes once a release
- * had it: what is new makes a part of its own, KSM_STATS_SINCE_n for version n
- * of the protocol, at the end of KSM_STATS_FIELDS and of KsmMsgStats.
+ * The list is in wire order.  A part never changes once it has been released.
+ * New statistics get their own part, KSM_STATS_SINCE_n for version n of the
+ * protocol, at the end of KSM_STATS_FIELDS and of KsmMsgStats.
  *
- * It is not public.  A program with a schema of its own, as QEMU's QAPI, could
- * not be compiled any more with the header of a library that has a row more.
+ * The list is not public.  Otherwise a program with its own schema, such as
+ * QEMU with QAPI, would no longer compile with the header of a library that
+ * has one more row.
  */
 #ifndef KSM_STATS_LIST_H
 #define KSM_STATS_LIST_H
 
 typedef enum KsmStatKind {
-    KSM_STAT_STATE,             /* guest pages in a state, at present */
-    KSM_STAT_GAUGE,             /* at present */
+    KSM_STAT_STATE,             /* guest pages now in a state */
+    KSM_STAT_GAUGE,             /* current value */
     KSM_STAT_COUNTER,           /* since the engine's start */
-    KSM_STAT_PEAK,              /* the maximum since then */
+    KSM_STAT_PEAK,              /* maximum since then */
 } KsmStatKind;
 
 typedef enum KsmStatUnit {
-    KSM_STAT_PAGES,             /* guest pages now: never more than there are */
+    KSM_STAT_PAGES,             /* current guest pages: at most pages_total */
     KSM_STAT_BYTES,
     KSM_STAT_NS,
-    KSM_STAT_NUMBER,            /* of anything else */
+    KSM_STAT_NUMBER,            /* number of anything else */
 } KsmStatUnit;
 
 /* X(name, kind, unit), as in KSM_STAT_kind and KSM_STAT_unit. */
@@ -91,10 +93,10 @@ typedef enum KsmStatUnit {
     KSM_STATS_GAUGES(X) \
     KSM_STATS_SINCE_5(X)
 
-/* For X: a member of a structure. */
+/* For X: declares a member of a structure. */
 #define KSM_STATS_MEMBER(name, kind, unit) guint64 name;
 
-/* How many there are. */
+/* For X: counts the rows. */
 #define KSM_STATS_ONE_MORE(name, kind, unit) + 1
 #define KSM_STATS_COUNT (0 KSM_STATS_FIELDS(KSM_STATS_ONE_MORE))
 

@@ -14,7 +14,7 @@ typedef struct KsmStatsRow {
     KsmStatUnit unit;
 } KsmStatsRow;
 
-/** In the order of the list, which is that of the offsets. */
+/** In the order of the list, which is also the order of the offsets. */
 extern const KsmStatsRow ksm_stats_table[KSM_STATS_COUNT];
 
 #endif /* KSM_STATS_TABLE_H */

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * kernel-faults.c: faults of Linux in the calls that sharing is made of.
+ * kernel-faults.c: known faults of Linux in the calls that sharing uses.
  *
- * The one place for them: the engine, `guest-ksmctl check` and docs/kernels.md
- * have them from here, and tests/unit/test-kernel.c compares the last.  A row
- * belongs here if the fault can be met in what this project does: windows of
- * KSM_WINDOW_PAGES at most, so that a huge page never moves whole; x86-64; own
- * memory; no hugetlbfs.  docs/kernels.md names those that were left out.
+ * This is the only list of them: the engine, `guest-ksmctl check` and
+ * docs/kernels.md use it, and tests/unit/test-kernel.c compares the document
+ * with it.  A row belongs here if this project can trigger the fault: windows
+ * of at most KSM_WINDOW_PAGES, so that a huge page never moves whole; x86-64;
+ * the process's own memory; no hugetlbfs.  docs/kernels.md names the faults
+ * that were left out.
  *
- * A fix that no source places in a series counts as missing there.
+ * If no source says in which release of a series a fault was fixed, it counts
+ * as unfixed in that series.
  */
 #include "kernel.h"
 
@@ -28,8 +30,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .id = "CVE-2025-21984",
         .title = "mm: fix kernel BUG when userfaultfd_move encounters "
                  "swapcache",
-        .what = "a moved page that is on its way to swap is found again at "
-                "the wrong place",
+        .what = "a page that is being swapped out while it is moved is later "
+                "found at the wrong address",
         .effect = KSM_FAULT_CRASHES,
         .condition = KSM_FAULT_WITH_SWAP,
         .since = "6.8",
@@ -39,8 +41,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .id = "CVE-2025-38242",
         .title = "mm: userfaultfd: fix race of userfaultfd_move and swap "
                  "cache",
-        .what = "moving a swapped page may take a page of another process "
-                "for it, or leave its own behind",
+        .what = "moving a swapped page may move a page of another process "
+                "instead, or leave the page behind",
         .effect = KSM_FAULT_CORRUPTS,
         .condition = KSM_FAULT_WITH_SWAP,
         .since = "6.8",
@@ -61,7 +63,7 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .id = "CVE-2025-38686",
         .title = "userfaultfd: fix a crash in UFFDIO_MOVE when PMD is a "
                  "migration entry",
-        .what = "moving a part of a huge page that the kernel is migrating",
+        .what = "moving part of a huge page that the kernel is migrating",
         .effect = KSM_FAULT_CRASHES,
         .condition = KSM_FAULT_ALWAYS,
         .since = "6.8",
@@ -70,32 +72,32 @@ const KsmKernelFault ksm_kernel_faults[] = {
     }, {
         .id = "fe4cdc2c4e24",
         .title = "mm/userfaultfd: fix release hang over concurrent GUP",
-        .what = "closing the tracking hangs while a device takes pages",
+        .what = "closing the tracker hangs while a device pins pages",
         .effect = KSM_FAULT_STALLS,
         .condition = KSM_FAULT_ALWAYS,
         .since = "6.8",
         .fixed = "6.12.24 6.15",
         .source = "Debian's changelog; its releases of 6.13 and 6.14 were not "
-                  "found; older kernels than 6.8 have it, too",
+                  "found; kernels older than 6.8 also have it",
     }, {
         .id = "8e80af52db65",
         .title = "userfaultfd: gate must_wait writability check on "
                  "pte_present()",
-        .what = "a thread that met a window or a give-back may sleep on "
-                "after its end",
+        .what = "a thread that was blocked by a window or a give-back may "
+                "stay blocked after its end",
         .effect = KSM_FAULT_STALLS,
         .condition = KSM_FAULT_ALWAYS,
         .since = "6.8",
         .fixed = "6.12.96 6.18.40 7.1.5 7.2",
         .source = "Debian's changelog for 6.12; 6.18 and 7.1 by inference: "
                   "queued for all on 2026-07-03, and these came after 6.12.96; "
-                  "older kernels than 6.8 have it, too",
+                  "kernels older than 6.8 also have it",
     }, {
         .id = "move-livelock",
         .title = "userfaultfd: fix UFFDIO_MOVE livelock on large folio with "
                  "extra references",
-        .what = "a window that takes a part of a large page which something "
-                "else refers to lasts until that lets go",
+        .what = "a window that takes part of a large folio with extra "
+                "references lasts until these are dropped",
         .effect = KSM_FAULT_STALLS,
         .condition = KSM_FAULT_ALWAYS,
         .since = "6.8",

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * kernel.c: which kernel this is, and what is known to be wrong with it.
- */
+/* kernel.c: the version of the running kernel and its known faults. */
 #include "kernel.h"
 
 #include <errno.h>
@@ -14,10 +12,10 @@
 #define THP "/sys/kernel/mm/transparent_hugepage/"
 
 /*
- * Debian's, Fedora's and Arch's numbers are those of the stable release that
- * they are made from ("6.12.43+deb13-amd64").  Ubuntu's, Red Hat's, Oracle's
- * and SUSE's stay at X.Y.0 with a number of their own behind it (Ubuntu's
- * realtime kernel at 6.8.1); Proxmox takes Ubuntu's.
+ * Debian, Fedora and Arch use the number of the stable release that the kernel
+ * is built from ("6.12.43+deb13-amd64").  Ubuntu, Red Hat, Oracle and SUSE
+ * stay at X.Y.0 and append their own number (Ubuntu's realtime kernel at
+ * 6.8.1); Proxmox uses Ubuntu's kernel.
  */
 static bool is_vendor(const char *rest, unsigned patch)
 {
@@ -71,7 +69,7 @@ static int compare(const KsmKernelVersion *a, const KsmKernelVersion *b)
     return a->patch < b->patch ? -1 : a->patch > b->patch;
 }
 
-/* The next version of a list; false at its end. */
+/* Parses the next version of a list; false at the end of the list. */
 static bool next_version(const char **list, KsmKernelVersion *version)
 {
     size_t length = strcspn(*list, " ");
@@ -185,7 +183,7 @@ void ksm_kernel_better(const KsmKernelVersion *version, uint32_t faults,
     }
 }
 
-/* The beginning of a file as text; bytes, or -errno. */
+/* Reads the first part of a file as text; bytes read, or -errno. */
 static ssize_t read_text(const char *root, const char *path, char *text,
                          size_t size)
 {
@@ -205,7 +203,7 @@ static ssize_t read_text(const char *root, const char *path, char *text,
     return n;
 }
 
-/* A line of names, then one for each area; no file in a kernel without swap. */
+/* One header line, then one for each swap area; no file without CONFIG_SWAP. */
 static bool has_swap(const char *root)
 {
     char text[512], *end;
@@ -230,7 +228,7 @@ static bool may_be_huge(const char *root, const char *path)
            !strstr(text, "[inherit]");
 }
 
-/* A memfd follows these; the sizes below 2 MiB came with 6.12. */
+/* A memfd follows these settings; sizes below 2 MiB are new in 6.12. */
 static bool has_huge_store(const char *root)
 {
     bool huge = may_be_huge(root, THP "shmem_enabled");

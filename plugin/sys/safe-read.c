@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * safe-read.c: reads that end instead of ending the process.
+ * safe-read.c: reads that survive a memory failure.
  *
- * Who touches memory that failed (or that cannot be read back from swap) gets a
- * SIGBUS, in the very thread, at the very instruction.  A guarded read leaves
- * a place to return to in a variable of its thread; the program's handler asks
- * here first, and jumps there.  A thread has no guard but for the read itself:
- * a SIGBUS of anything else is the program's, as ever.
+ * A thread that touches memory that has failed (or that cannot be read back
+ * from swap) gets a SIGBUS at that very instruction.  A guarded read stores a
+ * jump buffer in a thread-local variable.  The program's handler first calls
+ * this file, which jumps there.  A thread is guarded only during the read
+ * itself: a SIGBUS for any other reason is left to the program, as usual.
  *
- * What is used from the handler is async-signal-safe: the variable is in the
- * block that each thread has from its start (initial-exec), which is not
- * allocated at its first use.  A place costs about 15 ns, as the signal mask is
- * not saved in it: after a jump SIGBUS alone is let through again, so that the
- * handler is to be installed with an empty sa_mask.
+ * Everything used from the handler is async-signal-safe: the variable is in
+ * the static TLS block that each thread has from its start (initial-exec), so
+ * it is not allocated at its first use.  Setting the jump buffer costs about
+ * 15 ns, because the signal mask is not saved in it.  After a jump only SIGBUS
+ * is unblocked, so the handler must be installed with an empty sa_mask.
  */
 #include "safe-read.h"
 
@@ -47,7 +47,7 @@ bool ksm_safe_read_run(void (*func)(void *opaque), void *opaque)
     return true;
 }
 
-/* Sent by the kernel, for what the thread itself has just done. */
+/* Sent by the kernel for an access of the current thread. */
 static bool is_own_access(const siginfo_t *info)
 {
     return info->si_code == BUS_MCEERR_AR || info->si_code == BUS_ADRERR ||

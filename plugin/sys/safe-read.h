@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * safe-read.h: reads of memory that may have failed.
- */
+/* safe-read.h: guarded reads of memory that may have failed. */
 #ifndef KSM_SAFE_READ_H
 #define KSM_SAFE_READ_H
 
@@ -9,20 +7,22 @@
 #include <stdbool.h>
 
 /*
- * Runs func(opaque); false when it was ended by a SIGBUS, as the kernel sends
- * for memory that failed.  The function only reads, and writes to memory of its
- * caller: it may end at any instruction, and must then own nothing (no lock, no
- * allocation).  What it has counted is right if it is volatile.  Does not nest.
+ * Runs func(opaque) in the calling thread.  Returns false if the function was
+ * aborted by a SIGBUS of the kind that the kernel sends for failed memory.
+ * The function may only read, and write to memory of its caller.  It may be
+ * aborted at any instruction, so it must not hold a lock or an allocation.
+ * Its counters are correct after an abort only if they are volatile.  Calls do
+ * not nest.
  *
- * Needs a handler of SIGBUS that calls ksm_safe_read_catch(); without one the
- * process ends as it would have.
+ * Requires a SIGBUS handler that calls ksm_safe_read_catch(); without one, the
+ * signal kills the process as usual.
  */
 bool ksm_safe_read_run(void (*func)(void *opaque), void *opaque);
 
-/* From a handler: does not return if the signal is of a guarded read. */
+/* For a handler: does not return if a guarded read raised the signal. */
 bool ksm_safe_read_catch(const siginfo_t *info);
 
-/* Lets SIGBUS through to the calling thread: else the kernel ends all. */
+/* Unblocks SIGBUS in the calling thread; if blocked, it kills the process. */
 void ksm_safe_read_admit(void);
 
 #endif /* KSM_SAFE_READ_H */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * sys.c: the real system calls behind sys.h.
- */
+/* sys.c: the system calls behind sys.h. */
 #include "sys.h"
 
 #include <errno.h>
@@ -43,7 +41,9 @@ static int sys_uffd_open(int *fd)
             return 0;
         }
     }
-    /* No UFFD_USER_MODE_ONLY: accesses by KVM and read(2) must wait too. */
+    /*
+     * No UFFD_USER_MODE_ONLY: accesses by KVM and read(2) must block as well.
+     */
     *fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
     if (*fd >= 0) {
         return 0;
@@ -108,8 +108,9 @@ static int sys_uffd_wake(int fd, void *addr, size_t bytes)
 }
 
 /*
- * This process's /proc/self/maps, opened once (QEMU may leave /proc behind by
- * -chroot later), and again in a child, where the descriptor is the parent's.
+ * This process's /proc/self/maps.  It is opened once, because QEMU's -chroot
+ * may make /proc unreachable later, and again in a child of fork(), where the
+ * descriptor would show the parent.
  */
 static int own_maps(void)
 {
@@ -188,9 +189,9 @@ static int sys_unmap(void *addr, size_t bytes)
 }
 
 /*
- * Whether src is part of one mapping.  Kernels that cannot tell (before 6.11)
- * refuse to move more than one.  Called in windows: a call or two, nothing that
- * blocks.
+ * Whether src lies in a single mapping.  Kernels without PROCMAP_QUERY (before
+ * 6.11) refuse to move more than one mapping.  Called in windows: it makes one
+ * or two calls that do not block.
  */
 static bool in_one_mapping(void *src, size_t bytes)
 {
@@ -211,11 +212,11 @@ static bool in_one_mapping(void *src, size_t bytes)
 }
 
 /*
- * Linux 6.17 and later move several mappings, one after the other, and stop at
- * one that they will not move (tried on 7.3: EFAULT at a registered one).  Part
- * of src is empty then, and trying again would put that emptiness in the place
- * of what has just been moved.  So a source of several mappings is refused as
- * earlier kernels refuse it.  Nobody but the caller changes these mappings.
+ * Linux 6.17 and later move several mappings one by one, and stop at one that
+ * cannot be moved (tested on 7.3: EFAULT at a registered one).  Part of src is
+ * then empty, and a retry would put these holes in the place of what was just
+ * moved.  So a source of several mappings is refused, as earlier kernels do.
+ * Only the caller changes these mappings.
  */
 static int sys_remap_onto(void *src, size_t bytes, void *dst)
 {
@@ -235,7 +236,7 @@ static int sys_advise(void *addr, size_t bytes, int advice)
     return madvise(addr, bytes, advice) ? -errno : 0;
 }
 
-#define MAX_NODES 1024ul       /* the kernel's MAX_NUMNODES at the most */
+#define MAX_NODES 1024ul        /* maximum of the kernel's MAX_NUMNODES */
 
 static int sys_copy_policy(void *to, size_t bytes, const void *from)
 {
@@ -246,7 +247,7 @@ static int sys_copy_policy(void *to, size_t bytes, const void *from)
                 MPOL_F_ADDR)) {
         return -errno;
     }
-    /* It has none: the thread's holds, or the system's. */
+    /* No policy of its own: the thread's or the system's applies. */
     if (mode == MPOL_DEFAULT) {
         return 0;
     }

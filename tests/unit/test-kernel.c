@@ -341,7 +341,8 @@ static void test_guard_warns(void)
     set_up(&guard, "6.12.20");
     g_test_expect_message(NULL, G_LOG_LEVEL_WARNING,
                           "Linux 6.12.20 may damage memory that is swapped "
-                          "(CVE-2025-38242): 'vm' shares nothing *update to "
+                          "(CVE-2025-38242): 'vm' does not share memory *update "
+                          "to "
                           "6.12.37, or switch swap off");
     ksm_kernel_guard_warn(&guard, "vm");
     g_test_assert_expected_messages();

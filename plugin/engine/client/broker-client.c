@@ -4,21 +4,21 @@
  *
  * The broker is not trusted with the guest's content: a wrong answer can only
  * cost savings, because every slot is compared with the page before it is
- * mapped.  What must hold for this process not to crash is checked here: sizes
- * and seals of the memory handed over, packet sizes, serials, counts.
+ * mapped.  What must hold so that this process does not crash is checked here:
+ * sizes and seals of the memory handed over, packet sizes, serials, counts.
  *
- * A request waits for its reply at most KSM_CALL_TIMEOUT_MS; once another
- * thread wants the engine (wake_fd), all requests until it has it wait at most
- * KSM_CALL_HURRY_MS.  A connection that does not answer in time is closed, and
- * the engine connects again later.
+ * A request waits for its reply for at most KSM_CALL_TIMEOUT_MS.  Once another
+ * thread wants the engine (wake_fd), all requests together wait for at most
+ * KSM_CALL_HURRY_MS until that thread has it.  A connection that does not
+ * answer in time is closed, and the engine connects again later.
  *
- * What a broker says to have kept is believed if it names this engine's number
- * (KsmEngineId), as another engine of this process may have the same name and
- * the same store.  An older broker knows names alone: to it the number is a
- * part of the name.
+ * A broker's claim that it has kept something is accepted only if it names
+ * this engine's number (KsmEngineId), because another engine of this process
+ * may have the same name and the same store.  An older broker knows only
+ * names: for it, the number is part of the name.
  *
- * The broker can change the bulk memory at any time: a reply's items are copied
- * out of it once, here, before anybody looks at them.
+ * The broker can change the bulk memory at any time: a reply's items are
+ * copied out of it once, here, before they are examined.
  *
  * Thread: the scanner's, under the engine's work lock.
  */
@@ -44,11 +44,13 @@
 #define KSM_CALL_TIMEOUT_MS 5000
 #define KSM_CALL_HURRY_MS   300
 
-/* A store that was refused so often is not handed in again.  More than once,
-   because the broker that had it may still be on its way out. */
+/*
+ * A store refused this often is not offered again.  It is more than once,
+ * because the broker that had the store may still be exiting.
+ */
 #define KSM_MAX_REFUSALS   4
 
-/* Of a name for a broker that knows no numbers: VM/BACKEND#NUMBER. */
+/* Names for a broker that knows no numbers: VM/BACKEND#NUMBER. */
 #define KSM_OLD_VM_MAX         25u
 #define KSM_OLD_BACKEND_MAX    20u
 #define KSM_OLD_NAME_FORMAT     "%s#%016" G_GINT64_MODIFIER "x"
@@ -66,7 +68,7 @@ typedef union KsmPacket {
     KsmMsgMap map;
 } KsmPacket;
 
-/* Control data with up to two descriptors. */
+/* Control data with room for two descriptors. */
 typedef union KsmFdRoom {
     char buf[CMSG_SPACE(2 * sizeof(int))];
     struct cmsghdr align;
@@ -123,8 +125,8 @@ void ksm_broker_client_close(KsmBrokerClient *client)
 }
 
 /*
- * Waits until `deadline`, or from when the thread is wanted elsewhere for what
- * is left of its patience; *hurried: since when that is, or 0.
+ * Waits until `deadline`; once the thread is wanted elsewhere, for at most the
+ * rest of hurry_us.  *hurried: when that began, or 0.
  */
 static int poll_until(KsmBrokerClient *client, gint64 deadline,
                       gint64 *hurried)
@@ -154,7 +156,7 @@ static int poll_until(KsmBrokerClient *client, gint64 deadline,
     }
 }
 
-/* 0 when the socket can be read, or -errno. */
+/* Waits until the socket can be read; 0 or -errno. */
 static int wait_readable(KsmBrokerClient *client)
 {
     gint64 hurried, now = g_get_monotonic_time();
@@ -169,7 +171,7 @@ static int wait_readable(KsmBrokerClient *client)
     return ret;
 }
 
-/* With HELLO goes the store that we have. */
+/* Attaches the client's store to HELLO. */
 static void attach_store(KsmBrokerClient *client, struct msghdr *hdr,
                          KsmFdRoom *room)
 {
@@ -210,7 +212,7 @@ static int send_packet(KsmBrokerClient *client, KsmPacket *packet, gsize size,
     return (gsize)n == size ? 0 : -EIO;
 }
 
-/* Receives one packet, and up to `max_fds` descriptors; missing ones are -1. */
+/* Receives one packet and up to `max_fds` descriptors; missing ones are -1. */
 static int receive_packet(KsmBrokerClient *client, KsmPacket *packet,
                           gsize *size, int *fds, guint max_fds)
 {
@@ -246,7 +248,7 @@ static int receive_packet(KsmBrokerClient *client, KsmPacket *packet,
     return hdr.msg_flags & MSG_TRUNC ? -EMSGSIZE : 0;
 }
 
-/* What the broker says of itself, fit for a log. */
+/* The reason that the broker gives, made safe for a log. */
 static char *reason_of(const KsmPacket *packet)
 {
     char *reason = g_strndup(packet->error.reason, KSM_REASON_BYTES);
@@ -260,7 +262,7 @@ static char *reason_of(const KsmPacket *packet)
     return reason;
 }
 
-/* Checks a reply against what was expected; names what the broker said. */
+/* Checks a reply against what was expected; reports the broker's error. */
 static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
                             gsize size, KsmMsgType type, gsize want,
                             GError **errp)
@@ -284,15 +286,15 @@ static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
     if (size != want || packet->msg.type != (guint32)type ||
         packet->msg.serial != client->serial) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "The broker's answer is not what was asked for (type %u, "
-                    "%zu bytes); are broker and library of one version?",
+                    "Unexpected reply from the broker (type %u, %zu bytes); "
+                    "check that broker and library have the same version",
                     size >= sizeof(KsmMsg) ? packet->msg.type : 0, size);
         return FALSE;
     }
     return TRUE;
 }
 
-/* Sends `packet`, receives its reply into it. */
+/* Sends `packet` and receives its reply into it. */
 static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet,
                          gsize size, KsmMsgType type, guint32 count,
                          KsmMsgType reply, gsize reply_size,
@@ -305,7 +307,7 @@ static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet,
     ret = send_packet(client, packet, size, type, count);
 
     if (!ret || ret == -EPIPE) {
-        /* After EPIPE the reason may still wait to be read. */
+        /* After EPIPE the reason may still be there to read. */
         int err = receive_packet(client, packet, &got, fds, max_fds);
 
         ret = err ? err : 0;
@@ -347,8 +349,9 @@ static int connect_socket(const char *path, GError **errp)
 }
 
 /*
- * A file that cannot shrink under our mapping, made of ordinary pages: mapping
- * a page of a file of huge pages would replace 2 MiB of the guest.
+ * Accepts a file that cannot shrink under its mapping and consists of ordinary
+ * pages: mapping a page of a file with huge pages would replace 2 MiB of the
+ * guest.
  */
 static gboolean check_file(int fd, guint64 bytes)
 {
@@ -384,8 +387,8 @@ static gboolean same_file(int a, int b)
 }
 
 /*
- * Whether what the broker has kept is this engine's.  To a broker that knows no
- * numbers we said a name with ours in it, and it goes by that.
+ * Whether what the broker has kept belongs to this engine.  A broker that
+ * knows no numbers was given a name that contains the number, and uses that.
  */
 static gboolean is_ours(const KsmBrokerClient *client,
                         const KsmMsgWelcome *msg)
@@ -394,7 +397,7 @@ static gboolean is_ours(const KsmBrokerClient *client,
            ksm_engine_id_equal(&msg->engine, &client->id);
 }
 
-/* What the broker says, as far as it agrees with what we know. */
+/* The outcome that the broker reports, if it agrees with what is known here. */
 static KsmWelcome welcome_of(KsmBrokerClient *client, const KsmMsgWelcome *msg,
                              int store_fd)
 {
@@ -421,20 +424,23 @@ static void take_store(KsmBrokerClient *client, guint64 bytes, int fd)
     client->store_bytes = bytes;
 }
 
-/* Takes over what WELCOME brought; the descriptors are closed or kept. */
+/* Takes over what WELCOME brought; closes or keeps the descriptors. */
 static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
                              guint32 most, int *fds, KsmWelcome *welcome,
                              GError **errp)
 {
-    /* Nor may it be older than HELLO lets it be: a broker that takes that of
-       version 6 speaks it, and so goes by numbers. */
+    /*
+     * Nor may it be older than HELLO allows: a broker that accepts the HELLO
+     * of version 6 speaks that version, and so uses the number.
+     */
     guint32 least = most > KSM_PROTO_NAMELESS ? KSM_PROTO_NAMELESS + 1
                                               : KSM_PROTO_OLDEST;
 
     if (msg->version < least || msg->version > most) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "The broker wants to speak protocol version %u, this "
-                    "library speaks %u to %u", msg->version, least, most);
+                    "The broker requires protocol version %u, but this "
+                    "library supports only %u to %u", msg->version, least,
+                    most);
         return FALSE;
     }
     *welcome = welcome_of(client, msg, fds[1]);
@@ -443,8 +449,8 @@ static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
           !check_file(fds[1], msg->store_bytes))) ||
         !map_bulk(client, fds[0])) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "The broker handed over memory that cannot be used "
-                    "(unsealed, too small, of huge pages, or not mappable)");
+                    "The memory received from the broker cannot be used "
+                    "(not sealed, too small, of huge pages, or not mappable)");
         return FALSE;
     }
     if (*welcome == KSM_WELCOME_NEW) {
@@ -484,7 +490,7 @@ static void name_hello(const KsmBrokerClient *client, KsmMsgHello *hello,
     }
 }
 
-/* Connects and says the HELLO of that version. */
+/* Connects and sends the HELLO of that version. */
 static gboolean greet(KsmBrokerClient *client, guint32 version,
                       const char *path, const char *group, const char *name,
                       guint64 pages, KsmWelcome *welcome, GError **errp)
@@ -534,8 +540,10 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
 
     if (!ok && client->refused &&
         g_error_matches(error, KSM_ERROR, KSM_ERROR_PROTOCOL)) {
-        /* It may be too old for this HELLO.  If not, the first complaint is
-           the one that says what is wrong. */
+        /*
+         * The broker may be too old for this HELLO.  If it is not, the first
+         * error is the one that says what is wrong.
+         */
         ok = greet(client, KSM_PROTO_NAMELESS, path, group, name, pages,
                    welcome, &again);
         if (again && !g_error_matches(again, KSM_ERROR, KSM_ERROR_PROTOCOL)) {
@@ -563,7 +571,7 @@ static gboolean lost(KsmBrokerClient *client, GError *error)
     return FALSE;
 }
 
-/* Most items that a reply of this kind may name. */
+/* Maximum number of items in a reply of this kind. */
 static guint32 most_replied(KsmMsgType type, guint32 count)
 {
     return type == KSM_MSG_FETCH_RESULTS ? KSM_BATCH_RESULTS : count;
@@ -587,7 +595,7 @@ gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
     }
     if (packet.msg.count > most_replied(type, count)) {
         g_set_error(&error, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "The broker answered %u items to a request of %u",
+                    "The broker replied with %u items to a request of %u",
                     packet.msg.count, count);
         return lost(client, error);
     }
@@ -603,7 +611,7 @@ void ksm_broker_client_reject(KsmBrokerClient *client, const char *lie)
 {
     if (client->sock >= 0) {
         lost(client, g_error_new(KSM_ERROR, KSM_ERROR_PROTOCOL,
-                                 "The broker answers nonsense: %s", lie));
+                                 "Invalid reply from the broker: %s", lie));
     }
 }
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * broker-client.h: the engine's end of the protocol.
- */
+/* broker-client.h: the engine's side of the protocol. */
 #ifndef KSM_BROKER_CLIENT_H
 #define KSM_BROKER_CLIENT_H
 
@@ -10,22 +8,22 @@
 
 typedef struct KsmBrokerClient {
     int sock;                   /* -1: not connected */
-    int wake_fd;                /* eventfd: someone waits for the thread */
-    int node;                   /* whose store it wants; or KSM_NODE_ANY */
-    KsmEngineId id;             /* of this engine alone */
+    int wake_fd;                /* eventfd: a thread waits for the engine */
+    int node;                   /* NUMA node of the store, or KSM_NODE_ANY */
+    KsmEngineId id;             /* unique to this engine */
     guint32 serial;
-    guint64 requests;           /* in all, for the figures */
-    gint64 hurry_us;            /* to wait while wake_fd is readable */
+    guint64 requests;           /* total number, for the statistics */
+    gint64 hurry_us;            /* time limit while wake_fd is readable */
     guint8 *bulk;
-    int store_fd;               /* -1: none; kept over a reconnection */
+    int store_fd;               /* -1: none; kept when reconnecting */
     guint64 store_bytes;
     guint64 broker_id;
     guint64 store_id;
     guint64 max_pages;
-    guint32 version;            /* of the protocol, that both speak */
-    guint refusals;             /* of the store handed in, in a row */
-    gboolean refused;           /* the last request: answered by ERROR */
-    KsmAnswer reply[KSM_BATCH_LOOKUPS];     /* or KsmResult: a copy */
+    guint32 version;            /* negotiated protocol version */
+    guint refusals;             /* consecutive refusals of the store */
+    gboolean refused;           /* the reply to the last request was ERROR */
+    KsmAnswer reply[KSM_BATCH_LOOKUPS];     /* or KsmResult: copied */
 } KsmBrokerClient;
 
 G_STATIC_ASSERT(sizeof(KsmAnswer) == sizeof(KsmResult) &&
@@ -34,30 +32,30 @@ G_STATIC_ASSERT(sizeof(KsmAnswer) == sizeof(KsmResult) &&
 
 void ksm_broker_client_init(KsmBrokerClient *client, int wake_fd, int node);
 
-/* Draws the engine's number, once. */
+/* Draws the engine's random number, once. */
 gboolean ksm_broker_client_draw_id(KsmBrokerClient *client, GError **errp);
 
 /*
- * Connects and says hello, handing in the store that the client has, if any.
- * *welcome:
- *   RESUMED  bindings from an earlier connection of this process stand, in the
- *            store that the client still has;
- *   HANDED   the store goes on, but nothing is bound: RECLAIM follows;
- *   NEW      it is another store, and the old one has been closed.
+ * Connects and sends HELLO with the client's store, if it has one.  *welcome:
+ *   RESUMED  bindings from an earlier connection of this process are valid, in
+ *            the store that the client has;
+ *   HANDED   the store goes on, but nothing is bound: RECLAIM must follow;
+ *   NEW      it is a different store, and the old one has been closed.
+ * FALSE: *errp is set and the client is not connected.
  */
 gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
                                    const char *group, const char *name,
                                    guint64 pages, KsmWelcome *welcome,
                                    GError **errp);
 
-/* Closes the connection; the store stays. */
+/* Closes the connection; keeps the store. */
 void ksm_broker_client_disconnect(KsmBrokerClient *client);
-/* Closes the store: it is not handed in any more. */
+/* Closes the store, so that it is not offered to a broker again. */
 void ksm_broker_client_forget_store(KsmBrokerClient *client);
-/* Closes everything. */
+/* Closes the connection and the store. */
 void ksm_broker_client_close(KsmBrokerClient *client);
 
-/* Whether the store that the client has will not be taken up any more. */
+/* Whether brokers refused the client's store too often to offer it again. */
 gboolean ksm_broker_client_store_refused(KsmBrokerClient *client);
 
 static inline gboolean ksm_broker_client_connected(KsmBrokerClient *client)
@@ -65,7 +63,7 @@ static inline gboolean ksm_broker_client_connected(KsmBrokerClient *client)
     return client->sock >= 0;
 }
 
-/* Where the items of the next request go, and the content of PUBLISH. */
+/* Where to put the items of the next request, and the content of PUBLISH. */
 static inline void *ksm_broker_client_items(KsmBrokerClient *client)
 {
     return client->bulk + KSM_BULK_REQUEST;
@@ -77,13 +75,13 @@ static inline guint8 *ksm_broker_client_content(KsmBrokerClient *client,
     return client->bulk + KSM_BULK_CONTENT + (gsize)item * KSM_PAGE_BYTES;
 }
 
-/* The items of the last reply, which the broker cannot change any more. */
+/* The items of the last reply: a copy that the broker cannot change. */
 static inline const void *ksm_broker_client_reply(KsmBrokerClient *client)
 {
     return client->reply;
 }
 
-/* Whether the store has that slot at all. */
+/* Whether the store has this slot. */
 static inline gboolean ksm_broker_client_slot_ok(KsmBrokerClient *client,
                                                  guint32 slot)
 {
@@ -92,23 +90,23 @@ static inline gboolean ksm_broker_client_slot_ok(KsmBrokerClient *client,
 }
 
 /*
- * One request of `count` items in the bulk memory, and its reply; *replied is
- * the reply's count (NULL: not wanted).  FALSE: the connection is lost (it has
- * been closed; the reason was logged).
+ * Sends one request with `count` items in the bulk memory and receives its
+ * reply; *replied is the reply's count (NULL: not wanted).  FALSE: the
+ * connection is lost (it has been closed, and the reason logged).
  */
 gboolean ksm_broker_client_call(KsmBrokerClient *client, KsmMsgType type,
                                 guint32 count, guint32 *replied);
 
-/* Ends a connection whose broker says what cannot be; logs it. */
+/* Closes the connection to a broker that sent an invalid reply; logs it. */
 void ksm_broker_client_reject(KsmBrokerClient *client, const char *lie);
 
 gboolean ksm_broker_client_resize(KsmBrokerClient *client, guint64 pages);
 
-/* Sends our figures (msg is filled in here), gets the group's. */
+/* Sends the engine's statistics (fills in msg) and receives the group's. */
 gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
                                  KsmMsgGroup *group);
 
-/* Sends msg.count cells, which lie where items do. */
+/* Sends msg.count cells, which must be at ksm_broker_client_items(). */
 gboolean ksm_broker_client_map(KsmBrokerClient *client, const KsmMsgMap *map);
 
 #endif /* KSM_BROKER_CLIENT_H */

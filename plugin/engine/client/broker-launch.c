@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * broker-launch.c: where the broker's program and socket are, and starting it.
+ * broker-launch.c: finds the broker's program and socket, and starts it.
  *
  * The program is, in this order: $GUEST_KSMD, `guest-ksmd` beside the library
- * (a build directory), the installed one.  A socket in a directory that is not
- * this user's is never served by a broker of ours: whoever owns the directory
- * decides who listens there.
+ * (a build directory), the installed one.  A broker is never started for a
+ * socket in a directory that is not owned by this user: the owner of the
+ * directory decides which process listens there.
  */
 #include "client/broker-launch.h"
 
@@ -44,7 +44,7 @@ static char *find_program(void)
     return g_strdup(KSM_BROKER_PROGRAM);
 }
 
-/* The directory is ours, or can be made below one that is. */
+/* Whether the directory is, or can be created below one, of this user. */
 static gboolean directory_is_ours(const char *path)
 {
     g_autofree char *dir = g_path_get_dirname(path);
@@ -66,11 +66,11 @@ gboolean ksm_broker_launch(const char *path, GError **errp)
     if (!directory_is_ours(path)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PERMISSION,
                     "No broker listens at '%s', and none is started in a "
-                    "directory that is not this user's; start guest-ksmd "
-                    "there", path);
+                    "directory that this user does not own; start "
+                    "guest-ksmd there", path);
         return FALSE;
     }
-    /* GLib forks twice, so that the broker is not a child of ours. */
+    /* GLib forks twice, so that the broker is not a child of this process. */
     if (!g_spawn_async(NULL, (char **)argv, NULL,
                        G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL,
                        &error)) {

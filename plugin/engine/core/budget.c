@@ -1,32 +1,34 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * budget.c: counting mappings, the scarce resource (vm.max_map_count).
+ * budget.c: counts mappings, the scarce resource (vm.max_map_count).
  *
- * What regions need is counted by account.c.  The kernel can have more mappings
- * than that: two neighbours with copies made by different writers (anon_vma) do not
- * always merge, and unregistered parts are not registered yet; the sixteenth that
- * the budget leaves free covers them.  Running into the kernel's own limit is
- * harmless (the window rolls back), but would starve the rest of the program of
- * mappings, hence the budget.
+ * account.c counts what regions need.  The kernel can have more mappings than
+ * that: two neighbours with copies made by different writers (anon_vma) do not
+ * always merge, and parts that are not registered yet have separate mappings.
+ * The sixteenth that the budget leaves free covers these.  Reaching the
+ * kernel's own limit is harmless for the engine (the window rolls back), but
+ * would leave the rest of the program without mappings, hence the budget.
  *
- * The limit is the process's, and so is the account: the sum of what all of
- * its engines use, which each keeps right for its part (ksm_budget_tell()),
- * and what they may use together.  Before a window an engine looks at both; as
- * two can do that at once, they can be two mappings each above it, of some
- * thousands that are free.  The sum is an atomic, so nobody waits for a lock
- * in a window.  The lock of the account is held while the program's other
- * mappings are counted.
+ * The limit is per process, and so is the account: it has the sum of what all
+ * engines of the process use, where each engine keeps its own part up to date
+ * (ksm_budget_tell()), and what they may use together.  Before a window an
+ * engine checks both.  Two engines can do that at the same time, so each can
+ * exceed the limit by two mappings, of some thousands that are free.  The sum
+ * is an atomic, so that no thread waits for a lock in a window.  The account's
+ * lock is held while the program's other mappings are counted.
  *
- * These are counted again when they may have changed, by what counting costs:
- * after every half that the engines have grown or shrunk, about once a
- * second while little is left, and now and then in any case.  A million of
- * them take a third of a second: whoever wants the engine ends it, and other
- * engines do not wait for it.  vm.max_map_count itself is read for every
- * batch.  When the engines turn out to have too much, shrink.c gives back what
- * saves the most.
+ * The other mappings are counted again when they may have changed, depending
+ * on what counting costs: when the engines' use has changed by half of their
+ * limit since the last count, about once a second while little is left, and
+ * from time to time in any case.  A million mappings take a third of a second:
+ * a thread that wants the engine aborts the count, and other engines do not
+ * wait for it.  vm.max_map_count itself is read for every batch.  If the
+ * engines turn out to use too much, shrink.c gives back what frees the most
+ * mappings.
  *
- * A child has none of the regions (MADV_DONTFORK): its account begins anew.
- * `generation` tells it from the parent's, whose engines it may still free.
+ * A child of fork() has none of the regions (MADV_DONTFORK): its account
+ * starts at zero.  `generation` distinguishes it from the parent's account,
+ * because the child may still free the parent's engines.
  */
 #include "core/budget.h"
 
@@ -38,27 +40,27 @@
 #include "memory/page-state.h"
 #include "sys.h"
 
-/* Counting reads /proc/self/maps: 0.5 us a mapping; so often at most. */
+/* Counting reads /proc/self/maps: 0.5 us a mapping.  Minimum interval: */
 #define KSM_COUNT_NS            (10 * G_GUINT64_CONSTANT(1000000000))
-#define KSM_COUNT_SHARE         1000u   /* and a thousandth of the time */
+#define KSM_COUNT_SHARE         1000u   /* at most 1/1000 of the time */
 #define KSM_COUNT_SCARCE_NS     G_GUINT64_CONSTANT(1000000000)
 #define KSM_COUNT_SCARCE_SHARE  50u
-/* How often vm.max_map_count is read: it takes some microseconds. */
+/* Interval for reading vm.max_map_count, which takes some microseconds. */
 #define KSM_LIMIT_NS            100000000u
 
 static struct {
     /* atomic */
     gint64 used;                /* by all engines of the process */
     gint64 limit;               /* what they may use */
-    guint generation;           /* written by fork()'s child alone */
+    guint generation;           /* changed only in a child of fork() */
 
-    GMutex lock;                /* not taken in windows; the rest is under it */
+    GMutex lock;                /* not taken in windows; protects the rest */
     guint64 max_map_count;
     guint64 max_read_ns;
-    guint64 others;             /* mappings that are of no region */
-    guint64 counted_used;       /* when they were counted */
+    guint64 others;             /* mappings outside of all regions */
+    guint64 counted_used;       /* `used` when they were counted */
     guint64 counted_ns;         /* 0: never */
-    guint64 cost_ns;            /* of counting them */
+    guint64 cost_ns;            /* of the last count */
 } account = { .limit = G_MAXINT64 };
 
 guint64 ksm_budget_used(KsmEngine *engine)
@@ -88,7 +90,9 @@ static gint64 add_used(gint64 mappings)
     return __atomic_add_fetch(&account.used, mappings, __ATOMIC_RELAXED);
 }
 
-/* What the engine has entered was recorded in the parent: that is not here. */
+/*
+ * In a child of fork(): what the engine recorded was in the parent's account.
+ */
 static void check_generation(KsmEngine *engine)
 {
     if (engine->budget.generation != account.generation) {
@@ -151,14 +155,14 @@ void ksm_budget_reset_in_child(void)
 {
     guint generation = account.generation + 1;
 
-    /* Whoever held the lock is not here, either. */
+    /* The thread that held the lock does not exist in the child either. */
     memset(&account, 0, sizeof(account));
     g_mutex_init(&account.lock);
     account.generation = generation;
     account.limit = G_MAXINT64;
 }
 
-/* Under the account's lock, as the next ones. */
+/* This and the following functions: under the account's lock. */
 static gboolean is_count_due(guint64 now)
 {
     guint64 since = now - account.counted_ns;
@@ -173,8 +177,9 @@ static gboolean is_count_due(guint64 now)
 }
 
 /*
- * Other engines go on meanwhile: what they come to use may be in the count or
- * not.  Taken for the program's own until the next count, it is left free.
+ * Other engines keep running meanwhile, so the count may or may not include
+ * what they add.  If it does, that counts as the program's own until the next
+ * count, so it is left free.
  */
 static void count_others(KsmEngine *engine, guint64 now)
 {
@@ -207,9 +212,9 @@ static void update_limit(KsmEngine *engine)
     guint64 now = ksm_sys_now_ns();
 
     if (limit_of_all() == G_MAXINT64) {
-        g_mutex_lock(&account.lock);    /* nobody has counted before */
+        g_mutex_lock(&account.lock);    /* first count */
     } else if (!g_mutex_trylock(&account.lock)) {
-        return;                 /* another engine is about it */
+        return;                 /* another engine is counting */
     }
     if (now - account.max_read_ns > KSM_LIMIT_NS) {
         account.max_map_count = ksm_sys->max_map_count();

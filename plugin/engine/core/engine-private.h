@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * engine-private.h: the engine, as its own files see it.
+ * engine-private.h: the engine's structure, for the library's own files.
  *
  * Locks, in this order:
- *   lock.work   held by the scanner thread while it works (a round, the pacing
- *               sleeps in it included) and by whoever changes regions.
- *               ksm_engine_lock() makes the scanner give it up soon: at the
+ *   lock.work   held by the scanner thread while it works (a round, including
+ *               its pacing sleeps) and by threads that change regions.
+ *               ksm_engine_lock() makes the scanner release it soon: at the
  *               next safe point, never inside a window.
- *   fork lock   (fork-guard.h) around windows.
- *   place_lock  (discard.h) around each window; whoever discards memory.
- *   lock.sleep  with sleep_cond: the scanner's sleeps; requests to it.
- *   stats.lock   the published snapshot only; held for a copy.
+ *   fork lock   (fork-guard.h) held around windows.
+ *   place_lock  (discard.h) held around each window and by threads that discard
+ *               memory.
+ *   lock.sleep  with sleep_cond: the scanner's sleeps, and requests to it.
+ *   stats.lock  protects only the published snapshot; held for a copy.
  * No thread of the program waits for any of them while it touches guest
- * memory, but where it calls into the library.
+ * memory, except where it calls into the library.
  */
 #ifndef KSM_ENGINE_PRIVATE_H
 #define KSM_ENGINE_PRIVATE_H
@@ -24,38 +25,39 @@
 #include "memory/tracker.h"
 
 /*
- * Pages have two numbers.  `page` is the one in their region, which stands
- * beside it or in the batch; `session_page` is what the broker knows them by.
- * The latter is made where a message is built, and undone where one is parsed:
+ * A page has two numbers.  `page` is its number in its region, which is passed
+ * along with it or is the batch's region.  `session_page` is its number at the
+ * broker.  Only code that builds or parses a message converts between the two:
  * ksm_ram_session_page(), ksm_ram_page().
  */
 
-/* A page that is bound to a slot at the broker and waits to be merged. */
+/* A page that is bound to a slot at the broker and not merged yet. */
 typedef struct KsmMatch {
     guint32 page;
     guint32 slot;
 } KsmMatch;
 
-/* A page and the name of the content that was read from it. */
+/* A page and the fingerprint of the content read from it. */
 typedef struct KsmFingerprinted {
     guint32 page;
     KsmFingerprint fingerprint;
 } KsmFingerprinted;
 
-/* How the scanner spends its time; scanner thread only.  pace. */
+/* The scanner's time budget; scanner thread only.  Owner: pace. */
 typedef struct KsmPace {
-    guint64 wall_ns;            /* since when CPU time is held against */
+    guint64 wall_ns;            /* start of the CPU time accounting */
     guint64 cpu_ns;
-    guint64 yielded_ns;         /* when others last could run */
+    guint64 yielded_ns;         /* when other threads could last run */
     gboolean unlimited;         /* ksm_engine_run_round() */
 } KsmPace;
 
 /*
- * What the engine is made of.  Behind each part stands who may write to it; all
- * of it is the scanner's, under the work lock, where nothing else is said.
+ * The parts of the engine.  The comment on each part names the files that may
+ * write to it.  Unless noted otherwise, a part belongs to the scanner, under
+ * the work lock.
  */
 
-/* Options that change at run time; atomic.  options. */
+/* Options that change at run time; atomic.  Owner: options. */
 typedef struct KsmTunables {
     gint run;                   /* KsmRunMode */
     guint scan_cpu_percent;
@@ -64,80 +66,82 @@ typedef struct KsmTunables {
     guint keep_huge;            /* 0: off */
 } KsmTunables;
 
-/* What the program wants to be asked and told; set once.  engine. */
+/* Callbacks of the program; set once.  Owner: engine. */
 typedef struct KsmProgram {
     const char *(*stand_aside)(void *opaque);
     void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
     void *opaque;
 } KsmProgram;
 
-/* Taking the engine from its scanner.  lock, pace, scanner. */
+/* Taking the engine from its scanner.  Owners: lock, pace, scanner. */
 typedef struct KsmWorkLock {
     GMutex work;
     gint interrupt;             /* atomic: threads waiting for `work` */
-    int wake_fd;                /* eventfd that counts as interrupt does */
+    int wake_fd;                /* eventfd with the value of `interrupt` */
     GMutex sleep;
     GCond sleep_cond;
-    /* under `sleep`: */
+    /* protected by `sleep`: */
     gboolean stop;
     gboolean poked;             /* options changed */
     guint rounds_requested;
     guint rounds_done;
 } KsmWorkLock;
 
-/* All memory; any thread, under the work lock.  region. */
+/* All guest RAM; any thread, under the work lock.  Owner: region. */
 typedef struct KsmRamMap {
-    GPtrArray *regions;         /* KsmRegion, by base */
-    guint64 session_pages;      /* what the broker was told */
+    GPtrArray *regions;         /* KsmRegion, sorted by base */
+    guint64 session_pages;      /* number of pages that the broker knows */
 } KsmRamMap;
 
-/* The share of the process's mappings.  budget, discard, shrink. */
+/* Share of the process's mappings.  Owners: budget, discard, shrink. */
 typedef struct KsmBudget {
     guint64 allowed;            /* in this round */
     guint64 reported;           /* recorded in the process's account */
-    guint generation;           /* whose account that is */
-    gboolean shrinking;         /* gives mappings up: the budget is silent */
+    guint generation;           /* of the account that has `reported` */
+    gboolean shrinking;         /* giving mappings up: budget not applied */
     gboolean warned;
-    gint64 spare;               /* place_lock: what discarding may add */
-    guint64 claimed;            /* place_lock: what it has added */
+    gint64 spare;               /* place_lock: mappings left to discards */
+    guint64 claimed;            /* place_lock: mappings that discards added */
 } KsmBudget;
 
-/* What has happened: everybody counts.  stats publishes. */
+/* Events since the start; all files count.  stats publishes. */
 typedef struct KsmEngineStats {
-    KsmStats counters;          /* states are added later */
+    KsmStats counters;          /* page states are added later */
     guint64 published_ns;
-    GMutex lock;                /* of the next one */
+    GMutex lock;                /* protects `published` */
     KsmStats published;
 } KsmEngineStats;
 
-/* What the program knows.  notice. */
+/* What the program was notified of.  Owner: notice. */
 typedef struct KsmNoticeState {
     KsmDegraded degraded;
-    guint quiet_rounds;         /* since something was refused by a limit */
+    guint quiet_rounds;         /* rounds since a limit refused something */
     KsmStats counted;           /* counters at the last ksm_notice_update() */
-    KsmStats last_reported;     /* what notify was told last */
+    KsmStats last_reported;     /* last snapshot passed to notify */
 } KsmNoticeState;
 
 /*
- * Pages on their way through a round, all of one region: the batch is empty
- * whenever another one takes its turn.  sweep, lookup, publish, round, huge,
+ * Pages in progress in a round, all of one region; the batch is empty before
+ * it switches to another region.  Owners: sweep, lookup, publish, round, huge,
  * merge.
  */
 typedef struct KsmBatch {
     KsmRegion *region;
     GArray *idle;               /* guint32 pages */
     GArray *matches;            /* KsmMatch */
-    GArray *publishable;        /* KsmFingerprinted: others list it, too */
+    GArray *publishable;        /* KsmFingerprinted: also listed by others */
 } KsmBatch;
 
-/* Pages that the broker is to be told of: KsmRange of session pages.  Who
-   changes pages appends, by releases; release sends. */
+/*
+ * Pages to report to the broker: KsmRange of session pages.  Code that changes
+ * pages appends through releases; release sends.
+ */
 typedef struct KsmReleases {
     GArray *withdrawn;
     GArray *released;
 } KsmReleases;
 
-/* Whom it talks to.  connection. */
+/* The connection to the broker.  Owner: connection. */
 typedef struct KsmLink {
     char *name;
     char *group;
@@ -145,48 +149,48 @@ typedef struct KsmLink {
     gboolean start_broker;
     gboolean required;
     gboolean was_connected;     /* ever */
-    gboolean is_connected;      /* at the last look */
-    gboolean was_useful;        /* a round was made with this connection */
+    gboolean is_connected;      /* at the last check */
+    gboolean was_useful;        /* a full round was done with this connection */
     guint64 connected_ns;
     guint64 retry_at_ns;
     guint retry_ms;
 } KsmLink;
 
-/* What was reported, and what was ordered.  report. */
+/* What was reported, and which settings came back.  Owner: report. */
 typedef struct KsmReport {
-    guint64 reported_ns;        /* when the broker was told figures last */
-    guint32 setting_serial;       /* of the order carried out last */
-    guint32 setting_error;        /* KsmError, or 0 */
+    guint64 reported_ns;        /* time of the last report to the broker */
+    guint32 setting_serial;     /* of the last setting carried out */
+    guint32 setting_error;      /* KsmError, or 0 */
     char *setting_reason;
-    guint32 map_serial;         /* of the map sent last */
-    guint32 results_waiting;      /* at the broker, as it said last */
+    guint32 map_serial;         /* of the last map sent */
+    guint32 results_waiting;    /* at the broker, by its last reply */
 } KsmReport;
 
-/* merge. */
+/* State of merge.c. */
 typedef struct KsmMergeState {
-    guint64 registered_windows;    /* isolation.windows at the last registering */
-    guint precheck_left;         /* to compare beforehand, too */
+    guint64 registered_windows; /* isolation.windows at the last registration */
+    guint precheck_left;        /* pieces still to precheck */
 } KsmMergeState;
 
-/* Whether this kernel has a page of zeros for all.  zero. */
+/* Whether this kernel has a shared zero page.  Owner: zero. */
 typedef struct KsmZeroPage {
-    guint8 *probe;              /* a page to ask the kernel with */
-    guint64 asked;              /* full_scans when it was */
+    guint8 *probe;              /* a page to test the kernel with */
+    guint64 asked;              /* full_scans at the last test */
     gboolean none;
 } KsmZeroPage;
 
-/* Where the scanner is.  scanner, round; suspending: engine. */
+/* The scanner's state.  Owners: scanner, round; suspending: engine. */
 typedef struct KsmTurn {
-    KsmRunMode run;             /* the run mode that this turn began with */
+    KsmRunMode run;             /* the run mode when this turn began */
     gint suspended;             /* any thread, under the work lock */
     const char *suspend_reason; /* likewise */
     const char *standing_aside; /* likewise */
     gboolean detached;          /* tracking is off */
-    gboolean unmerged;          /* the run mode `unmerge` has been done */
-    guint8 round;               /* low byte of the rounds' number */
-    guint64 interval_ms;        /* between rounds, at present */
+    gboolean unmerged;          /* run mode `unmerge` has completed */
+    guint8 round;               /* low byte of the round number */
+    guint64 interval_ms;        /* current interval between rounds */
     guint64 round_end_ns;       /* of the last round; 0: none yet */
-    guint64 track_ns;           /* what tracking took in it */
+    guint64 track_ns;           /* time that tracking took in that round */
     guint vain_fetches;         /* of results, in a row */
 } KsmTurn;
 
@@ -227,9 +231,9 @@ struct KsmEngine {
     KsmTracker tracker;
     KsmIsolation isolation;
     int sync_uffd;              /* giveback.c; -1: not open */
-    gboolean merges_any;        /* unmergeable.c: as seen last */
+    gboolean merges_any;        /* unmergeable.c: as last seen */
     gboolean hwpoison_warned;
-    gboolean lost;              /* there may be shared pages that are LOST */
+    gboolean lost;              /* there may be KSM_PAGE_ORPHANED pages */
     KsmBrokerClient broker;
     KsmLink link;
     KsmReport report;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * kernel-guard.c: no moving of pages on a kernel that may damage them.
+ * kernel-guard.c: no moving of pages on a kernel that may corrupt them.
  *
- * All faults of that kind that are known (kernel-faults.c) need swap.  Leaving
- * out pages that are swapped at the moment would not do: the kernel swaps a
- * page out, or in, between the look and the move, a page in the swap cache is
- * present, and a page moved while present may be swapped when a window gives
- * it back, which cannot be left out.  So the engine stands aside as long as the
- * host has swap, and looks again at each place where a round can be stopped,
- * ten times a second at most; swap that is added is empty at first.
+ * All known faults of that kind (kernel-faults.c) require swap.  It would not
+ * be enough to skip pages that are swapped out now: the kernel can swap a page
+ * out or in between the check and the move; a page in the swap cache is
+ * present; and a page that was present when moved may be swapped out when a
+ * window puts it back, and that move cannot be skipped.  So the engine stands
+ * aside as long as the host has swap, and checks again at each safe point, at
+ * most ten times a second.  Newly added swap is empty at first.
  *
  * Shared pages stay shared: they are no longer anonymous memory, and no window
  * moves them.  The program starts and runs as without sharing.
  *
- * Of a vendor's kernel the number tells nothing, and it is let through:
+ * A vendor kernel's number does not tell which fixes it has, so it is allowed:
  * `guest-ksmctl check` says what to ask the vendor.
  */
 #include "core/kernel-guard.h"
@@ -26,7 +26,7 @@
 #define KSM_KERNEL_PROBE_NS  100000000u
 #define KSM_RELEASE_BYTES   128u
 
-/* Whatever condition it has. */
+/* A host that meets every condition. */
 static const KsmKernelHost worst_host = { .swap = true, .huge_store = true };
 
 void ksm_kernel_guard_init(KsmKernelGuard *guard)
@@ -42,7 +42,7 @@ void ksm_kernel_guard_init(KsmKernelGuard *guard)
     }
 }
 
-/* The corrupting faults that can be met as the host is now. */
+/* The corrupting faults that can occur with the host's current setup. */
 static guint32 find_met(const KsmKernelGuard *guard)
 {
     KsmKernelHost host;
@@ -98,7 +98,8 @@ void ksm_kernel_guard_warn(KsmKernelGuard *guard, const char *name)
     }
     ksm_kernel_print(&guard->version, now);
     ksm_kernel_better(&guard->version, met, better);
-    g_warning("Linux %s may damage memory that is swapped (%s): '%s' shares "
-              "nothing while swap is on; update to %s, or switch swap off",
+    g_warning("Linux %s may damage memory that is swapped (%s): '%s' does "
+              "not share memory while swap is on; update to %s, or switch "
+              "swap off",
               now, ids->str, name, better);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* kernel-guard.h: no moving of pages on a kernel that may damage them. */
+/* kernel-guard.h: do not move pages on a kernel that may corrupt them. */
 #ifndef KSM_KERNEL_GUARD_H
 #define KSM_KERNEL_GUARD_H
 
@@ -9,22 +9,22 @@
 
 typedef struct KsmKernelGuard {
     KsmKernelVersion version;
-    guint32 faults;             /* that corrupt, whatever the condition */
-    guint64 probed_ns;          /* at the host, last */
-    const char *reason;         /* found then; lives for ever */
+    guint32 faults;             /* that corrupt, ignoring conditions */
+    guint64 probed_ns;          /* time of the last probe of the host */
+    const char *reason;         /* its result; never freed */
 } KsmKernelGuard;
 
-/** Finds out which kernel this is. */
+/** Determines the version of the running kernel. */
 void ksm_kernel_guard_init(KsmKernelGuard *guard);
 
 /**
- * Why pages must not be moved now, or NULL: text that lives for ever and fits
- * KSM_ASIDE_BYTES.  Looks at the host ten times a second at most, and never on
- * a good kernel.  Scanner thread.
+ * Returns why pages must not be moved now, or NULL: text that is never freed
+ * and fits KSM_ASIDE_BYTES.  Probes the host at most ten times a second, and
+ * never on a kernel without faults.  Scanner thread.
  */
 const char *ksm_kernel_guard_reason(KsmKernelGuard *guard);
 
-/** Says at length, by a warning, what is wrong for @name, if something is. */
+/** Logs a warning with the details for @name if there is a fault. */
 void ksm_kernel_guard_warn(KsmKernelGuard *guard, const char *name);
 
 #endif /* KSM_KERNEL_GUARD_H */

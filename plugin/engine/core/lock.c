@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * lock.c: taking the engine from its scanner, and waking that.
- */
+/* lock.c: taking the engine from its scanner, and waking the scanner. */
 #include "core/lock.h"
 
 #include <errno.h>
@@ -30,9 +28,9 @@ void ksm_engine_lock(KsmEngine *engine)
 }
 
 /*
- * Each thread takes back the one that it put into the eventfd, and no more:
- * what another thread has put there meanwhile must still shorten the scanner's
- * wait for a broker that hangs.
+ * Each thread takes back only what it added to the eventfd: what another
+ * thread has added meanwhile must still shorten the scanner's wait for a
+ * broker that hangs.
  */
 void ksm_engine_unlock(KsmEngine *engine)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * notice.c: finds out what has changed, and tells the program.
+ * notice.c: finds changes, and notifies the program of them.
  *
- * What is told is found by comparing snapshots, not where it happens: at the end
- * of a turn, and at safe points in a long one.  So no window is open and the fork lock
- * is not held while the program is told.  A state that came and went between two
- * snapshots is not told.
+ * Changes are found by comparing snapshots at the end of a turn and at safe
+ * points in a long one, not where they happen.  So no window is open and the
+ * fork lock is not held while the program is notified.  A state that appears
+ * and disappears between two snapshots is not reported.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -15,9 +15,9 @@
 #include "memory/isolation.h"
 #include "sys.h"
 
-/* Between two snapshots in a long round. */
+/* Interval between snapshots in a long round. */
 #define KSM_REFRESH_NS 50000000u
-/* By then every page that was refused has been tried once more. */
+/* After this many rounds every refused page has been retried once. */
 #define KSM_QUIET_ROUNDS (2u + (1u << KSM_PAGE_MAX_LEVEL))
 
 void ksm_notice_update(KsmEngine *engine)
@@ -65,7 +65,7 @@ void ksm_notice_tell(KsmEngine *engine)
 void ksm_notice_refresh(KsmEngine *engine)
 {
     if (ksm_sys_now_ns() - engine->stats.published_ns > KSM_REFRESH_NS) {
-        /* The program's own code runs here, and may lock all memory. */
+        /* The program's own code runs next, and may call mlockall(2). */
         ksm_isolation_drop(&engine->isolation);
         ksm_notice_update(engine);
         ksm_stats_publish(engine);

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * options.c: an engine's options: what they may be, and changing them.
- */
+/* options.c: validates an engine's options, and changes them at run time. */
 #include "core/options.h"
 
 #include <string.h>
@@ -126,7 +124,7 @@ KsmRunMode ksm_engine_get_run(KsmEngine *engine)
     return g_atomic_int_get(&engine->tunables.run);
 }
 
-/* The scanner is woken, so that it goes by the new value at once. */
+/* Wakes the scanner, so that it uses the new value immediately. */
 static void change(KsmEngine *engine, guint *tunable, guint value)
 {
     g_atomic_int_set(tunable, value);

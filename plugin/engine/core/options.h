@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * options.h: an engine's options, checked.
- */
+/* options.h: validation of an engine's options. */
 #ifndef KSM_OPTIONS_H
 #define KSM_OPTIONS_H
 
 #include "core/engine-private.h"
 
-/* Whether each of them is what the public header allows. */
+/* Whether every option is within what guest-ksm.h allows; else sets *errp. */
 gboolean ksm_options_check(const KsmOptions *options, GError **errp);
 
 /* The default of scan_interval_ms, which due.c may stretch. */

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * pace.c: paces the scanner by sleeping, never by priority.
+ * pace.c: limits the scanner's CPU time by sleeping, never by priority.
  *
- * A window must end soon once it has begun, so the scanner keeps its normal
+ * Once a window has begun it must end soon, so the scanner keeps its normal
  * priority and sleeps before windows instead of being preempted inside them.
- * Of the share not used nothing is saved up for longer than a fifth of a
- * second.
+ * Unused CPU time is carried over for at most a fifth of a second.
  */
 #include "core/pace.h"
 
@@ -21,11 +20,11 @@
 #define KSM_PACE_SLACK_NS   1000000u
 #define KSM_PACE_CREDIT_NS  200000000u
 /*
- * Running for longer than its slice (some ms) makes it likely that the
- * scheduler's patience ends.  A yield that finds somebody waiting costs two
- * context switches and what both sides had in the cache, so it is done as seldom
- * as that allows, and seldom by the time that a window takes, which differs by
- * a factor of ten between machines.
+ * If the scanner runs for longer than its time slice (some ms), the scheduler
+ * is likely to preempt it.  A yield while another thread waits costs two
+ * context switches and the cache contents of both, so the scanner yields as
+ * rarely as the slice allows.  "Rarely" is measured in the duration of a
+ * window, which differs by a factor of ten between machines.
  */
 #define KSM_PACE_YIELD_NS           50000u
 #define KSM_PACE_YIELD_NS_MAX       2000000u
@@ -38,7 +37,7 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
     engine->pace.unlimited = unlimited;
 }
 
-/* A reason to stand aside that this turn did not begin with. */
+/* Whether there is a reason to stand aside that began during this turn. */
 static gboolean must_stand_aside(KsmEngine *engine)
 {
     return !engine->turn.standing_aside &&
@@ -54,7 +53,7 @@ gboolean ksm_pace_interrupted(KsmEngine *engine)
            must_stand_aside(engine);
 }
 
-/* Under sleep_lock: is there a reason not to sleep (on)? */
+/* Under lock.sleep: whether there is a reason not to sleep (any longer). */
 static gboolean wanted_locked(KsmEngine *engine, gboolean in_round)
 {
     return engine->lock.stop || ksm_pace_interrupted(engine) ||
@@ -62,7 +61,7 @@ static gboolean wanted_locked(KsmEngine *engine, gboolean in_round)
                                                     engine->lock.rounds_done));
 }
 
-/* TRUE when nothing ended the sleep before its time. */
+/* TRUE if the sleep was not ended early. */
 static gboolean sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
 {
     gint64 deadline = g_get_monotonic_time() + (gint64)(ns / 1000);
@@ -103,7 +102,7 @@ void ksm_pace_safe_point(KsmEngine *engine)
     }
 }
 
-/* How long to run without yielding: some windows of the usual length. */
+/* How long to run without yielding: some windows of the usual duration. */
 static guint64 patience_ns(const KsmIsolation *q)
 {
     guint64 mean_ns = q->window_ns_total / MAX(q->windows, 1);

@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * pace.h: how much CPU time the scanner takes, and when it must stop.
- */
+/* pace.h: limits the scanner's CPU time, and tells it when to stop. */
 #ifndef KSM_PACE_H
 #define KSM_PACE_H
 
 #include "core/engine-private.h"
 
-/* From here on CPU time counts. */
+/* Starts the accounting of CPU time; unlimited: no sleeps. */
 void ksm_pace_begin(KsmEngine *engine, gboolean unlimited);
 
-/* A safe point: sleeps until CPU time is within the share again. */
+/* A safe point: sleeps until CPU time is within the configured share. */
 void ksm_pace_safe_point(KsmEngine *engine);
 
 /*
@@ -19,13 +17,13 @@ void ksm_pace_safe_point(KsmEngine *engine);
  */
 gboolean ksm_pace_interrupted(KsmEngine *engine);
 
-/* Sleeps up to ms; FALSE: ended early, as something is asked of the scanner. */
+/* Sleeps up to `ms`; FALSE: woken early by a request to the scanner. */
 gboolean ksm_pace_sleep(KsmEngine *engine, guint64 ms);
 
 /*
- * Called just before a window: lets others run first who have waited, so that
- * the scheduler does not take the processor away inside the window.  The worst
- * window of four busy scanners on two processors falls from 5 ms to 0.8 ms.
+ * Called just before a window: yields to waiting threads, so that the
+ * scheduler does not preempt the scanner inside the window.  This reduces the
+ * longest window of four busy scanners on two processors from 5 ms to 0.8 ms.
  */
 void ksm_pace_before_window(KsmEngine *engine);
 

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * releases.c: pages that the broker is to be told of, by session page.
- */
+/* releases.c: pages to report to the broker, by session page. */
 #include "core/releases.h"
 
 #include "memory/ranges.h"

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * slots.c: the store that slots are in, without its socket.
- */
+/* slots.c: access to the store of slots, without its socket. */
 #include "core/slots.h"
 
 #include "client/broker-client.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * stats.c: the snapshot that others see.
+ * stats.c: the published snapshot of the statistics.
  *
  * The scanner counts in plain variables and copies them here at the end of a
- * turn and at safe points, so that a reader never waits for it, and it never waits
- * in a window.
+ * turn and at safe points.  So a reader never waits for the scanner, and the
+ * scanner never waits in a window.
  */
 #include "core/stats.h"
 
@@ -35,9 +35,9 @@ static void add_region(KsmStats *s, const KsmRegion *region)
 }
 
 /*
- * The tables are as long as the region, but only what was touched is there: 512
- * GiB of which 200 MiB are in use have 2 MiB of tables, not 3 GiB.  The kernel
- * tells, in a microsecond or so for each 100 MiB that are there.
+ * The tables are as long as the region, but only touched parts take memory: a
+ * region of 512 GiB with 200 MiB in use has 2 MiB of tables, not 3 GiB.  The
+ * kernel reports it in about a microsecond for each 100 MiB present.
  */
 void ksm_stats_measure(KsmEngine *engine)
 {
@@ -67,7 +67,9 @@ static void add_isolation(KsmStats *s, const KsmIsolation *q)
            sizeof(s->window_us_histogram));
 }
 
-/* As the header says; with the group's figures as the broker told them last. */
+/*
+ * See guest-ksm.h; uses the group's statistics from the broker's last report.
+ */
 static gint64 general_profit(const KsmStats *s)
 {
     double kept = 0;

@@ -1,33 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * zero.c: whether the kernel keeps a page of zeros for all, and what if not.
+ * zero.c: whether the kernel has a shared zero page, and what to do if not.
  *
- * As a rule the kernel maps one shared page of zeros where memory is read that
- * nobody has written.  So a guest page of zeros is made a hole: it costs nothing,
- * however often it is read.  But a kernel may give each read a page of its own
- * (s390x to the process of a KVM guest that is protected or uses storage keys).
- * There a hole lasts until the guest reads it.  It is then a page like any
- * that was written, is idle, is found to hold zeros, and made a hole again: for
- * ever, with all memory of zeros taken again each time.
+ * Normally the kernel maps one shared zero page where memory is read that was
+ * never written.  So a guest page of zeros is made a hole: it takes no memory,
+ * however often it is read.  But a kernel may allocate a page for each such
+ * read (s390x does for the process of a KVM guest that is protected or uses
+ * storage keys).  There a hole lasts only until the guest reads it.  It is
+ * then a page like any other that was written, becomes idle, is found to hold
+ * zeros, and is made a hole again: forever, with the memory for all zeros
+ * allocated again each time.
  *
- * On such a host zeros are a content like any other: looked up, published as a
- * tile, and mapped from the group's store.  Reading a slot copies nothing.
- * They count as pages-sharing; zero-pages stays 0, as no page of zeros is free
- * of cost.  The rest of the engine knows no difference: the window compares, a
- * write breaks the page, giving it back fills it with zeros.
+ * On such a host zeros are treated like any other content: they are looked up,
+ * published as a tile, and mapped from the group's store.  Reading a slot
+ * copies nothing.  They count as pages-sharing; zero-pages stays 0, because no
+ * page of zeros is free of cost.  The rest of the engine needs no special
+ * case: the window compares, a write breaks the page, and giving it back fills
+ * it with zeros.
  *
- * Neither answer is ever trusted with content.  If it is wrong, or the kernel
- * changes its mind (s390x does, when the guest first uses a storage key), holes
- * that are read become private pages, and slots of zeros stay what they are.
- * So it is enough to ask from time to time, and not to be told is no harm: the
- * last answer holds.
+ * Content never depends on the answer being right.  If it is wrong, or changes
+ * (it does on s390x when the guest first uses a storage key), holes that are
+ * read become private pages, and slots of zeros stay what they are.  So it is
+ * enough to test from time to time, and a failed test does no harm: the last
+ * answer stays in force.
  *
- * What is asked: a page of ours is dropped and read, and pagemap says whether
- * the zero page is there now.  It is a small page, as holes are: a window takes
- * less than a huge page, so it leaves a page table behind, and the kernel fills
- * single places in it.
+ * The test: drop and read a page of the engine's own, then query pagemap for
+ * whether the zero page is mapped there.  It is a small page, like a hole: a
+ * window takes less than a huge page, so it leaves a page table behind, in
+ * which the kernel fills single entries.
  *
- * Thread: the scanner's, under the work lock, or whoever makes the engine.
+ * Thread: the scanner's, under the work lock, or the thread that creates the
+ * engine.
  */
 #include "core/zero.h"
 
@@ -75,7 +78,7 @@ void ksm_zero_ask(KsmEngine *engine)
     engine->zero.none = !has;
     if (!has && g_atomic_int_compare_and_exchange(&told, 0, 1)) {
         g_message("'%s': the kernel has no shared zero page for this process; "
-                  "pages of zeros are shared as others are, and count as "
+                  "pages of zeros are shared like other pages and count as "
                   "pages-sharing, not as zero-pages", engine->link.name);
     }
 }

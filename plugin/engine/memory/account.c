@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * account.c: counting a region's mappings.
+ * account.c: counts a region's mappings.
  *
- * Two neighbouring pages need one mapping together when both are anonymous, or
- * both lie in the store in neighbouring slots.  The count is kept by looking at
- * the borders of what changes, before and after.
+ * Two neighbouring pages share a mapping if both are anonymous, or if both are
+ * in the store in neighbouring slots.  The count is updated by examining the
+ * borders of the changed range before and after the change.
  */
 #include "memory/account.h"
 
@@ -49,7 +49,8 @@ gint64 ksm_account_delta(const KsmRegion *region, guint32 first, guint32 count,
 
     if (first > 0) {
         guint8 left = region->state[first - 1];
-        gboolean joins = ksm_page_in_store(left) && !(left & KSM_PAGE_ORPHANED) &&
+        gboolean joins = ksm_page_in_store(left) &&
+                         !(left & KSM_PAGE_ORPHANED) &&
                          region->slot[first - 1] + 1 == slot;
 
         delta += (joins ? 0 : 1) - (one_mapping(region, first) ? 0 : 1);

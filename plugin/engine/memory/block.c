@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * block.c: which blocks are hot, and how long they are left alone.
+ * block.c: which blocks are hot, and how long they are parked.
  *
- * An armed huge page is split by the first write to it (wp_huge_pmd() in the
- * kernel's mm/memory.c), whatever there is to be shared in it.  So a block is
- * armed to find out whether it has become idle, and for no longer than it takes
- * to know what it holds:
- *   - half of its pages are written in one round, or more than leave duplicates
- *     enough: rest, before what is unwritten by chance is looked up;
- *   - some pages are written: KSM_BLOCK_ROUNDS rounds later the idle ones have
- *     been looked up.  Where there were duplicates enough the block is far from
- *     whole, and others than this file see to it; else: rest.
- * Each rest is twice as long as the last one, up to 128 rounds.  A block that
- * stays unwritten for KSM_BLOCK_ROUNDS rounds starts anew.
+ * The first write to an armed huge page splits it (wp_huge_pmd() in the
+ * kernel's mm/memory.c), whether or not it contains anything to share.  So a
+ * block is armed only to find out whether it has become idle, and only for as
+ * long as it takes to know what it holds:
+ *   - If half of its pages are written in one round, or so many that the others
+ *     cannot be enough duplicates, it is parked, before pages that happen to be
+ *     unwritten are looked up.
+ *   - If some pages are written, the idle ones have been looked up
+ *     KSM_BLOCK_ROUNDS rounds later.  If there were enough duplicates, the
+ *     block is far from whole, and this file leaves it to others; otherwise it
+ *     is parked.
+ * Each parking is twice as long as the last one, up to 128 rounds.  A block
+ * that stays unwritten for KSM_BLOCK_ROUNDS rounds starts over at the minimum.
  */
 #include "memory/block.h"
 

@@ -2,8 +2,9 @@
 /*
  * fork-guard.c: a mutex that fork() takes, for all engines of the process.
  *
- * The holder (a scanner, for one batch of windows and their registering, some
- * milliseconds at most) waits for nothing that a forking thread could hold.
+ * Its holder (a scanner, for one batch of windows and their registration, some
+ * milliseconds at most) never waits for anything that a forking thread could
+ * hold.
  */
 #include "memory/fork-guard.h"
 
@@ -25,7 +26,7 @@ static void (*child_hook)(void);
 
 static void reset_in_child(void)
 {
-    /* The child has one thread, and it is the one that took the lock. */
+    /* The child's only thread is the one that took the lock. */
     pthread_mutex_unlock(&guard);
     child_hook();
 }

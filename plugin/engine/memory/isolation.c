@@ -1,38 +1,42 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * isolation.c: the only place where a guest page is taken away.
+ * isolation.c: the only code that takes a page away from the guest.
  *
  * Invariant: a page is dropped only after no CPU and no device could reach it,
- * and it was then found byte-equal to what replaces it.
+ * and after it was then found byte-equal to its replacement.
  *
  * A window, for up to KSM_WINDOW_PAGES adjacent pages:
- *   1. register the pages for MISSING faults: whoever touches a hole in them
- *      from now on sleeps in the kernel, also inside KVM_RUN and read(2);
- *   2. UFFDIO_MOVE them to the staging area.  The kernel does it under the page
- *      table lock, page by page, flushes the TLB and calls the MMU notifiers
- *      (so KVM's tables forget it too), and refuses a page with more
- *      references than its mapping (EBUSY: pinned for DMA, or shared by fork);
- *   3. compare staging with the replacement.  Nobody else knows the staging
- *      area, so what is compared is what was there when the guest lost it;
- *   4. equal: map the replacement over the pages (or leave holes and take
- *      MISSING off again: the kernel's zero page serves reads, see zero.c);
- *      different: move them back, take MISSING off;
- *   5. wake the sleepers: they fault again and find the page's place as it is.
- * Why a race cannot lose a write: a write happens either before 2 (then the
- * compare sees it), or it faults after 2 and sleeps until 5, or it faults
- * between 4 and 5 and meets the final mapping, where it is an ordinary
- * copy-on-write.  Between 2 and 4 the place is a hole, and a hole is
- * registered MISSING all that time: nothing can fill it but us.
+ *   1. Register the pages for MISSING faults: from now on, any thread that
+ *      touches a hole in them blocks in the kernel, also inside KVM_RUN and
+ *      read(2).
+ *   2. UFFDIO_MOVE them to the staging area.  The kernel does this page by page
+ *      under the page table lock, flushes the TLB and calls the MMU notifiers
+ *      (so KVM's tables drop the page as well).  It refuses a page with more
+ *      references than its mapping (EBUSY: pinned for DMA, or shared by fork).
+ *   3. Compare the staging area with the replacement.  Only this thread knows
+ *      the staging area, so the compared content is what the page held when the
+ *      guest lost it.
+ *   4. If equal: map the replacement over the pages (or leave holes and remove
+ *      MISSING again: the kernel's zero page serves reads, see zero.c).  If
+ *      different: move them back and remove MISSING.
+ *   5. Wake the blocked threads: they fault again and find what is now mapped.
+ * Why no race can lose a write: a write happens before step 2, and then the
+ * comparison sees it; or it faults after step 2 and blocks until step 5; or it
+ * faults between steps 4 and 5 and finds the final mapping, where it is an
+ * ordinary copy-on-write.  Between steps 2 and 4 the place is a hole, and a
+ * hole is registered for MISSING faults all that time: only this thread can
+ * fill it.
  *
- * Inside a window nothing can block: no allocation, no lock, no logging, no
- * guest memory access (the scanner would wait for itself).  The replacement
- * was read into memory of this thread just before (merge.c).
+ * Nothing may block inside a window: no allocation, no lock, no logging, and
+ * no access to guest memory (the scanner would wait for itself).  The
+ * replacement was read into memory of this thread just before (merge.c).
  *
- * A crash of the process at any point takes the guest with it: nothing is left
- * to go wrong.  If pages cannot be moved back (a kernel that removed the range
- * when mapping the replacement failed, or a move that fails), the staging
- * mapping itself is moved onto their place, which is atomic; if even that
- * fails for a second, the process is aborted rather than run on without them.
+ * If the process crashes at any point, the guest ends with it, so nothing can
+ * be left inconsistent.  If pages cannot be moved back (because the kernel
+ * removed the range when mapping the replacement failed, or because a move
+ * fails), the staging mapping itself is moved to their place, which is atomic.
+ * If even that fails for a second, the process is aborted, because the guest
+ * cannot continue without these pages.
  *
  * Thread: the scanner's only, under the engine's work lock and fork lock.
  */
@@ -63,7 +67,7 @@ gboolean ksm_isolation_open(KsmIsolation *q, int uffd, int pagemap,
     if (ret) {
         ksm_isolation_close(q);
         ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
-                            "Could not make the staging area");
+                            "Could not create the staging area");
         return FALSE;
     }
     return TRUE;
@@ -87,9 +91,9 @@ void ksm_isolation_trim(KsmIsolation *q)
 }
 
 /*
- * Room for a window, or NULL; opens a batch of windows, for which it is found
- * out whether the process makes all its memory mergeable (as a service manager
- * may have asked for it, before the program was started).
+ * Returns room for a window, or NULL.  When it opens a batch of windows, it
+ * checks whether the process makes all its memory mergeable (a service manager
+ * may have set that before the program was started).
  */
 static guint8 *take_staging(KsmIsolation *q, guint32 count)
 {
@@ -100,9 +104,10 @@ static guint8 *take_staging(KsmIsolation *q, guint32 count)
 }
 
 /*
- * Pages from `dst` on that are there already.  The destination of a move holds
- * nothing before it, so what is there has been moved.  Not to be told is no
- * answer: it would pass for "none", and pages that are there would be lost.
+ * Returns the number of pages from `dst` on that are already there.  The
+ * destination of a move is empty before it, so what is there was moved.  A
+ * failed query must not be read as "no pages": pages that did arrive would be
+ * lost.
  */
 static guint32 arrived(KsmIsolation *q, guint8 *dst, guint32 count)
 {
@@ -131,22 +136,22 @@ static guint32 arrived(KsmIsolation *q, guint8 *dst, guint32 count)
             g_usleep(1000);
         }
     }
-    g_error("guest-ksm: nobody tells which of %u pages are at %p: %s; ending "
-            "the process, as its guest cannot run on without them", count,
+    g_error("guest-ksm: could not find out which of %u pages are at %p: %s; "
+            "aborting, because the guest cannot continue without them", count,
             (void *)dst, g_strerror(-found));
 }
 
 /*
- * Moves as many pages as possible, from the first on; *error is what stopped
- * it.  A move that stops part-way answers EAGAIN, whatever the cause: the next
- * one names it.
+ * Moves as many pages as possible, starting with the first; *error is what
+ * stopped it.  A move that stops part-way returns EAGAIN whatever the cause;
+ * the next attempt returns the cause.
  *
- * The kernel's count is not believed when there was an error.  Linux 6.18 moves
- * pages in batches, and after a batch that it had to try again it forgets to
- * count the one that succeeds: the next attempt finds the destination taken
- * and answers EEXIST, though the pages are there.  Taken at its word, they
- * would be lost (seen: a page of zeros once in some hours of stress).  So
- * pagemap tells what has arrived.
+ * After an error, the kernel's count of moved pages cannot be trusted.  Linux
+ * 6.18 moves pages in batches.  After a batch that it had to retry, it does
+ * not count the one that succeeds: the next attempt finds the destination in
+ * use and returns EEXIST, although the pages are there.  Trusting the count
+ * would lose them (observed: one page of zeros in some hours of stress).  So
+ * pagemap is queried for what has arrived.
  */
 static guint32 move_pages(KsmIsolation *q, guint8 *dst, guint8 *src,
                           guint32 count, int *error)
@@ -178,7 +183,7 @@ static guint32 move_pages(KsmIsolation *q, guint8 *dst, guint8 *src,
     return done;
 }
 
-/* Puts pages back where they were; never returns without having done so. */
+/* Puts pages back where they were; does not return until it has done so. */
 static void restore_pages(KsmIsolation *q, guint8 *addr, guint8 *staging,
                           guint32 count)
 {
@@ -196,9 +201,10 @@ static void restore_pages(KsmIsolation *q, guint8 *addr, guint8 *staging,
         }
         offset = (gsize)done * KSM_PAGE_BYTES;
         /*
-         * The staging mapping takes the place over, content included, in one
+         * The staging mapping replaces the place, with its content, in one
          * step under the kernel's mmap lock; what it replaces is a hole.  A
-         * page that has failed meanwhile (EFAULT) goes this way alone.
+         * page whose memory has failed meanwhile (EFAULT) is moved in this way
+         * by itself.
          */
         n = error == -EFAULT ? 1 : count - done;
         if (error != -EAGAIN &&
@@ -214,8 +220,8 @@ static void restore_pages(KsmIsolation *q, guint8 *addr, guint8 *staging,
             g_usleep(1000);
         }
     }
-    g_error("guest-ksm: %u pages at %p could not be put back: %s; ending the "
-            "process, as its guest cannot run on without them",
+    g_error("guest-ksm: could not put %u pages back at %p: %s; aborting, "
+            "because the guest cannot continue without them",
             count - done, (void *)addr, g_strerror(-error));
 }
 
@@ -246,16 +252,16 @@ static void count_window(KsmIsolation *q, guint64 start_ns)
 }
 
 /*
- * Takes MISSING off pages that stay (or went back, or became holes) and wakes
- * who waits there.  UFFDIO_UNREGISTER wakes as well, but before it locks the
- * mapping against faults: a thread that is just about to wait would sleep for
- * ever (seen on Linux 6.18 with faults under the mapping's own lock), hence
- * the second wake.  Their written bits are lost: they count as written, which
- * is safe.
+ * Removes MISSING from pages that stay (or were moved back, or became holes)
+ * and wakes the threads that wait there.  UFFDIO_UNREGISTER also wakes them,
+ * but does so before it locks the mapping against faults: a thread that is
+ * just about to wait would sleep forever (observed on Linux 6.18 with faults
+ * under the per-VMA lock), hence the second wake.  The pages' written bits are
+ * lost: they count as written, which is safe.
  *
- * It fails where a mapping would have to be split and there may be no more of
- * them (vm.max_map_count was lowered); taking it off all of the region needs
- * no split, and registering puts tracking on again.
+ * It fails if a mapping would have to be split and no more mappings are
+ * available (vm.max_map_count was lowered).  Removing it from the whole region
+ * needs no split, and registration turns tracking on again.
  */
 static void release_range(KsmIsolation *q, KsmRegion *region, guint8 *addr,
                           guint32 count)
@@ -276,12 +282,12 @@ static void release_range(KsmIsolation *q, KsmRegion *region, guint8 *addr,
         }
         g_usleep(1000);
     }
-    g_error("guest-ksm: %u pages at %p could not be unregistered; ending the "
-            "process, as its guest would wait for ever", count, (void *)addr);
+    g_error("guest-ksm: could not unregister %u pages at %p; aborting, "
+            "because the guest would wait forever", count, (void *)addr);
 }
 
 /*
- * Steps 1 and 2; *moved is the number of pages now in staging.  FALSE when the
+ * Steps 1 and 2; *moved is the number of pages now in staging.  FALSE if the
  * pages could not even be registered: nothing has happened then.
  */
 static gboolean isolate(KsmIsolation *q, KsmRegion *region, guint8 *addr,
@@ -300,7 +306,7 @@ static gboolean isolate(KsmIsolation *q, KsmRegion *region, guint8 *addr,
                                    UFFDIO_REGISTER_MODE_MISSING |
                                    UFFDIO_REGISTER_MODE_WP);
     if (error) {
-        /* It may have got part of the way. */
+        /* It may have registered some of the pages. */
         release_range(q, region, addr, count);
         return FALSE;
     }
@@ -309,14 +315,14 @@ static gboolean isolate(KsmIsolation *q, KsmRegion *region, guint8 *addr,
     return TRUE;
 }
 
-/* Why an isolated page goes back. */
+/* Why an isolated page is moved back. */
 static KsmVerdict why_kept(gboolean held, gboolean failed)
 {
     return held ? KSM_VERDICT_DMA :
            failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
 }
 
-/* Puts back those of the moved pages that are not to be replaced. */
+/* Puts back the moved pages from `first` on, which are not replaced. */
 static void restore_from(KsmIsolation *q, guint8 *addr, guint8 *staging,
                          guint32 first, guint32 moved)
 {
@@ -327,11 +333,11 @@ static void restore_from(KsmIsolation *q, guint8 *addr, guint8 *staging,
     }
 }
 
-/* What a window puts in the place of pages. */
+/* The replacement that a window maps. */
 typedef struct Replacement {
     KsmExchange way;
     const guint8 *content;      /* NULL: zeros */
-    int store_fd;               /* where to share: content lies there */
+    int store_fd;               /* the store that `content` was read from */
     guint64 offset;
 } Replacement;
 
@@ -347,13 +353,13 @@ static gboolean map_slots(KsmIsolation *q, const Replacement *by,
         return FALSE;
     }
     if (q->merge_any) {
-        /* Before a write makes a copy there that ksmd could take. */
+        /* Do it before a write creates a copy there that ksmd could merge. */
         ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
     }
     return TRUE;
 }
 
-/* All of it; returns the pages that were replaced, from the first on. */
+/* A whole window; returns the number of leading pages that were replaced. */
 static guint32 run_window(KsmIsolation *q, KsmRegion *region, guint32 first,
                           guint32 count, const Replacement *by,
                           KsmVerdict *verdict)
@@ -382,7 +388,7 @@ static guint32 run_window(KsmIsolation *q, KsmRegion *region, guint32 first,
         }
     }
     restore_from(q, addr, staging, equal, moved);
-    /* A new mapping is not registered; holes and what went back are. */
+    /* A new mapping is not registered; holes and pages moved back are. */
     if (mapped < count) {
         release_range(q, region, addr + (gsize)mapped * KSM_PAGE_BYTES,
                       count - mapped);

@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * piece.c: no call keeps the mmap lock for long, however large a region is.
+ * piece.c: no call holds the mmap lock for long, however large a region is.
  *
- * A call for a range keeps the lock of the process's address space for all of
- * it.  Whoever maps memory meanwhile waits, and behind a waiting writer so does
- * everybody else: faults that need the lock, KVM's, and the window of another
+ * A call for a range holds the mmap lock of the process for the whole range.
+ * A thread that maps memory meanwhile waits, and all others wait behind that
+ * writer: faults that need the lock, KVM's faults, and the window of another
  * engine in the same process, together with the guest pages that it has taken.
- * A GiB of pages costs a scan 0.8 ms and unregistering 60 ms; 60,000 mappings
- * cost some 20 ms (6.18).  So such calls are made for one piece after another.
+ * A GiB of pages costs 0.8 ms to scan and 60 ms to unregister; 60,000 mappings
+ * cost some 20 ms (Linux 6.18).  So such calls are made for one piece after
+ * another.
  *
- * A piece is as large as a call may cost, which is estimated by its pages and
- * its mappings.  These are known: each block remembers how many mappings begin
- * in it, and is counted again after a page of it has entered a store or left
- * one.  So a piece does not run into a dense part of the region because the
- * part before it was empty.  How good the estimate is on this machine and for
- * this memory is found out by the clock: what takes longer than wanted halves
- * the pieces, what is done soon doubles them, up to a limit.  Pages of huge
- * ones, or that are not there, cost nearly nothing.
+ * The size of a piece follows from the time that a call may take, which is
+ * estimated from the number of its pages and mappings.  These are known: each
+ * block remembers how many mappings begin in it, and is counted again after
+ * one of its pages has entered or left a store.  So a piece does not extend
+ * into a dense part of the region because the part before it was empty.  The
+ * clock corrects the estimate for this machine and this memory: a call that
+ * takes too long halves the pieces, and a short one doubles them, up to a
+ * limit.  Pages of huge pages and absent pages cost nearly nothing.
  *
  * Thread: the scanner's, or another one under the engine's work lock.
  */
@@ -24,7 +25,7 @@
 
 #include "memory/account.h"
 
-/* A call shall take about this time, and is not worth less. */
+/* Target duration of a call; shorter ones are not worthwhile. */
 #define KSM_PIECE_NS        200000u
 #define KSM_PIECE_LONG_NS   300000u
 #define KSM_PIECE_SHORT_NS  100000u
@@ -36,7 +37,7 @@ const KsmPieces ksm_pieces_register = { 0, 400, KSM_PIECE_NS };
 const KsmPieces ksm_pieces_unregister = { 80, 1500, KSM_PIECE_NS };
 const KsmPieces ksm_pieces_replace = { 250, 1000, KSM_PIECE_NS };
 
-/* Mappings that begin in a block's pages [first, end), or more. */
+/* Number of mappings that begin in a block's pages [first, end), or more. */
 static guint32 mappings_of(KsmRegion *region, guint32 first, guint32 end)
 {
     KsmBlock *block = ksm_ram_block(region, first);

@@ -3,29 +3,31 @@
  * ram.c: regions of guest RAM: their bookkeeping, shadow and advice.
  *
  * The shadow is a second anonymous range of the same size.  The RAM mapping is
- * made by moving part of the shadow's mapping onto the RAM's address, so that
- * both share page offsets and anon_vma: a page that is filled in the shadow and
- * moved onto its place in the RAM merges with its anonymous neighbours into one
- * mapping again (giveback.c).  One page more than is moved stays behind,
- * because moving a whole mapping unlinks its anon_vma.
+ * created by moving part of the shadow's mapping to the RAM's address, so that
+ * both have the same page offsets and anon_vma: a page that is filled in the
+ * shadow and moved to its place in the RAM merges with its anonymous
+ * neighbours into one mapping again (giveback.c).  The shadow has one page
+ * more than is moved, because moving a whole mapping unlinks its anon_vma.
  *
- * A page of the shadow is filled to be moved away, so it must be a small page
- * whatever the RAM is made of: of a huge page all but the moved part would stay
- * behind, for ever and uncounted.  The shadow is MADV_NOHUGEPAGE, and a piece
- * gets the RAM's advice once it is there (ksm_ram_advise_anonymous()).
+ * A page of the shadow is filled only to be moved away, so it must be a small
+ * page whatever the RAM consists of: of a huge page, all but the moved part
+ * would stay behind, forever and uncounted.  The shadow is MADV_NOHUGEPAGE,
+ * and a piece gets the RAM's advice once it has been moved
+ * (ksm_ram_advise_anonymous()).
  *
- * No mapping of guest memory or of ours is ever mergeable by ksmd, which knows no
- * trust groups.  Where the process makes all of its memory mergeable
- * (PR_SET_MEMORY_MERGE, also by an earlier exec), each new mapping is taken out
- * again (unmergeable.c).
+ * No mapping of guest memory or of the engine is ever mergeable by ksmd, which
+ * knows no trust groups.  If the process makes all of its memory mergeable
+ * (PR_SET_MEMORY_MERGE, possibly before an exec), each new mapping is made
+ * unmergeable again (unmergeable.c).
  *
- * A NUMA policy (mbind) belongs to a mapping, and those of different policies do
- * not merge.  The program sets it for the RAM alone, once it has been told that
- * the RAM is ready; so it is copied to the shadow as long as all of the RAM
- * still is the program's.  Pages given back then lie where it wants them.
+ * A NUMA policy (mbind) belongs to a mapping, and mappings with different
+ * policies do not merge.  The program sets the policy only for the RAM, and
+ * only after it was told that the RAM is ready.  So the policy is copied to
+ * the shadow while all of the RAM is still the program's own memory.  Pages
+ * that are given back are then placed by that policy.
  *
- * Memory: 6 bytes a page, mapped lazily, so that pages never looked at cost
- * nothing; 14 bytes for each 2 MiB.
+ * Memory: 6 bytes a page, mapped lazily, so that pages that were never
+ * processed cost nothing; 14 bytes for each 2 MiB.
  */
 #include "memory/ram.h"
 
@@ -41,7 +43,7 @@
 
 #define KSM_HUGE_BYTES ((gsize)2 << 20)
 
-/* Unmapped by one call: 0.1 us for each page that is there. */
+/* Unmapped by one call: 0.1 us for each present page. */
 #define KSM_UNMAP_BYTES ((gsize)16 << 20)
 
 static void *map_table(gsize bytes)
@@ -57,7 +59,7 @@ static void *map_table(gsize bytes)
     return ret ? NULL : p;
 }
 
-/* From the front, in pieces (piece.c): no mapping is divided for it. */
+/* From the front, in pieces (piece.c), so that no mapping is divided. */
 static void unmap_all(void *p, gsize bytes)
 {
     guint8 *addr = p;
@@ -93,7 +95,7 @@ int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end)
     return ret;
 }
 
-/* Of anonymous memory at the RAM's place.  A result: it may fail. */
+/* For anonymous memory of the RAM.  Only advice: it may fail. */
 static void advise_huge(KsmRegion *region, guint8 *addr, gsize bytes)
 {
     if (region->huge) {
@@ -109,11 +111,11 @@ void ksm_ram_advise_anonymous(KsmRegion *region, guint32 first, guint32 count)
 
 gboolean ksm_ram_is_mapped(guint8 *addr, gsize bytes)
 {
-    /* Advice that changes nothing; ENOMEM where nothing is mapped. */
+    /* Advice without effect; fails with ENOMEM where nothing is mapped. */
     return !ksm_sys->advise(addr, bytes, MADV_NORMAL);
 }
 
-/* All advice of one range of memory but for huge pages. */
+/* All advice for a range of memory except for huge pages. */
 static int advise_range(KsmRegion *region, guint8 *addr, gsize bytes)
 {
     int ret = ksm_sys->advise(addr, bytes, MADV_DONTFORK);
@@ -121,7 +123,7 @@ static int advise_range(KsmRegion *region, guint8 *addr, gsize bytes)
     if (ret) {
         return ret;
     }
-    /* EINVAL where the kernel was built without KSM. */
+    /* Fails with EINVAL on kernels built without KSM. */
     ksm_sys->advise(addr, bytes, MADV_UNMERGEABLE);
     if (region->flags & KSM_REGION_DONTDUMP) {
         ret = ksm_sys->advise(addr, bytes, MADV_DONTDUMP);
@@ -130,8 +132,8 @@ static int advise_range(KsmRegion *region, guint8 *addr, gsize bytes)
 }
 
 /*
- * Maps the shadow at an address congruent to the RAM's (huge pages), and moves
- * all of it but the last page onto the RAM.
+ * Maps the shadow at an address congruent to the RAM's (for huge pages), and
+ * moves all of it except the last page to the RAM.
  */
 static int make_shadow(KsmRegion *region)
 {
@@ -158,10 +160,10 @@ static int make_shadow(KsmRegion *region)
                        (gsize)(area + KSM_HUGE_BYTES - shadow));
     }
     ret = advise_range(region, shadow, all);
-    /* Fails where the kernel was built without huge pages. */
+    /* Fails on kernels built without huge pages. */
     ksm_sys->advise(shadow, all, MADV_NOHUGEPAGE);
     if (!ret) {
-        *(volatile guint8 *)(shadow + bytes) = 1;   /* makes the anon_vma */
+        *(volatile guint8 *)(shadow + bytes) = 1;   /* creates the anon_vma */
         ret = ksm_sys->remap_onto(shadow, bytes, region->addr);
     }
     if (ret) {
@@ -192,7 +194,7 @@ void ksm_ram_tables_unmergeable(KsmRegion *region)
                     MADV_UNMERGEABLE);
 }
 
-/* The blocks that lie wholly in the region; no page of them is there yet. */
+/* The blocks that are fully inside the region; no page is present yet. */
 static void make_blocks(KsmRegion *region)
 {
     guintptr in_block = (guintptr)region->addr % KSM_HUGE_BYTES;
@@ -231,7 +233,9 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
     if (!region->state || !region->wait || !region->slot) {
         ret = -ENOMEM;
     } else if (flags & KSM_REGION_FRESH) {
-        /* What it is made from is not; so say what it would have been. */
+        /*
+         * The shadow it is made of has no huge pages, so restore the default.
+         */
         region->huge = region->huge || ksm_sys_huge_always();
         ret = make_shadow(region);
     } else {
@@ -274,8 +278,8 @@ static int map_empty(KsmRegion *region, guint32 first, guint32 end)
 }
 
 /*
- * All of the region becomes empty, piece by piece (piece.c).  A piece may
- * divide a mapping, and there may be no more of them: then all at once.
+ * Makes the whole region empty, piece by piece (piece.c).  A piece may divide
+ * a mapping; if no more mappings are available, replaces all at once.
  */
 static int replace_all(KsmRegion *region)
 {
@@ -389,9 +393,9 @@ static guint level_up(KsmRegion *region, guint32 page)
 }
 
 /*
- * Rounds that a page had rest before it was written; the stamp wraps at 256,
- * so that a page written after 256 quiet rounds may be taken for a hot one
- * once: it then waits a few rounds longer.
+ * Rounds without a write that count as short.  The stamp wraps at 256, so a
+ * page written after 256 quiet rounds may once be mistaken for a hot one: it
+ * then waits a few rounds longer.
  */
 #define KSM_SOON_ROUNDS 8u
 
@@ -403,14 +407,14 @@ void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round,
 
     if (ksm_page_state(region->state[page]) == KSM_PAGE_PRIVATE ||
         ksm_page_state(region->state[page]) == KSM_PAGE_EXCLUDED) {
-        /* not yet looked at: stay at the level */
+        /* Not processed yet: keep the level. */
     } else if (unwritten < KSM_SOON_ROUNDS) {
         level = level_up(region, page);
     } else if (level > 0) {
         set_level(region, page, level - 1);
         level--;
     }
-    /* This round's sweep takes `rounds` off, the next one may find it idle. */
+    /* This round's sweep subtracts `rounds`; a later one may find it idle. */
     region->wait[page] = (guint8)MIN(rounds + (1u << level), G_MAXUINT8);
 }
 
@@ -431,17 +435,17 @@ void ksm_ram_retry(KsmRegion *region, guint32 page)
 void ksm_ram_follow_policy(KsmRegion *region)
 {
     if (!region->policy_followed && region->shadow) {
-        /* Where the kernel has no policies, or forbids them, there is none. */
+        /* On kernels that lack or forbid policies there is none to copy. */
         ksm_sys->copy_policy(region->shadow, ((gsize)region->pages + 1) *
                              KSM_PAGE_BYTES, region->addr);
     }
     region->policy_followed = TRUE;
 }
 
-/* Parts so near to each other are registered by one call: it costs no more. */
+/* Parts this close together are registered by one call, at no extra cost. */
 #define KSM_UNSETTLED_NEAR 16u
 
-/* Makes one of parts number i to j, and closes the gap in the array. */
+/* Joins parts number i to j, and closes the gap in the array. */
 static void join_unregistered(KsmRegion *region, guint i, guint j)
 {
     KsmUnregistered *parts = region->unregistered;
@@ -452,7 +456,7 @@ static void join_unregistered(KsmRegion *region, guint i, guint j)
     region->unregistered_count -= j - i;
 }
 
-/* There is one part too many: makes one of the two that lie closest. */
+/* There is one part too many: joins the two closest ones. */
 static void join_closest(KsmRegion *region)
 {
     const KsmUnregistered *parts = region->unregistered;
@@ -472,7 +476,7 @@ void ksm_ram_needs_register(KsmRegion *region, guint32 first, guint32 end)
     KsmUnregistered *parts = region->unregistered;
     guint i = region->unregistered_count, j;
 
-    /* All from number i on begin behind it, or are near it. */
+    /* All parts from number i on begin behind it or are close to it. */
     while (i > 0 && (guint64)parts[i - 1].end + KSM_UNSETTLED_NEAR >= first) {
         i--;
     }

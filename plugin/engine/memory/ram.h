@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * ram.h: the guest RAM map: regions, their shadow and their pages' states.
- */
+/* ram.h: the guest RAM map: regions, their shadow and their pages' states. */
 #ifndef KSM_RAM_H
 #define KSM_RAM_H
 
@@ -9,7 +7,7 @@
 #include "memory/region.h"
 
 /*
- * Makes the bookkeeping of a range, advises the kernel about it and, for
+ * Creates the bookkeeping of a range, advises the kernel about it and, for
  * KSM_REGION_FRESH, gives it a shadow.  Nothing is registered yet.
  */
 KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
@@ -17,35 +15,37 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
 
 /*
  * Replaces the range by empty anonymous memory, so that no slot is mapped any
- * more, and frees the bookkeeping.  Returns FALSE when the kernel would not
- * map: then slots may still be mapped, and must stay bound.
+ * more, and frees the bookkeeping.  Returns FALSE if the kernel refused the
+ * mapping: slots may then still be mapped and must stay bound.
  */
 gboolean ksm_ram_free(KsmRegion *region);
 
-/* Frees the bookkeeping of a range that was never shared: its content stays. */
+/* Frees the bookkeeping of a range that was never shared; keeps its content. */
 void ksm_ram_abandon(KsmRegion *region);
 
 /*
- * The first page from `page` on that is in no parked block, and in *end where
- * such pages end; the region's end if there is none.
+ * Returns the first page from `page` on that is not in a parked block; *end is
+ * where the armed pages end.  Returns the region's end if there is none.
  */
 guint32 ksm_ram_find_armed(KsmRegion *region, guint32 page, guint32 *end);
 
-/* All that is armed is so no more: what is written next is nothing new. */
+/* All armed pages are no longer armed: their next write is not reported. */
 void ksm_ram_disarmed(KsmRegion *region);
 
-/* A duplicate that is left unshared for the sake of its block. */
+/* Marks a duplicate that is left unshared for the sake of its block. */
 void ksm_ram_keep(KsmRegion *region, guint32 page);
 
-/* Enters a state; keeps LOST and HWPOISON clear, the level, and the counts. */
+/* Sets a state; clears ORPHANED and HWPOISON, keeps the level, and counts. */
 void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state);
 
-/* Marks a page whose memory failed; the next state takes the mark off. */
+/*
+ * Marks a page whose memory failed; its next change of state clears the mark.
+ */
 void ksm_ram_set_hwpoison(KsmRegion *region, guint32 page);
 
 /*
- * The page was found written: the consequences for its back-off.  `rounds` as
- * the sweep that follows will count.
+ * The page was seen written in round number `round`: updates its back-off.
+ * `rounds`: what the next sweep will subtract.
  */
 void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round,
                           guint8 rounds);
@@ -70,41 +70,42 @@ static inline gboolean ksm_ram_wait_over(KsmRegion *region, guint32 page,
     return TRUE;
 }
 
-/* The page is private, and to be looked up with the next sweep. */
+/* Makes the page private and due for lookup in the next sweep. */
 void ksm_ram_retry(KsmRegion *region, guint32 page);
 
 /*
- * Before pages are shared for the first time: lets those that are given back
- * follow the NUMA policy that the program has set meanwhile.
+ * Called before pages are shared for the first time: applies the NUMA policy
+ * that the program has set for the RAM to the memory that pages will be given
+ * back to.
  */
 void ksm_ram_follow_policy(KsmRegion *region);
 
 /*
- * Notes that [first, end) wants registration and advice again; inside windows,
- * too.
+ * Notes that [first, end) needs registration and advice again; also allowed
+ * inside windows.
  */
 void ksm_ram_needs_register(KsmRegion *region, guint32 first, guint32 end);
 
-/* Advises the bookkeeping once more: ksmd is to leave it alone. */
+/* Repeats the advice on the bookkeeping that excludes it from ksmd. */
 void ksm_ram_tables_unmergeable(KsmRegion *region);
 
-/* Bytes of bookkeeping that do not depend on what has been touched. */
+/* Bytes of bookkeeping that do not depend on which pages were touched. */
 guint64 ksm_ram_fixed_bytes(const KsmRegion *region);
 
 /* The advice that every mapping of the region must have; 0 or -errno. */
 int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end);
 
 /*
- * Advice for what has been moved from the shadow onto the RAM, so that it can
- * merge with its neighbours.
+ * Advice for memory that was moved from the shadow to the RAM, so that the
+ * mapping can merge with its neighbours.
  */
 void ksm_ram_advise_anonymous(KsmRegion *region, guint32 first, guint32 count);
 
-/* To put memory where the kernel has left none, tries so often, so far apart. */
+/* Retries of mapping memory where the kernel left a hole: number, interval. */
 #define KSM_FILL_TRIES   1000u
 #define KSM_FILL_WAIT_US 1000u
 
-/* Whether all of it is certainly mapped; scanner's thread or place_lock. */
+/* Whether all of it is certainly mapped; scanner thread, or place_lock. */
 gboolean ksm_ram_is_mapped(guint8 *addr, gsize bytes);
 
 #endif /* KSM_RAM_H */

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * region.h: a range of guest RAM, as all rooms see it.
- */
+/* region.h: a range of guest RAM, as all rooms see it. */
 #ifndef KSM_REGION_H
 #define KSM_REGION_H
 
@@ -10,9 +8,9 @@
 #include "guest-ksm.h"
 
 /*
- * Pages [first, end) that lack registration or advice.  So many parts are kept
- * apart: as many as a batch has windows.  An array, as a window cannot
- * allocate.
+ * Pages [first, end) that need registration or advice.  The maximum number of
+ * separate parts is the number of windows in a batch.  It is an array, because
+ * a window cannot allocate.
  */
 typedef struct KsmUnregistered {
     guint32 first;
@@ -22,32 +20,32 @@ typedef struct KsmUnregistered {
 #define KSM_UNREGISTERED_MAX 128u
 
 /*
- * A range of guest RAM.  Written by the engine's scanner thread, or by others
- * under the engine's work lock, where nothing else is said.
+ * A range of guest RAM.  Unless noted otherwise, written by the engine's
+ * scanner thread, or by others under the engine's work lock.
  */
 struct KsmRegion {
     KsmEngine *engine;
     char *name;
     guint8 *addr;
-    guint8 *shadow;             /* same size, one page more; NULL: none */
+    guint8 *shadow;             /* same size plus one page; NULL: none */
     guint32 pages;
-    guint32 base;               /* session page of its first one */
+    guint32 base;               /* session page of its first page */
     KsmRegionFlags flags;
     gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
     KsmUnregistered unregistered[KSM_UNREGISTERED_MAX + 1];  /* in order */
-    guint unregistered_count;      /* the parts that lack it */
-    guint32 detached_pages;     /* that have been let go: scanner.c */
-    guint64 mappings;           /* that the region's pages need, see account.h */
-    guint64 store_mappings;     /* those of them that are of a store */
-    guint8 *state;              /* page-state.h, `pages` of them */
+    guint unregistered_count;   /* number of those parts */
+    guint32 detached_pages;     /* pages unregistered so far: scanner.c */
+    guint64 mappings;           /* that the region's pages need: account.h */
+    guint64 store_mappings;     /* those of them that map a store */
+    guint8 *state;              /* page-state.h; `pages` of them */
     guint8 *wait;
-    guint32 *slot;              /* where shared and broken */
+    guint32 *slot;              /* for shared and broken pages */
     guint64 counts[KSM_PAGE_STATES];
-    guint64 hwpoison;           /* pages so marked */
-    guint64 metadata_bytes;     /* as measured last: stats.c */
+    guint64 hwpoison;           /* pages with KSM_PAGE_HWPOISON */
+    guint64 metadata_bytes;     /* as last measured: stats.c */
     KsmBlock *blocks;           /* block.h; block_count of them */
     guint32 block_count;
-    guint32 block_first;        /* first page of the first one */
+    guint32 block_first;        /* first page of the first block */
     guint32 parked;             /* blocks that are not armed */
     guint32 kept;               /* pages with KSM_PAGE_SPARED_HUGE */
     gboolean policy_followed;   /* the shadow has the RAM's NUMA policy */
@@ -59,14 +57,14 @@ static inline guint8 *ksm_ram_address(KsmRegion *region, guint32 page)
     return region->addr + (gsize)page * KSM_PAGE_BYTES;
 }
 
-/* What messages call a page; nothing else does. */
+/* The number of a page in messages; not used anywhere else. */
 static inline guint32 ksm_ram_session_page(const KsmRegion *region,
                                            guint32 page)
 {
     return region->base + page;
 }
 
-/* The page that a message means; `pages` or more if it is none of these. */
+/* The page that a message names; >= `pages` if not in this region. */
 static inline guint32 ksm_ram_page(const KsmRegion *region,
                                    guint32 session_page)
 {
@@ -82,7 +80,7 @@ static inline KsmBlock *ksm_ram_block(KsmRegion *region, guint32 page)
                                                NULL;
 }
 
-/* Where the block of a page ends, or what lies before the first one. */
+/* Where the page's block ends, or where the first block begins. */
 static inline guint32 ksm_ram_next_block(const KsmRegion *region,
                                          guint32 page)
 {

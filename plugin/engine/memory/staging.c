@@ -2,25 +2,27 @@
 /*
  * staging.c: the memory that isolated pages are moved to.
  *
- * While windows are open it is registered for MISSING faults, and nobody but the
- * scanner may fill a hole in it: so a page found there has arrived by a move.
- * Whoever else touches a hole waits.  No program does, as none knows the
- * address; but the kernel walks all memory of a process for mlockall(2), and a
- * debugger may, by ptrace(2) or /proc/PID/mem.  Registered all the time, the area
- * would be a wall: such a walk would never end.  So it is within reach for one
- * batch of windows only, some milliseconds, and PROT_NONE otherwise, which
- * mlockall() passes over.  A walk that meets a batch waits until its end.
+ * While windows are open, the area is registered for MISSING faults, and only
+ * the scanner may fill a hole in it: so a page found there has arrived by a
+ * move.  Any other thread that touches a hole waits.  No program touches one,
+ * because none knows the address.  But the kernel walks all memory of a
+ * process for mlockall(2), and a debugger may do so by ptrace(2) or
+ * /proc/PID/mem.  If the area were registered all the time, such a walk would
+ * never end.  So the area is accessible only for one batch of windows, some
+ * milliseconds, and PROT_NONE otherwise, which mlockall() skips.  A walk that
+ * coincides with a batch waits until the batch ends.
  *
- * Why nothing is in the area when a window begins.  It is mapped anew, then
+ * Why the area is empty when a window begins: it is mapped again, then
  * registered, then emptied.  A fault that found it unregistered ends before
- * UFFDIO_REGISTER does (which takes the mapping's lock for writing), and what it
- * put there is dropped after; a later one waits.  Mapped anew rather than by
- * mprotect(2): that fills memory that is locked, through the very fault that
- * nobody would answer.
+ * UFFDIO_REGISTER does (which takes the mapping's lock for writing), and the
+ * page that it allocated is dropped afterwards; a later fault waits.  The area
+ * is mapped again rather than changed by mprotect(2), because on locked memory
+ * mprotect(2) populates the pages, through the very fault that no thread would
+ * resolve.
  *
- * Where the process has locked all its memory, present and future (MCL_FUTURE),
- * the area is locked and guest memory may not be, or the other way round: then
- * UFFDIO_MOVE refuses (EINVAL), which costs savings only.
+ * If the process has locked all its memory, present and future (MCL_FUTURE),
+ * the area may be locked while guest memory is not, or the reverse.
+ * UFFDIO_MOVE then refuses (EINVAL), which costs only savings.
  */
 #include "memory/staging.h"
 
@@ -29,7 +31,7 @@
 
 #define KSM_STAGING_PAGES   1024u
 #define KSM_STAGING_BYTES   ((gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES)
-/* Opening and shutting cost some 10 us together, a window as much. */
+/* Opening and shutting together cost some 10 us, about as much as a window. */
 #define KSM_STAGING_OLD_NS  2000000u
 
 static int map_area(guint8 *addr, int prot, guint8 **area)
@@ -41,7 +43,7 @@ static int map_area(guint8 *addr, int prot, guint8 **area)
 
     if (!ret) {
         *area = p;
-        /* EINVAL where the kernel was built without KSM. */
+        /* Fails with EINVAL on kernels built without KSM. */
         ksm_sys->advise(p, KSM_STAGING_BYTES, MADV_UNMERGEABLE);
     }
     return ret;
@@ -80,7 +82,7 @@ static gboolean open_area(KsmStaging *staging)
     if (map_area(staging->area, PROT_READ | PROT_WRITE, &staging->area)) {
         return FALSE;
     }
-    /* To be shut, whatever fails from here on. */
+    /* From here on it must be shut, whatever fails. */
     staging->is_open = TRUE;
     staging->opened_ns = ksm_sys_now_ns();
     staging->used = KSM_STAGING_PAGES;
@@ -91,7 +93,7 @@ static gboolean open_area(KsmStaging *staging)
         ksm_staging_shut(staging);
         return FALSE;
     }
-    /* EINVAL where the kernel was built without huge pages. */
+    /* Fails with EINVAL on kernels built without huge pages. */
     ksm_sys->advise(staging->area, KSM_STAGING_BYTES, MADV_DONTDUMP);
     ksm_sys->advise(staging->area, KSM_STAGING_BYTES, MADV_NOHUGEPAGE);
     return empty(staging);
@@ -105,7 +107,7 @@ guint8 *ksm_staging_take(KsmStaging *staging, guint32 count)
         return NULL;
     }
     if (staging->used + count > KSM_STAGING_PAGES && !empty(staging)) {
-        return NULL;            /* what could not be freed stays used */
+        return NULL;            /* what could not be freed stays in use */
     }
     first = staging->used;
     staging->used += count;
@@ -119,14 +121,15 @@ void ksm_staging_shut(KsmStaging *staging)
     if (!staging->is_open) {
         return;
     }
-    /* Wakes those who wait; twice, as release_range() in isolation.c says. */
+    /* Wakes waiting threads; twice, see release_range() in isolation.c. */
     off = !ksm_sys->uffd_unregister(staging->uffd, staging->area,
                                     KSM_STAGING_BYTES);
     ksm_sys->uffd_wake(staging->uffd, staging->area, KSM_STAGING_BYTES);
     off = !map_area(staging->area, PROT_NONE, &staging->area) || off;
     /*
-     * Off in either way it is no wall, and is mapped anew when it is opened
-     * next.  Else it is still good for windows, and to be shut again.
+     * If either call took it off, no walk can block here, and it is mapped
+     * again when it is next opened.  Otherwise it can still be used for
+     * windows, and must be shut again.
      */
     if (off) {
         staging->is_open = FALSE;

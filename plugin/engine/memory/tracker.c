@@ -3,20 +3,21 @@
  * tracker.c: write tracking without reading memory.
  *
  * Guest RAM is registered with a userfaultfd in write-protect mode with
- * WP_ASYNC (Linux 6.7): a write to an armed page is resolved by the kernel
- * alone, which remembers it; PAGEMAP_SCAN returns the written pages and re-arms
- * them in one step per page table, so no write can fall between the two.
+ * WP_ASYNC (Linux 6.7).  The kernel resolves a write to an armed page by
+ * itself and records it.  PAGEMAP_SCAN returns the written pages and re-arms
+ * them in one step per page table, so no write can be missed between the two.
  *
- * What is asked for is "written, present, not the zero page", in registered
+ * The scan asks for "written, present, not the zero page" in registered
  * mappings.  A page that was never armed counts as written, so new pages and
- * new copies need no arming.  In a store mapping a page that was only read for
- * the first time counts, too; a second look, at those pages alone, tells
- * whether they are the store's or copies.  Asking for "not of a file" at once
- * would make the kernel look at every page's descriptor: 60 ns of cache miss
- * for each page of the guest in each round, measured.
+ * new copies need no arming.  In a store mapping, a page that was only read
+ * for the first time counts as well; a second scan, of those pages alone,
+ * tells whether they are the store's or copies.  Asking for "not of a file" in
+ * the first scan would make the kernel read every page's descriptor: 60 ns of
+ * cache miss for each page of the guest in each round, measured.
  *
- * A missed write (a range not registered for a moment) costs savings only: the
- * tracker never decides that a page may be dropped, the isolation does.
+ * A missed write (a range that is not registered for a moment) costs only
+ * savings: the tracker never decides that a page may be dropped, the isolation
+ * does.
  *
  * Thread: the scanner's, or another one under the engine's work lock.
  */
@@ -32,9 +33,10 @@
 
 #define KSM_TRACKER_RANGES 2048u
 /*
- * Pages found and armed by one call: arming costs ten times as much as looking
- * (33 ns).  A call that stops inside a huge page splits it, so that is rare: it
- * needs small pages before it, and its next write would split it, too.
+ * Maximum number of pages found and armed by one call: arming a page costs ten
+ * times as much as scanning it (33 ns).  A call that stops inside a huge page
+ * splits it.  That is rare: it needs small pages before it, and the next write
+ * to the huge page would also split it.
  */
 #define KSM_TRACKER_PAGES  8192u
 #define KSM_COPY_RANGES    64u
@@ -82,11 +84,11 @@ static gboolean open_pagemap(KsmTracker *tracker, GError **errp)
 
     if (ret) {
         ksm_error_set_errno(errp, KSM_ERROR_PERMISSION, ret,
-            "Could not open /proc/self/pagemap; a process that gave up its "
-            "user id must stay dumpable (do not use -run-with user=)");
+            "Could not open /proc/self/pagemap; a process that changed its "
+            "user ID must stay dumpable (do not use -run-with user=)");
         return FALSE;
     }
-    /* An empty range: tells whether the call exists. */
+    /* An empty range: tests whether the call exists. */
     ret = ksm_sys->pagemap_scan(tracker->pagemap, &arg);
     if (ret == -ENOTTY || ret == -EINVAL) {
         ksm_error_set_errno(errp, KSM_ERROR_UNSUPPORTED, ret,
@@ -125,7 +127,7 @@ void ksm_tracker_close(KsmTracker *tracker)
 }
 
 /*
- * Advice first: once mappings differ in nothing but their registration,
+ * Advice comes first: once mappings differ only in their registration,
  * registering merges neighbours that belong together.
  */
 static int register_piece(KsmTracker *tracker, KsmRegion *region,
@@ -148,11 +150,11 @@ static int register_piece(KsmTracker *tracker, KsmRegion *region,
 }
 
 /*
- * All parts are registered when this returns 0, as before the next scan they must
- * be: a page whose mapping is not registered is not reported.  Between two
- * pieces some are and some are not.  That is nothing new to anybody: whatever
- * is written then counts as written at the next scan, as no page is armed that
- * has just been moved or mapped, and registering arms none.
+ * When this returns 0, all parts are registered, as the next scan requires:
+ * pages in an unregistered mapping are not reported.  Between two pieces some
+ * parts are registered and some are not.  That changes nothing: a page written
+ * then counts as written at the next scan, because a page that was just moved
+ * or mapped is not armed, and registering arms none.
  */
 int ksm_tracker_register(KsmTracker *tracker, KsmRegion *region)
 {
@@ -188,8 +190,8 @@ static int unregister(KsmTracker *tracker, KsmRegion *region, guint32 first,
 }
 
 /*
- * By pieces, as the kernel takes the protection off each page; where there are
- * no mappings left to divide one at a piece's end, all at once.
+ * In pieces, because the kernel removes the protection from each page; all at
+ * once if no mapping is available to divide one at a piece's end.
  */
 int ksm_tracker_detach_piece(KsmTracker *tracker, KsmRegion *region)
 {
@@ -201,7 +203,7 @@ int ksm_tracker_detach_piece(KsmTracker *tracker, KsmRegion *region)
 
     ksm_pieces_took(&tracker->detached, ksm_sys_now_ns() - start_ns, TRUE);
     if (ret == -ENOMEM) {
-        /* A mapping would have to be divided, and there may be no more. */
+        /* A mapping would have to be divided, and no more are available. */
         first = 0;
         end = region->pages;
         ret = unregister(tracker, region, first, end);
@@ -230,8 +232,8 @@ int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region)
 }
 
 /*
- * Runs a scan to its end, with what arg says, handing the ranges to func; calls
- * are timed for `pieces`, if given.
+ * Runs a scan to its end with the parameters in arg, and passes the ranges to
+ * func; calls are timed for `pieces`, if given.
  */
 static int scan(KsmTracker *tracker, KsmRegion *region,
                 struct pm_scan_arg *arg, KsmPieces *pieces,
@@ -251,7 +253,8 @@ static int scan(KsmTracker *tracker, KsmRegion *region,
                             arg->walk_end == arg->end);
         }
         for (i = 0; i < n; i++) {
-            struct page_region *range = (struct page_region *)(guintptr)arg->vec + i;
+            struct page_region *range =
+                (struct page_region *)(guintptr)arg->vec + i;
 
             func(region, (guint32)((range->start - start) / KSM_PAGE_BYTES),
                  (guint32)((range->end - start) / KSM_PAGE_BYTES),
@@ -265,7 +268,7 @@ static int scan(KsmTracker *tracker, KsmRegion *region,
     return 0;
 }
 
-/* Pages [first, end), which are armed. */
+/* Scans pages [first, end), which are armed. */
 static int scan_armed(KsmTracker *tracker, KsmRegion *region, guint32 first,
                       guint32 end, KsmWrittenFunc func, void *opaque)
 {
@@ -345,7 +348,7 @@ gboolean ksm_tracker_is_huge(KsmTracker *tracker, KsmRegion *region,
         .end = start + KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
         .vec = (guintptr)&range,
         .vec_len = 1,
-        .max_pages = 1,         /* a huge page is one as a whole */
+        .max_pages = 1,         /* a huge page counts as one */
         .category_inverted = PAGE_IS_PFNZERO,
         .category_mask = PAGE_IS_PRESENT | PAGE_IS_HUGE | PAGE_IS_PFNZERO,
         .return_mask = PAGE_IS_HUGE,

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * verify.c: whether isolated pages are byte-equal to what is to replace them.
+ * verify.c: whether isolated pages are byte-equal to their replacement.
  *
  * The replacement was read into memory of this thread before the window, by
- * pread(2): through a mapping of the store, each 16 slots would cost a page
- * fault, and each slot a page table entry to be made and torn down.
+ * pread(2): through a mapping of the store, every 16 slots would cost a page
+ * fault, and each slot a page table entry to create and remove.
  *
  * The isolated pages have just got new addresses, which no processor has
- * translated yet.  Where the hardware walks page tables, reading them there is
- * cheapest.  Where a hypervisor shadows them (a host that is a guest itself
- * without nested paging) each first touch is a fault that the hypervisor
- * resolves, 3 us and more a page, and having the kernel copy the pages through
- * its own mapping costs a third of that (process_vm_readv).  So both ways are
- * tried from time to time, and the cheaper one is used.
+ * translated yet.  If the hardware walks page tables, reading them in place is
+ * cheapest.  If a hypervisor shadows the page tables (the host is itself a
+ * guest without nested paging), each first access is a fault that the
+ * hypervisor resolves, at 3 us or more a page; having the kernel copy the
+ * pages through its own mapping costs a third of that (process_vm_readv).  So
+ * both ways are tried from time to time, and the cheaper one is used.
  *
- * Both are equally safe: nobody but this thread knows the isolated pages'
- * addresses, so a copy of them is what they hold until the window ends.  Any
- * failure to copy falls back to reading in place, under a guard (page-scan.c), as
- * memory may have failed.
+ * Both are equally safe: only this thread knows the addresses of the isolated
+ * pages, so they do not change until the window ends, and a copy has the same
+ * content.  If copying fails for any reason, the pages are read in place,
+ * under a guard (page-scan.c), because their memory may have failed.
  */
 #include "memory/verify.h"
 
@@ -28,7 +28,9 @@
 #include "sys.h"
 
 #define KSM_ROOM_BYTES      ((gsize)KSM_WINDOW_PAGES * KSM_PAGE_BYTES)
-/* Windows in which the ways take turns, and until they do so again. */
+/*
+ * Number of windows in which the ways alternate, and interval between trials.
+ */
 #define KSM_TRIAL_WINDOWS   16u
 #define KSM_TRUST_WINDOWS   2048u
 
@@ -91,7 +93,7 @@ int ksm_verify_load(KsmVerify *verify, int store_fd, guint64 offset,
                             (gsize)count * KSM_PAGE_BYTES, offset);
 }
 
-/* The way for the next window. */
+/* Chooses the way for the next window. */
 static KsmVerifyWay choose(KsmVerify *verify)
 {
     if (verify->windows == KSM_TRUST_WINDOWS) {

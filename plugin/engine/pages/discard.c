@@ -1,36 +1,39 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * discard.c: pages that their owner gives up become empty memory at once.
+ * discard.c: pages that their owner discards become empty memory at once.
  *
- * MADV_DONTNEED on a page in a store mapping drops the private copy, if there is
- * one, and the slot's content shows again.  Whoever discards memory wants it
- * back, and relies on zeros.  So the mapping itself is replaced by empty
- * anonymous memory, which no longer needs the slot.
+ * MADV_DONTNEED on a page in a store mapping drops the private copy, if there
+ * is one, and the slot's content becomes visible again.  An owner that
+ * discards memory relies on reading zeros.  So the mapping itself is replaced
+ * by empty anonymous memory, which no longer needs the slot.
  *
- * Two threads: the owner's, which must not wait for a round, and the scanner's,
- * to which the states belong.  So the owner's thread only changes what is mapped
- * and notes the range; the scanner records it afterwards.  Between
- * the two a page's state says "in the store" though it is not: its slot is
- * referenced for nothing, which is safe, and the tracker cannot report it, as
- * the new mapping is not registered before it is recorded.
+ * Two threads are involved: the owner's, which must not wait for a round, and
+ * the scanner, to which the states belong.  So the owner's thread only changes
+ * what is mapped and notes the range; the scanner records it afterwards.
+ * Between the two, a page's state says "in the store" although it is not.  Its
+ * slot is then referenced for nothing, which is safe, and the tracker cannot
+ * report the page, because the new mapping is registered only after it is
+ * recorded.
  *
  * place_lock is held by the owner's thread for all it does, and by the scanner
  * around each window and each piece that is given back, until the new state is
- * recorded (ksm_discard_lock()).  Hence
- *  - no page is on its way when the owner's thread looks: it is in its place, and
- *    MADV_DONTNEED finds it, or it is in the store by its state, and replaced.
- *    The owner's own MADV_DONTNEED, which may have come in the midst of a
- *    window, is of no consequence;
- *  - a page that was discarded is recorded before the next window, so before it
- *    can be shared again: what is released then is the slot that it had.
- * Publishing and listing copy content from where it lies, as a guest's write
- * may change it: what is filed under the old content fails its verification.
+ * recorded (ksm_discard_lock()).  Therefore
+ *   - no page is in transit when the owner's thread examines it.  Either it is
+ *     in its place, and MADV_DONTNEED reaches it, or its state says that it is
+ *     in the store, and it is replaced.  The owner's own MADV_DONTNEED, which
+ *     may have come in the middle of a window, does not matter;
+ *   - a discarded page is recorded before the next window, so before it can be
+ *     shared again: what is released then is the slot that it had.
+ * Publishing and listing copy content from where it is, just as when the guest
+ * may be writing it: anything filed under outdated content fails its
+ * verification.
  *
- * Where the budget of mappings is used up, zeros are written instead: the pages
- * are broken then, and become zero pages as others do.
+ * If the budget of mappings is used up, zeros are written instead: the pages
+ * are then broken, and become zero pages like any others.
  *
- * place_lock comes after the fork lock.  Its holder in the owner's thread
- * touches no guest memory, waits for nobody, and is not in anybody's window.
+ * place_lock comes after the fork lock.  While the owner's thread holds it, it
+ * touches no guest memory, waits for no other thread, and is not in any
+ * window.
  */
 #include "pages/discard.h"
 
@@ -45,10 +48,10 @@
 #include "page-scan.h"
 #include "sys.h"
 
-/* Replaced by one call: up to 3 us for each that is a mapping of its own. */
+/* Maximum replaced by one call: up to 3 us for each page in its own mapping. */
 #define KSM_EMPTY_PAGES 128u
 
-/* Pages of one region in the store from `first` on, up to `end`. */
+/* Number of consecutive pages in the store from `first` on, up to `end`. */
 static guint32 in_store(const KsmRegion *region, guint32 first, guint32 end)
 {
     guint32 page = first;
@@ -66,8 +69,8 @@ static gboolean put_empty(KsmRegion *region, guint32 first, guint8 *addr,
 
     /*
      * A piece of the shadow merges with its neighbours (ram.c).  It is empty,
-     * unless a page could not be given back, nor its copy be dropped (seen with
-     * failing calls).
+     * unless a page could not be given back and its copy could not be dropped
+     * either (observed with failing calls).
      */
     if (region->shadow &&
         !ksm_sys->advise(region->shadow + offset, bytes, MADV_DONTNEED) &&
@@ -86,9 +89,9 @@ static gboolean put_empty(KsmRegion *region, guint32 first, guint8 *addr,
 }
 
 /*
- * Replaces store mappings by empty memory; FALSE: for want of mappings.  The
- * kernel removes what is there first, and could fail after that: then it must
- * be tried again.
+ * Replaces store mappings by empty memory; FALSE: no mappings are left.  The
+ * kernel first removes what is there, and could fail after that: then the call
+ * must be repeated until it succeeds.
  */
 static gboolean make_empty(KsmRegion *region, guint32 first, guint32 count)
 {
@@ -116,8 +119,8 @@ static void note(KsmRegion *region, guint32 first, guint32 count)
 }
 
 /*
- * A stretch of store mappings in a row, by pieces, as others wait for the mmap
- * lock (piece.c).  The pieces become one mapping.
+ * Empties a row of store mappings, in pieces, because other threads wait for
+ * the mmap lock (piece.c).  The pieces become one mapping.
  */
 static gboolean empty_stretch(KsmRegion *region, guint32 first, guint32 count)
 {
@@ -135,10 +138,11 @@ static gboolean empty_stretch(KsmRegion *region, guint32 first, guint32 count)
 }
 
 /*
- * All of the range that is in the store; FALSE: some could not be, as a hole in
- * the midst of a mapping takes two more.  Candidates are only noted: who is told
- * of their content would look in vain.  So are pages that had failed: they are
- * well again.
+ * Replaces all of the range that is in the store; FALSE: some of it could not
+ * be replaced, because a hole in the middle of a mapping takes two more.
+ * Candidates are only noted, so that their listings end: others would be
+ * directed to content that is gone.  Pages whose memory had failed are only
+ * noted as well: they are usable again.
  */
 static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
                         guint32 end)
@@ -168,7 +172,7 @@ static gboolean replace(KsmEngine *engine, KsmRegion *region, guint32 first,
     return all;
 }
 
-/* Pages that could not be replaced: zeros of their own instead. */
+/* For pages that could not be replaced: writes zeros to private copies. */
 static void clear(guint8 *addr, guint64 bytes)
 {
     guint64 offset;
@@ -176,14 +180,14 @@ static void clear(guint8 *addr, guint64 bytes)
     for (offset = 0; offset < bytes; offset += KSM_PAGE_BYTES) {
         gboolean failed;
 
-        /* Memory that failed keeps failing, for whoever reads it. */
+        /* Memory that failed keeps failing for any thread that reads it. */
         if (!ksm_read_zeros(addr + offset, 1, &failed) && !failed) {
             memset(addr + offset, 0, KSM_PAGE_BYTES);
         }
     }
 }
 
-/* Whether that is a range of the region's pages. */
+/* Whether offset and bytes describe a range of the region's pages. */
 static gboolean is_range(const KsmRegion *region, guint64 offset,
                          guint64 bytes)
 {
@@ -215,10 +219,11 @@ void ksm_region_discard(KsmRegion *region, guint64 offset, guint64 bytes)
 }
 
 /*
- * Mapped anew, to be like the pages around it: empty, with the region's advice,
- * and of the shadow's anon_vma where there is one.  Should that fail, the pages
- * are as good, but in a mapping of their own.  What was there is recorded as
- * discarded; registering has writes tracked again.
+ * Maps the range again, to make it like the pages around it: empty, with the
+ * region's advice, and of the shadow's anon_vma if there is a shadow.  If that
+ * fails, the pages are still usable, but in a mapping of their own.  The
+ * earlier pages are recorded as discarded; registering turns write tracking on
+ * again.
  */
 void ksm_region_remapped(KsmRegion *region, guint64 offset, guint64 bytes)
 {
@@ -249,7 +254,7 @@ static void record_discarded(KsmEngine *engine, KsmRegion *region, guint32 page)
     if (ksm_page_state(word) == KSM_PAGE_SHARED) {
         ksm_ram_set_state(region, page, KSM_PAGE_UNTOUCHED);
     } else {
-        /* Found written: before it was discarded, or in a hurry after it. */
+        /* It was found written: before it was discarded, or very soon after. */
         ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
         region->wait[page] = 2;
     }
@@ -301,7 +306,7 @@ void ksm_discard_lock(KsmEngine *engine)
     flush_locked(engine);
 }
 
-/* Taken from by discarding, which is counted right when it is recorded. */
+/* Discarding takes from it; recording the discard corrects the count. */
 static void count_spare(KsmEngine *engine)
 {
     engine->budget.spare = (gint64)engine->budget.allowed -

@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * discard.h: pages whose owner has given their content up.
- */
+/* discard.h: pages whose content was discarded by their owner. */
 #ifndef KSM_DISCARD_H
 #define KSM_DISCARD_H
 
 #include "core/engine-private.h"
 
 /*
- * Around whatever takes pages away or puts others in their place, and the entry
- * of the new state: nothing is discarded meanwhile, and whatever was discarded
- * before is recorded.  The scanner's.
+ * Must enclose any code that takes pages away or replaces them and then
+ * records the new state.  Nothing is discarded while the lock is held, and
+ * everything discarded before is recorded.  Scanner thread.
  */
 void ksm_discard_lock(KsmEngine *engine);
 void ksm_discard_unlock(KsmEngine *engine);
 
-/* Enters what was discarded; FALSE: nothing was.  The scanner's. */
+/* Records what was discarded; FALSE: nothing was.  Scanner thread. */
 gboolean ksm_discard_flush(KsmEngine *engine);
 
 /* Whether pages [first, first + count) are all in this state. */

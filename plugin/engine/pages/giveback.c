@@ -2,43 +2,46 @@
 /*
  * giveback.c: store mappings become anonymous memory again, in place.
  *
- * Shared pages when the run mode is `unmerge`, and those in a store that no
- * broker has any more; broken ones all the time, so that a page that was written
- * can be shared anew and its slot can go.
+ * Shared pages are given back in run mode `unmerge`, and if their store no
+ * longer belongs to any broker.  Broken pages are given back all the time, so
+ * that a page that was written can be shared again and its slot released.
  *
  * For a piece of adjacent pages, all shared or all broken:
- *   1. copy them to the same place in the shadow.  This allocates and faults
- *      in; nothing is held up yet;
- *   2. take the tracker's registration off, register with a second, synchronous
- *      userfaultfd, write-protect: from here on a writer sleeps, CPU or kernel
- *      (read(2), a new DMA mapping: both fault for writing first);
- *   3. shared: ask pagemap whether every page still is the store's own.  If so
- *      nobody has ever written it, and the copy of step 1 is its content,
- *      because a slot never changes while it is bound.
- *      broken: ask who else may write (writers.c).  If nobody, nobody will before
- *      step 5: copy once more.  Otherwise leave the piece alone;
- *   4. move the shadow's page tables onto the pages: one step under the mmap
- *      lock, which readers see as the same content before and after;
- *   5. wake the writers; they fault into anonymous memory.
- * Why no write is lost: it comes before 2, and is in the copy of step 3 (or
- * makes the page broken, which step 3 finds), or it waits until 5.  For devices
- * writers.c has the argument.
- * A DMA that only reads holds the old page, whose content is the same.
+ *   1. Copy them to the same place in the shadow.  This allocates and faults in
+ *      memory; nothing is blocked yet.
+ *   2. Remove the tracker's registration, register with a second, synchronous
+ *      userfaultfd, and write-protect.  From now on a writer blocks, whether
+ *      CPU or kernel (read(2), a new DMA mapping: both fault for writing
+ *      first).
+ *   3. Shared: ask pagemap whether every page is still the store's own.  If so,
+ *      it was never written, and the copy of step 1 is its content, because a
+ *      slot never changes while it is bound.
+ *      Broken: ask what else may write (writers.c).  If nothing may, nothing
+ *      can before step 5: copy once more.  Otherwise leave the piece alone.
+ *   4. Move the shadow's page tables onto the pages: one step under the mmap
+ *      lock; readers see the same content before and after.
+ *   5. Wake the writers; they fault into anonymous memory.
+ * Why no write is lost: a write comes before step 2, and is in the copy of
+ * step 3 (or makes the page broken, which step 3 finds), or it blocks until
+ * step 5.  For devices, see the argument in writers.c.  A DMA that only reads
+ * keeps the old page, whose content is the same.
  *
  * The second userfaultfd stays open, with nothing registered between pieces:
- * closing it walks all mappings (2 ms for 60,000).  Should a piece not come off
- * it again, the protection is taken off, so that nobody waits, and closing does
- * the rest: end_protection().
+ * closing it walks all mappings (2 ms for 60,000).  If a piece cannot be
+ * unregistered from it again, the protection is removed, so that no thread
+ * waits, and closing does the rest: end_protection().
  *
- * Nothing is discarded meanwhile (discard.h), as that takes from the shadow, too.
+ * Nothing is discarded meanwhile (discard.h), because discarding also takes
+ * from the shadow.
  *
- * A page whose memory failed cannot be copied: it stays, with the others of its
- * piece; these go without it the next time (hwpoison.c).
+ * A page whose memory failed cannot be copied: it stays, with the others of
+ * its piece; the next attempt for the others leaves it out (hwpoison.c).
  *
- * Without a shadow (KSM_REGION_FRESH not given) shared pages are broken
- * instead: MADV_POPULATE_WRITE does to each what a write would, changing nothing.
- * The same where the mapping budget is used up: what is given back in the
- * middle of a store mapping splits it.  Broken pages then stay.
+ * Without a shadow (KSM_REGION_FRESH not given), shared pages are broken
+ * instead: MADV_POPULATE_WRITE has the effect of a write to each page that
+ * changes nothing.  The same happens if the mapping budget is used up, because
+ * giving back pages in the middle of a store mapping splits it.  Broken pages
+ * then stay.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -63,10 +66,10 @@
 #include "pages/waits.h"
 #include "sys.h"
 
-/* Until a page that a device held is tried again. */
+/* Rounds until a page that was in use for DMA is tried again. */
 #define KSM_HELD_ROUNDS 4u
 
-/* Lost pages given back in a round: 16 MiB, for which there must be memory. */
+/* Orphaned pages given back in a round: 16 MiB, which takes free memory. */
 #define KSM_ORPHANED_PAGES 4096u
 
 #define KSM_GIVEBACK_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |              \
@@ -98,7 +101,7 @@ void ksm_giveback_close(KsmEngine *engine)
     }
 }
 
-/* For this pass; FALSE, and counted, when it cannot be had. */
+/* Opens what this pass needs; FALSE, and counted, if that fails. */
 static gboolean can_protect(KsmEngine *engine)
 {
     if (ksm_giveback_open(engine)) {
@@ -117,7 +120,7 @@ static gboolean copy_to_shadow(KsmRegion *region, guint32 first,
                          (gsize)count * KSM_PAGE_BYTES);
 }
 
-/* Step 3; TRUE when the shadow holds what the pages hold, and will. */
+/* Step 3; TRUE if the shadow has the pages' final content. */
 static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
                                guint32 first, guint32 count, gboolean *read)
 {
@@ -137,8 +140,8 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
 
 /*
  * Step 4.  The kernel removes what is there before it moves the shadow, and
- * could fail between the two (a limit lowered just then).  The content is in the
- * shadow alone then, so it is tried until it is in its place.
+ * could fail between the two (a limit lowered just then).  The content is then
+ * only in the shadow, so the move is retried until it succeeds.
  */
 static gboolean move_shadow(KsmRegion *region, guint32 first, guint8 *addr,
                             gsize bytes)
@@ -157,16 +160,16 @@ static gboolean move_shadow(KsmRegion *region, guint32 first, guint8 *addr,
         }
         g_usleep(KSM_FILL_WAIT_US);
     }
-    g_error("guest-ksm: %" G_GSIZE_FORMAT " bytes at %p could not be put back: "
-            "%s; ending the process, as its guest cannot run on without them",
+    g_error("guest-ksm: could not put %" G_GSIZE_FORMAT " bytes back at %p: "
+            "%s; aborting, because the guest cannot continue without them",
             bytes, (void *)addr, g_strerror(-ret));
 }
 
 /*
- * What was protected can be written again, and those who waited go on.  Taking
- * part of a mapping off fails where that would have to be split and there may
- * be no more of them; lifting the protection splits nothing, nor does closing
- * the descriptor, which takes all that is left off.
+ * Makes the protected pages writable again and wakes the blocked threads.
+ * Unregistering part of a mapping fails if the mapping would have to be split
+ * and no more are available.  Removing the protection splits nothing, nor does
+ * closing the descriptor, which unregisters everything that is left.
  */
 static void end_protection(KsmEngine *engine, guint8 *addr, gsize bytes)
 {
@@ -175,14 +178,14 @@ static void end_protection(KsmEngine *engine, guint8 *addr, gsize bytes)
     if (!off) {
         ksm_sys->uffd_protect(engine->sync_uffd, addr, bytes, false);
     }
-    /* Unregistering wakes only those who wait for a missing page. */
+    /* Unregistering only wakes threads that wait for a missing page. */
     ksm_sys->uffd_wake(engine->sync_uffd, addr, bytes);
     if (!off) {
         ksm_giveback_close(engine);
     }
 }
 
-/* Steps 2 to 5; TRUE when the pages are anonymous now. */
+/* Steps 2 to 5; TRUE if the pages are now anonymous. */
 static gboolean exchange(KsmEngine *engine, KsmRegion *region, guint32 first,
                          guint32 count, gboolean *read)
 {
@@ -201,7 +204,7 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, guint32 first,
         done = move_shadow(region, first, addr, bytes);
     }
     if (done) {
-        /* The new mapping is not registered: only waiters are left. */
+        /* The new mapping is not registered: only blocked threads are left. */
         ksm_sys->uffd_wake(engine->sync_uffd, addr, bytes);
         ksm_ram_advise_anonymous(region, first, count);
     } else {
@@ -238,7 +241,7 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,
     ksm_pace_before_window(engine);
     ksm_fork_guard_lock();
     ksm_discard_lock(engine);
-    /* The budget again: what was discarded lately may have taken the room. */
+    /* Check the budget again: recent discards may have used it up. */
     if (ksm_discard_still(region, first, count, state) &&
         ksm_budget_allows(engine, KSM_BUDGET_LONG, 2) &&
         can_protect(engine)) {
@@ -278,8 +281,8 @@ static gboolean break_pages(KsmEngine *engine, KsmRegion *region,
 }
 
 /*
- * Shared pages in a row from `first` on that can be read, at most a window's
- * worth; with `marks`, those that have one of them only.
+ * Number of consecutive shared pages from `first` on that can be read, at most
+ * a window; with `marks`, only pages that have one of these marks.
  */
 static guint32 stretch(const KsmRegion *region, guint32 first, guint8 marks)
 {
@@ -294,7 +297,7 @@ static guint32 stretch(const KsmRegion *region, guint32 first, guint8 marks)
     return n;
 }
 
-/* A piece; where it fails as a whole, page by page (one may be broken). */
+/* Gives back a piece; if it fails as a whole, page by page. */
 static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
                                 guint32 first, guint32 count)
 {
@@ -310,7 +313,7 @@ static gboolean give_back_piece(KsmEngine *engine, KsmRegion *region,
     return all;
 }
 
-/* A piece of what is not to be shared any more, at whatever cost. */
+/* Gives back a piece that must not stay shared, at any cost in mappings. */
 static gboolean unshare_piece(KsmEngine *engine, KsmRegion *region,
                               guint32 first, guint32 count)
 {
@@ -357,14 +360,15 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
     ksm_register_pending(engine);
 }
 
-/* Whether a broken page's rest is over; counts it down otherwise. */
-static gboolean backoff_is_over(KsmEngine *engine, KsmRegion *region, guint32 page)
+/* Whether a broken page's back-off is over; else counts it down. */
+static gboolean backoff_is_over(KsmEngine *engine, KsmRegion *region,
+                                guint32 page)
 {
     return ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN &&
            ksm_waits_over(engine, region, page);
 }
 
-/* Some broken pages in a row; held back by a device, they rest again. */
+/* Gives back broken pages in a row; if a device may write, backs off again. */
 static void give_back_broken(KsmEngine *engine, KsmRegion *region,
                              guint32 first, guint32 count)
 {
@@ -381,8 +385,9 @@ static void give_back_broken(KsmEngine *engine, KsmRegion *region,
 }
 
 /*
- * Looked at before each piece, not only for the writers' sake: a thread of the
- * program that suspends the engine may hold QEMU's big lock, and waits.
+ * Checks for interruption before each piece, not only because of writers: a
+ * thread of the program that suspends the engine may hold QEMU's big lock
+ * while it waits.
  */
 void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
 {
@@ -408,7 +413,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
     ksm_register_pending(engine);
 }
 
-/* Those of a region, at most `most` pages; returns how many it tried. */
+/* Gives back at most `most` pages of a region; returns how many it tried. */
 static guint32 give_back_orphaned(KsmEngine *engine, KsmRegion *region,
                               guint32 most)
 {
@@ -421,7 +426,7 @@ static guint32 give_back_orphaned(KsmEngine *engine, KsmRegion *region,
             if (!region->shadow || ksm_pace_interrupted(engine)) {
                 return MAX(tried, 1);
             }
-            /* else they stay: breaking them would take memory for nothing */
+            /* otherwise they stay: breaking them would only take memory */
             if (ksm_budget_allows(engine, count, 2)) {
                 give_back_piece(engine, region, page, count);
             }
@@ -438,7 +443,8 @@ void ksm_giveback_orphaned(KsmEngine *engine)
     guint32 tried = 0;
     guint i;
 
-    for (i = 0; i < engine->ram.regions->len && tried < KSM_ORPHANED_PAGES; i++) {
+    for (i = 0; i < engine->ram.regions->len && tried < KSM_ORPHANED_PAGES;
+         i++) {
         tried += give_back_orphaned(engine,
                                 g_ptr_array_index(engine->ram.regions, i),
                                 KSM_ORPHANED_PAGES - tried);

@@ -1,38 +1,43 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * huge.c: keeps huge pages whole where splitting them would gain little.
+ * huge.c: keeps huge pages whole if splitting them would gain little.
  *
  * Two things split a huge page: sharing one of its pages, and the first write
- * after it was armed (the kernel resolves that in the page table's entries).  A
- * guest bound by memory pays more for its small pages, with translations of its
- * own on top, than some of them are worth.  So with keep_huge = N
- *  - *few duplicates*: a block that is whole and huge is not touched while N of
- *    its pages at most are duplicates or zeros.  They are given back to the
- *    broker, marked KSM_PAGE_SPARED_HUGE, and not looked up again before something
- *    happens: they are written, or the block is found split: because more than
- *    N of its pages match, or by whatever else (swap, discarding);
- *  - *hot blocks*: a block that is written and has no more than N duplicates is
- *    left unarmed for some rounds (block.c) and made a huge page again by
- *    MADV_COLLAPSE, which khugepaged would never do: it leaves armed pages
- *    alone, and takes ten seconds for 16 MiB.  Up to N / 2 pages that are
- *    still shared or given back from earlier are taken back for it.
+ * after it was armed (the kernel resolves that in page table entries).  With
+ * small pages, a memory-bound guest loses more than sharing a few of them
+ * saves, because nested paging multiplies the cost of its address
+ * translations.  So with keep_huge = N
+ *   - *few duplicates*: a block that is whole and huge is left alone while at
+ *     most N of its pages are duplicates or zeros.  Their slots and listings
+ *     are released at the broker, and the pages are marked
+ *     KSM_PAGE_SPARED_HUGE.  They are not looked up again until they are
+ *     written or the block is found split: because more than N of its pages
+ *     match, or for any other reason (swap, discarding);
+ *   - *hot blocks*: a block that is written and has no more than N duplicates
+ *     is parked (left unarmed) for some rounds (block.c) and made a huge page
+ *     again by MADV_COLLAPSE.  khugepaged would never do that: it skips armed
+ *     pages, and takes ten seconds for 16 MiB.  For this, up to N / 2 pages
+ *     that are still shared or given back from earlier are made anonymous
+ *     again.
  *
- * A page that is not armed must never be taken for unwritten.  A parked block
- * is not swept, so none of its pages can become idle, and is not asked about
- * (ksm_ram_find_armed()).  When it is armed again, all of its pages are recorded
- * as written in that round, whatever the kernel says (it tells nothing of pages
- * that went to swap meanwhile): ksm_huge_wake().  What is listed when the rest
- * begins stays listed, so that guests whose blocks rest by turns find each
- * other; as between two rounds, a page may have been written when its result
- * comes, and it is the comparison in the window that decides.  So even without
- * all this no byte would be lost: only savings are.
+ * A page that is not armed must never be mistaken for unwritten.  A parked
+ * block is not swept, so none of its pages can become idle, and it is not
+ * scanned (ksm_ram_find_armed()).  When it is armed again, all of its pages
+ * are recorded as written in that round, whatever the kernel reports (it
+ * reports nothing about pages that were swapped out meanwhile):
+ * ksm_huge_wake().  Pages that are listed when the parking begins stay listed,
+ * so that guests whose blocks are parked alternately find each other.  As
+ * between two rounds, a page may have been written when its result arrives,
+ * and the comparison in the window decides.  So even without all this no byte
+ * would be lost: only savings are at stake.
  *
- * Collapsing moves pages.  The kernel does that as any migration, under its own
- * locks: it leaves a block alone of which a page has references that it cannot
- * account for (DMA, O_DIRECT), is armed, or missing.  It is done here outside
- * windows, never while the engine stands aside, by the scanner's time, and for
- * KSM_COLLAPSE_BLOCKS at a time, as the calls' own cost is large (it drains
- * per-CPU lists).  The guest's faults wait for one block's copy at most.
+ * Collapsing moves pages.  The kernel does that like any migration, under its
+ * own locks: it skips a block if a page of it has references that it cannot
+ * account for (DMA, O_DIRECT), is armed, or is missing.  It is done here
+ * outside of windows, never while the engine stands aside, within the
+ * scanner's CPU share, and for KSM_COLLAPSE_BLOCKS at a time, because the
+ * fixed cost of a call is large (it drains per-CPU lists).  The guest's faults
+ * wait for the copy of one block at most.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -51,10 +56,10 @@
 #include "pages/written.h"
 #include "sys.h"
 
-/* Blocks collapsed by one call, and in one round. */
+/* Maximum blocks collapsed by one call, and in one round. */
 #define KSM_COLLAPSE_BLOCKS 8u
 #define KSM_COLLAPSE_ROUND  256u
-/* Rounds between two looks at whether blocks with kept pages are still huge. */
+/* Rounds between checks whether blocks with kept pages are still huge. */
 #define KSM_RECHECK_ROUNDS     16u
 
 static guint32 first_page(const KsmRegion *region, guint32 block_index)
@@ -62,7 +67,7 @@ static guint32 first_page(const KsmRegion *region, guint32 block_index)
     return region->block_first + block_index * KSM_BLOCK_PAGES;
 }
 
-/* The policy's figure; 0: it is off. */
+/* The current keep_huge; 0: off. */
 static guint keep_of(KsmEngine *engine)
 {
     return engine->turn.run == KSM_RUN_UNMERGE ?
@@ -94,8 +99,8 @@ void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
 }
 
 /*
- * All of its pages count as written, as nobody has looked while it was parked; but
- * what has failed is not well for that.
+ * Records all of its pages as written, because they were not scanned while the
+ * block was parked.  Pages whose memory has failed keep their mark.
  */
 static void note_all_written(KsmEngine *engine, KsmRegion *region,
                              guint32 block_index)
@@ -111,7 +116,7 @@ static void note_all_written(KsmEngine *engine, KsmRegion *region,
     }
 }
 
-/* Pages kept for the block's sake are looked up with the next sweep. */
+/* Pages kept for the block's sake become due for lookup in the next sweep. */
 static void keep_no_more(KsmRegion *region, guint32 block_index)
 {
     guint32 page = first_page(region, block_index);
@@ -158,7 +163,9 @@ static gboolean is_huge(KsmEngine *engine, KsmRegion *region,
     return FALSE;
 }
 
-/* Whether it is huge, or was and will be, as it is written and rests soon. */
+/*
+ * Whether it is huge, or was and will be again: it is written and parked soon.
+ */
 static gboolean stays_huge(KsmEngine *engine, KsmRegion *region,
                            guint32 block_index, guint keep)
 {
@@ -172,9 +179,9 @@ static gboolean stays_huge(KsmEngine *engine, KsmRegion *region,
 }
 
 /*
- * Fills what is missing of a block that is nearly whole, and takes back what
- * is shared.  FALSE: not yet; given back pages are tracked from the next round
- * on, broken ones come by themselves.
+ * Fills the holes of a block that is nearly whole, and gives back its shared
+ * pages.  FALSE: not whole yet; pages that are given back are tracked from the
+ * next round on, and broken ones are given back without further action here.
  */
 static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
                            guint32 block_index)
@@ -189,7 +196,9 @@ static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
             ksm_page_in_store(region->state[page])) {
             continue;
         }
-        /* As if the guest had written: zeros are there, whoever is first. */
+        /*
+         * Like a write by the guest: the page has zeros, whoever writes first.
+         */
         if (ksm_sys->advise(ksm_ram_address(region, page), KSM_PAGE_BYTES,
                             MADV_POPULATE_WRITE)) {
             return FALSE;
@@ -204,16 +213,16 @@ static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
     return FALSE;
 }
 
-/* Disarms blocks in a row, and makes them huge. */
-static void park_blocks(KsmEngine *engine, KsmRegion *region, guint32 block_index,
-                     guint32 count)
+/* Disarms consecutive blocks and collapses them to huge pages. */
+static void park_blocks(KsmEngine *engine, KsmRegion *region,
+                        guint32 block_index, guint32 count)
 {
     guint32 page = first_page(region, block_index), i;
 
     if (ksm_tracker_disarm(&engine->tracker, region, page,
                            count * KSM_BLOCK_PAGES)) {
         engine->stats.counters.refused_error++;
-        return;                 /* armed, as before: judged again */
+        return;                 /* still armed: judged again */
     }
     ksm_sys->advise(ksm_ram_address(region, page),
                     (gsize)count * KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
@@ -221,12 +230,12 @@ static void park_blocks(KsmEngine *engine, KsmRegion *region, guint32 block_inde
     for (i = block_index; i < block_index + count; i++) {
         ksm_block_park(&region->blocks[i]);
         region->parked++;
-        /* One that failed (a page in use, no memory) is tried next time. */
+        /* One that failed (page in use, no memory) is retried next time. */
         engine->stats.counters.collapses += is_huge(engine, region, i);
     }
 }
 
-/* Whether a block's kept pages have lost what they were kept for. */
+/* Whether a block's kept pages no longer have a huge page to be kept for. */
 static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
                               guint32 block_index, guint keep)
 {
@@ -271,7 +280,7 @@ void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)
     }
 }
 
-/* Elements of all three arrays begin with the page. */
+/* Elements of all three arrays begin with the page number. */
 G_STATIC_ASSERT(G_STRUCT_OFFSET(KsmMatch, page) == 0);
 G_STATIC_ASSERT(G_STRUCT_OFFSET(KsmFingerprinted, page) == 0);
 
@@ -284,7 +293,7 @@ static guint32 page_at(GArray *array, guint i)
     return page;
 }
 
-/* NULL: nothing to weigh (no block, or a broker that is confused). */
+/* NULL: nothing to weigh (no block, or a misbehaving broker). */
 static KsmBlock *weighed_block(KsmRegion *region, guint32 page)
 {
     return ksm_page_state_is_away(ksm_page_state(region->state[page])) ?
@@ -292,7 +301,7 @@ static KsmBlock *weighed_block(KsmRegion *region, guint32 page)
                ksm_ram_block(region, page);
 }
 
-/* What is found in each block; `blocks` gets the index of each. */
+/* Counts the duplicates of each block; `blocks` gets each block's index. */
 static void count_found(KsmRegion *region, GArray *array, GArray *blocks)
 {
     guint i;
@@ -320,7 +329,7 @@ static void decide(KsmEngine *engine, KsmRegion *region, guint32 block_index,
     block->found = 0;
 }
 
-/* Takes spared pages out; `tell`: how the broker comes to know of it. */
+/* Removes spared pages; `tell`: how this is reported to the broker. */
 static void take_spared(KsmEngine *engine, GArray *array,
                         void (*tell)(KsmEngine *, const KsmRegion *, guint32))
 {

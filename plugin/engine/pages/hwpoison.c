@@ -2,24 +2,24 @@
 /*
  * hwpoison.c: guest pages whose memory has failed.
  *
- * The kernel's word is hwpoison: a page table entry that answers each access
- * with SIGBUS.  The guest may live with it, as it would without us: its own
- * access gets the error, and until then nobody need know.  What is left to do
- * here is not to touch the page again:
- *  - a private one is excluded without an end;
- *  - a shared one stays: the slot beneath it is what failed.  So does a broken
- *    one: neither can be copied, so neither is given back.
- * A page is well again when another takes its place: its owner discards it or
- * maps anew (discard.c), or the tracker finds it written.  Every change of its
- * state takes the mark off (ksm_ram_set_state()).
+ * The kernel's term is hwpoison: a page table entry that answers each access
+ * with SIGBUS.  The guest may survive the failure, as it could without this
+ * engine: its own access gets the error, and until then it need not know.  The
+ * engine must only avoid touching the page again:
+ *   - a private page is excluded without a time limit;
+ *   - a shared page stays: the slot beneath it is what failed.  A broken page
+ *     stays as well.  Neither can be copied, so neither is given back.
+ * The page is usable again when another page replaces it: its owner discards
+ * or remaps it (discard.c), or the tracker finds it written.  Every change of
+ * its state clears the mark (ksm_ram_set_state()).
  *
- * A read that fails where several pages are at hand, or a call of the kernel
- * that fails for no known reason, is followed by a look at each: so no answer of
- * the kernel decides that a page has failed, but a read of it alone.
+ * If a read of several pages fails, or a system call fails for no known
+ * reason, each page is probed separately.  So a page is never marked because
+ * of a system call's result, but only because a read of that page failed.
  *
- * Memory that cannot be read back from swap is the same to all of this.
+ * Memory that cannot be read back from swap is treated in the same way.
  *
- * Thread: the scanner's, under the work lock; ksm_handle_sigbus() any.
+ * Thread: the scanner's, under the work lock; ksm_handle_sigbus(): any.
  */
 #include "pages/hwpoison.h"
 
@@ -37,8 +37,8 @@ static void record_failed(KsmEngine *engine, KsmRegion *region, guint32 page)
     ksm_ram_set_hwpoison(region, page);
     if (!engine->hwpoison_warned) {
         engine->hwpoison_warned = TRUE;
-        g_warning("'%s' has memory that failed (page %u of '%s'): it is left "
-                  "alone; further pages are counted in pages-hwpoison",
+        g_warning("Guest memory of '%s' has failed (page %u of '%s'): the page "
+                  "is left alone; more are only counted in pages-hwpoison",
                   engine->link.name, page, region->name);
     }
 }

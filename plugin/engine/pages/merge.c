@@ -2,16 +2,17 @@
 /*
  * merge.c: from matches to mappings: runs, longest first, window by window.
  *
- * A run is a stretch of matches whose pages and slots are both adjacent.  The
- * comparison in the window is the one that decides (isolation.c, verify.c).
- * Where guests write what is just being merged, each piece of a run is compared
- * with its slots before its window, too: a page that differs then costs no
- * window.  Elsewhere that would find nothing, so it is done for some pieces
- * only after a page has differed.
+ * A run is a row of matches whose pages and slots are both adjacent.  Only the
+ * comparison in the window decides (isolation.c, verify.c).  If guests write
+ * what is being merged, each piece of a run is also compared with its slots
+ * before its window (precheck): a page that differs then costs no window.
+ * Otherwise a precheck would find nothing, so it is done only for some pieces
+ * after a page has differed.
  *
  * Every match holds a reference (the page is bound at the broker) from before
- * it is mapped until after it is not: a page whose merge fails is released
- * only by ksm_releases_add() here, when it is known not to be mapped.
+ * it is mapped until after it no longer is: a page whose merge fails is
+ * released only by ksm_releases_add() here, when it is certain that it is not
+ * mapped.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -37,13 +38,13 @@
 #include "page-scan.h"
 #include "sys.h"
 
-/* Pieces that are compared beforehand, too, after a page that differed. */
+/* Pieces that are also prechecked, after a page that differed. */
 #define KSM_DOUBT_PIECES 256u
-/* Most windows between two settlings; bounds fork's wait. */
+/* Maximum windows between two registrations; limits how long fork() waits. */
 #define KSM_BATCH_WINDOWS 128u
 
 typedef struct KsmRun {
-    guint32 match;              /* index of its first one */
+    guint32 match;              /* index of its first match */
     guint32 pages;
 } KsmRun;
 
@@ -55,8 +56,8 @@ static gint compare_matches(gconstpointer a, gconstpointer b)
 }
 
 /*
- * By powers of two, and by address within one: a batch of windows then lies
- * close together, so that registering it walks few mappings.
+ * Sorts by length in powers of two, and by address within one: a batch of
+ * windows is then close together, so that registering it walks few mappings.
  */
 static gint longer_first(gconstpointer a, gconstpointer b)
 {
@@ -92,7 +93,7 @@ static GArray *find_runs(KsmEngine *engine)
     return runs;
 }
 
-/* The page stays private for a while, and its slot is not wanted. */
+/* Keeps the page private for a while and releases its slot. */
 static void refuse(KsmEngine *engine, KsmRegion *region, guint32 page,
                    KsmPageState state)
 {
@@ -100,7 +101,7 @@ static void refuse(KsmEngine *engine, KsmRegion *region, guint32 page,
     ksm_releases_add(engine, region, page);
 }
 
-/* A page stays as it is, for what a window found. */
+/* Leaves a page as it is, because of a window's verdict. */
 static void keep(KsmEngine *engine, KsmRegion *region, guint32 page,
                  KsmVerdict verdict)
 {
@@ -138,7 +139,7 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
     ksm_releases_add(engine, region, page);
 }
 
-/* Enters pages as shared, and what it does to the mappings. */
+/* Records pages as shared, and the change in mappings. */
 static void record_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
                          guint32 count, guint32 slot)
 {
@@ -156,8 +157,8 @@ static void record_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
 }
 
 /*
- * Each window leaves up to two mappings more until it is registered, which the
- * budget does not know of: a small budget is registered more often.
+ * Until it is registered, each window leaves up to two additional mappings,
+ * which the budget does not count: a small budget registers more often.
  */
 static gboolean register_is_due(KsmEngine *engine)
 {
@@ -181,9 +182,9 @@ void ksm_register_pending(KsmEngine *engine)
 }
 
 /*
- * Reads the slots of a piece, and compares them with its pages when there is
- * reason to doubt that they are equal: a torn read of those only costs savings.
- * Returns the pages, from the first on, that are worth a window.
+ * Reads the slots of a piece, and compares them with its pages if they may
+ * differ; a torn read of the pages costs only savings.  Returns the number of
+ * leading pages that are worth a window.
  */
 static guint32 precheck(KsmEngine *engine, KsmRegion *region,
                            guint32 first, guint32 count, guint64 offset,
@@ -218,7 +219,7 @@ static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
     }
     if (!engine->budget.warned) {
         engine->budget.warned = TRUE;
-        g_warning("'%s' has used its budget of %" G_GUINT64_FORMAT
+        g_warning("'%s' has used up its budget of %" G_GUINT64_FORMAT
                   " memory mappings: some duplicates stay private; raise "
                   "vm.max_map_count (now %u) or max-mappings to share them",
                   engine->link.name, engine->budget.allowed,
@@ -227,8 +228,8 @@ static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
 }
 
 /*
- * One window's worth of a run; returns the pages dealt with.  At least one:
- * where the window stops short, the page that stopped it is refused.
+ * Merges one window of a run; returns the number of pages dealt with, at least
+ * one.  If the window stops short, the page that stopped it is refused.
  */
 static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
                            guint32 first, guint32 count, guint32 slot)
@@ -246,13 +247,13 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     }
     worth = precheck(engine, region, first, count, offset, &verdict);
     if (!worth && verdict == KSM_VERDICT_ERROR && count > 1) {
-        /* One slot of them may have failed: not for that all pages. */
+        /* One of the slots may have failed: do not give up all the pages. */
         return merge_piece(engine, region, first, 1, slot);
     }
     doubt = verdict;
     if (worth) {
         ksm_discard_lock(engine);
-        /* Again: what was discarded lately may have taken the room. */
+        /* Check again: recent discards may have used up the budget. */
         if (!ksm_budget_allows(engine, KSM_BUDGET_LONG,
                                ksm_account_delta(region, first, worth,
                                                  slot))) {
@@ -283,8 +284,10 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
     return merged + 1;
 }
 
-/* Whether a match is what it should be; a confused broker must not confuse
-   the bookkeeping. */
+/*
+ * Whether a match is plausible: a misbehaving broker must not corrupt the
+ * engine's bookkeeping.
+ */
 static gboolean match_valid(KsmEngine *engine, const KsmMatch *match)
 {
     guint8 word = engine->batch.region->state[match->page];
@@ -295,7 +298,7 @@ static gboolean match_valid(KsmEngine *engine, const KsmMatch *match)
            ksm_slots_have(engine, match->slot);
 }
 
-/* Drops matches that are no good; sorted ones stay sorted. */
+/* Drops implausible matches; keeps the order. */
 static void filter_matches(KsmEngine *engine)
 {
     KsmMatch *m = (KsmMatch *)(gpointer)engine->batch.matches->data;
@@ -315,7 +318,7 @@ static void filter_matches(KsmEngine *engine)
     g_array_set_size(engine->batch.matches, kept);
 }
 
-/* Matches that there is no time for: bound no more, to be looked up anew. */
+/* Releases matches that there is no time for; they are looked up again. */
 static void put_off(KsmEngine *engine, const KsmMatch *match, guint32 count)
 {
     guint32 i;

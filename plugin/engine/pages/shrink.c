@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * shrink.c: gives mappings up when there are fewer than is used.
+ * shrink.c: gives mappings up if fewer are available than are used.
  *
- * vm.max_map_count was lowered, or the program has mapped more meanwhile.
- * What is left free is the program's; without it, its next mmap() may fail,
- * and with it whatever cannot go on then.  So the engines give back what saves
- * the most mappings for the fewest pages: stretches of store mappings between
- * anonymous memory, those first that have many mappings for their pages.  Such
- * a stretch becomes one mapping with what is around it; giving it back divides
- * nothing, so the budget, which forbids giving back in the midst of a mapping
- * when it is used up, has no say here.
+ * This happens if vm.max_map_count was lowered, or the program has mapped more
+ * meanwhile.  What the engines leave free is for the program; without it, its
+ * next mmap() may fail, and anything that depends on it.  So the engines give
+ * back what frees the most mappings for the fewest pages: rows of store
+ * mappings between anonymous memory, first those with many mappings for their
+ * pages.  Such a row becomes one mapping with the memory around it.  Giving it
+ * back divides nothing, so the budget, which forbids giving back in the middle
+ * of a mapping when it is used up, is not checked here.
  *
- * A kernel that is at its limit already refuses even this: it wants two
- * mappings in between.  Then the pages stay, until there are some.
+ * A kernel that is already at its limit refuses even this, because it needs
+ * two more mappings in between.  The pages then stay until mappings are
+ * available.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -24,7 +25,7 @@
 #include "memory/page-state.h"
 #include "pages/giveback.h"
 
-/* Pages that are given back for a mapping: at first, and at most. */
+/* Pages given back for each mapping freed: initially, and at most. */
 #define KSM_SHRINK_PAGES_FIRST  1u
 #define KSM_SHRINK_PAGES_MAX    256u
 
@@ -38,7 +39,7 @@ static guint32 stretch_in_store(const KsmRegion *region, guint32 first)
     return page - first;
 }
 
-/* TRUE: the engine has given up its part, or must do something else. */
+/* TRUE: the engine has given up its share, or must do something else. */
 static gboolean shrink_region(KsmEngine *engine, KsmRegion *region,
                               guint32 pages_each)
 {
@@ -70,7 +71,7 @@ static void shrink_all(KsmEngine *engine)
     guint32 pages_each;
     guint i;
 
-    /* Copies in store mappings save nothing but mappings. */
+    /* Copies in store mappings only cost mappings, so start with them. */
     for (i = 0; i < engine->ram.regions->len; i++) {
         ksm_giveback_broken(engine, g_ptr_array_index(engine->ram.regions, i));
     }

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * shrink.h: the budget of mappings has become smaller than what is used.
- */
+/* shrink.h: gives mappings up when the budget drops below what is used. */
 #ifndef KSM_SHRINK_H
 #define KSM_SHRINK_H
 
 #include "core/engine-private.h"
 
-/* Gives shared pages back until the engine uses no more than its part. */
+/* Gives shared pages back until the engine has given up its share. */
 void ksm_shrink(KsmEngine *engine);
 
 #endif /* KSM_SHRINK_H */

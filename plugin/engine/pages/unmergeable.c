@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * unmergeable.c: keeping ksmd off the memory of guests and of the engine.
+ * unmergeable.c: keeps ksmd off the memory of guests and of the engine.
  *
- * ksmd merges whatever is mergeable with whatever else is, also across trust
- * groups.  prctl(PR_SET_MEMORY_MERGE, 1) makes all private memory of a process
- * mergeable: what is mapped, and what will be.  It survives fork() and exec(), so
- * a service manager or a launcher can set it without the program's knowledge
- * (systemd's MemoryKSM=).  MADV_UNMERGEABLE takes one mapping out, and copies
- * apart what has been merged there.
+ * ksmd merges all mergeable memory, also across trust groups.
+ * prctl(PR_SET_MEMORY_MERGE, 1) makes all private memory of a process
+ * mergeable, both existing and future mappings.  It survives fork() and
+ * exec(), so a service manager or a launcher can set it without the program's
+ * knowledge (systemd's MemoryKSM=).  MADV_UNMERGEABLE excludes one mapping,
+ * and separates what has been merged there by copying.
  *
- * Set before the engine is made: each mapping is taken out where it is made
- * (ram.c, verify.c, staging.c, isolation.c), store mappings before the first
- * write can have made a copy in them.  Set later: everything is taken out again
- * at the next round; ksmd takes a page only on its second pass at the earliest,
- * and a page merged in between is copied apart.  An identical page that two groups
- * then had in common for less than a round had been in the reach of ksmd by the
- * owner's order, given while the guests ran.
+ * If it is set before the engine is created, each mapping is excluded where it
+ * is created (ram.c, verify.c, staging.c, isolation.c); for store mappings,
+ * this is before the first write can create a copy in them.  If it is set
+ * later, everything is excluded again in the next round.  ksmd merges a page
+ * only on its second pass or later, and a page merged in between is separated
+ * by copying.  If two groups then shared an identical page for less than a
+ * round, that was because the owner had made the memory mergeable while the
+ * guests ran.
  */
 #include "pages/unmergeable.h"
 
@@ -24,7 +25,7 @@
 #include "memory/verify.h"
 #include "sys.h"
 
-/* Walked by one call, which holds the lock of the process's mappings. */
+/* Pages per call, which holds the mmap lock. */
 #define KSM_UNMERGEABLE_PAGES 4096u
 
 static void take_out(guint8 *addr, guint64 pages)

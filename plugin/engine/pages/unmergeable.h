@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * unmergeable.h: keeping ksmd off the memory of guests and of the engine.
- */
+/* unmergeable.h: keeps ksmd off the memory of guests and of the engine. */
 #ifndef KSM_UNMERGEABLE_H
 #define KSM_UNMERGEABLE_H
 
 #include "core/engine-private.h"
 
 /*
- * To be called each round: takes all mappings out again where the process has
+ * Call it each round: makes all mappings unmergeable again if the process has
  * just made them mergeable.
  */
 void ksm_unmergeable_check(KsmEngine *engine);

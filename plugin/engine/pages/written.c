@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * written.c: what it means for a page that it was written.
- */
+/* written.c: how a write changes the state of a page. */
 #include "pages/written.h"
 
 #include "core/releases.h"
@@ -20,7 +18,7 @@ void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
         engine->stats.counters.breaks++;
         break;
     case KSM_PAGE_UNTOUCHED:
-        /* Nothing to hold against it: it was never looked at. */
+        /* No back-off: the page was never processed. */
         region->wait[page] = (guint8)(engine->turn.round - 128);
         break;
     case KSM_PAGE_PRIVATE:

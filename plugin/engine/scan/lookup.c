@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * lookup.c: asking the broker who else has a content.
- */
+/* lookup.c: asks the broker which other pages have the same content. */
 #include "scan/lookup.h"
 
 #include "client/broker-client.h"
 #include "memory/ram.h"
 #include "memory/region.h"
 
-/* Files the answers to LOOKUP of `count` items. */
+/* Files the answers to a LOOKUP of `count` items. */
 static void file_answers(KsmEngine *engine, const KsmFingerprinted *items,
                          const KsmAnswer *answers, guint32 count)
 {

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * publish.c: copies pages to the broker, in runs, and repeated content as tiles.
+ * publish.c: copies pages to the broker, in runs, and repeated content as
+ * tiles.
  *
- * The copy is taken from the live page.  It may be torn by the guest, which
- * is noticed here as a rule, or changed in the bulk memory by a hostile one:
- * then the broker files what it copied under what that content is called, and
- * the page fails the comparison with its slot and stays private.  So nothing
- * need be isolated for this.
+ * The copy is made from the live page.  The guest may change the page during
+ * the copy, which is usually noticed here, or a hostile client may change it
+ * in the bulk memory.  The broker then files its copy under the fingerprint of
+ * that copy, and the page fails the comparison with its slot and stays
+ * private.  So the page need not be isolated for this.
  *
- * A stretch of adjacent pages with the same content is published once, as a
- * tile of a quarter of the stretch at most, so that a stretch of n pages costs
- * about 4 to 8 mappings, or n / 64; its other pages are to be looked up again.
- * Content repeated at other places is recognised by the broker.
+ * A row of adjacent pages with the same content is published once, as a tile
+ * of at most a quarter of the row, so that a row of n pages costs about 4 to 8
+ * mappings, or n / 64; its other pages are to be looked up again.  The broker
+ * recognises content that is repeated elsewhere.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -35,7 +36,7 @@ static gboolean same_content(const KsmFingerprint *a, const KsmFingerprint *b)
     return a->hi == b->hi && a->lo == b->lo;
 }
 
-/* Adjacent pages from item `first` on that hold the same content. */
+/* Number of adjacent pages with the same content, from item `first` on. */
 static guint32 stretch_at(KsmEngine *engine, guint first)
 {
     const KsmFingerprinted *item = item_at(engine, first);
@@ -50,8 +51,9 @@ static guint32 stretch_at(KsmEngine *engine, guint first)
 }
 
 /*
- * Zeros (zero.c) are what guests have long stretches of, whoever publishes them
- * first, and a content is published once: always the largest tile.
+ * Guests have long rows of zeros (see zero.c), no matter which guest publishes
+ * them first, and content is published only once: so zeros always get the
+ * largest tile.
  */
 static guint32 tile_order(KsmEngine *engine, const KsmFingerprinted *item,
                           guint32 stretch)
@@ -69,7 +71,7 @@ static guint32 tile_order(KsmEngine *engine, const KsmFingerprinted *item,
                          KSM_MAX_TILE_ORDER) : 0;
 }
 
-/* Files the answers to a PUBLISH of pages `pages`. */
+/* Files the answers to a PUBLISH of `pages`. */
 static void file_published(KsmEngine *engine, const guint32 *pages,
                            const KsmAnswer *answers, guint32 count)
 {
@@ -89,8 +91,8 @@ static void file_published(KsmEngine *engine, const guint32 *pages,
 }
 
 /*
- * Copies a page into the bulk memory; FALSE when the guest has written to it
- * since it was looked up, which spares the store a slot that nobody wants.
+ * Copies a page into the bulk memory.  FALSE if the guest has written to it
+ * since it was looked up; this saves the store a useless slot.
  */
 static gboolean copy_page(KsmEngine *engine, const KsmFingerprinted *item,
                           guint32 place)

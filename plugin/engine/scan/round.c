@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * round.c: one round: what was written, what is idle, who else has it, merge.
+ * round.c: one round: find written pages, find idle pages, look up, merge.
  *
- *   1. the tracker tells the pages written; listings of written candidates are
- *      withdrawn; blocks that are hot are left alone for a while (huge.c);
- *   2. broken pages that have rested are given back to anonymous memory;
- *      pages that have been unwritten for their number of rounds are idle:
- *      zeros are given back at once (but see zero.c), the others fingerprinted
- *      and looked up;
- *   3. of the answers, pages to publish are published (publish.c), and all
- *      pages with a slot are merged, longest runs first (merge.c);
- *   4. results of the broker (listed pages that have got a slot) likewise, also
- *      between rounds: a page written meanwhile is found out by comparing;
- *   5. bindings that came to nothing are released.
- * After the first pass the work is proportional to what was written: one byte
- * per page is looked at, and that only in regions with pages that wait.
+ *   1. The tracker reports the written pages; listings of written candidates
+ *      are withdrawn; hot blocks are parked (huge.c).
+ *   2. Broken pages whose back-off is over are given back to anonymous memory.
+ *      Pages that were not written for their number of rounds are idle: zeros
+ *      are given back at once (but see zero.c), the others are fingerprinted
+ *      and looked up.
+ *   3. According to the answers, pages are published (publish.c), and all pages
+ *      with a slot are merged, longest runs first (merge.c).
+ *   4. Deferred results of the broker (listed pages that have got a slot) are
+ *      merged in the same way, also between rounds: the comparison detects a
+ *      page that was written meanwhile.
+ *   5. Bindings that were not used are released.
+ * After the first pass the work is proportional to what was written: the sweep
+ * reads one byte per page, and only in regions with waiting pages.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -44,12 +45,12 @@
 #include "session/report.h"
 #include "sys.h"
 
-/* After so many that brought nothing, results are fetched when there are some. */
+/* After this many fetches in vain, results are fetched when there are some. */
 #define KSM_VAIN_FETCHES    8u
-/* Hinted pages merged together, so that runs are found whole. */
+/* Pages with results that are merged together, so that runs are complete. */
 #define KSM_RESULT_PAGES    32768u
 
-/* Shared pages [first, end) are copies now. */
+/* Shared pages [first, end) are now private copies. */
 static void broken(KsmRegion *region, guint32 first, guint32 end,
                    G_GNUC_UNUSED gboolean huge, void *opaque)
 {
@@ -119,8 +120,8 @@ gboolean ksm_round_track(KsmEngine *engine)
 }
 
 /*
- * Makes a batch of those results that are of a region.  What is of none of them
- * comes from a broker that is confused, which must not confuse the bookkeeping.
+ * Collects the results of one region in the batch.  Results of no region come
+ * from a misbehaving broker, which must not corrupt the bookkeeping.
  */
 static void file_results(KsmEngine *engine, KsmRegion *region,
                        const GArray *results)
@@ -147,10 +148,10 @@ static void file_results(KsmEngine *engine, KsmRegion *region,
 }
 
 /*
- * Fetches results (KsmResult), about KSM_RESULT_PAGES at most; FALSE: the broker is
- * lost.  *left: how many there can still be.  A page has at most one, as none
- * is looked up meanwhile: a broker with more of them would keep us here for
- * ever.
+ * Fetches results (KsmResult), at most about KSM_RESULT_PAGES; FALSE: the
+ * broker is lost.  *left: the number of results still possible.  A page has at
+ * most one, because none is looked up meanwhile: a broker that sends more
+ * would keep the engine here forever.
  */
 static gboolean fetch_results(KsmEngine *engine, GArray *results, guint64 *left,
                             gboolean *more)
@@ -177,7 +178,7 @@ static gboolean fetch_results(KsmEngine *engine, GArray *results, guint64 *left,
     return TRUE;
 }
 
-/* Listed pages that have got a slot meanwhile. */
+/* Merges listed pages that have got a slot meanwhile. */
 static gboolean take_results(KsmEngine *engine)
 {
     g_autoptr(GArray) results = g_array_new(FALSE, FALSE, sizeof(KsmResult));

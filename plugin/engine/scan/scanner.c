@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * scanner.c: the thread: one turn after the other, and the sleep between.
+ * scanner.c: the engine's thread: turns, and the sleep between them.
  *
- * A turn runs a round, or undoes what is shared (`unmerge`), or only keeps the
- * connection up (`pause`), or stands aside: while something needs memory that
- * does not move, tracking is off and nothing is touched.
+ * A turn runs a round, or unshares what is shared (`unmerge`), or only keeps
+ * the connection up (`pause`), or stands aside: while something needs memory
+ * that does not move, tracking is off and guest memory is not touched.
  *
  * Every turn keeps the connection up, whatever else it does: a broker that
- * takes the store up waits for all who map it, and frees nothing of it before.
- * Meeting it takes the books alone: guest memory is neither read nor the
- * subject of a system call.
+ * takes over a store waits for all clients that map it, and frees nothing of
+ * it before.  Reconnecting only needs the bookkeeping: no guest memory is
+ * read, and no system call is made on it.
  *
- * Rounds come once an interval, and so seldom that tracking writes takes a
- * tenth of the time at most; due.c says how much of one is needed.  In between
- * the broker is asked for results: another VM's find is then shared without
- * waiting for the next round.  When nothing comes of that for a while, the
- * answer to the report, which is due anyway, says whether to ask.
+ * Rounds run once an interval, and so rarely that write tracking takes at most
+ * a tenth of the time; due.c decides how much of a round is needed.  In between,
+ * the broker is asked for results: what another VM finds is then shared without
+ * waiting for the next round.  If that brings nothing for a while, the reply to
+ * the periodic report says whether results wait.
+ *
+ * Threads: the scanner's; ksm_scanner_detach() and ksm_scanner_attach(): any,
+ * under the work lock.
  */
 #include "scan/scanner.h"
 
@@ -38,12 +41,12 @@
 #include "sys.h"
 
 #define KSM_PARKED_MS       1000u
-/* Until detaching goes on that gave way to somebody. */
+/* Delay until detaching continues after it gave way to another thread. */
 #define KSM_DETACH_MS       1u
 #define KSM_RESULTS_PER_ROUND 4
 #define KSM_TRACK_SHARE     9u
 
-/* FALSE: somebody waits for the engine, and shall not wait for this. */
+/* FALSE: a thread waits for the engine, and must not wait for this. */
 static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
                               gboolean at_once)
 {
@@ -51,7 +54,7 @@ static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
         if (!at_once && ksm_lock_waited_for(engine)) {
             return FALSE;
         }
-        /* Fails for want of kernel memory only. */
+        /* Fails only for lack of kernel memory. */
         if (ksm_tracker_detach_piece(&engine->tracker, region)) {
             engine->stats.counters.refused_error++;
             g_usleep(1000);
@@ -103,7 +106,7 @@ static void unmerge(KsmEngine *engine)
     gboolean all = TRUE;
     guint i;
 
-    /* Pages written lately are broken, and to be known as such. */
+    /* Pages written recently are broken, and must be known to be. */
     ksm_round_track(engine);
     engine->budget.allowed = ksm_budget_compute(engine);
     for (i = 0; i < engine->ram.regions->len; i++) {
@@ -131,7 +134,7 @@ static guint64 due_ms(KsmEngine *engine)
                                               0;
 }
 
-/* As much of a round as is needed; all of it if it is asked for. */
+/* Runs as much of a round as is needed; all of it if it was asked for. */
 static void make_round(KsmEngine *engine, gboolean asked)
 {
     KsmDueWork work = ksm_due_judge(engine);
@@ -140,18 +143,18 @@ static void make_round(KsmEngine *engine, gboolean asked)
         ksm_round_run(engine, asked || work == KSM_DUE_SCAN);
         return;
     }
-    /* There is nothing that a round would do, or do yet. */
+    /* A round would do nothing, or nothing yet. */
     engine->stats.counters.full_scans += work == KSM_DUE_NOTHING;
     engine->turn.round_end_ns = ksm_sys_now_ns();
     ksm_round_results(engine);
 }
 
-/* A round if one is due, or else a look for results; how long to sleep then. */
+/* Runs a round if one is due, else fetches results; returns the sleep time. */
 static guint64 run_turn(KsmEngine *engine, gboolean asked)
 {
-    guint64 result_ms = MAX(g_atomic_int_get(&engine->tunables.scan_interval_ms) /
-                              KSM_RESULTS_PER_ROUND,
-                          1);
+    guint64 result_ms =
+        MAX(g_atomic_int_get(&engine->tunables.scan_interval_ms) /
+            KSM_RESULTS_PER_ROUND, 1);
 
     if (asked || !due_ms(engine)) {
         make_round(engine, asked);
@@ -165,17 +168,14 @@ static guint64 run_turn(KsmEngine *engine, gboolean asked)
     return CLAMP(due_ms(engine), 1, result_ms);
 }
 
-/* Keeps the connection up where no round is to be made; TRUE: it is there. */
+/* Keeps the connection up if no round is to run; TRUE: connected. */
 static gboolean only_connect(KsmEngine *engine)
 {
-    /* What a new connection makes of the pages is told at once. */
+    /* Report at once what a new connection changed about the pages. */
     return ksm_connection_keep(engine) && ksm_release_send(engine);
 }
 
-/*
- * How long to sleep: `ms`, or until the next attempt to connect if that is
- * sooner.
- */
+/* How long to sleep: `ms`, or less if the next connection attempt is sooner. */
 static guint64 sleep_connected(KsmEngine *engine, gboolean connected,
                                guint64 ms)
 {
@@ -239,7 +239,7 @@ static void report_done(KsmEngine *engine, guint rounds)
     g_mutex_unlock(&engine->lock.sleep);
 }
 
-/* Lets those go first who waited for the engine. */
+/* Lets threads go first that waited for the engine. */
 static void yield_to_others(KsmEngine *engine)
 {
     while (ksm_lock_waited_for(engine)) {
@@ -247,7 +247,7 @@ static void yield_to_others(KsmEngine *engine)
     }
 }
 
-/* The sleep between turns, with a report to the broker now and then. */
+/* Sleeps between turns, and reports to the broker from time to time. */
 static void sleep_and_report(KsmEngine *engine, guint64 ms)
 {
     gboolean there;
@@ -260,7 +260,7 @@ static void sleep_and_report(KsmEngine *engine, guint64 ms)
         g_mutex_unlock(&engine->lock.work);
         yield_to_others(engine);
         if (!there) {
-            return;             /* the next turn looks for another broker */
+            return;             /* the next turn tries another broker */
         }
     }
     if (ms <= KSM_REPORT_MS) {

@@ -11,14 +11,13 @@
 gpointer ksm_scanner_thread(gpointer data);
 
 /*
- * Takes tracking off all regions, piece by piece, under the work lock;
- * engine->turn.detached says whether nothing is left.  Unless `at_once`, it ends
- * early for a thread that waits for the engine, and goes on when it is called
- * again.
+ * Removes tracking from all regions, piece by piece, under the work lock;
+ * engine->turn.detached says whether it is done.  Unless `at_once`, it ends
+ * early if a thread waits for the engine, and continues with the next call.
  */
 void ksm_scanner_detach(KsmEngine *engine, gboolean at_once);
 
-/* From here on regions are registered again, by registering. */
+/* From here on, regions are registered again (ksm_tracker_register()). */
 void ksm_scanner_attach(KsmEngine *engine);
 
 #endif /* KSM_SCANNER_H */

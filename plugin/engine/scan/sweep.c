@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * sweep.c: idle pages, from finding them to having them merged.
+ * sweep.c: idle pages, from finding them to merging them.
  *
- * Taken in batches small enough that a page is still in the processor's cache
- * when it is published, compared and merged after its fingerprint was made;
- * reading a page from memory costs three times as much.  Runs longer than a
- * batch are joined by the kernel, as their slots follow each other.
+ * Batches are small enough that a page is still in the processor's cache when
+ * it is published, compared and merged after it was fingerprinted; reading a
+ * page from memory costs three times as much.  The kernel joins runs that are
+ * longer than a batch, because their slots are consecutive.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -29,19 +29,19 @@
 #include "page-scan.h"
 #include "core/zero.h"
 
-/* Idle pages taken together: 2 MiB (of 256 to 4096 the cheapest). */
+/* Idle pages in a batch: 2 MiB (the cheapest of 256 to 4096 pages). */
 #define KSM_SWEEP_PAGES     512u
-/* Pages between two looks at the clock. */
+/* Pages between two safe points. */
 #define KSM_SAFE_POINT_PAGES      256u
-/* Pages read in one go. */
+/* Pages read at once. */
 #define KSM_SCAN_PAGES      32u
 
-/* Where huge pages are weighed, blocks are not divided between batches. */
+/* If huge pages are weighed, blocks are not divided between batches. */
 #define KSM_SWEEP_MAX      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
 
 G_STATIC_ASSERT(KSM_SWEEP_MAX <= KSM_BATCH_LOOKUPS);
 
-/* Zero pages (guint32) are given back, in runs. */
+/* Gives zero pages (guint32) back, in runs. */
 static void merge_zeros(KsmEngine *engine, GArray *zeros)
 {
     guint i = 0;
@@ -59,7 +59,7 @@ static void merge_zeros(KsmEngine *engine, GArray *zeros)
     }
 }
 
-/* Reads some idle pages, from the one at `from` on: as many as in one go. */
+/* Reads idle pages from number `from` on, at most KSM_SCAN_PAGES. */
 static guint32 scan_idle(KsmEngine *engine, guint from, KsmPageScan *scans)
 {
     guint32 count = MIN(engine->batch.idle->len - from, KSM_SCAN_PAGES), i;
@@ -74,7 +74,7 @@ static guint32 scan_idle(KsmEngine *engine, guint from, KsmPageScan *scans)
     return count;
 }
 
-/* Fingerprints the idle pages; returns how many wait for an answer. */
+/* Fingerprints the idle pages; returns how many must be looked up. */
 static guint32 fingerprint_idle(KsmEngine *engine, KsmFingerprinted *items,
                                 GArray *zeros)
 {
@@ -106,7 +106,7 @@ static guint32 fingerprint_idle(KsmEngine *engine, KsmFingerprinted *items,
     return count;
 }
 
-/* Publishes what is wanted, and looks what that has given a slot up again. */
+/* Publishes pages, and looks up again those that may have got a slot. */
 static gboolean publish(KsmEngine *engine)
 {
     g_autoptr(GArray) repeated = NULL;
@@ -124,7 +124,7 @@ static gboolean publish(KsmEngine *engine)
                            repeated->len);
 }
 
-/* Looks the collected idle pages up, publishes, merges. */
+/* Looks up the collected idle pages, publishes, merges. */
 static gboolean process_idle(KsmEngine *engine)
 {
     g_autofree KsmFingerprinted *items = g_new(KsmFingerprinted,
@@ -148,11 +148,11 @@ static gboolean process_idle(KsmEngine *engine)
         return FALSE;
     }
     ksm_merge_matches(engine);
-    ksm_register_pending(engine);   /* zeros alone */
+    ksm_register_pending(engine);   /* for zeros alone */
     return ksm_release_send(engine);
 }
 
-/* Whether the page's time has come; counts its rest down otherwise. */
+/* Whether the page's wait is over; else counts it down. */
 static inline gboolean is_idle(KsmEngine *engine, KsmRegion *region,
                                guint32 page)
 {
@@ -165,7 +165,7 @@ static inline gboolean is_idle(KsmEngine *engine, KsmRegion *region,
     return ksm_waits_over(engine, region, page);
 }
 
-/* Whether the idle pages up to this one make a batch. */
+/* Whether the idle pages up to this one fill a batch. */
 static gboolean is_batch(KsmEngine *engine, const KsmRegion *region,
                          guint32 page)
 {
@@ -174,7 +174,7 @@ static gboolean is_batch(KsmEngine *engine, const KsmRegion *region,
             (page + 1 - region->block_first) % KSM_BLOCK_PAGES == 0);
 }
 
-/* Pages [first, end); *stop: interrupted.  FALSE: the broker is lost. */
+/* Sweeps pages [first, end); *stop: interrupted.  FALSE: broker is lost. */
 static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region,
                             guint32 first, guint32 end, gboolean *stop)
 {

@@ -3,26 +3,28 @@
  * connection.c: what a new connection means for the pages.
  *
  * Losing the broker loses nothing: shared pages stay mapped, because the store
- * lives as long as somebody maps it.  Meeting a broker again:
- *   the same one, which still keeps our bindings ("resumed"): listings were
- *     dropped with the old connection, so candidates become private again; and
- *     every page that is not in the store is released, because answers that
- *     were under way may have bound it without our knowing;
- *   another one, which takes the store up ("handed"): it knows nothing of our
- *     pages, and frees no slot of the store before it does.  All that is mapped
- *     is told (RECLAIM), and is bound as before.  Answers of the old broker that
- *     came to nothing went with it.  A connection that ends halfway through is
- *     no harm: the next one tells everything again, and releases what was told
- *     over the first one and given back since;
- *   another one, which has another store: nobody holds references for what we
- *     have mapped, and nobody will free it.  Those pages are marked lost: still
- *     shared with whoever maps the same old store, joined by no newcomer,
- *     released to nobody, and given back bit by bit to be shared anew.
+ * exists as long as a process maps it.  When the engine connects again:
+ *   - to the same broker, which still has this engine's bindings ("resumed"):
+ *     listings were dropped with the old connection, so candidates become
+ *     private again.  Every page that is not in the store is released, because
+ *     answers that were in transit may have bound it without the engine's
+ *     knowledge.
+ *   - to another broker that takes over the store ("handed"): it knows nothing
+ *     of the engine's pages, and frees no slot of the store until it does.  All
+ *     mapped slots are reported (RECLAIM), and are bound as before.  Bindings
+ *     at the old broker that were not used went with it.  A connection that
+ *     ends halfway through does no harm: the next one reports everything again,
+ *     and releases what was reported over the first one and given back since.
+ *   - to another broker with another store: no reference is held for the slots
+ *     that are mapped, and they will never be freed.  Those pages are marked
+ *     orphaned: they are still shared with all processes that map the same old
+ *     store, no new page joins them, they are released to no broker, and they
+ *     are given back gradually to be shared again.
  *
- * Between attempts there is a pause, twice as long each time.  A connection
- * ends that only if it was of use: a whole round was made with it, or it
+ * Between attempts there is a delay, which doubles each time.  A connection
+ * resets it only if it was useful: a whole round was done with it, or it
  * lasted.  So a broker that is polite at first and then lies or hangs up is
- * asked as seldom as one that is not there.
+ * tried as rarely as one that does not exist.
  *
  * Thread: the scanner's or ksm_engine_start()'s, under the work lock.
  */
@@ -60,7 +62,7 @@ static void each_page(KsmEngine *engine, PageFunc function)
     }
 }
 
-/* A candidate goes back to private, to be looked up anew (another broker). */
+/* Makes a candidate private, to be looked up again (at another broker). */
 static void forget_candidate(KsmEngine *engine, KsmRegion *region, guint32 page)
 {
     (void)engine;
@@ -85,7 +87,7 @@ static void mark_orphaned(KsmEngine *engine, KsmRegion *region, guint32 page)
     }
 }
 
-/* The pages from `page` on that lie in one piece of the store; 0: none. */
+/* Number of pages from `page` on that map consecutive slots; 0: none. */
 static guint32 held_stretch(const KsmRegion *region, guint32 page)
 {
     guint32 n = 0;
@@ -101,8 +103,8 @@ static guint32 held_stretch(const KsmRegion *region, guint32 page)
 
 static gboolean send_reclaims(KsmEngine *engine, guint32 *count)
 {
-    gboolean ok = ksm_broker_client_call(&engine->broker, KSM_MSG_RECLAIM, *count,
-                                         NULL);
+    gboolean ok = ksm_broker_client_call(&engine->broker, KSM_MSG_RECLAIM,
+                                         *count, NULL);
 
     *count = 0;
     return ok;
@@ -129,25 +131,26 @@ static gboolean reclaim_region(KsmEngine *engine, const KsmRegion *region)
     return !count || send_reclaims(engine, &count);
 }
 
-/* Tells all that is mapped, and that it is all. */
+/* Reports all mapped slots, and then that this is all. */
 static gboolean reclaim_everything(KsmEngine *engine)
 {
     guint32 none = 0;
     guint i;
 
     for (i = 0; i < engine->ram.regions->len; i++) {
-        if (!reclaim_region(engine, g_ptr_array_index(engine->ram.regions, i))) {
+        if (!reclaim_region(engine,
+                            g_ptr_array_index(engine->ram.regions, i))) {
             return FALSE;
         }
     }
     return send_reclaims(engine, &none);
 }
 
-/* The store will not be taken up: begin anew. */
+/* The store will not be taken over: start with a new one. */
 static void give_store_up(KsmEngine *engine)
 {
-    g_warning("'%s' cannot hand its shared pages over to the new broker: they "
-              "stay shared, but new guests do not join them",
+    g_warning("The new broker does not take over the shared pages of '%s': "
+              "they stay shared, but new guests cannot share them",
               engine->link.name);
     each_page(engine, mark_orphaned);
     ksm_broker_client_forget_store(&engine->broker);
@@ -162,7 +165,7 @@ static gboolean reclaim_all(KsmEngine *engine, GError **errp)
         give_store_up(engine);
     }
     g_set_error(errp, KSM_ERROR, KSM_ERROR_NO_BROKER,
-                "Lost the broker while pages were handed over");
+                "Lost the broker while handing over shared pages");
     return FALSE;
 }
 
@@ -240,7 +243,7 @@ gboolean ksm_connection_open(KsmEngine *engine, GError **errp)
     return FALSE;
 }
 
-/* Another pause, before the next attempt. */
+/* Lengthens the delay before the next attempt. */
 static void pause_longer(KsmEngine *engine)
 {
     engine->link.retry_ms = CLAMP(engine->link.retry_ms * 2, KSM_RETRY_FIRST_MS,
@@ -249,7 +252,7 @@ static void pause_longer(KsmEngine *engine)
                                engine->link.retry_ms * NS_PER_MS;
 }
 
-/* The connection was there at the last look, and is gone. */
+/* The connection existed at the last check, and is lost. */
 static void note_loss(KsmEngine *engine)
 {
     guint64 lasted_ns = ksm_sys_now_ns() - engine->link.connected_ns;

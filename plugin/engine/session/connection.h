@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * connection.h: the engine's broker: found, started, lost, found again.
- */
+/* connection.h: the engine's broker: connecting, loss, reconnecting. */
 #ifndef KSM_CONNECTION_H
 #define KSM_CONNECTION_H
 
 #include "core/engine-private.h"
 
-/* Connects, starting a broker if that is allowed.  Waits up to 3 s for one. */
+/* Connects; starts a broker if that is allowed and waits up to 3 s for it. */
 gboolean ksm_connection_open(KsmEngine *engine, GError **errp);
 
-/* Connects again if it is time to try; TRUE while connected. */
+/* Connects again if an attempt is due; TRUE while connected. */
 gboolean ksm_connection_keep(KsmEngine *engine);
 
 /* Milliseconds until the next attempt. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * page-map.c: a picture of the guest pages by state, for the broker.
+ * page-map.c: a map of the guest pages by state, for the broker.
  *
- * One byte for a page, or for as many pages in a row as it takes to stay below
- * KSM_BATCH_CELLS.  Reads only the engine's own bookkeeping, one byte a page
- * (0.3 ms for a gigabyte), no guest memory.
+ * One byte for each page, or for as many consecutive pages as it takes to stay
+ * within KSM_BATCH_CELLS.  Reads only the engine's own bookkeeping, one byte a
+ * page (0.3 ms for a gigabyte), and no guest memory.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -24,7 +24,7 @@ G_STATIC_ASSERT((int)KSM_MAP_BROKEN == (int)KSM_PAGE_BROKEN);
 G_STATIC_ASSERT((int)KSM_MAP_EXCLUDED == (int)KSM_PAGE_EXCLUDED);
 G_STATIC_ASSERT((int)KSM_MAP_NONE == (int)KSM_PAGE_STATES);
 
-/* Adds the states of pages [first, end) of the session. */
+/* Counts the states of pages [first, end) of the session. */
 static void count_states(KsmEngine *engine, guint64 first, guint64 end,
                          guint32 counts[KSM_MAP_STATES])
 {

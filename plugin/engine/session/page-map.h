@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * page-map.h: a picture of the guest pages by state, for the broker.
- */
+/* page-map.h: a map of the guest pages by state, for the broker. */
 #ifndef KSM_PAGE_MAP_H
 #define KSM_PAGE_MAP_H
 
 #include "core/engine-private.h"
 
-/* Sends it with that serial; FALSE: the broker is lost. */
+/* Sends the map with this serial; FALSE: the broker is lost. */
 gboolean ksm_page_map_send(KsmEngine *engine, guint32 serial);
 
 #endif /* KSM_PAGE_MAP_H */

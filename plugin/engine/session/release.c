@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/*
- * release.c: telling the broker of pages that need it no more.
- */
+/* release.c: reports to the broker the pages that no longer need it. */
 #include "session/release.h"
 
 #include <string.h>

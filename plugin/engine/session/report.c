@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * report.c: figures to the broker; the group's, and orders, from it.
+ * report.c: sends statistics to the broker; gets the group's, and settings.
  *
- * The broker never speaks first, so its orders wait for our next report, which
- * comes after each round and at least about once a second, whatever the run
- * mode.  An order takes the way that a program's own calls take
- * (ksm_engine_set_*), with the same checks: a wrong or hostile broker can make
- * the engine pause or hurry, which costs savings or CPU time, and no more.  It
- * is acknowledged at once by a second report.
+ * The broker never sends unsolicited messages, so changed settings wait for
+ * the engine's next report, which is sent after each round and at least about
+ * once a second, whatever the run mode.  A setting goes through the same
+ * functions as the program's own calls (ksm_engine_set_*), with the same
+ * checks: a faulty or hostile broker can make the engine pause or hurry, which
+ * costs savings or CPU time, and no more.  A second report acknowledges the
+ * setting at once.
  *
  * Thread: the scanner's, under the work lock.
  */
@@ -29,7 +30,7 @@ void ksm_report_begin(KsmEngine *engine)
     g_clear_pointer(&engine->report.setting_reason, g_free);
 }
 
-/* All of KsmStats that is not in the list: fill_present() sees to it. */
+/* The part of KsmStats that is not in the list: fill_present() handles it. */
 typedef struct NotListed {
     guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];
     KsmState state;
@@ -104,14 +105,14 @@ static gboolean set_run(KsmEngine *engine, guint32 run, GError **errp)
     return TRUE;
 }
 
-/* The fields in turn, up to the first that cannot be. */
+/* Sets the fields in turn, up to the first that is invalid. */
 static gboolean carry_out(KsmEngine *engine, const KsmSetting *order,
                           GError **errp)
 {
     if ((order->fields & ~KSM_SETTING_ALL) != 0) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_UNSUPPORTED,
                     "This library is older than the broker and does not know "
-                    "all of the order");
+                    "all of the settings");
         return FALSE;
     }
     return (!(order->fields & KSM_SETTING_SCAN_CPU_PERCENT) ||
@@ -139,7 +140,7 @@ static void obey(KsmEngine *engine, const KsmSetting *order)
         engine->report.setting_error = (guint32)error->code;
         engine->report.setting_reason = g_strdup(error->message);
     }
-    g_debug("'%s': order %u: %s", engine->link.name, order->serial,
+    g_debug("'%s': setting %u: %s", engine->link.name, order->serial,
             error ? error->message : "carried out");
 }
 
