@@ -167,7 +167,11 @@ typedef struct KsmOptions {
      * the device blocks.  Must not block or touch guest memory.  NULL
      * (default): unknown; broken pages then stay where they are.
      */
-    gboolean (*dma_in_flight)(const void *addr, gsize bytes, void *opaque);
+    union {
+        gboolean (*dma_in_flight)(const void *addr, gsize bytes, void *opaque);
+        /* its name until 0.2 */
+        gboolean (*held)(const void *addr, gsize bytes, void *opaque);
+    };
     /*
      * Reports what has changed since the last call, with the statistics at
      * that moment; the first call reports the state found at the start.  The
@@ -340,7 +344,10 @@ struct KsmStats {
     guint64 given_back;         /* broken pages made anonymous again */
     guint64 rollbacks;          /* pages moved back: changed while verified */
     guint64 refused_pinned;     /* pages the kernel would not move */
-    guint64 refused_dma;        /* pages a device may have been writing to */
+    union {
+        guint64 refused_dma;    /* pages a device may have been writing to */
+        guint64 refused_held;   /* its name until 0.2 */
+    };
     guint64 refused_budget;     /* left or made private: mapping budget */
     guint64 refused_torn;       /* changed while being published */
     guint64 refused_broker;     /* the broker's limits, or a different page with
@@ -353,7 +360,10 @@ struct KsmStats {
     guint64 fingerprints;       /* pages read and fingerprinted */
     guint64 lookups;            /* sent to the broker */
     guint64 publishes;
-    guint64 deferred_results;   /* received from the broker */
+    union {
+        guint64 deferred_results;       /* received from the broker */
+        guint64 hints;                  /* its name until 0.2 */
+    };
     guint64 broker_requests;    /* requests made to the broker, all kinds */
     guint64 broker_losses;
     guint64 collapses;          /* blocks collapsed to huge pages (keep_huge) */
@@ -373,8 +383,11 @@ struct KsmStats {
                                    has failed; they are left alone */
     guint64 pages_kept_huge;    /* excluded duplicates, left unshared to keep
                                    their huge page (keep_huge) */
-    guint64 pages_parked;       /* in huge pages that are written continuously
+    union {
+        guint64 pages_parked;   /* in huge pages that are written continuously
                                    and left alone for now (keep_huge) */
+        guint64 pages_resting;  /* its name until 0.2 */
+    };
     guint64 runs;               /* store mappings */
     guint64 mappings;           /* kernel mappings used by the regions */
     guint64 max_mappings;       /* the budget in force */

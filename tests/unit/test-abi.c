@@ -34,6 +34,28 @@ static const Row rows[] = {
       offsetof(KsmStats, group_pages_unshared), 504 },
 };
 
+/* Names that programs may still use, and what they are called now. */
+static const Row renamed[] = {
+    { "KsmOptions.held", offsetof(KsmOptions, held),
+      offsetof(KsmOptions, dma_in_flight) },
+    { "KsmStats.refused_held", offsetof(KsmStats, refused_held),
+      offsetof(KsmStats, refused_dma) },
+    { "KsmStats.hints", offsetof(KsmStats, hints),
+      offsetof(KsmStats, deferred_results) },
+    { "KsmStats.pages_resting", offsetof(KsmStats, pages_resting),
+      offsetof(KsmStats, pages_parked) },
+};
+
+static void test_renamed(void)
+{
+    gsize i;
+
+    for (i = 0; i < G_N_ELEMENTS(renamed); i++) {
+        g_test_message("%s", renamed[i].what);
+        g_assert_cmpuint(renamed[i].is, ==, renamed[i].was);
+    }
+}
+
 static void test_layout(void)
 {
     gsize i;
@@ -75,6 +97,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/abi/layout", test_layout);
+    g_test_add_func("/abi/renamed", test_renamed);
     g_test_add_func("/abi/filled", test_filled);
     return g_test_run();
 }
