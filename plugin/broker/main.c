@@ -29,9 +29,10 @@ static KsmBroker *broker;
 
 /*
  * Blocks of this size get mappings of their own, and so go back to the host
- * when they are freed, wherever they lie: rings of results come and go.  Without
- * being told, the C library moves the limit up to the largest block freed.  And
- * no address space (64 MiB each) for threads that allocate nothing.
+ * when they are freed, wherever they lie: rings of results come and go.
+ * Without being told, the C library moves the limit up to the largest block
+ * freed.  And no address space (64 MiB each) for threads that allocate
+ * nothing.
  */
 static void tune_malloc(void)
 {

@@ -13,8 +13,8 @@
  * session.c says so to the broker (`close` and `ready` in state.h).
  *
  * Work of a request is bounded by its arrays, except for what goes on in
- * steps, between which others have their turns: WITHDRAW, RELEASE and RECLAIM of
- * long ranges, the sum of which may not be more than the session has pages,
+ * steps, between which others have their turns: WITHDRAW, RELEASE and RECLAIM
+ * of long ranges, the sum of which may not be more than the session has pages,
  * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
  * client is answered, and its next request read, when the last step is done.
  */
@@ -289,7 +289,8 @@ static KsmRequestResult handle_publish(KsmRequestState *self, guint count,
     return publish_step(self, reply, errp);
 }
 
-static KsmRequestResult handle_fetch_results(KsmRequestState *self, KsmReply *reply)
+static KsmRequestResult handle_fetch_results(KsmRequestState *self,
+                                             KsmReply *reply)
 {
     KsmResult results[KSM_BATCH_RESULTS];
     guint count = ksm_group_take_results(self->session->member, results,
@@ -396,7 +397,8 @@ KsmRequestResult ksm_request_step(KsmRequestState *self, KsmReply *reply,
 }
 
 /* A copy of the ranges in the bulk memory, one more so that it is not NULL. */
-static KsmReclaimRange *copy_ranges(const KsmRequestState *self, const KsmMsg *msg)
+static KsmReclaimRange *copy_ranges(const KsmRequestState *self,
+                                    const KsmMsg *msg)
 {
     KsmReclaimRange *ranges = g_new0(KsmReclaimRange, msg->count + 1);
     const guint8 *items = self->bulk + KSM_BULK_REQUEST;

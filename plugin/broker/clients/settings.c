@@ -134,7 +134,8 @@ void ksm_settings_report(KsmSession *session)
     KsmSettings *self = &session->settings;
     const KsmMsgStats *stats = &session->client.stats;
 
-    if (self->setting.serial == 0 || stats->setting_serial != self->setting.serial) {
+    if (self->setting.serial == 0 ||
+        stats->setting_serial != self->setting.serial) {
         return;
     }
     memset(&self->setting, 0, sizeof(self->setting));

@@ -4,13 +4,14 @@
  *
  * Slots are charged to the control group of who writes them first, which is the
  * broker's; guests that map them pay nothing.  When such a limit is reached and
- * nothing can be reclaimed, the kernel does not refuse memory: it kills somebody
- * in the group.  So the broker must know how far it may go.
+ * nothing can be reclaimed, the kernel does not refuse memory: it kills
+ * somebody in the group.  So the broker must know how far it may go.
  *
- * A limit of any control group above its own counts as well.  Version 2, and the
- * memory controller of version 1 where it is mounted.  Files are opened once,
- * as a confined broker can open none, and read each time, as limits change.
- * A broker that is moved to another control group goes on with the first one's.
+ * A limit of any control group above its own counts as well.  Version 2, and
+ * the memory controller of version 1 where it is mounted.  Files are opened
+ * once, as a confined broker can open none, and read each time, as limits
+ * change.  A broker that is moved to another control group goes on with the
+ * first one's.
  */
 #include "host/cgroup.h"
 

@@ -5,9 +5,9 @@
  * GLib ends the process when it gets no memory, and what is small is taken from
  * it in many places.  So nothing large, and nothing that sessions have one of
  * each, is begun with less than this left; what is small lives on the rest.
- * A limit (RLIMIT_AS, RLIMIT_DATA, that of a control group) then costs newcomers
- * and savings, not the broker.  Memory that the host itself lacks is not seen
- * here.
+ * A limit (RLIMIT_AS, RLIMIT_DATA, that of a control group) then costs
+ * newcomers and savings, not the broker.  Memory that the host itself lacks is
+ * not seen here.
  */
 #include "host/headroom.h"
 
