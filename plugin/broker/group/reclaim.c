@@ -592,7 +592,7 @@ static guint32 file_content(KsmReclaim *self)
     guint64 refs;
 
     ksm_scan_pages(&scan, 1);
-    /* Failed memory stays with the processes that map it; it cannot be found. */
+    /* Failed memory stays with the processes that map it, and is not filed. */
     if (scan.failed) {
         return 1;
     }
