@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* main.c: guest-ksmd, the broker: start, signals, end. */
+/* main.c: guest-ksmd, the broker: startup, signals, exit. */
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@
 /* For its own sockets and a few sessions. */
 #define MIN_DESCRIPTORS 32u
 
-/* Static, so that a leak checker sees that it is still in use at the end. */
+/* Static, so that a leak checker sees that it is still in use at exit. */
 static KsmBroker *broker;
 
 /*
@@ -44,15 +44,15 @@ static void tune_malloc(void)
 #endif
 }
 
-/* What the parent left open is none of our business. */
+/* Closes descriptors that the parent left open. */
 static void close_inherited(guint first)
 {
     syscall(SYS_close_range, first, G_MAXUINT, 0);
 }
 
 /* A socket for each connection, a pidfd for each process, a store for each
- * group: 2, 4 and 1 for each session that there may be (broker.c), and some
- * while they come and go. */
+ * group: 2, 4 and 1 for each possible session (broker.c), and some spare ones
+ * while connections open and close. */
 static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
 {
     struct rlimit limit;
@@ -71,8 +71,8 @@ static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < MIN_DESCRIPTORS) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "%llu open files are allowed (RLIMIT_NOFILE), %u are the "
-                    "least", (unsigned long long)limit.rlim_cur,
+                    "%llu open files are allowed (RLIMIT_NOFILE), the minimum "
+                    "is %u", (unsigned long long)limit.rlim_cur,
                     MIN_DESCRIPTORS);
         return FALSE;
     }
@@ -96,7 +96,7 @@ static void on_signal(int signal, gpointer loop)
     g_main_loop_quit(loop);
 }
 
-/* The path for control, beside that for sessions unless it is given. */
+/* The control socket's path; by default beside the session socket. */
 static char *control_path(const KsmDaemonOptions *options,
                           const KsmListener *listener)
 {
@@ -114,8 +114,8 @@ static char *control_path(const KsmDaemonOptions *options,
 }
 
 /*
- * The control socket.  A broker does its work without one: only when it was
- * asked for by name is it an error that it cannot be had.
+ * Opens the control socket.  A broker works without one, so a failure is only
+ * an error if the socket was given with --control.
  */
 static gboolean open_control(const KsmDaemonOptions *options,
                              const KsmListener *listener,
@@ -152,7 +152,7 @@ static gboolean open_control(const KsmDaemonOptions *options,
     return TRUE;
 }
 
-/* The last step before the first client is heard. */
+/* The last step before the first client is served. */
 static gboolean confine(const KsmDaemonOptions *options,
                         const KsmListener *listener,
                         const KsmListener *control, GError **errp)
@@ -196,7 +196,7 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
     return ok;
 }
 
-/* Both sockets: passed, or made. */
+/* Opens both sockets, or takes those that were passed. */
 static KsmListenResult listen_on(KsmDaemonOptions *options, gboolean activated,
                                  KsmListener *listener, KsmListener *control,
                                  GError **errp)
@@ -241,7 +241,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (raise_descriptor_limit(options.limits.max_sessions, &error)) {
-        /* Who sees a socket may ask for its end: it takes them away again. */
+        /* From the moment a socket exists, a signal must remove it again. */
         ksm_signals_hold();
         result = listen_on(&options, passed > 0, &listener, &control, &error);
     }

@@ -208,8 +208,8 @@ static char *unit_of(const char *path)
     return g_strjoinv("/", parts);
 }
 
-/* Lines "ID:CONTROLLERS:PATH"; systemd's own version 1 hierarchy is preferred to
- * an unused version 2. */
+/* Lines "ID:CONTROLLERS:PATH"; systemd's own version 1 hierarchy is preferred
+ * to an unused version 2. */
 char *ksm_kin_read_cgroup(const char *proc, pid_t pid)
 {
     char text[TEXT_BYTES];

@@ -106,8 +106,8 @@ KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length) != 0 ||
         cred.pid <= 0) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PERMISSION,
-                    "the client's process is in a pid namespace that the "
-                    "broker cannot see");
+                    "the client's process is not visible to the broker (in "
+                    "another pid namespace?)");
         return NULL;
     }
     pidfd = peer_pidfd(fd, cred.pid);
