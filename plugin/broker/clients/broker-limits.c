@@ -91,8 +91,8 @@ void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user)
         }
     } else if (own->used >= ksm_share_most(own)) {
         if (note_is_due(&user->full_noted_us)) {
-            ksm_log(KSM_LOG_WARNING, "user %u has used up its share of the "
-                    "stores, %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+            ksm_log(KSM_LOG_WARNING, "the stores of user %u have reached their "
+                    "share, %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
                     " pages: new pages are refused; see --max-user-percent and "
                     "--max-store-mib",
                     user->uid, own->used, all->limit);
