@@ -28,11 +28,11 @@
 static KsmBroker *broker;
 
 /*
- * Blocks of this size get mappings of their own, and so go back to the host
- * when they are freed, wherever they lie: rings of results come and go.
- * Without being told, the C library moves the limit up to the largest block
- * freed.  And no address space (64 MiB each) for threads that allocate
- * nothing.
+ * Blocks of this size get mappings of their own, so their memory is released to
+ * the host when they are freed, wherever they are: result rings are often
+ * freed.  By default the C library raises this threshold to the largest block
+ * freed.  Also prevents arenas (64 MiB of address space each) for threads that
+ * allocate nothing.
  */
 static void tune_malloc(void)
 {
@@ -187,7 +187,7 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
         ksm_hwpoison_watch(broker, errp) &&
         confine(options, listener, control, errp);
     if (ok) {
-        ksm_log(KSM_LOG_INFO, "listens on %s",
+        ksm_log(KSM_LOG_INFO, "listening on %s",
                 listener->path != NULL ? listener->path : "the socket passed");
         g_main_loop_run(loop);
     }

@@ -622,7 +622,7 @@ static gboolean is_filed(gpointer broker)
 {
     g_autofree char *log = ksm_test_broker_read_log(broker);
 
-    return strstr(log, "took up") != NULL;
+    return strstr(log, "took over") != NULL;
 }
 
 /*

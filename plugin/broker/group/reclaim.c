@@ -666,8 +666,8 @@ static void filed(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
 
-    ksm_log(KSM_LOG_INFO, "group %s: took up %u pages of a broker that has "
-            "gone; %u sessions may map them", group->label, self->found,
+    ksm_log(KSM_LOG_INFO, "group %s: took over %u pages of a previous broker; "
+            "%u sessions may map them", group->label, self->found,
             self->pending);
     self->phase = self->pending == 0 ? PHASE_DROPPING : PHASE_WAITING;
     self->cursor = 0;
@@ -688,8 +688,8 @@ gboolean ksm_reclaim_step(KsmGroup *group)
     } else if (self->phase == PHASE_FILING && !file_step(self)) {
         filed(self);
     } else if (self->phase == PHASE_DROPPING && !drop_step(self)) {
-        ksm_log(KSM_LOG_INFO, "group %s: everybody has told; %" G_GUINT64_FORMAT
-                " pages are in use", group->label,
+        ksm_log(KSM_LOG_INFO, "group %s: all sessions have reported their "
+                "slots; %" G_GUINT64_FORMAT " pages are in use", group->label,
                 ksm_store_used(group->store));
         ksm_reclaim_free(group);
         return FALSE;

@@ -9,12 +9,12 @@
  *
  * There is always something left for one more user: after a user has taken,
  *     L - O - h >= (1 - p) (L - O),
- * that is, what is free is not less than the part 1 - p of what would be free
- * without that user.  Put N users in the order in which each took last: by
- * that rule, applied to one after the other, what is free is never less than
- * (1 - p)^N L, whoever took when and in what order, and a newcomer may take
- * the part p of it.  (What is given back only adds to it.)  With p = 1/2 one
- * user leaves half, and the next may have a quarter.
+ * that is, the free amount is at least the part 1 - p of what would be free
+ * without that user.  Sort N users by the time when each took last.  Applying
+ * the rule to one after the other shows that the free amount is never less than
+ * (1 - p)^N L, in whatever order they took, and a new user may take the part p
+ * of it.  (Anything that is returned only adds to it.)  With p = 1/2 one user
+ * leaves half, and the next may have a quarter.
  */
 #include "host/share.h"
 
