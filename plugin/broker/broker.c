@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * broker.c: everything one broker has is put together here.
+ * broker.c: creates a broker and connects its parts.
  */
 #include "broker.h"
 
@@ -35,7 +35,7 @@ typedef struct IterationSource {
     KsmBroker *broker;
 } IterationSource;
 
-/* GLib asks every source once a turn whether it is ready: this never is. */
+/* GLib calls every source's prepare once an iteration; this is never ready. */
 static gboolean iteration_prepare(GSource *source, gint *timeout_ms)
 {
     ((IterationSource *)source)->broker->iteration++;
@@ -58,7 +58,7 @@ static gboolean iteration_dispatch(GSource *source, GSourceFunc function,
     return G_SOURCE_CONTINUE;
 }
 
-/* At the highest priority, as GLib asks no others when one is ready. */
+/* At the highest priority: GLib skips lower ones if a source is ready. */
 static void count_iterations(KsmBroker *broker)
 {
     static GSourceFuncs functions = {
@@ -78,7 +78,7 @@ static void broker_on_connect(int fd, gpointer opaque)
     ksm_connection_new(opaque, fd);
 }
 
-/* Its connections close, its sessions begin to end. */
+/* Closes its connections, and begins to end its sessions. */
 static void broker_on_process_end(KsmProcess *process)
 {
     KsmBroker *broker = process->broker;

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hwpoison.c: memory that has failed, under the broker's hands.
+ * hwpoison.c: handles memory failures in the broker's mappings.
  *
- * A slot that fails is retired: it is found no more, so that the content, when
- * it is published again, gets another one.  It is not freed before nobody
- * refers to it; then the kernel keeps the page of memory to itself, and gives
- * the slot a new one when it is used again.  VMs that map it get the fault when
- * they touch it, and are told at once if they asked for that.
+ * A slot whose memory fails is retired: it can no longer be found, so that the
+ * content gets another slot when it is published again.  It is only freed when
+ * no page refers to it; then the kernel keeps the failed page of memory, and
+ * allocates a new one when the slot is used again.  VMs that map the slot get
+ * the fault when they access it, or at once if they asked for that.
  *
- * So is the broker (PR_MCE_KILL_EARLY): SIGBUS with BUS_MCEERR_AO names an
- * address in its mapping of the store.  The handler only writes that into a
- * pipe, which the main loop reads.  Should the broker be quicker and read what
- * failed, the read ends (page-scan.c), and the slot is retired by who read it.
- * The same for memory that a client shares with the broker: that content is
- * refused.  Any other SIGBUS ends the process, as ever.
+ * The broker asks for that (PR_MCE_KILL_EARLY): SIGBUS with BUS_MCEERR_AO has
+ * an address in its mapping of the store.  The handler only writes that
+ * address to a pipe, which the main loop reads.  If the broker reads failed
+ * memory before that, the read fails (page-scan.c), and the caller retires the
+ * slot.  The same applies to memory that a client shares with the broker: that
+ * page is refused.  Any other SIGBUS kills the process, as usual.
  */
 #include "hwpoison.h"
 
@@ -29,7 +29,7 @@
 
 static struct {
     KsmFdWatch watch;
-    int told;                   /* the pipe's end for the handler */
+    int told;                   /* the write end, for the handler */
 } failed;
 
 static void on_sigbus(int signal_number, siginfo_t *info, void *context)
@@ -68,7 +68,7 @@ gboolean ksm_hwpoison_watch(KsmBroker *broker, GError **errp)
     action.sa_sigaction = on_sigbus;
     if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0 ||
         !ksm_fd_watch_set(&failed.watch, fds[0], G_IO_IN, on_told, broker)) {
-        return ksm_error_set_failed(errp, "watching for memory that fails");
+        return ksm_error_set_failed(errp, "watching for memory failures");
     }
     failed.told = fds[1];
     sigaction(SIGBUS, &action, NULL);

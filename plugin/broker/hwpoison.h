@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* hwpoison.h: memory that has failed, under the broker's hands. */
+/* hwpoison.h: handles memory failures in the broker's mappings. */
 #ifndef KSM_HWPOISON_H
 #define KSM_HWPOISON_H
 
 #include "broker.h"
 
 /**
- * Has the kernel tell at once of memory that fails, so that slots are retired,
- * and ends guarded reads instead of the process.  Before it is confined.
+ * Asks the kernel to report memory failures at once (PR_MCE_KILL_EARLY), so
+ * that slots are retired and guarded reads fail instead of the process dying.
+ * Must be called before the process confines itself.
  */
 gboolean ksm_hwpoison_watch(KsmBroker *broker, GError **errp);
 

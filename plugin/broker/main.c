@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* main.c: guest-ksmd, the broker: start, signals, end. */
+/* main.c: guest-ksmd, the broker: startup, signals, exit. */
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
@@ -24,14 +24,15 @@
 /* For its own sockets and a few sessions. */
 #define MIN_DESCRIPTORS 32u
 
-/* Static, so that a leak checker sees that it is still in use at the end. */
+/* Static, so that a leak checker sees that it is still in use at exit. */
 static KsmBroker *broker;
 
 /*
- * Blocks of this size get mappings of their own, and so go back to the host
- * when they are freed, wherever they lie: rings of results come and go.  Without
- * being told, the C library moves the limit up to the largest block freed.  And
- * no address space (64 MiB each) for threads that allocate nothing.
+ * Blocks of this size get mappings of their own, so their memory is released to
+ * the host when they are freed, wherever they are: result rings are often
+ * freed.  By default the C library raises this threshold to the largest block
+ * freed.  Also prevents arenas (64 MiB of address space each) for threads that
+ * allocate nothing.
  */
 static void tune_malloc(void)
 {
@@ -43,15 +44,15 @@ static void tune_malloc(void)
 #endif
 }
 
-/* What the parent left open is none of our business. */
+/* Closes descriptors that the parent left open. */
 static void close_inherited(guint first)
 {
     syscall(SYS_close_range, first, G_MAXUINT, 0);
 }
 
 /* A socket for each connection, a pidfd for each process, a store for each
- * group: 2, 4 and 1 for each session that there may be (broker.c), and some
- * while they come and go. */
+ * group: 2, 4 and 1 for each possible session (broker.c), and some spare ones
+ * while connections open and close. */
 static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
 {
     struct rlimit limit;
@@ -70,8 +71,8 @@ static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
     setrlimit(RLIMIT_NOFILE, &limit);
     if (limit.rlim_cur < MIN_DESCRIPTORS) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "%llu open files are allowed (RLIMIT_NOFILE), %u are the "
-                    "least", (unsigned long long)limit.rlim_cur,
+                    "%llu open files are allowed (RLIMIT_NOFILE), the minimum "
+                    "is %u", (unsigned long long)limit.rlim_cur,
                     MIN_DESCRIPTORS);
         return FALSE;
     }
@@ -95,7 +96,7 @@ static void on_signal(int signal, gpointer loop)
     g_main_loop_quit(loop);
 }
 
-/* The path for control, beside that for sessions unless it is given. */
+/* The control socket's path; by default beside the session socket. */
 static char *control_path(const KsmDaemonOptions *options,
                           const KsmListener *listener)
 {
@@ -113,8 +114,8 @@ static char *control_path(const KsmDaemonOptions *options,
 }
 
 /*
- * The control socket.  A broker does its work without one: only when it was
- * asked for by name is it an error that it cannot be had.
+ * Opens the control socket.  A broker works without one, so a failure is only
+ * an error if the socket was given with --control.
  */
 static gboolean open_control(const KsmDaemonOptions *options,
                              const KsmListener *listener,
@@ -151,7 +152,7 @@ static gboolean open_control(const KsmDaemonOptions *options,
     return TRUE;
 }
 
-/* The last step before the first client is heard. */
+/* The last step before the first client is served. */
 static gboolean confine(const KsmDaemonOptions *options,
                         const KsmListener *listener,
                         const KsmListener *control, GError **errp)
@@ -186,7 +187,7 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
         ksm_hwpoison_watch(broker, errp) &&
         confine(options, listener, control, errp);
     if (ok) {
-        ksm_log(KSM_LOG_INFO, "listens on %s",
+        ksm_log(KSM_LOG_INFO, "listening on %s",
                 listener->path != NULL ? listener->path : "the socket passed");
         g_main_loop_run(loop);
     }
@@ -195,7 +196,7 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
     return ok;
 }
 
-/* Both sockets: passed, or made. */
+/* Opens both sockets, or takes those that were passed. */
 static KsmListenResult listen_on(KsmDaemonOptions *options, gboolean activated,
                                  KsmListener *listener, KsmListener *control,
                                  GError **errp)
@@ -240,7 +241,7 @@ int main(int argc, char **argv)
         return 0;
     }
     if (raise_descriptor_limit(options.limits.max_sessions, &error)) {
-        /* Who sees a socket may ask for its end: it takes them away again. */
+        /* From the moment a socket exists, a signal must remove it again. */
         ksm_signals_hold();
         result = listen_on(&options, passed > 0, &listener, &control, &error);
     }

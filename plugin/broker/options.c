@@ -13,7 +13,7 @@
 #define PAGES_PER_MIB 256
 #define PAGES_MAX ((gint64)G_MAXUINT32)
 
-/* As GOption wants them; 0 or NULL: not given. */
+/* Values as parsed by GOption; 0 or NULL: not given. */
 typedef struct Given {
     char *log_level, *socket_mode, *socket_group, *control_group, *user;
     gboolean no_orphan_check;

@@ -12,7 +12,7 @@ typedef struct KsmDaemonOptions {
     char *listen;               /* NULL: the default path */
     guint idle_exit_seconds;
     mode_t socket_mode;
-    gid_t socket_group;         /* (gid_t)-1: as it comes */
+    gid_t socket_group;         /* (gid_t)-1: the default group */
     char *control;              /* NULL: beside the session socket */
     gid_t control_group;        /* (gid_t)-1: none */
     gboolean switch_user;       /* to these: */
@@ -22,7 +22,7 @@ typedef struct KsmDaemonOptions {
     KsmBrokerLimits limits;
 } KsmDaemonOptions;
 
-/** Also sets the log level.  --help ends the program. */
+/** Parses the command line and sets the log level.  Exits on --help. */
 gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
                            GError **errp);
 

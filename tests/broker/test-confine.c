@@ -78,7 +78,7 @@ static gboolean serves(gpointer broker)
 {
     g_autofree char *log = ksm_test_broker_read_log(broker);
 
-    return strstr(log, "listens on") != NULL;
+    return strstr(log, "listening on") != NULL;
 }
 
 static void assert_confined(KsmTestBroker *broker)

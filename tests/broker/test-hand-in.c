@@ -212,18 +212,20 @@ static const Row rows[] = {
     { "more-seals", open_more_seals, "other seals" },
     { "mode", open_mode, "another mode" },
     { "owner", open_owner, "another owner" },
-    { "size", open_size, "its size" },
-    { "roster-only", open_roster_only, "its size" },
+    { "size", open_size, "it has another size" },
+    { "roster-only", open_roster_only, "it has another size" },
     { "writable", open_writable, "open for writing" },
-    { "bulk", open_bulk, "not called like one of this group" },
-    { "other-group", open_other_group, "not called like one of this group" },
-    { "longer-name", open_longer_name, "not called like one of this group" },
-    { "file", open_file, "it is not memory" },
-    { "null", open_null, "it is not memory" },
-    { "directory", open_directory, "it is not memory" },
-    { "path", open_path, "it is not memory" },
-    { "pipe", open_pipe, "it is not memory" },
-    { "socket", open_socket, "it is not memory" },
+    { "bulk", open_bulk, "it does not have the name of this group" },
+    { "other-group", open_other_group,
+      "it does not have the name of this group" },
+    { "longer-name", open_longer_name,
+      "it does not have the name of this group" },
+    { "file", open_file, "it is not a memfd" },
+    { "null", open_null, "it is not a memfd" },
+    { "directory", open_directory, "it is not a memfd" },
+    { "path", open_path, "it is not a memfd" },
+    { "pipe", open_pipe, "it is not a memfd" },
+    { "socket", open_socket, "it is not a memfd" },
 };
 
 static guint count_fds(pid_t pid)
@@ -378,10 +380,10 @@ static void test_too_many(void)
     fds[1] = open_null();
     two = proto_client_connect(fixture.broker->socket);
     send_hello(two, "h", fds, 2);
-    expect_error(two, ERROR_PROTOCOL, "control data came along");
+    expect_error(two, ERROR_PROTOCOL, "other control data");
     late = proto_client_new(fixture.broker->socket, "g", "late", 100);
     g_assert_true(proto_client_send_fds(late, &results, sizeof(results), fds, 1));
-    expect_error(late, ERROR_PROTOCOL, "control data came along");
+    expect_error(late, ERROR_PROTOCOL, "other control data");
     empty = proto_client_connect(fixture.broker->socket);
     g_assert_true(proto_client_send_fds(empty, "", 0, fds, 1));
     expect_error(empty, ERROR_PROTOCOL, "a packet of 0 bytes");
@@ -455,7 +457,7 @@ static void test_slow_to_close(void)
     send_hello(client, "g", &fd, 1);
     start = ksm_test_now();
     close(fd);                  /* the broker's is the last one then */
-    expect_error(client, ERROR_INVALID, "another store in use");
+    expect_error(client, ERROR_INVALID, "already uses another store");
     proto_client_stats(fixture.witness);
     took = ksm_test_now() - start;
     g_test_message("answered after %.3f s", took);

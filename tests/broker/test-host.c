@@ -167,7 +167,7 @@ static void assert_costs_savings_only(KsmTestBroker *broker, int resource,
     ProtoReply reply = proto_client_hello(newcomer, "g", "b", 64);
     g_autofree char *log = ksm_test_broker_read_log(broker);
 
-    g_assert_nonnull(strstr(log, "content is refused"));
+    g_assert_nonnull(strstr(log, "new pages are refused"));
     g_test_message("refused after %u pages; a session: %s", refused_at,
                    reply.error.reason);
     g_assert_cmpuint(refused_at, >, 0);
@@ -320,7 +320,7 @@ static void test_cgroup_table(void)
     g_assert_cmpint(proto_client_lookup(witness, 2, 1).kind, ==,
                     KSM_ANSWER_SLOT);
     log = ksm_test_broker_read_log(broker);
-    g_assert_nonnull(strstr(log, "control group is nearly reached: content"));
+    g_assert_nonnull(strstr(log, "control group is nearly reached: new pages"));
     proto_client_range(client, KSM_MSG_WITHDRAW, 0, HUGE_PAGES);
     g_assert_true(ksm_test_broker_stop(broker));
 }

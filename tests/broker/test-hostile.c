@@ -197,9 +197,11 @@ static const Row rows[] = {
     { "no-hello-release", "before HELLO", BEFORE, 0, KSM_MSG_RELEASE, M16, 1,
       { 0, 9 }, NULL },
     { "hello-magic", "protocol version 0", BEFORE, 0, HELLO, spoil_magic },
-    { "hello-version", "protocol version 3, this broker speaks 4 to 6", BEFORE,
+    { "hello-version", "protocol version 3; this broker supports 4 to 6",
+      BEFORE,
       0, HELLO, spoil_version },
-    { "hello-older", "protocol version 3, this broker speaks 4 to 6", BEFORE, 0,
+    { "hello-older", "protocol version 3; this broker supports 4 to 6",
+      BEFORE, 0,
       KSM_MSG_HELLO, OLD_HELLO, 0, { 0 }, spoil_version },
     { "hello-long", "message 1 of 377 bytes", BEFORE, 0, KSM_MSG_HELLO,
       sizeof(KsmMsgHello) + 1, 0, { 0 }, NULL },
@@ -220,7 +222,7 @@ static const Row rows[] = {
       spoil_name_end },
     { "hello-name-control", "session name", BEFORE, 0, HELLO,
       spoil_name_control },
-    { "hello-name-more-control", "session name is 1 to 255", BEFORE, 0, HELLO,
+    { "hello-name-more-control", "session name has 1 to 255", BEFORE, 0, HELLO,
       spoil_name_more_control },
     { "hello-no-engine", "HELLO without the engine's number", BEFORE, 0, HELLO,
       spoil_engine },
@@ -228,11 +230,11 @@ static const Row rows[] = {
       spoil_version_5 },
     { "hello-cut-off", "message 1 of 168 bytes", BEFORE, 0, KSM_MSG_HELLO,
       offsetof(KsmMsgHello, engine), 0, { 0 }, NULL },
-    { "hello-pages", "most of a session", BEFORE, ERROR_LIMIT, HELLO,
+    { "hello-pages", "maximum of a session", BEFORE, ERROR_LIMIT, HELLO,
       spoil_pages },
     { "resize-less", "RESIZE from 100 to 99", AFTER, 0, RESIZE,
       spoil_resize_less },
-    { "resize-more", "most of a session", AFTER, ERROR_LIMIT, RESIZE,
+    { "resize-more", "maximum of a session", AFTER, ERROR_LIMIT, RESIZE,
       spoil_resize_more },
     { "lookup-count", "LOOKUP of 2049 items", AFTER, 0, KSM_MSG_LOOKUP, M16,
       2049, { 0 }, NULL },
@@ -543,7 +545,7 @@ static void test_limits(void)
 
     fixture_open(&fixture, "--max-sessions 3 --max-pages 1000 "
                "--max-total-pages 1500 --max-store-mib 1");
-    expect_limit(&fixture, "big", 1001, "the most of a session is 1000");
+    expect_limit(&fixture, "big", 1001, "the maximum of a session is 1000");
     second = proto_client_new(fixture.broker->socket, "g", "second", 1000);
     expect_limit(&fixture, "third", 500,
                  "all users have 1100 of 1500 guest pages");

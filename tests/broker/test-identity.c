@@ -146,7 +146,7 @@ static void test_owner(void)
 
     g_assert_cmpuint(enter(roster, 77), ==, 0);
     g_assert_null(ksm_roster_take(fd, SLOTS, &error));
-    g_assert_nonnull(strstr(error->message, "another broker still has"));
+    g_assert_nonnull(strstr(error->message, "another broker still owns"));
     g_clear_error(&error);
     ksm_roster_free(roster);
     pid = fork();

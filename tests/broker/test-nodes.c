@@ -165,7 +165,7 @@ static void test_refused(void)
     broker = ksm_test_broker_new(NULL);
     one = join(broker, "one", 0);
     assert_refused(broker, NO_NODE, -1, ERROR_GROUP,
-                   "NUMA node 1000: not there, or without memory");
+                   "NUMA node 1000: it does not exist, has no memory");
     assert_refused(broker, KSM_MAX_NODE, -1, ERROR_GROUP, "NUMA node 1023");
     assert_refused(broker, KSM_MAX_NODE + 1, -1, ERROR_GROUP,
                    "NUMA node 1024");
@@ -225,9 +225,9 @@ static void test_adopted(void)
 
     /* first each of them in the other's place */
     assert_refused(broker, 0, any->store_fd, ERROR_INVALID,
-                   "not called like one of this group");
+                   "it does not have the name of this group");
     assert_refused(broker, KSM_NODE_ANY, one->store_fd, ERROR_INVALID,
-                   "not called like one of this group");
+                   "it does not have the name of this group");
     assert_refused(broker, NO_NODE, one->store_fd, ERROR_GROUP, "NUMA node");
     one = come_back(broker, one, "one", 0, one_slot);
     assert_policy(broker, "@0", " bind:0 ");

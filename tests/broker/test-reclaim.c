@@ -514,7 +514,7 @@ static void test_newcomer(void)
                                     client->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpuint(reply.error.code, ==, ERROR_INVALID);
-    g_assert_nonnull(strstr(reply.error.reason, "another store in use"));
+    g_assert_nonnull(strstr(reply.error.reason, "already uses another store"));
     g_assert_cmpuint(proto_client_stats(newcomer).pages_shared, ==, 1);
 }
 
@@ -534,7 +534,7 @@ static void test_two_brokers(void)
                                     client->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpuint(reply.error.code, ==, ERROR_INVALID);
-    g_assert_nonnull(strstr(reply.error.reason, "another broker still has"));
+    g_assert_nonnull(strstr(reply.error.reason, "another broker still owns"));
     ksm_test_broker_kill(broker);
     client = come_back(second, client, "a");    /* of whatever size */
     hold(client, 100, slots[0], 10);
@@ -622,7 +622,7 @@ static gboolean is_filed(gpointer broker)
 {
     g_autofree char *log = ksm_test_broker_read_log(broker);
 
-    return strstr(log, "took up") != NULL;
+    return strstr(log, "took over") != NULL;
 }
 
 /*

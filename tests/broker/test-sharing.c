@@ -236,7 +236,7 @@ static gboolean log_says_ready(gpointer broker)
 {
     g_autofree char *log = ksm_test_broker_read_log(broker);
 
-    return strstr(log, "listens on") != NULL;
+    return strstr(log, "listening on") != NULL;
 }
 
 /* Its socket can be reached before it has opened all that it will. */

@@ -100,7 +100,7 @@ static void test_older_library(void)
     g_assert_false(json_object_has_member(session, "keep_huge"));
     g_assert_false(json_object_has_member(session, "pages_hwpoison"));
     order(broker, "{\"request\":\"set\",\"target\":\"old\","
-          "\"keep_huge\":64}", "failed", "an earlier version");
+          "\"keep_huge\":64}", "failed", "an older version");
 }
 
 /* An engine that sleeps for an hour between rounds obeys all the same. */

@@ -230,7 +230,8 @@ static void test_permission(void)
     child_setup = become_nobody;
     expect(broker, "status", 4, NULL, "not allowed to use the control socket");
     g_assert_cmpint(g_chmod(path, 0666), ==, 0);
-    expect(broker, "status", 4, NULL, "takes orders from root, its own user");
+    expect(broker, "status", 4, NULL,
+           "only accepts requests from root, its own user");
     child_setup = NULL;
     program = NULL;
     expect(broker, "status", 0, "0 VMs", NULL);

@@ -330,7 +330,7 @@ static void refuse_versions(const char *path, guint count)
     int listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     KsmMsgError reply = {
         .msg = { .type = KSM_MSG_ERROR }, .code = KSM_ERROR_PROTOCOL,
-        .reason = "protocol version 3, this broker speaks 4",
+        .reason = "protocol version 3; this broker supports 4",
     };
     struct pollfd entry = { .fd = listening, .events = POLLIN };
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* broker-limits.c: limits of all, who is told of them, and the idle end. */
+/* broker-limits.c: the broker-wide limits, logging refusals, and idle exit. */
 #include "clients/broker-limits.h"
 
 #include <poll.h>
@@ -31,8 +31,8 @@ void ksm_broker_default_limits(KsmBrokerLimits *limits)
     };
 }
 
-/* A client that connects at this very moment finds a closed socket and tries
- * again, which starts another broker. */
+/* A client that connects at this moment finds a closed socket and retries,
+ * which starts another broker. */
 static gboolean broker_on_idle(gpointer data)
 {
     KsmBroker *broker = data;
@@ -63,7 +63,7 @@ void ksm_broker_check_idle(KsmBroker *broker)
     }
 }
 
-/* Once a minute. */
+/* Whether to log it now: once a minute. */
 static gboolean note_is_due(gint64 *noted_us)
 {
     gint64 now = g_get_monotonic_time();
@@ -85,22 +85,24 @@ void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user)
     if (all->used >= all->limit) {
         if (note_is_due(&broker->full_noted_us)) {
             ksm_log(KSM_LOG_WARNING, "the stores are full (%" G_GUINT64_FORMAT
-                    " pages, %" G_GUINT64_FORMAT " of user %u): content is "
+                    " pages, %" G_GUINT64_FORMAT " of user %u): new pages are "
                     "refused; see --max-store-mib", all->limit, own->used,
                     user->uid);
         }
     } else if (own->used >= ksm_share_most(own)) {
         if (note_is_due(&user->full_noted_us)) {
-            ksm_log(KSM_LOG_WARNING, "the stores of user %u have their share, %"
-                    G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " pages: content "
-                    "is refused; see --max-user-percent and --max-store-mib",
+            ksm_log(KSM_LOG_WARNING, "the stores of user %u have reached their "
+                    "share, %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
+                    " pages: new pages are refused; see --max-user-percent and "
+                    "--max-store-mib",
                     user->uid, own->used, all->limit);
         }
     } else if (broker->room_noted_us == 0 ||
                now - broker->room_noted_us > 60 * G_USEC_PER_SEC) {
         limit = ksm_headroom_lack(KSM_STORE_PAGE_BYTES << KSM_MAX_TILE_ORDER);
         if (limit != NULL) {
-            ksm_log(KSM_LOG_WARNING, "%s is nearly reached: content is refused",
+            ksm_log(KSM_LOG_WARNING, "%s is nearly reached: new pages are "
+                    "refused",
                     limit);
             broker->room_noted_us = now;
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* broker-limits.h: limits of all, who is told of them, and the idle end. */
+/* broker-limits.h: the broker-wide limits, logging refusals, and idle exit. */
 #ifndef KSM_BROKER_LIMITS_H
 #define KSM_BROKER_LIMITS_H
 
@@ -7,15 +7,15 @@
 
 #include "clients/state.h"
 
-/** Limits that suit the machine. */
+/** Fills in default limits that suit the machine. */
 void ksm_broker_default_limits(KsmBrokerLimits *limits);
 
-/** Starts or stops the timer of idle-exit, as the broker is idle or not. */
+/** Starts the idle-exit timer if the broker is idle, stops it otherwise. */
 void ksm_broker_check_idle(KsmBroker *broker);
 
 /**
- * Content of the user was refused: if a limit did it, logs it, at most once a
- * minute.
+ * A page of the user was refused.  If a limit is the reason, logs that, at most
+ * once a minute.
  */
 void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user);
 

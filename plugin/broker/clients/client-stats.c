@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * client-stats.c: what a client tells of itself, made safe to show and to add.
+ * client-stats.c: statistics from a client, made safe to display and to add.
  *
- * A client may say what it likes; it must not spoil the sums over its group
- * beyond its own pages, nor put control characters on a terminal.
+ * A client may report anything.  It must not distort the sums over its group by
+ * more than its own pages, nor send control characters to a terminal.
  */
 #include "clients/client-stats.h"
 
@@ -39,7 +39,7 @@ static void bound_pages(KsmMsgStats *stats, guint64 pages)
     }
 }
 
-/* CPU time over some seconds; the first figure comes sooner. */
+/* Measures CPU time over some seconds; the first value comes sooner. */
 static void measure_rate(KsmClientStats *self, gint64 now_us)
 {
     guint64 cpu_ns = self->stats.cpu_ns;

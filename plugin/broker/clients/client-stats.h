@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* client-stats.h: what a client tells of itself, made safe to show and to add. */
+/* client-stats.h: statistics from a client, made safe to display and to add. */
 #ifndef KSM_CLIENT_STATS_H
 #define KSM_CLIENT_STATS_H
 
@@ -9,16 +9,16 @@
 
 typedef struct KsmClientStats {
     KsmMsgStats stats;
-    gint64 last_seen_us;            /* monotonic; 0: never */
-    gint64 rate_us;             /* since when CPU time is measured */
+    gint64 last_seen_us;        /* monotonic; 0: never */
+    gint64 rate_us;             /* start of the CPU time measurement */
     guint64 rate_cpu_ns;
     gboolean rate_known;
     guint cpu_centi;            /* hundredths of a per cent of one CPU */
 } KsmClientStats;
 
 /**
- * Takes a client's STATS.  Nothing it says exceeds what its session has:
- * counts of pages end at @pages, strings are terminated and printable.
+ * Stores a client's STATS.  Page counts are limited to @pages, the size of its
+ * session; strings are made NUL-terminated and printable.
  */
 void ksm_client_stats_take(KsmClientStats *client, const KsmMsgStats *stats,
                       guint64 pages);

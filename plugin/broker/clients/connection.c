@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * connection.c: one client's socket: packets in, one reply to each out.
+ * connection.c: one client's socket: receives packets, sends one reply to each.
  *
- * A client can send what it likes and read when it likes: the socket is never
- * waited for, one request at a time is at work, and while its reply is not
- * sent, or the work is not done, nothing more is read.  So the broker never
- * queues more than one packet for a client.  The main loop gives every
- * connection that has something to read one turn before any gets a second, and
- * every user (user.c) some milliseconds.
+ * A client may send anything and read at any time.  The broker never blocks on
+ * the socket.  It processes one request at a time, and reads nothing more until
+ * that is done and its reply is sent.  So it never queues more than one packet
+ * for a client.  The main loop serves every readable connection once before it
+ * serves any twice, and gives every user (user.c) some milliseconds.
  *
- * One descriptor may come with HELLO (session.c says what becomes of it).  Any
- * others are dropped by the kernel, because there is no room for control data;
- * that they came is an error all the same.
+ * One descriptor may come with HELLO (session.c uses it).  The kernel drops all
+ * others, because there is no room for control data; receiving them is still an
+ * error.
  */
 #include "clients/connection.h"
 
@@ -36,15 +35,15 @@
 #define DRAIN_PACKETS 64
 
 typedef struct KsmConnection {
-    KsmRequestState request;    /* all of it that request.c sees */
+    KsmRequestState request;    /* the part that request.c sees */
     GList link;                 /* in broker->connections, of &request */
     int fd;
     KsmFdWatch watch;
     guint hello_timer;
     GSource *job_source;
     KsmReply out;               /* a reply that is not sent yet */
-    int store_fd;               /* that came with HELLO, or -1 */
-    gboolean at_work;           /* request.c has the request and &out */
+    int store_fd;               /* descriptor that came with HELLO, or -1 */
+    gboolean at_work;           /* request.c is using the request and &out */
 } KsmConnection;
 
 static KsmConnection *connection_of(KsmRequestState *state)
@@ -114,7 +113,7 @@ void ksm_connection_close(KsmRequestState *state)
     connection_close(connection_of(state));
 }
 
-/* Unread packets would make the kernel take our last words back. */
+/* With unread packets in the socket, close(2) would discard our last reply. */
 static void drain(int fd)
 {
     char byte;
@@ -128,7 +127,7 @@ static void drain(int fd)
     }
 }
 
-/* Logs @error, tells the client, closes. */
+/* Logs @error, sends it to the client, and closes the connection. */
 static void connection_fail(KsmConnection *self, const GError *error)
 {
     KsmProcess *process = self->request.process;
@@ -145,7 +144,7 @@ static void connection_fail(KsmConnection *self, const GError *error)
     g_strlcpy(reply.reason, error->message, sizeof(reply.reason));
     if (ksm_user_note_refusal(self->request.broker, &left_out)) {
         if (left_out > 0) {
-            more = g_strdup_printf("; as %u others that were not logged",
+            more = g_strdup_printf("; %u more refusals were not logged",
                                    left_out);
         }
         ksm_log_limited(bucket, KSM_LOG_WARNING,
@@ -159,13 +158,13 @@ static void connection_fail(KsmConnection *self, const GError *error)
     }
     if (send(self->fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL)
         < 0) {
-        /* a client that does not read learns it from the end of file */
+        /* a client that does not read sees the end of file */
     }
     drain(self->fd);
     connection_close(self);
 }
 
-/* Sends what waits; FALSE when the peer has gone. */
+/* Sends the pending reply; FALSE if the peer has closed the connection. */
 static gboolean connection_flush(KsmConnection *self)
 {
     union {
@@ -200,27 +199,27 @@ static gboolean connection_flush(KsmConnection *self)
 }
 
 /*
- * Between connection_begin() and connection_end(), which are always in one
- * function, request.c has the request at work.  A reply is sent by
- * connection_end() alone, and by connection_flush() as long as it waits.
+ * Between connection_begin() and connection_end(), which are always called in
+ * the same function, request.c is using the request.  Only connection_end()
+ * sends a reply, and connection_flush() as long as it is pending.
  *
- * No reply is sent twice: each call of request.c returns one result, and none
- * is made for a request that has been answered.  A packet is read only while
- * the watch is for G_IO_IN, which it is not while a reply waits, while steps
- * are left or while HELLO waits.  The source of the steps goes with the first
- * result that is not KSM_REQUEST_MORE.  A HELLO waits until it has its bulk
- * memory (may_answer_hello() in session.c), so only one is answered.
+ * No reply is sent twice: each call of request.c returns one result, and there
+ * is no call for a request that has been answered.  A packet is only read while
+ * the watch is set for G_IO_IN; it is not while a reply is pending, steps are
+ * left or HELLO waits.  The source of the steps is removed with the first
+ * result that is not KSM_REQUEST_MORE.  HELLO only waits while the connection
+ * has no bulk memory (may_answer_hello() in session.c), so it is answered once.
  *
- * No reply goes to another client, or to a session that has ended: it lies
- * beside the socket that its request came from, and both are freed at once.
- * When a connection closes, its watch, timer and steps go with it, and
- * ksm_session_detach() clears `served_by`, so nobody is left who could call
- * with it.  A session ends only after that: session_free() checks it.
+ * No reply goes to another client, or to a session that has ended: it is stored
+ * beside the socket that its request came from, and both are freed together.
+ * When a connection closes, its watch, timer and steps are removed, and
+ * ksm_session_detach() clears `served_by`, so nothing is left that could call
+ * with it.  A session only ends after that: session_free() checks it.
  *
- * All this needs a connection that is not freed while request.c has it.  A
- * HELLO does close connections, but of sessions, and its own has none before
- * ksm_session_open() has returned.  Should that ever be wrong, the broker ends
- * rather than writes to memory that it has freed.
+ * All this requires that a connection is not freed while request.c is using it.
+ * A HELLO does close connections, but only those that have a session, and its
+ * own has none before ksm_session_open() has returned.  Should that ever be
+ * wrong, the broker aborts rather than write to freed memory.
  */
 static void connection_begin(KsmConnection *self)
 {
@@ -232,7 +231,7 @@ static void connection_end(KsmConnection *self, KsmRequestResult result)
 {
     self->at_work = FALSE;
     if (result == KSM_REQUEST_REPLY && !connection_flush(self)) {
-        /* the peer has gone: the watch will tell, there is nothing to say */
+        /* the peer has closed: the watch will report that */
         self->out.bytes = 0;
         close_out_fds(self);
         connection_watch(self, G_IO_IN);
@@ -265,7 +264,7 @@ static gboolean connection_on_job(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-/* The request at work goes on in steps of the main loop. */
+/* Continues the current request in steps, from the main loop. */
 static void connection_start_job(KsmConnection *self)
 {
     connection_watch(self, (GIOCondition)0);
@@ -289,7 +288,7 @@ void ksm_connection_ready(KsmRequestState *state)
     }
 }
 
-/* Takes the descriptor that came along, if one did. */
+/* Takes the descriptor that came with the packet, if any. */
 static void take_store_fd(KsmConnection *self, struct msghdr *msg)
 {
     struct cmsghdr *header = CMSG_FIRSTHDR(msg);
@@ -301,7 +300,7 @@ static void take_store_fd(KsmConnection *self, struct msghdr *msg)
     }
 }
 
-/* Reads one packet; -1 with @errp set, or 0 at the end. */
+/* Reads one packet; returns -1 with @errp set, or 0 at the end of file. */
 static gssize connection_read(KsmConnection *self, guint8 *packet,
                               gboolean at_end, GError **errp)
 {
@@ -330,7 +329,7 @@ static gssize connection_read(KsmConnection *self, guint8 *packet,
     if (bytes > 0 && (msg.msg_flags & MSG_CTRUNC) != 0) {
         g_set_error(errp, KSM_ERROR, self->request.session == NULL && !may_take
                     ? KSM_ERROR_LIMIT : KSM_ERROR_PROTOCOL,
-                    "a descriptor or other control data came along");
+                    "unexpected descriptor or other control data");
         return -1;
     }
     if (bytes > (gssize)KSM_REQUEST_PACKET ||
@@ -362,7 +361,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
         return G_SOURCE_CONTINUE;
     }
     if (!ksm_user_has_turn(user)) {
-        return G_SOURCE_CONTINUE;       /* it is still there to be read */
+        return G_SOURCE_CONTINUE;       /* the packet is still readable */
     }
     bytes = connection_read(self, packet, at_end, &error);
     if (bytes == 0) {
@@ -406,7 +405,7 @@ static gboolean connection_on_hello_timeout(gpointer data)
     return G_SOURCE_REMOVE;
 }
 
-/* Finds out who it is and whether there is room for it. */
+/* Identifies the client's process and checks whether there is room for it. */
 static gboolean connection_admit(KsmConnection *self, GError **errp)
 {
     KsmBroker *broker = self->request.broker;

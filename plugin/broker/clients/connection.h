@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * connection.h: one client's socket: packets in, one reply to each out.
+ * connection.h: one client's socket: receives packets, sends one reply to each.
  *
- * Connections are known by their KsmRequestState.
+ * A connection is identified by its KsmRequestState.
  */
 #ifndef KSM_CONNECTION_H
 #define KSM_CONNECTION_H
@@ -12,10 +12,13 @@
 /** Takes over @fd, just accepted. */
 void ksm_connection_new(KsmBroker *broker, int fd);
 
-/** broker->close: closes it and frees it, silently; @state is gone then. */
+/** broker->close: closes and frees the connection and @state; logs nothing. */
 void ksm_connection_close(KsmRequestState *state);
 
-/** broker->ready: the session that HELLO waits for is ready; may close it. */
+/**
+ * broker->ready: the session that HELLO waits for is ready.  May close the
+ * connection.
+ */
 void ksm_connection_ready(KsmRequestState *state);
 
 #endif /* KSM_CONNECTION_H */

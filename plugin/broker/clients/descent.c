@@ -1,40 +1,40 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * descent.c: the children of a group's processes stay in that group.
+ * descent.c: children of a group's processes stay in that group.
  *
- * A process belongs to the first group that it named (process.c), so that one
- * that was taken over by its guest learns of no other.  That would be worth
- * nothing if it could fork: a child has a number of its own.  So before a
- * process may name its first group it is asked, against each process of the
- * same user that belongs to another, whether it may be a descendant of that
- * (kin.c):
- *   - who has it above itself, is: refused;
- *   - who has lost a parent, and runs in the same service or scope, may be:
- *     refused as well, unless --no-orphan-check says that this is not to count.
- *     That is the price: two VMs that both went into the background by
- *     themselves (-daemonize) in one service or scope cannot be of two
- *     groups.  libvirt gives each VM a scope;
- *   - who has the same parent as that, and runs in the same service or scope,
- *     may be, too, as a child may be given its parent's parent (CLONE_PARENT):
- *     refused in the same way, but for the broker's own user.
+ * A process belongs to the first group that it named (process.c), so that a
+ * process that its guest has taken over cannot learn about other groups.  That
+ * would be useless if it could fork: a child has a pid of its own.  So before a
+ * process may name its first group, it is checked whether it may be a
+ * descendant (kin.c) of any process of the same user that belongs to another
+ * group:
+ *   - A process with such an ancestor is a descendant: refused.
+ *   - A process that has lost a parent, and runs in the same service or scope,
+ *     may be one: refused as well, unless --no-orphan-check is given.  The
+ *     price is that two VMs that both went into the background by themselves
+ *     (-daemonize) in one service or scope cannot be in two groups.  libvirt
+ *     gives each VM a scope of its own.
+ *   - A process with the same parent, in the same service or scope, may be one,
+ *     because a child may be given its parent's parent (CLONE_PARENT): refused
+ *     in the same way, except for the broker's own user.
  * A process of another user cannot name the same groups anyway.
  *
- * What has ended may have left children: so for each service and scope it is
- * kept, as long as this broker runs, which group VMs of it were of that have
- * ended; who has lost a parent there, and is no older, may name that group
- * only. When there were two, none.  Nothing says when the last child has gone:
- * they are of the same user, and have what they need to hide from a look at all
- * processes.
+ * VMs that have exited may have left children.  So for each service and scope
+ * the broker remembers, as long as it runs, the group of the VMs there that
+ * have exited.  A process there that has lost a parent, and is not older, may
+ * name that group only; if there were two groups, it may name none.  There is
+ * no way to know when the last child has exited: the children run as the same
+ * user, and can hide from a scan of all processes.
  *
- * What is not covered: a user who may move processes from one scope to another,
- * or have them started by a service manager (as a user may by his own), can get
- * out of this; and a broker knows nothing of what was before its start.
+ * What is not covered: a user that may move processes between scopes, or have
+ * them started by a service manager (as any user may by its own), can evade
+ * this; and a broker knows nothing about processes that exited before its
+ * start.
  *
- * Races.  A process that is asked about may fork, and its parents may end, at
- * any time: kin.c.  It belongs to a group from this very turn on, so its own
- * children will be asked against it.  Children that were there before, and have
- * named another group already, are not undone: their parent had named none
- * then.
+ * Races.  The process may fork, and its parents may exit, at any time: kin.c.
+ * It belongs to its group from this iteration of the main loop on, so its own
+ * children will be checked against it.  Existing children that have already
+ * named another group stay there: their parent had not named one then.
  */
 #include "clients/descent.h"
 
@@ -50,13 +50,13 @@
 #define MAX_PLACES 16384u
 #define MAX_PARENTS 64u
 
-/* A service or scope that VMs were in which have ended. */
+/* A service or scope in which VMs have exited. */
 typedef struct Place {
     char *name;                 /* "UID CGROUP" */
     char *group_key;            /* NULL: several */
     char *vm;                   /* one of them */
-    guint64 born;               /* the eldest of them */
-    GArray *parents;            /* KsmAncestor, whose children count, too */
+    guint64 born;               /* start time of the oldest of them */
+    GArray *parents;            /* KsmAncestors whose children count as well */
     GList link;                 /* in descent->order */
 } Place;
 
@@ -100,7 +100,7 @@ static char *vm_of(const KsmProcess *process)
 static gboolean refuse(GError **errp, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
 
-/* The log gets all of it, the client its beginning: KSM_REASON_BYTES. */
+/* Logs the full text; the client gets the first KSM_REASON_BYTES of it. */
 static gboolean refuse(GError **errp, const char *format, ...)
 {
     va_list args;
@@ -116,9 +116,9 @@ static gboolean refuse(GError **errp, const char *format, ...)
 #define ADVICE "start this VM in another scope (systemd-run --scope): "
 
 /*
- * Whether who has the same parent as a VM may be that one's child.  Not of the
- * broker's own user: who is that can write to all stores anyway, and the price,
- * that one shell cannot start VMs of two groups, would be for nothing.
+ * Whether a process with the same parent as a VM counts as its possible child.
+ * Not for the broker's own user: that user can write to all stores anyway, and
+ * the price, that one shell cannot start VMs of two groups, would buy nothing.
  */
 static gboolean siblings_count(const KsmProcess *process)
 {
@@ -130,7 +130,7 @@ static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
 {
     const KsmDescent *descent = process->broker->descent;
     g_autofree char *cgroup = NULL, *vm = NULL;
-    /* As if it ran in the same place: for most that is enough to tell. */
+    /* As if it ran in the same unit: that already rules out most. */
     gboolean siblings = siblings_count(process);
     KsmKinship kinship = ksm_kin_to(process->kin, member->kin,
                                     process->kin->cgroup, siblings);
@@ -146,7 +146,7 @@ static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
     vm = vm_of(member);
     if (kinship == KSM_KIN_DESCENDANT) {
         return refuse(errp, "this process is a child of VM '%s' of group %s, "
-                      "and can name no other", vm,
+                      "and cannot join another group", vm,
                       ksm_names_group(member->group_key));
     }
     return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
@@ -154,7 +154,7 @@ static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
                   ksm_names_group(member->group_key));
 }
 
-/* Against those of before who ran where it runs. */
+/* Checks against VMs that have exited in the unit where the process runs. */
 static gboolean check_place(KsmProcess *process, const char *key,
                             GError **errp)
 {
@@ -175,7 +175,7 @@ static gboolean check_place(KsmProcess *process, const char *key,
                   "guest-ksmd(8)", place->vm);
 }
 
-/* Whether there is anybody whose child it could be. */
+/* Whether @process could be a child of @other, so that a check is needed. */
 static gboolean matters(const KsmProcess *process, const KsmProcess *other,
                         const char *key)
 {
@@ -193,7 +193,7 @@ gboolean ksm_descent_check(KsmProcess *process, const char *key,
 
     g_clear_pointer(&process->kin, ksm_kin_free);
     process->kin = ksm_kin_read(PROC, process->pid, &unknown);
-    /* What was read is its own only if it still lives, and has its number. */
+    /* What was read is about this process only if it still has its pid. */
     if (ksm_pidfd_is_dead(process->pidfd)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
                     "the process has ended");
@@ -211,10 +211,10 @@ gboolean ksm_descent_check(KsmProcess *process, const char *key,
                 return FALSE;
             }
         } else if (descent->orphans) {
-            return refuse(errp, "whether it is a child of another group's VM "
-                          "cannot be told: %s; see --no-orphan-check in "
+            return refuse(errp, "cannot check whether it is a child of another "
+                          "group's VM: %s; see --no-orphan-check in "
                           "guest-ksmd(8)", unknown != NULL ? unknown->message
-                                          : "nor could it for that VM");
+                                          : "that VM could not be checked");
         }
     }
     return process->kin == NULL || check_place(process, key, errp);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* descent.h: the children of a group's processes stay in that group. */
+/* descent.h: children of a group's processes stay in that group. */
 #ifndef KSM_DESCENT_H
 #define KSM_DESCENT_H
 
@@ -7,17 +7,17 @@
 
 typedef struct KsmDescent KsmDescent;
 
-/** @orphans: whether those count whose parents have ended. */
+/** @orphans: also check processes whose parents have exited. */
 KsmDescent *ksm_descent_new(gboolean orphans);
 
 /**
- * Whether @process, which belongs to no group yet, may name the group of @key;
- * KSM_ERROR_GROUP when it may be a child of a process of another one.
+ * Whether @process, which belongs to no group yet, may join the group @key.
+ * KSM_ERROR_GROUP if it may be a child of a process in another group.
  */
 gboolean ksm_descent_check(KsmProcess *process, const char *key,
                            GError **errp);
 
-/** @process is about to end; its sessions are still there. */
+/** @process has exited; must be called while its sessions still exist. */
 void ksm_descent_ended(KsmProcess *process);
 
 #endif /* KSM_DESCENT_H */

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * grace.c: clients of a broker that has gone come before newcomers.
+ * grace.c: clients of a previous broker take precedence over new ones.
  *
- * A group has one store.  When a newcomer publishes before the first client of
- * old has handed the old store in, that one is refused, and what lies in it is
- * held a second time until it has been given back.  So for a moment after its
- * start, as long as clients pause between attempts, a broker lets everybody
- * wait who has no store to hand in.
+ * A group has one store.  If a new client publishes before the first client of
+ * the previous broker has sent the old store, the old store is refused, and its
+ * pages take memory twice until the clients have released them.  So for a short
+ * time after its start (as long as clients pause between attempts) a broker
+ * makes all clients wait that have no store to send.
  *
- * Only if there is somebody to wait for: the file of the lock on the socket's
- * name has one byte while a broker has sessions, whether it ends or is ended.
- * After the host's restart the mark can be wrong: that costs newcomers the
- * wait, once.  A mark that could not be written costs savings for a while, as
+ * It only does so if there are clients to wait for: the socket's lock file has
+ * one byte while a broker has sessions, and keeps it however the broker exits.
+ * After a reboot of the host the mark can be wrong; that costs new clients one
+ * wait.  If the mark could not be written, that costs savings for a while, as
  * above, and nothing else.
  */
 #include "clients/grace.h"
@@ -23,7 +23,7 @@
 #include "host/log.h"
 #include "ksm-protocol.h"
 
-/* Until the slowest attempt has come, and been read. */
+/* Until the slowest client has retried, and its HELLO has been read. */
 #define KSM_GRACE_MS    (KSM_RETRY_MAX_MS + 500u)
 
 static gboolean grace_on_over(gpointer data)
@@ -59,14 +59,15 @@ void ksm_grace_note_sessions(KsmBroker *broker)
 {
     gboolean any = broker->sessions > 0;
 
-    /* The mark of the broker before stands until its clients had their time. */
+    /* The previous broker's mark stays until the grace period is over. */
     if (broker->mark_fd < 0 || broker->grace_timer != 0 ||
         broker->marked == any) {
         return;
     }
     if (ftruncate(broker->mark_fd, any) != 0) {
         ksm_log_limited(&broker->log_limits, KSM_LOG_WARNING,
-                        "marking that there are sessions: %s",
+                        "cannot mark in the lock file that there are sessions: "
+                        "%s",
                         g_strerror(errno));
         return;
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* grace.h: clients of a broker that has gone come before newcomers. */
+/* grace.h: clients of a previous broker take precedence over new ones. */
 #ifndef KSM_GRACE_H
 #define KSM_GRACE_H
 
@@ -8,15 +8,16 @@
 #include "clients/state.h"
 
 /**
- * Begins, when the broker before this one ended with sessions.  @mark_fd: a
- * file that outlives brokers, not empty while one has sessions; -1: none.
+ * Starts the grace period if the previous broker exited while it had sessions.
+ * @mark_fd: a file that outlives brokers, and is not empty while a broker has
+ * sessions; -1: none.
  */
 void ksm_grace_begin(KsmBroker *broker, int mark_fd);
 
-/** Whether a session that hands no store in waits for those that may. */
+/** Whether a session without a store must wait for clients that have one. */
 gboolean ksm_grace_holds(const KsmSession *session);
 
-/** Tells of sessions that have come or gone. */
+/** Updates the mark when the number of sessions has changed. */
 void ksm_grace_note_sessions(KsmBroker *broker);
 
 #endif /* KSM_GRACE_H */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * history.c: what was saved over the last hours, in a bounded ring.
+ * history.c: the memory saved over the last hours, in a bounded ring.
  *
- * 32 bytes a sample: 68 KiB for six hours, for the broker and for each of at
- * most KSM_HISTORY_GROUPS groups that exist at the same time.
+ * A sample has 32 bytes: 68 KiB for six hours, for the broker and for each of
+ * at most KSM_HISTORY_GROUPS groups at the same time.
  */
 #include "clients/history.h"
 
@@ -19,7 +19,7 @@ static guint32 bound(guint64 value)
     return (guint32)MIN(value, G_MAXUINT32);
 }
 
-/* Twice the room while the ring is not full, so it has not wrapped yet. */
+/* Doubles the array while it has not reached full size, so it cannot wrap. */
 static void make_room(KsmHistory *self)
 {
     if (self->count == self->room && self->room < KSM_HISTORY_SAMPLES) {
@@ -68,7 +68,7 @@ static KsmSample add_samples(const KsmSample *a, const KsmSample *b)
     };
 }
 
-/* All groups are sampled at the same moments, as long as they exist. */
+/* All groups are sampled at the same times, as long as they exist. */
 static void add_history(KsmHistory *sum, const KsmHistory *more)
 {
     KsmHistory both = { .room = sum->count + more->count };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* history.h: what was saved over the last hours, in a bounded ring. */
+/* history.h: the memory saved over the last hours, in a bounded ring. */
 #ifndef KSM_HISTORY_H
 #define KSM_HISTORY_H
 
@@ -9,25 +9,25 @@
 
 #define KSM_HISTORY_SECONDS 10u         /* between two samples */
 #define KSM_HISTORY_SAMPLES 2160u       /* six hours */
-#define KSM_HISTORY_GROUPS 256u         /* most groups that have one */
+#define KSM_HISTORY_GROUPS 256u         /* maximum of groups with a history */
 
 /**
- * Seconds since the host was started.  Nobody sets that clock, so samples stay
- * in order; their time of day follows from how long ago they were taken.
+ * Seconds since the host was booted.  That clock cannot be set, so samples stay
+ * in order; their time of day follows from their age.
  */
 gint64 ksm_history_now(void);
 
-/** Takes a sample of the broker and of its groups, from their totals. */
+/** Takes a sample of the broker and of each group, from their totals. */
 void ksm_history_sample(KsmBroker *broker);
 
-/** Sample @index of history->count, the oldest being 0. */
+/** Sample @index of history->count; 0 is the oldest. */
 const KsmSample *ksm_history_get(const KsmHistory *history, guint index);
 
-/** Puts one in; what ksm_history_sample() does for each ring. */
+/** Adds one sample; ksm_history_sample() calls it for each ring. */
 void ksm_history_add(KsmHistory *history, const KsmTotals *totals,
                      gint64 time_s);
 
-/** The histories of a group's nodes, added up; to be cleared. */
+/** Sums up the histories of a group's nodes; the caller clears @sum. */
 void ksm_history_of_family(const KsmBroker *broker, const char *family,
                            KsmHistory *sum);
 

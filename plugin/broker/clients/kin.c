@@ -1,52 +1,54 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * kin.c: whether a process may have been started by another, or by its
- * children.
+ * kin.c: whether a process may be a descendant of another.
  *
- * Theory of operation.  The kernel keeps the parent of each process.  When that
- * ends, the process gets another: the nearest living ancestor that has asked
- * for it (PR_SET_CHILD_SUBREAPER), or else the init of its pid namespace.  So
- *   - who stands in the chain of parents is an ancestor, always;
- *   - an ancestor that still lives is in the chain, always;
- *   - between a child and its parent in the chain others may have been, but
- *     only if that parent is such a reaper, or by CLONE_PARENT, see below.
- * Let P be asked about, and M another process.  Is M in P's chain, P is its
- * descendant.  Else let X be the nearest common ancestor, and T its child on
- * P's side.  P can only be a descendant of M if T got X as parent by the end of
- * one (whoever that was had M above it, and M has X above it): so X is a
- * reaper, and T is no older than M.  Such a T also has the control group that M
- * has, or had: it is inherited, and changed by those who may write to both
- * groups' files.
+ * Theory of operation.  The kernel keeps the parent of each process.  When the
+ * parent exits, the process gets another: the nearest living ancestor that has
+ * asked for this (PR_SET_CHILD_SUBREAPER, a "reaper"), or else the init of its
+ * pid namespace.  So
+ *   - every process in the chain of parents is an ancestor;
+ *   - every ancestor that is still alive is in the chain;
+ *   - there may have been others between a child and its parent in the chain,
+ *     but only if that parent is a reaper, or by CLONE_PARENT, see below.
+ * Let P be the process to check, and M another process.  If M is in P's chain,
+ * P is its descendant.  Otherwise let X be the nearest common ancestor, and T
+ * its child on P's side.  P can only be a descendant of M if T got X as its
+ * parent when T's previous parent exited (that parent had M above it, and M
+ * has X above it): so X is a reaper, and T is not older than M.  Such a T also
+ * is in the control group that M is or was in: control groups are inherited,
+ * and only changed by users that may write to the files of both groups.
  *
- * A process can also give its child its own parent (CLONE_PARENT): so X may
- * be M's parent, without being a reaper.  Then T may be the child of M, or have
- * been started by X like M itself: that cannot be told.
+ * A process can also give its own parent to its child (CLONE_PARENT): so X may
+ * be M's parent without being a reaper.  Then T may be a child of M, or X may
+ * have started T like M itself: these cannot be distinguished.
  *
  * A process that was put into a pid namespace from outside (nsenter) has no
- * ancestor in it, but its children's children get that one's init as well: so
- * an init counts as a common ancestor wherever it stands.
+ * ancestor in it, but its orphaned descendants get the init of that namespace
+ * as well.  So an init counts as a common ancestor wherever it is in the tree.
  *
- * Which process is a reaper: the init of a pid namespace is.  The kernel does
- * not show who has asked to be one.  systemd's user manager has, and is known
- * by what it is called; others, as those of container managers, are not known.
+ * Which processes are reapers: the init of a pid namespace is.  The kernel does
+ * not show which processes have asked to be one.  systemd's user manager has;
+ * it is recognised by its name.  Others, such as those of container managers,
+ * are not recognised.
  *
- * A control group is taken as the whole of a service's or a scope's: libvirt
- * and others make some inside, and put a VM's threads there one by one; a child
- * comes to be where the thread was that made it.
+ * Control groups are compared by service or scope: libvirt and others create
+ * groups inside, and move a VM's threads there one by one; a child starts in
+ * the group of the thread that created it.
  *
- * Races.  Parents end while the chain is read.  After an ancestor is read, its
- * child is read again: if the child still has that parent, then it had it all
- * the time, as a number that was given up cannot come back as the same
- * process's parent (it goes to an older process, which has its number
- * already); so what was read is of the true parent.  Else all begins anew, some
- * times.  The links of a chain are thus true one after the other, not all at
- * once.  That is enough: what a process had above it when its link was read, it
- * had, or it has a reaper there now.  A process whose chain does not hold still
- * is not told, which is refused.
+ * Races.  Parents exit while the chain is read.  So after an ancestor is read,
+ * its child is read again.  If the child still has that parent, it had that
+ * parent all the time: a pid that was freed cannot come back as the parent of
+ * the same process, because a process is only reparented to an older process,
+ * which already has its pid.  So what was read is about the true parent.
+ * Otherwise everything is read again, a limited number of times.  Each link of
+ * the chain was thus true when it was read, not all at the same time.  That is
+ * enough: what a process had above it when its link was read was its ancestor,
+ * or it has a reaper there now.  If the chain keeps changing, the check fails,
+ * and the process is refused.
  *
- * All of it is readable for everybody, unless /proc is mounted with hidepid= or
- * subset=.  Where an ancestor cannot be looked at, as one of another user then,
- * the chain ends there, and it is taken for an init.
+ * All of this is readable for every user, unless /proc is mounted with hidepid=
+ * or subset=.  If an ancestor cannot be read, such as one of another user then,
+ * the chain ends there, and that ancestor is taken for an init.
  */
 #include "clients/kin.h"
 
@@ -62,7 +64,7 @@
 #define MAX_ANCESTORS 512u
 #define TEXT_BYTES 4096u
 
-/* As much of the file as is of use, with a NUL; FALSE: it cannot be read. */
+/* Reads the start of the file, NUL-terminated; FALSE: it cannot be read. */
 static gboolean read_file(const char *proc, pid_t pid, const char *name,
                           char text[TEXT_BYTES])
 {
@@ -80,8 +82,8 @@ static gboolean read_file(const char *proc, pid_t pid, const char *name,
 }
 
 /*
- * "PID (NAME) STATE PPID ... BORN": fields 4 and 22.  A name can have anything
- * in it, but what follows has no parenthesis.
+ * "PID (NAME) STATE PPID ... BORN": fields 4 and 22.  A name may have any
+ * characters, but there is no parenthesis after it.
  */
 static gboolean read_stat(const char *proc, pid_t pid, pid_t *parent,
                           guint64 *born, char name[32])
@@ -108,7 +110,7 @@ static gboolean read_stat(const char *proc, pid_t pid, pid_t *parent,
     return TRUE;
 }
 
-/* The init of a pid namespace is number 1 there: "NSpid:\t4711\t1". */
+/* The init of a pid namespace has pid 1 there: "NSpid:\t4711\t1". */
 static gboolean is_init(const char *proc, pid_t pid)
 {
     char text[TEXT_BYTES];
@@ -118,7 +120,7 @@ static gboolean is_init(const char *proc, pid_t pid)
         return TRUE;
     }
     if (!read_file(proc, pid, "status", text)) {
-        return TRUE;            /* in doubt it is */
+        return TRUE;            /* if unknown, assume it is */
     }
     line = strstr(text, "\nNSpid:");
     end = line != NULL ? strchr(line + 1, '\n') : NULL;
@@ -148,7 +150,7 @@ static gboolean still_has(const char *proc, pid_t pid, pid_t wanted)
     return read_stat(proc, pid, &parent, &born, name) && parent == wanted;
 }
 
-/* FALSE: it does not hold still; *hidden: nothing is seen of a living one. */
+/* FALSE: the chain changed; *hidden: a living process cannot be read. */
 static gboolean read_chain(const char *proc, KsmKin *kin, gboolean *hidden)
 {
     pid_t pid = kin->self.pid, parent;
@@ -174,7 +176,7 @@ static gboolean read_chain(const char *proc, KsmKin *kin, gboolean *hidden)
     return !*hidden;
 }
 
-/* Parts of a path that are made for threads of a VM. */
+/* Whether a path component was created for threads of a VM. */
 static gboolean is_inner(const char *part)
 {
     return strcmp(part, "libvirt") == 0 || strcmp(part, "emulator") == 0 ||
@@ -187,7 +189,7 @@ static gboolean is_unit(const char *part)
         g_str_has_suffix(part, ".scope");
 }
 
-/* Up to the innermost service or scope, or without what is a thread's. */
+/* The path up to the innermost service or scope; or without thread groups. */
 static char *unit_of(const char *path)
 {
     g_auto(GStrv) parts = g_strsplit(path, "/", -1);
@@ -206,8 +208,8 @@ static char *unit_of(const char *path)
     return g_strjoinv("/", parts);
 }
 
-/* Lines "ID:CONTROLLERS:PATH"; systemd's own hierarchy of version 1 is better
- * than an unused version 2. */
+/* Lines "ID:CONTROLLERS:PATH"; systemd's own version 1 hierarchy is preferred
+ * to an unused version 2. */
 char *ksm_kin_read_cgroup(const char *proc, pid_t pid)
 {
     char text[TEXT_BYTES];
@@ -259,7 +261,7 @@ KsmKin *ksm_kin_read(const char *proc, pid_t pid, GError **errp)
                     "/proc is hidden from the broker (hidepid=, ProtectProc=)");
     } else if (!ok) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
-                    "its parents change, or are too many");
+                    "its chain of parents keeps changing or is too long");
     } else if (kin->cgroup == NULL) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
                     "its control group cannot be read");
@@ -308,7 +310,7 @@ KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
         return KSM_KIN_DESCENDANT;
     }
     if (has_ancestor(other, &kin->self)) {
-        return KSM_KIN_NONE;    /* the other way round */
+        return KSM_KIN_NONE;    /* it is an ancestor of @other */
     }
     for (i = 0; i < kin->ancestors->len; i++) {
         const KsmAncestor *one = &g_array_index(kin->ancestors, KsmAncestor,

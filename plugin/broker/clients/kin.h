@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* kin.h: whether a process may come from another, by whatever children. */
+/* kin.h: whether a process may be a descendant of another. */
 #ifndef KSM_KIN_H
 #define KSM_KIN_H
 
@@ -10,12 +10,12 @@
 typedef struct KsmAncestor {
     pid_t pid;
     guint64 born;               /* clock ticks since the host's start */
-    gboolean reaper;            /* it gets children whose parent has ended, */
-    gboolean init;              /* of a whole pid namespace, or of one that
-                                   cannot be looked at */
+    gboolean reaper;            /* children whose parent exits go to it */
+    gboolean init;              /* init of a pid namespace; or it cannot be
+                                   read, and is taken for one */
 } KsmAncestor;
 
-/** What /proc tells of a process at one time. */
+/** What /proc reports about a process at one time. */
 typedef struct KsmKin {
     KsmAncestor self;
     GArray *ancestors;          /* KsmAncestor, its parent first */
@@ -23,32 +23,34 @@ typedef struct KsmKin {
 } KsmKin;
 
 typedef enum KsmKinship {
-    KSM_KIN_NONE,               /* it cannot be */
+    KSM_KIN_NONE,               /* it cannot be a descendant */
     KSM_KIN_DESCENDANT,
-    KSM_KIN_MAYBE,              /* who started it has ended; it may be */
+    KSM_KIN_MAYBE,              /* its parent has exited: it may be one */
 } KsmKinship;
 
 /**
- * Of a process that a pidfd holds on to; NULL with @errp set when it cannot be
- * told.  @proc: "/proc", or where a test has another.
+ * Reads the ancestors of process @pid, for which the caller has a pidfd.  NULL
+ * with @errp set if they cannot be determined.  @proc: "/proc", or another path
+ * in tests.
  */
 KsmKin *ksm_kin_read(const char *proc, pid_t pid, GError **errp);
 void ksm_kin_free(KsmKin *kin);
 
-/** The unit that a process runs in now, NULL when it cannot be told. */
+/** The unit that a process runs in now; NULL if unknown. */
 char *ksm_kin_read_cgroup(const char *proc, pid_t pid);
 
 /**
- * What @kin is to @other; @other_cgroup: where that runs now, or NULL.
- * @siblings: whether a child of the other's parent may be its own.
+ * Whether @kin is a descendant of @other.  @other_cgroup: the unit that @other
+ * runs in now, or NULL.  @siblings: whether a child of @other's parent may be
+ * @other's own child (CLONE_PARENT).
  */
 KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
                       const char *other_cgroup, gboolean siblings);
 
 /**
- * Whether who started @kin, or an ancestor of it, may have ended: an ancestor is
- * the child of a reaper, or of one of @parents (KsmAncestor).  Its birth goes to
- * @born.
+ * Whether the original parent of @kin, or of one of its ancestors, may have
+ * exited: that process is now the child of a reaper, or of one of @parents
+ * (KsmAncestor).  Stores the start time of that process in @born.
  */
 gboolean ksm_kin_is_orphan(const KsmKin *kin, const GArray *parents,
                            guint64 *born);

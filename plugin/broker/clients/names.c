@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* names.c: what people call a VM and a group. */
+/* names.c: the names of VMs and groups as users see them. */
 #include "clients/names.h"
 
 #include <string.h>

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * process.c: a client's process, known by more than its number.
+ * process.c: a client's process, identified by more than its pid.
  *
- * What a client maps stays mapped until its process is gone, whatever becomes
- * of its socket: so references hang on the process, and a pidfd tells when it
- * is gone.  A pid alone would not do, as the kernel gives it out again; while
- * our pidfd says that the process lives, its pid cannot belong to another.
- * By the time a pidfd turns readable every thread has dropped its memory.
+ * What a client maps stays mapped until its process has exited, whatever
+ * happens to its socket.  So references belong to the process, and a pidfd
+ * reports when it exits.  A pid alone is not enough, because the kernel reuses
+ * it; but while our pidfd reports the process as alive, its pid cannot belong
+ * to another.  When a pidfd becomes readable, every thread has already dropped
+ * its memory.
  *
- * The process also stays bound to the name of the first group it named, until
- * it ends; of that name it may be in the groups of several NUMA nodes.
+ * Until it exits, the process is also bound to the name of the first group it
+ * named; with that name it may be in the groups of several NUMA nodes.
  */
 #include "clients/process.h"
 
@@ -31,7 +32,7 @@
 #define SO_PEERPIDFD 77
 #endif
 
-/* A pidfd for the peer; on kernels before 6.5 by number, with a small race. */
+/* A pidfd for the peer; before Linux 6.5 by pid, with a small race. */
 static int peer_pidfd(int fd, pid_t pid)
 {
     int pidfd = -1;
@@ -105,7 +106,8 @@ KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp)
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &length) != 0 ||
         cred.pid <= 0) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PERMISSION,
-                    "the client's process cannot be seen from here");
+                    "the client's process is not visible to the broker (in "
+                    "another pid namespace?)");
         return NULL;
     }
     pidfd = peer_pidfd(fd, cred.pid);
@@ -146,7 +148,7 @@ static void process_free(KsmProcess *process)
     g_free(process);
 }
 
-/* Its number is free for another process from now on. */
+/* From now on another process may have its pid. */
 static void process_forget(KsmProcess *process)
 {
     KsmBroker *broker = process->broker;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* process.h: a client's process, known by more than its number. */
+/* process.h: a client's process, identified by more than its pid. */
 #ifndef KSM_PROCESS_H
 #define KSM_PROCESS_H
 
@@ -8,15 +8,15 @@
 #include "clients/state.h"
 
 /**
- * Who is at the other end of @fd.  Makes a KsmProcess when it is not known
- * yet.  Fails when it has gone, or cannot be told.
+ * The process at the other end of the socket @fd; creates a KsmProcess if it is
+ * not known yet.  Fails if it has exited, or cannot be identified.
  */
 KsmProcess *ksm_process_of_peer(KsmBroker *broker, int fd, GError **errp);
 
-/** Frees it if nothing needs to be remembered: no group, no connection. */
+/** Frees @process if it has no group and no connection. */
 void ksm_process_check(KsmProcess *process);
 
-/** The process has ended: begins to take everything back. */
+/** The process has exited: starts to take back everything it had. */
 void ksm_process_ended(KsmProcess *process);
 
 #endif /* KSM_PROCESS_H */

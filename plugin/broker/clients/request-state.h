@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * request-state.h: what the requests of one connection know of each other.
+ * request-state.h: the state shared by the requests of one connection.
  *
- * It is a part of the connection, and begins and ends with it; but nothing here
- * leads to the socket, which connection.c alone knows.
+ * It is embedded in the connection and has the same lifetime.  It has no
+ * reference to the socket, which only connection.c knows.
  */
 #ifndef KSM_REQUEST_STATE_H
 #define KSM_REQUEST_STATE_H
@@ -13,16 +13,16 @@
 #include "clients/state.h"
 #include "ksm-protocol.h"
 
-/** Ranges of a WITHDRAW, RELEASE or RECLAIM that is carried out in steps. */
+/** Ranges of a WITHDRAW, RELEASE or RECLAIM that is processed in steps. */
 typedef struct KsmRangeJob {
-    KsmReclaimRange *ranges;            /* NULL: no job; the slots are RECLAIM's */
+    KsmReclaimRange *ranges;    /* NULL: no job; only RECLAIM uses the slots */
     guint count;
-    guint at;                   /* range, and pages done of it */
-    guint64 done;
+    guint at;                   /* current range */
+    guint64 done;               /* pages done of it */
     guint32 type;
 } KsmRangeJob;
 
-/** Items of a PUBLISH that is carried out in steps. */
+/** Items of a PUBLISH that is processed in steps. */
 typedef struct KsmPublishJob {
     KsmPublish *items;          /* NULL: no job */
     KsmAnswer *answers;
@@ -38,8 +38,8 @@ struct KsmRequestState {
     KsmPublishJob publish;
     guint8 *bulk;               /* KSM_BULK_BYTES, shared with the client; NULL:
                                    HELLO has not been answered */
-    guint32 serial;             /* of the request at work */
-    KsmWelcome welcome;         /* the answer to a HELLO that waits */
+    guint32 serial;             /* of the current request */
+    KsmWelcome welcome;         /* the answer to a waiting HELLO */
 };
 
 #endif /* KSM_REQUEST_STATE_H */

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * request.c: what each message of a client does.
+ * request.c: handles each message of a client.
  *
- * Checks come first and are made on copies: the packet was copied by the
- * kernel, arrays are copied out of the bulk memory before they are looked at.
- * Anything the protocol does not allow ends the connection; what was done by
- * then stands, and belongs to the process as ever.
+ * Checks come first and are made on copies: the kernel has copied the packet,
+ * and arrays are copied out of the bulk memory before they are examined.  Any
+ * violation of the protocol closes the connection.  What was done before
+ * stands, and belongs to the process as usual.
  *
  * A request sees its packet and the state of its connection, and returns its
- * reply.  From here nothing leads to a socket, its own client's or another's.
- * Where a HELLO ends another connection, or lets others' HELLOs go on,
- * session.c says so to the broker (`close` and `ready` in state.h).
+ * reply.  This code cannot reach any socket, neither its client's nor
+ * another's.  If a HELLO closes another connection, or lets other clients'
+ * HELLOs continue, session.c calls the broker (`close` and `ready` in
+ * state.h).
  *
  * Work of a request is bounded by its arrays, except for what goes on in
- * steps, between which others have their turns: WITHDRAW, RELEASE and RECLAIM of
- * long ranges, the sum of which may not be more than the session has pages,
+ * steps, between which others have their turns: WITHDRAW, RELEASE and RECLAIM
+ * of long ranges, the sum of which may not be more than the session has pages,
  * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
  * client is answered, and its next request read, when the last step is done.
  */
@@ -39,9 +40,9 @@
 #include "store/store.h"
 #include "error.h"
 
-#define JOB_STEP_PAGES 16384u   /* that say nothing, or are listed */
-#define JOB_STEP_BOUND 4096u    /* that are, or become, bound: some 1 ms */
-#define PUBLISH_STEP_SLOTS 512u /* some 0.5 ms of writing, and all that can be
+#define JOB_STEP_PAGES 16384u   /* pages that are not bound */
+#define JOB_STEP_BOUND 4096u    /* pages that are or become bound: some 1 ms */
+#define PUBLISH_STEP_SLOTS 512u /* some 0.5 ms of writing; covers every PUBLISH
                                    without tiles */
 
 static gboolean protocol_error(GError **errp, const char *format, ...)
@@ -60,7 +61,7 @@ static gboolean protocol_error(GError **errp, const char *format, ...)
     return FALSE;
 }
 
-/* A @message that begins with a KsmMsg is the reply to the request at work. */
+/* Replies to the current request with @message, which begins with a KsmMsg. */
 static KsmRequestResult reply_with(const KsmRequestState *self, KsmReply *reply,
                                    gconstpointer message, gsize bytes)
 {
@@ -96,7 +97,7 @@ void ksm_request_clear(KsmRequestState *self)
     drop_job(self);
 }
 
-/* The memory that both sides see, and its descriptor for WELCOME. */
+/* Creates the memory shared with the client; its descriptor goes to WELCOME. */
 static gboolean make_bulk(KsmRequestState *self, KsmReply *reply, GError **errp)
 {
     int fd = ksm_memfd_new("ksm-bulk", KSM_BULK_BYTES, errp);
@@ -109,7 +110,7 @@ static gboolean make_bulk(KsmRequestState *self, KsmReply *reply, GError **errp)
                 0);
     if (bulk == MAP_FAILED) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "no memory for the bulk memory: %s", g_strerror(errno));
+                    "cannot map the bulk memory: %s", g_strerror(errno));
         close(fd);
         return FALSE;
     }
@@ -142,8 +143,8 @@ KsmRequestResult ksm_request_welcome(KsmRequestState *self, KsmReply *reply,
         return KSM_REQUEST_FAILED;
     }
     reply->fds[reply->fd_count++] = store_fd;
-    /* Before anybody can map it: roster.c.  Also where the client may go on
-       with the one that it has: it need not. */
+    /* Before the client can map it: roster.c.  Also if the client may keep the
+       one it has, because it may use this one instead. */
     if (!ksm_session_mark(self->session, store_fd, errp)) {
         return KSM_REQUEST_FAILED;
     }
@@ -192,7 +193,7 @@ static KsmRequestResult handle_resize(KsmRequestState *self,
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
-/* A limit makes REFUSED answers; one line a minute tells of it. */
+/* REFUSED answers are caused by a limit; logs that once a minute. */
 static void note_refusals(const KsmRequestState *self,
                           const KsmAnswer *answers, guint count)
 {
@@ -225,7 +226,7 @@ static KsmRequestResult handle_lookup(KsmRequestState *self, guint count,
     return reply_simple(self, reply, KSM_MSG_ANSWERS, count);
 }
 
-/* How many of the items left are a step: at least one. */
+/* Number of remaining items to process in one step: at least one. */
 static guint publish_step_items(const KsmPublishJob *job)
 {
     guint count = 0;
@@ -234,7 +235,7 @@ static guint publish_step_items(const KsmPublishJob *job)
     while (job->at + count < job->count) {
         guint32 order = job->items[job->at + count].tile_order;
 
-        /* One that is not allowed ends the request in ksm_group_publish(). */
+        /* ksm_group_publish() rejects the request if this order is invalid. */
         slots += (guint64)1 << MIN(order, KSM_MAX_TILE_ORDER);
         if (count > 0 && slots > PUBLISH_STEP_SLOTS) {
             break;
@@ -245,9 +246,9 @@ static guint publish_step_items(const KsmPublishJob *job)
 }
 
 /*
- * The items of a step are a PUBLISH of their own: their contents are copied,
- * filed and written within it, so whatever others do between two steps, they
- * find nothing half done.
+ * The items of one step are a complete PUBLISH: their contents are copied,
+ * filed and written within it.  So requests of other clients between two steps
+ * never see anything half done.
  */
 static KsmRequestResult publish_step(KsmRequestState *self, KsmReply *reply,
                                      GError **errp)
@@ -289,7 +290,8 @@ static KsmRequestResult handle_publish(KsmRequestState *self, guint count,
     return publish_step(self, reply, errp);
 }
 
-static KsmRequestResult handle_fetch_results(KsmRequestState *self, KsmReply *reply)
+static KsmRequestResult handle_fetch_results(KsmRequestState *self,
+                                             KsmReply *reply)
 {
     KsmResult results[KSM_BATCH_RESULTS];
     guint count = ksm_group_take_results(self->session->member, results,
@@ -336,14 +338,14 @@ static KsmRequestResult handle_map(KsmRequestState *self, const guint8 *packet,
     }
     if (map.map_serial == 0 ||
         map.map_serial != self->session->settings.map_serial) {
-        /* Whoever asked for it has gone meanwhile. */
+        /* The client that asked for it has disconnected. */
         return reply_simple(self, reply, KSM_MSG_OK, 0);
     }
     ksm_settings_take_map(self->session, &map, self->bulk + KSM_BULK_REQUEST);
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
-/* A part of a range; FALSE when a RECLAIM is not true. */
+/* Processes a part of a range; FALSE if a RECLAIM is invalid. */
 static gboolean job_do(const KsmRangeJob *job, KsmMember *member,
                        guint32 part, GError **errp)
 {
@@ -395,8 +397,9 @@ KsmRequestResult ksm_request_step(KsmRequestState *self, KsmReply *reply,
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
-/* A copy of the ranges in the bulk memory, one more so that it is not NULL. */
-static KsmReclaimRange *copy_ranges(const KsmRequestState *self, const KsmMsg *msg)
+/* Copies the ranges from the bulk memory; never NULL, even without any. */
+static KsmReclaimRange *copy_ranges(const KsmRequestState *self,
+                                    const KsmMsg *msg)
 {
     KsmReclaimRange *ranges = g_new0(KsmReclaimRange, msg->count + 1);
     const guint8 *items = self->bulk + KSM_BULK_REQUEST;
@@ -416,7 +419,7 @@ static KsmReclaimRange *copy_ranges(const KsmRequestState *self, const KsmMsg *m
     return ranges;
 }
 
-/* Begins to carry out ranges. */
+/* Begins to process ranges. */
 static KsmRequestResult handle_ranges(KsmRequestState *self, const KsmMsg *msg,
                                       KsmReply *reply, GError **errp)
 {
@@ -445,7 +448,7 @@ static KsmRequestResult handle_ranges(KsmRequestState *self, const KsmMsg *msg,
     return ksm_request_step(self, reply, errp);
 }
 
-/* Slots that the client maps since before this broker; without any: all told. */
+/* Slots that the client mapped before this broker started; none: it is done. */
 static KsmRequestResult handle_reclaim(KsmRequestState *self, const KsmMsg *msg,
                                     KsmReply *reply, GError **errp)
 {
@@ -461,7 +464,7 @@ static KsmRequestResult handle_reclaim(KsmRequestState *self, const KsmMsg *msg,
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
-/* Sizes of the requests; 0: not a request.  HELLO's is of its own @version. */
+/* Size of a request; 0: not a request.  A HELLO's size depends on @version. */
 static gsize request_bytes(const KsmRequestState *self, guint32 type,
                            guint32 version)
 {
@@ -496,7 +499,7 @@ static gboolean request_check(const KsmRequestState *self, const KsmMsg *msg,
     if (want == 0) {
         return protocol_error(errp, "unknown message %u", msg->type);
     }
-    /* A HELLO of a version to come may be longer: the rest is not for us. */
+    /* A HELLO of a future version may be longer: the rest is ignored. */
     if (bytes < want || (bytes > want && version <= KSM_PROTO_VERSION)) {
         return protocol_error(errp, "message %u of %zu bytes", msg->type,
                               bytes);
@@ -529,7 +532,7 @@ KsmRequestResult ksm_request_handle(KsmRequestState *self,
     }
     memcpy(&msg, packet, sizeof(msg));
     self->serial = msg.serial;
-    /* Of another version it may have another size. */
+    /* Other versions may have another size. */
     if (msg.type == KSM_MSG_HELLO &&
         !ksm_session_check_version(packet, bytes, &version, errp)) {
         return KSM_REQUEST_FAILED;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * request.h: what each message of a client does.
+ * request.h: handles each message of a client.
  *
- * A request comes in as a packet and goes out as a reply, both of them memory:
- * who called sends it.
+ * Takes a packet and produces a reply, both in memory; the caller sends it.
  */
 #ifndef KSM_REQUEST_H
 #define KSM_REQUEST_H
@@ -12,45 +11,48 @@
 
 #include "clients/request-state.h"
 
-/* The longest packet either way; a longer one is refused unread. */
+/* Maximum packet size in both directions; longer ones are refused unread. */
 #define KSM_REQUEST_PACKET 1024u
 
-/** What became of a request, so far. */
+/** The state of a request. */
 typedef enum KsmRequestResult {
-    KSM_REQUEST_FAILED = FALSE, /* the error is set: the client must go */
-    KSM_REQUEST_REPLY,          /* it is over, and this is the reply */
-    KSM_REQUEST_MORE,           /* it goes on with ksm_request_step() */
-    KSM_REQUEST_LATER,          /* HELLO waits until broker->ready() is called,
-                                   then goes on with ksm_request_welcome() */
+    KSM_REQUEST_FAILED = FALSE, /* @errp is set: close the connection */
+    KSM_REQUEST_REPLY,          /* finished, the reply is filled in */
+    KSM_REQUEST_MORE,           /* continue with ksm_request_step() */
+    KSM_REQUEST_LATER,          /* HELLO waits until broker->ready() is called;
+                                   then continue with ksm_request_welcome() */
 } KsmRequestResult;
 
 typedef struct KsmReply {
     guint8 packet[KSM_REQUEST_PACKET] __attribute__((aligned(8)));
     gsize bytes;                /* 0: none */
-    int fds[2];                 /* that go with it; they are the reply's own */
+    int fds[2];                 /* to be sent with it; owned by the reply */
     guint fd_count;
 } KsmReply;
 
 /**
- * Carries out one request, or begins to.  @reply is empty, and filled in when
- * KSM_REQUEST_REPLY is returned; the caller closes its descriptors, also when
- * the request has failed.  @store_fd: what came with the packet, or -1; it
- * stays the caller's.
+ * Carries out one request, or begins to.  @reply must be empty; it is filled in
+ * if KSM_REQUEST_REPLY is returned.  The caller closes the descriptors in
+ * @reply, even if the request failed.  @store_fd: the descriptor that came with
+ * the packet, or -1; it stays the caller's.
  */
 KsmRequestResult ksm_request_handle(KsmRequestState *state,
                                     const guint8 *packet, gsize bytes,
                                     int store_fd, KsmReply *reply,
                                     GError **errp);
 
-/** One step of a request that goes on in steps; the same of @reply. */
+/** One step of a request that returned MORE; @reply as above. */
 KsmRequestResult ksm_request_step(KsmRequestState *state, KsmReply *reply,
                                   GError **errp);
 
-/** Answers the HELLO that waits; the same of @reply. */
+/** Answers the waiting HELLO; @reply as above. */
 KsmRequestResult ksm_request_welcome(KsmRequestState *state, KsmReply *reply,
                                      GError **errp);
 
-/** Frees what is @state's own; a request at work is over, what it did stands. */
+/**
+ * Frees what @state owns.  A request in progress ends; what it did so far
+ * stands.
+ */
 void ksm_request_clear(KsmRequestState *state);
 
 #endif /* KSM_REQUEST_H */

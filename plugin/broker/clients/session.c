@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * session.c: what one engine of a process holds in its group.
+ * session.c: everything that one engine of a process holds in its group.
  *
  *   open ----connection lost---> orphan ----process gone---> ending --> freed
  *    ^  \_______________________process gone_________________^
  *    |______the same engine_______/
  *
- * An orphan is ending as well when the open file that its engine was given has
- * gone (roster.h): the engine has, while its process lives on.
+ * An orphan also ends when the open file that its engine was given no longer
+ * exists (roster.h): then the engine has ended, while its process lives on.
  *
- * An engine is known by its number (KsmEngineId) and its process.  To take one
- * for another would be the worst that can happen here: it would release, page
- * by page, what the other one has mapped.  So nothing is resumed by a name,
- * which any number of engines may have.  A client older than numbers is known
- * by the open file that it was given: it hands the descriptor in with each
- * HELLO, and that has the mark of its session's entry (roster.c); no other
- * engine has it.
+ * An engine is identified by its number (KsmEngineId) and its process.
+ * Mistaking one engine for another is the worst that can happen here: it would
+ * release, page by page, what the other one has mapped.  So a session is never
+ * resumed by its name, which any number of engines may have.  An older client
+ * without a number is identified by the open file that it was given: it sends
+ * the descriptor with each HELLO, and that descriptor has the mark of its
+ * session's entry (roster.c), which no other engine has.
  *
- * An orphan keeps its references, as its process may have the slots mapped,
- * but lists nothing.  An orphan without references is freed at once, unless it
- * has not yet said which it has (reclaim.c).
+ * An orphan keeps its references, because its process may have the slots
+ * mapped, but lists nothing.  An orphan without references is freed at once,
+ * unless it has not yet reported which ones it has (reclaim.c).
  */
 #include "clients/session.h"
 
@@ -43,7 +43,7 @@
 #include "error.h"
 
 #define ORPHAN_SECONDS 1u
-#define ORPHANS_AT_ONCE 64u     /* each looks at all locks of a file */
+#define ORPHANS_AT_ONCE 64u     /* each walks all locks of a file */
 
 static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
 {
@@ -69,12 +69,12 @@ gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
 
     *version = 0;
     if (bytes < offsetof(KsmMsgHello, pages)) {
-        return TRUE;            /* its size is complained of, then */
+        return TRUE;            /* request.c then reports the wrong size */
     }
     memcpy(&hello, packet, MIN(bytes, sizeof(hello)));
     if (hello.magic != KSM_PROTO_MAGIC || hello.version < KSM_PROTO_OLDEST) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "protocol version %u, this broker speaks %u to %u",
+                    "protocol version %u; this broker supports %u to %u",
                     hello.magic == KSM_PROTO_MAGIC ? hello.version : 0,
                     KSM_PROTO_OLDEST, KSM_PROTO_VERSION);
         return FALSE;
@@ -83,7 +83,7 @@ gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
     return TRUE;
 }
 
-/* The name in its two parts; no longer than a name can be, with a NUL. */
+/* Joins the two parts of the name in HELLO; always NUL-terminated. */
 static void name_of(const KsmMsgHello *hello, char name[KSM_NAME_BYTES])
 {
     const gsize first = sizeof(hello->name);
@@ -109,12 +109,12 @@ static gboolean hello_check(const KsmMsgHello *hello, const char *name,
     }
     if (!name_is_valid(hello->group, sizeof(hello->group), TRUE)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
-                    "a group name is 1 to 63 of A-Z a-z 0-9 . _ -");
+                    "a group name has 1 to 63 characters of A-Z a-z 0-9 . _ -");
         return FALSE;
     }
     if (!name_is_valid(name, most, FALSE)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
-                    "a session name is 1 to %u printable characters",
+                    "a session name has 1 to %u printable characters",
                     (guint)most - 1);
         return FALSE;
     }
@@ -136,7 +136,7 @@ static gboolean pages_check(const KsmProcess *process, guint64 total,
 
     if (total > limits->max_pages) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "%" G_GUINT64_FORMAT " pages; the most of a session is %"
+                    "%" G_GUINT64_FORMAT " pages; the maximum of a session is %"
                     G_GUINT64_FORMAT, total, limits->max_pages);
         return FALSE;
     }
@@ -157,8 +157,9 @@ static char *label_key(const KsmShard *shard, const char *label)
 }
 
 /*
- * What people see: the name, or NAME#2, NAME#3 ... where others of the group,
- * whatever their node, are called so already.  It stays as long as the session.
+ * The name that users see: NAME, or NAME#2, NAME#3 ... if other sessions of the
+ * group, on any node, already have it.  It does not change while the session
+ * exists.
  */
 static char *label_new(const KsmShard *shard, const char *name)
 {
@@ -193,7 +194,7 @@ static KsmSession *session_new(KsmProcess *process, KsmShard *shard,
     KsmSession *session;
     KsmMember *member;
 
-    /* Those whose connection has gone are not among the connections. */
+    /* Orphans are not counted as connections. */
     if (process->sessions.length >= broker->limits.max_process_sessions) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "process %d has %u sessions, its maximum: see guest-ksmd "
@@ -249,7 +250,7 @@ static void session_free(KsmSession *session)
     ksm_process_check(process);
 }
 
-/* The same, of a client that has no number: by the open file it was given. */
+/* The same for a client without a number: by the open file it was given. */
 static gboolean is_of_nameless(const KsmSession *session,
                                const KsmMsgHello *hello, const char *name,
                                int store_fd)
@@ -267,9 +268,9 @@ static gboolean is_of_nameless(const KsmSession *session,
 }
 
 /*
- * The session that this very engine had; NULL when it cannot be told for sure.
- * Its former connection may not have ended yet, as far as is known here, when
- * we were long without a turn: an engine has one, so that one is over.
+ * The session that this same engine had; NULL if that is not certain.  If the
+ * broker was busy for long, it may not have seen yet that the former connection
+ * closed.  An engine has only one connection, so the former one is over.
  */
 static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
                             const char *name, int store_fd)
@@ -295,7 +296,7 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
     return NULL;
 }
 
-/* Its HELLO waits, and need not any more. */
+/* Whether its HELLO is waiting, and need not wait any more. */
 static gboolean may_answer_hello(const KsmRequestState *state)
 {
     return state->session != NULL && state->bulk == NULL &&
@@ -318,9 +319,8 @@ void ksm_broker_welcome(KsmBroker *broker, const KsmShard *shard)
 }
 
 /*
- * A store that a client hands in takes the place of the group's own, if that
- * is another and unused; members that have been given the unused one come
- * again.
+ * A store that a client sends replaces the group's own, if that is different
+ * and unused.  Members that were given the unused store reconnect.
  */
 static gboolean take_store(KsmShard *shard, const KsmRosterEntry *who,
                            int fd, GError **errp)
@@ -346,7 +346,7 @@ static gboolean take_store(KsmShard *shard, const KsmRosterEntry *who,
             broker->close(other);
         }
     }
-    ksm_broker_welcome(broker, shard);   /* who waited for that, grace.c */
+    ksm_broker_welcome(broker, shard);   /* HELLOs that waited: grace.c */
     return TRUE;
 }
 
@@ -363,7 +363,7 @@ gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
     }
     if (member->roster_at == KSM_ROSTER_NONE) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "the group's roster is full");
+                    "the group's roster of engines is full");
         return FALSE;
     }
     if (!session->unmarkable) {
@@ -373,9 +373,9 @@ gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
 }
 
 /*
- * What it handed in: it goes on with that when it has this store already.  Is
- * it told to begin anew, it takes what it is given; what it had stays
- * another's, the orphan's that it may still have pages of.
+ * Marks the descriptor that the client sent: it keeps using it if it already
+ * has this store.  If the client is told to start over, it uses the new one;
+ * the mark of the old one stays with the orphan whose pages it may still map.
  */
 static gboolean mark_own(KsmSession *session, KsmWelcome welcome, int store_fd,
                          GError **errp)
@@ -502,7 +502,7 @@ static void session_on_withdrawn(KsmMember *member, gpointer opaque)
 
 static void session_return(KsmSession *session);
 
-/* Sees to orphans whose engine has ended; no more than so many at once. */
+/* Ends orphans whose engine has ended; checks ORPHANS_AT_ONCE in each call. */
 static gboolean broker_on_orphans(gpointer data)
 {
     KsmBroker *broker = data;
@@ -568,7 +568,7 @@ static void session_on_returned(KsmMember *member, gpointer opaque)
     KsmSession *session = opaque;
 
     (void)member;
-    ksm_log(KSM_LOG_DEBUG, "all of session %s of process %d was returned",
+    ksm_log(KSM_LOG_DEBUG, "session %s of process %d has returned everything",
             session->name, session->process->pid);
     session_free(session);
 }
@@ -579,7 +579,7 @@ void ksm_session_end(KsmSession *session)
     session_return(session);
 }
 
-/* It can map nothing any more. */
+/* The session can map nothing any more. */
 static void session_return(KsmSession *session)
 {
     ksm_log(KSM_LOG_INFO, "session %s of process %d ended: it returns %"

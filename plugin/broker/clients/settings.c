@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * settings.c: what is wanted of a client: settings, a map of its pages.
+ * settings.c: asks a client to change settings or send a map of its pages.
  *
- * The broker never speaks first: orders travel in the reply to STATS, again
- * and again until the client names their serial.  Orders that come while one
- * waits are added to it under a new serial, so there is never more than one,
- * and whoever waits for an older one is answered with the newer.
+ * The broker never sends first: settings travel in the reply to STATS, and are
+ * repeated until the client reports their serial.  Settings that arrive while
+ * others are pending are merged with them under a new serial.  So at most one
+ * request is pending, and waiters for an older one are answered with the newer.
  */
 #include "clients/settings.h"
 
@@ -38,7 +38,7 @@ static void add_wait(KsmSettings *self, gboolean map, KsmSettingsDone done,
     g_array_append_val(self->waits, wait);
 }
 
-/* Answers all who wait for that.  An answer may make others wait. */
+/* Calls all waiters for that request.  A callback may add new waiters. */
 static void answer(KsmSession *session, gboolean map, guint32 error,
                    const char *reason, const KsmPageMap *picture)
 {
@@ -91,8 +91,8 @@ const char *ksm_settings_give(KsmSession *session, const KsmSetting *order,
     if (order->fields & KSM_SETTING_KEEP_HUGE &&
         ksm_proto_group_bytes(session->version) <=
             offsetof(KsmMsgGroup, setting.keep_huge)) {
-        return "the VM's library is of an earlier version and does not "
-               "know keep-huge";
+        return "the VM's library is an older version that does not support "
+               "keep-huge";
     }
     merge(&self->setting, order);
     self->setting.serial = next_serial(session);
@@ -134,7 +134,8 @@ void ksm_settings_report(KsmSession *session)
     KsmSettings *self = &session->settings;
     const KsmMsgStats *stats = &session->client.stats;
 
-    if (self->setting.serial == 0 || stats->setting_serial != self->setting.serial) {
+    if (self->setting.serial == 0 ||
+        stats->setting_serial != self->setting.serial) {
         return;
     }
     memset(&self->setting, 0, sizeof(self->setting));

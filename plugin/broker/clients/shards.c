@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * shards.c: the groups of a broker, and the turns that they get.
+ * shards.c: the groups of a broker, and their scheduling.
  *
- * The main loop has three kinds of sources: sockets and pidfds, and at the
- * same priority the urgent work of groups (taking back what a client that
- * ended had, freeing slots), one bounded step of one group at a turn; below
- * them, when nothing else is to do, sweeps of unstable trees.
+ * The main loop has three kinds of sources.  Sockets and pidfds have the same
+ * priority as the urgent work of groups (cleaning up after clients that exited,
+ * freeing slots), which does one bounded step of one group in an iteration.
+ * Sweeps of unstable trees have a lower priority, and run when there is nothing
+ * else to do.
  */
 #include "clients/shards.h"
 
@@ -27,7 +28,7 @@ static void shard_free(KsmShard *shard)
     g_free(shard);
 }
 
-/* A step for a group that nobody is in any more; TRUE while there is more. */
+/* One step of freeing a group without members; TRUE while there is more. */
 static gboolean shard_drop_step(KsmShard *shard)
 {
     if (ksm_group_drop(shard->group)) {
@@ -119,7 +120,7 @@ static void shard_wake(KsmGroup *group, gpointer opaque)
     }
 }
 
-/* A store is called by that, too: it is taken up for the same node only. */
+/* Also names the store, so that it is only taken over for the same node. */
 static char *shard_key(const char *family, int node)
 {
     return node == KSM_NODE_ANY ? g_strdup(family)

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * state.h: everything one broker has: groups, users, processes, sessions, and
- * the limits over all of them; who works on it, and how, is in the other
- * headers.
+ * state.h: the state of one broker: groups, users, processes, sessions, and the
+ * limits over all of them.  The other headers have the functions that work on
+ * it.
  *
- * One thread, the one that runs the main loop.  Ownership: the broker owns
- * groups and processes, a process its sessions, a session its member of the
- * group; a connection belongs to the broker and serves at most one session.
+ * Only the main loop's thread uses it.  Ownership: the broker owns groups and
+ * processes, a process owns its sessions, a session owns its member of the
+ * group.  A connection belongs to the broker and serves at most one session.
  */
 #ifndef KSM_CLIENTS_STATE_H
 #define KSM_CLIENTS_STATE_H
@@ -35,15 +35,15 @@ typedef struct KsmBrokerLimits {
     guint64 max_process_pages;  /* of the sessions of a process */
     guint64 max_total_pages;    /* of all sessions */
     guint64 max_store_slots;    /* of all stores */
-    guint max_user_percent;     /* user.c, of what other users leave of each */
+    guint max_user_percent;     /* of what other users leave of each: user.c */
     gboolean no_orphan_check;   /* descent.h */
 } KsmBrokerLimits;
 
-/** What there is a limit of, for all users and for each. */
+/** Resources that are limited, for all users together and for each. */
 typedef enum KsmQuota {
     KSM_QUOTA_SESSIONS,
-    KSM_QUOTA_CONNECTIONS,      /* those that have said nothing yet, too */
-    KSM_QUOTA_PROCESSES,        /* that are remembered */
+    KSM_QUOTA_CONNECTIONS,      /* including those before HELLO */
+    KSM_QUOTA_PROCESSES,        /* known processes */
     KSM_QUOTA_PAGES,            /* guest pages of all sessions */
     KSM_QUOTA_SLOTS,            /* of all stores */
     KSM_QUOTAS,
@@ -52,27 +52,27 @@ typedef enum KsmQuota {
 typedef struct KsmUser {
     KsmBroker *broker;
     uid_t uid;
-    guint refs;                 /* of processes and groups */
+    guint refs;                 /* from processes and groups */
     KsmShare shares[KSM_QUOTAS];        /* parts of the broker's */
-    guint64 iteration;          /* of the main loop, in which */
-    gint64 turn_us;             /* so much was done for its requests */
-    gint64 full_noted_us;       /* when the log was told of a full share */
-    gint64 refused_noted_us;    /* when it was told of a refusal */
-    guint refused;              /* that it was not told of since */
+    guint64 iteration;          /* iteration that turn_us belongs to */
+    gint64 turn_us;             /* time spent on its requests in it */
+    gint64 full_noted_us;       /* when a full share was last logged */
+    gint64 refused_noted_us;    /* when a refusal was last logged */
+    guint refused;              /* refusals not logged since then */
 } KsmUser;
 
 /** Pages unless named otherwise; names as in KsmStats (guest-ksm.h). */
 typedef struct KsmTotals {
-    guint64 vms;                /* processes that have some */
+    guint64 vms;                /* processes that have sessions */
     guint64 sessions;
-    KSM_STATS_STATES(KSM_STATS_MEMBER)      /* as the clients say */
+    KSM_STATS_STATES(KSM_STATS_MEMBER)      /* as reported by the clients */
     guint64 pages_shared;       /* slots in use */
     guint64 metadata_bytes;     /* of the engines */
-    guint64 cpu_ns;             /* of the sessions that are there */
+    guint64 cpu_ns;             /* of the present sessions */
     guint64 cpu_centi;          /* hundredths of a per cent of one CPU */
 } KsmTotals;
 
-/** Counts of pages; each ends at 2^32 - 1 (16 TiB). */
+/** Page counts; each saturates at 2^32 - 1 (16 TiB). */
 typedef struct KsmSample {
     gint64 time_s;              /* ksm_history_now() */
     guint32 pages_shared;
@@ -83,7 +83,7 @@ typedef struct KsmSample {
     guint32 cpu_centi;          /* hundredths of a per cent of one CPU */
 } KsmSample;
 
-/** Grows to KSM_HISTORY_SAMPLES, then the oldest go; start with all zero. */
+/** Grows to KSM_HISTORY_SAMPLES, then overwrites; start with all zero. */
 typedef struct KsmHistory {
     KsmSample *samples;
     guint room;
@@ -92,9 +92,9 @@ typedef struct KsmHistory {
 } KsmHistory;
 
 typedef struct KsmSettings {
-    KsmSetting setting;           /* serial 0: none is wanted */
-    guint32 map_serial;         /* 0: none is wanted */
-    GArray *waits;              /* who waits for either; NULL: nobody */
+    KsmSetting setting;         /* serial 0: no change is requested */
+    guint32 map_serial;         /* 0: no map is requested */
+    GArray *waits;              /* waiters for either; NULL: none */
 } KsmSettings;
 
 /** A group and its place in the broker's queues of background work. */
@@ -102,7 +102,7 @@ typedef struct KsmShard {
     KsmBroker *broker;
     KsmUser *user;
     KsmGroup *group;
-    char *key;                  /* "UID:NAME", of a NUMA node "UID:NAME@NODE" */
+    char *key;                  /* "UID:NAME", or "UID:NAME@NODE" for a node */
     char *family;               /* "UID:NAME": the same for all nodes */
     int node;                   /* or KSM_NODE_ANY */
     GList work_link, sweep_link;
@@ -116,13 +116,13 @@ struct KsmProcess {
     pid_t pid;
     uid_t uid;
     KsmUser *user;
-    KsmShare pages;            /* of its sessions, a part of the user's */
+    KsmShare pages;             /* of its sessions, a part of the user's */
     int pidfd;
     KsmIdentity identity;
-    struct KsmKin *kin;         /* when it named a group; NULL: not known */
-    KsmFdWatch watch;             /* of the pidfd, while it is known */
+    struct KsmKin *kin;         /* when it named a group; NULL: unknown */
+    KsmFdWatch watch;           /* of the pidfd, while it is known */
     char *group_key;            /* "UID:NAME" of the group that it named
-                                   first, of all nodes; NULL: none yet */
+                                   first, for all nodes; NULL: none yet */
     GQueue sessions;            /* KsmSession */
     guint connections;
     KsmLogBucket log_bucket;
@@ -133,14 +133,14 @@ struct KsmSession {
     KsmProcess *process;
     KsmShard *shard;
     KsmMember *member;
-    KsmEngineId engine;         /* none: the client is older than numbers */
-    char *told_name;
-    char *name;                 /* what people see: unique in the group */
+    KsmEngineId engine;         /* none: an older client without numbers */
+    char *told_name;            /* the name in HELLO */
+    char *name;                 /* the name shown: unique in the group */
     KsmRequestState *served_by; /* of its connection; NULL: an orphan */
-    guint32 version;            /* of the protocol, that both speak */
+    guint32 version;            /* of the protocol, as negotiated */
     gboolean unmarkable;        /* its open file: see ksm_session_mark() */
-    KsmClientStats client;          /* what the client told last */
-    KsmSettings settings;           /* what is wanted of it */
+    KsmClientStats client;      /* last statistics from the client */
+    KsmSettings settings;       /* pending requests to the client */
 };
 
 struct KsmBroker {
@@ -148,18 +148,18 @@ struct KsmBroker {
     KsmShare shares[KSM_QUOTAS];        /* of all users together */
     GHashTable *users;          /* uid -> KsmUser */
     guint64 iteration;          /* of the main loop */
-    KsmUser *refused_user;      /* whose share the error under way is of */
+    KsmUser *refused_user;      /* whose share caused the current error */
     GHashTable *groups;         /* key -> KsmShard */
     GHashTable *processes;      /* pid -> KsmProcess */
-    GHashTable *labels;         /* session.c: names in use, of all groups */
+    GHashTable *labels;         /* session.c: names in use, in all groups */
     GQueue connections;         /* their KsmRequestStates */
-    GQueue work;                /* KsmShard, that have urgent work */
-    GQueue sweeps;              /* KsmShard, that may need a sweep */
-    GSource *work_source;       /* while there is something in the queue */
+    GQueue work;                /* KsmShards that have urgent work */
+    GQueue sweeps;              /* KsmShards that may need a sweep */
+    GSource *work_source;       /* while the queue is not empty */
     GSource *sweep_source;
-    guint sessions;             /* those whose connection has gone too */
-    guint orphans;              /* of these, at the last look */
-    guint orphan_timer;         /* session.c: while there are some */
+    guint sessions;             /* including orphans */
+    guint orphans;              /* orphans at the last check */
+    guint orphan_timer;         /* session.c: while there are orphans */
     guint orphan_iteration;
     guint64 broker_id;
     guint64 store_ids;
@@ -169,22 +169,23 @@ struct KsmBroker {
     guint idle_exit_seconds;    /* 0: never */
     guint idle_timer;
     int mark_fd;                /* grace.c; -1: none */
-    gboolean marked;            /* what stands there */
-    guint grace_timer;          /* while clients of old are waited for */
+    gboolean marked;            /* whether that file has its mark */
+    guint grace_timer;          /* during the grace period */
     void (*idle)(gpointer opaque);
     gpointer opaque;
-    /* of session.c: ksm_broker_welcome(), for grace.c below it */
+    /* ksm_broker_welcome() in session.c, for grace.c below it */
     void (*welcome)(KsmBroker *broker, const KsmShard *shard);
-    /* of connection.c, for session.c below it: answers the HELLO that waits,
-       or closes; closes, silently.  What is closed is freed, with @state. */
+    /* In connection.c, for session.c below it.  ready: answers the waiting
+       HELLO, or closes the connection.  close: closes it and logs nothing.
+       Closing frees the connection and @state. */
     void (*ready)(KsmRequestState *state);
     void (*close)(KsmRequestState *state);
-    /* of broker.c: ends connections and sessions, for process.c below them */
+    /* In broker.c, for process.c below: ends connections and sessions. */
     void (*ended)(KsmProcess *process);
     KsmLogBucket log_limits;
     gint64 full_noted_us, room_noted_us;
     gint64 started_us;          /* monotonic */
-    guint32 report_serials;     /* given to orders and maps */
+    guint32 report_serials;     /* last serial of a settings or map request */
     KsmTotals totals;           /* by ksm_totals_update() */
     KsmHistory history;
     guint history_timer;

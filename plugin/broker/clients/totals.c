@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * totals.c: the figures of sessions, added up per group and over all.
+ * totals.c: statistics of sessions, summed per group and over all groups.
  *
- * Made anew when somebody asks, by one walk over the sessions (some
- * microseconds for fifty): requests of VMs pay nothing for it.
+ * Computed on request by one walk over the sessions (some microseconds for
+ * fifty), so that requests of VMs pay nothing for it.
  */
 #include "clients/totals.h"
 
@@ -42,7 +42,7 @@ static void add(KsmTotals *totals, const KsmClientStats *client)
     totals->cpu_centi += client->cpu_centi;
 }
 
-/* Whether none before it, of the same process, is in its group. */
+/* Whether it is the first session of its process in its group. */
 static gboolean is_first_in_group(const KsmSession *session)
 {
     GList *link = session->process->sessions.head;

@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * user.c: what the processes of one user id have of the broker together.
+ * user.c: resources of the broker that the processes of one user id share.
  *
- * Limits that only hold for all users together let one user take all: then
- * the others' VMs do not start, or do not share.  So each user has a share of
- * what the others leave (share.c has the rule, and why there is always some
- * left).  A user is known by the id that the kernel tells of a process, and
- * kept as long as a process or a group of its own is.
+ * With limits for all users together only, one user could use up everything,
+ * and the VMs of others would not start, or would not share.  So each user has
+ * a share of what the others leave (share.c explains the rule, and why there is
+ * always something left).  A user is identified by the uid that the kernel
+ * reports for a process, and is kept as long as it has a process or a group.
  *
- * The same goes for time: a step of a request takes a millisecond or two, but a
- * user may have hundreds of connections.  So all that is done for one user in a
- * turn of the main loop ends after some 5 ms; what is left waits for the next
- * turn, which is at once when nobody else has anything.  Among the connections
- * of a user, those that waited come first: epoll gives the ready ones in turns
- * (fd-watch.c), and steps are made in the order in which their requests began.
- * This binds everybody.
+ * The same applies to time: one step of a request takes a millisecond or two,
+ * but a user may have hundreds of connections.  So the work for one user in an
+ * iteration of the main loop ends after some 5 ms.  The rest waits for the next
+ * iteration, which follows at once if no other user has requests.  Within a
+ * user, connections that waited come first: epoll returns ready descriptors in
+ * turns (fd-watch.c), and steps are made in the order in which their requests
+ * began.  This applies to all users.
  *
- * The shares do not bind root, nor the user that the broker runs as: who can
- * end the broker needs no flood to keep others from it.  That also leaves a
- * broker that serves one user only, its own, as it would be without shares.
- * They have the limits of all, like everybody.
+ * The shares do not apply to root, nor to the user that the broker runs as: a
+ * user that can kill the broker needs no flood of requests to deny it to
+ * others.  So a broker that only serves its own user works as it would without
+ * shares.  The limits for all users apply to them as well.
  */
 #include "clients/user.h"
 
@@ -29,11 +29,11 @@
 #include "error.h"
 
 #define NOTE_US (60 * G_USEC_PER_SEC)
-#define TURN_US 5000            /* and what was begun is brought to its end */
+#define TURN_US 5000            /* a step that has begun is still finished */
 
 typedef struct Words {
     const char *what;
-    const char *option;         /* of the limit of all */
+    const char *option;         /* that sets the limit for all users */
 } Words;
 
 static const Words words[KSM_QUOTAS] = {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * confine-calls.c: only the system calls of confine-calls.list.
+ * confine-calls.c: allows only the system calls of confine-calls.list.
  *
- * Another one kills the process, rather than fail: what makes it is no broker
- * any more, or the list has an error, and then that shows at once.  Calls for
- * another architecture (32-bit) kill, too.
+ * Any other call kills the process rather than fail: either the broker no
+ * longer runs its own code, or the list has an error, which then shows at
+ * once.  Calls for another architecture (32-bit) kill it as well.
  */
 #include "confine/confine.h"
 #include "error.h"
@@ -21,7 +21,7 @@
 
 #include "host/log.h"
 
-/* What a call's arguments must be. */
+/* Conditions on a call's arguments. */
 typedef enum Condition {
     ANY,
     READ_ONLY,                  /* openat(): to read, and not to make a file */
@@ -74,7 +74,7 @@ static int fill(scmp_filter_ctx filter)
     for (i = 0; ret == 0 && i < G_N_ELEMENTS(calls); i++) {
         ret = allow(filter, &calls[i]);
         if (ret != 0) {
-            ksm_log(KSM_LOG_ERROR, "a rule for %s cannot be made",
+            ksm_log(KSM_LOG_ERROR, "cannot create a seccomp rule for %s",
                     calls[i].name);
         }
     }
@@ -89,7 +89,7 @@ gboolean ksm_confine_calls(const KsmConfinement *confinement, GError **errp)
 
     (void)confinement;
     if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0) {
-        ksm_log(KSM_LOG_WARNING, "not confined by a filter of system calls: "
+        ksm_log(KSM_LOG_WARNING, "not confined by a system call filter: "
                 "%s", g_strerror(errno));
         return TRUE;
     }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * confine-landlock.c: no file of the host but those named here.
+ * confine-landlock.c: no access to files of the host but those named here.
  *
- * Files that are open already, memfds and what clients see of them are not
- * affected: landlock looks at names.  The definitions are our own, as the
- * headers of Debian 12 know the first three versions only.
+ * Open files, memfds and what clients see of them are not affected, because
+ * landlock checks paths.  The definitions are our own, because the headers of
+ * Debian 12 only have the first three versions.
  */
 #include "confine/confine.h"
 #include "error.h"
@@ -44,7 +44,7 @@ static int create_ruleset(const RulesetAttr *attr, gsize bytes, guint flags)
     return (int)syscall(SYS_landlock_create_ruleset, attr, bytes, flags);
 }
 
-/* All that this kernel can refuse. */
+/* Everything that this kernel's landlock version can deny. */
 static int ruleset_of_version(int version)
 {
     RulesetAttr attr = { .handled_fs = FS_ALL_1 };
@@ -95,11 +95,11 @@ static gboolean add_rules(int ruleset, const KsmConfinement *confinement,
         }
     }
     /*
-     * Figures of the host, and parents and control groups of clients (kin.c):
-     * no single file of a process that is still to come can be named
-     * here.  What is a process's own (memory, environment, open files) stays
-     * closed, as landlock lets nobody trace who is not confined as well.  A
-     * container may have hidden it all.
+     * Statistics of the host, and parents and control groups of clients
+     * (kin.c): files of future processes cannot be named here one by one.
+     * The private files of a process (memory, environment, open files) stay
+     * inaccessible, because landlock only allows tracing of processes that
+     * are confined as well.  A container may have hidden all of /proc.
      */
     return access("/proc", R_OK | X_OK) != 0 ||
         allow(ruleset, "/proc", FS_READ_FILE, errp);

@@ -2,8 +2,8 @@
 /*
  * confine-user.c: another user, and no capabilities.
  *
- * By the raw calls where glibc has none; there is one thread only, so they
- * reach all of the process.
+ * Uses raw system calls where glibc has no wrapper; there is only one thread,
+ * so they affect the whole process.
  */
 #include "confine/confine.h"
 
@@ -54,7 +54,7 @@ gboolean ksm_confine_bounding(const KsmConfinement *confinement,
         return ksm_error_set_failed(errp, "capget");
     }
     if ((caps.words[0].effective & (1u << CAP_SETPCAP)) == 0) {
-        return TRUE;            /* may not; but can gain none, either */
+        return TRUE;            /* not permitted, but it can gain none either */
     }
     for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) {
@@ -65,8 +65,8 @@ gboolean ksm_confine_bounding(const KsmConfinement *confinement,
 }
 
 /*
- * Whoever starts us may have asked for our end with its own; with a change of
- * user the kernel forgets that.  `parent` is from before.
+ * The parent may have set our parent-death signal; a change of user clears it.
+ * Sets it again.  @parent: the parent's pid, from before the change.
  */
 static gboolean end_with_parent(int number, pid_t parent, GError **errp)
 {
@@ -77,7 +77,7 @@ static gboolean end_with_parent(int number, pid_t parent, GError **errp)
         return ksm_error_set_failed(errp, "PR_SET_PDEATHSIG");
     }
     if (getppid() != parent) {
-        raise(number);          /* it ended in between */
+        raise(number);          /* the parent exited in between */
     }
     return TRUE;
 }

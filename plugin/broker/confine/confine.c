@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * confine.c: the broker gives up what it does not need before it serves.
+ * confine.c: drops privileges that the broker does not need while serving.
  *
- * Theory of operation.  Clients can send what they like; should one of them
- * ever get code of its own to run here, that finds
- *   bounding set    no capability that a program could be given
- *   user            (--user) a user id of its own, and no further groups
- *   capabilities    none, also when root started it
+ * Theory of operation.  Clients can send anything.  If one of them ever gets
+ * code of its own to run here, that code has
+ *   bounding set    no capability that a program could gain
+ *   user            (--user) a separate user id, and no supplementary groups
+ *   capabilities    none, even if root started it
  *   new privileges  none by executing a program
- *   landlock        no file but what all may read in /proc, nothing to be made
- *                   or changed;
- *                   sockets of ours may be taken away; no TCP, no signals to
- *                   others
- *   system calls    those of confine-calls.list; another one kills the process
- * All of it holds for the rest of the process's life.  It is taken in this
- * order because each step needs what a later one takes away.
+ *   landlock        read access to public files in /proc only; it cannot create
+ *                   or change files, only remove our sockets; no TCP, no
+ *                   signals to other processes
+ *   system calls    those of confine-calls.list; any other kills the process
+ * All of this lasts for the life of the process.  The order matters, because
+ * each step needs something that a later one removes.
  *
- * Sockets, lock files, the descriptor limit and signals are set up before. A
- * kernel without landlock or seccomp costs that step, with a warning; anything
- * else that fails ends the broker, as it would not be what it claims to be.
- * Losing it loses no guest's memory.
+ * Sockets, lock files, the descriptor limit and signals are set up before.  If
+ * the kernel has no landlock or seccomp, that step is skipped with a warning.
+ * Any other failure ends the broker, because it would not be as confined as it
+ * claims.  Losing the broker loses no guest's memory.
  *
- * One thread at first: none of this reaches threads that are there already.
- * Others (fd-reaper.c) are started before the last step: they inherit the ones
- * before it, and the filter is laid on all that are there.
+ * There must be only one thread at first, because existing threads would not be
+ * affected.  Others (fd-reaper.c) are started before the last step: they
+ * inherit the earlier steps, and the filter applies to all existing threads.
  */
 #include "confine/confine.h"
 

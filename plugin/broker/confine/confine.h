@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* confine.h: the broker gives up what it does not need before it serves. */
+/* confine.h: drops privileges that the broker does not need while serving. */
 #ifndef KSM_CONFINE_H
 #define KSM_CONFINE_H
 
 #include <glib.h>
 #include <sys/types.h>
 
-/* A sanitizer's run time makes calls and reads files that we do not. */
+/* A sanitizer's runtime makes system calls and reads files that we do not. */
 #if defined(__has_feature)
 #define KSM_HAS_FEATURE(feature) __has_feature(feature)
 #else
@@ -24,19 +24,19 @@ typedef struct KsmConfinement {
     gboolean switch_user;       /* to these: */
     uid_t uid;
     gid_t gid;
-    const char *sockets[2];     /* paths to take away at the end, or NULL */
-    /* starts the threads there are to be, or NULL: they may do no more than
-       this one */
+    const char *sockets[2];     /* paths to remove on exit, or NULL */
+    /* Starts the other threads, confined like this one; NULL: none. */
     gboolean (*start_threads)(GError **errp);
 } KsmConfinement;
 
 /**
- * Takes all steps, in order; see confine.c.  The process must have one thread
- * only, until it is asked for others.  FALSE: a step failed, and the broker must not serve.
+ * Takes all steps, in order; see confine.c.  The process must have only one
+ * thread before start_threads is called.  FALSE: a step failed, and the broker
+ * must not serve clients.
  */
 gboolean ksm_confine(const KsmConfinement *confinement, GError **errp);
 
-/** A step; what the kernel lacks is logged and counts as done. */
+/** One step.  If the kernel does not support it, logs that and returns TRUE. */
 typedef gboolean KsmConfineStep(const KsmConfinement *confinement,
                                 GError **errp);
 

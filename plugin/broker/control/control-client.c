@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control-client.c: one client of the control socket: a line in, one out.
+ * control-client.c: a client of the control socket: one reply per request.
  *
  *   reading --a line--> (waiting for VMs -->) writing --all sent--> reading
  *
- * Nothing a client does can hold the broker up or fill it: the socket is never
- * waited for, a line has a most, nothing is read while a reply is under way,
- * and each state has a time limit, after which the client is closed.
+ * A client can neither block the broker nor make it use much memory: the broker
+ * never blocks on the socket, the length of a line is limited, nothing is read
+ * while a reply is pending, and each state has a time limit after which the
+ * connection is closed.
  */
 #include "control/control-client.h"
 
@@ -20,7 +21,7 @@
 
 #define IDLE_SECONDS 300        /* between requests */
 #define LINE_SECONDS 10         /* for the rest of a line */
-#define REPLY_SECONDS 10        /* for reading a reply */
+#define REPLY_SECONDS 10        /* for the client to read a reply */
 
 static gboolean client_on_event(gint fd, GIOCondition condition,
                                 gpointer data);
@@ -84,7 +85,7 @@ static void client_read_on(KsmControlClient *self)
     ksm_fd_watch_set(&self->watch, self->fd, G_IO_IN, client_on_event, self);
 }
 
-/* Sends what it takes; FALSE: the client has gone, and was closed. */
+/* Sends as much as possible; FALSE: disconnected, and @self was freed. */
 static gboolean client_flush(KsmControlClient *self)
 {
     while (self->out_at < self->out->len) {
@@ -165,7 +166,7 @@ void ksm_control_refuse(int fd, const char *code, const char *message)
 
     g_string_append(line, "}\n");
     if (send(fd, line->str, line->len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0) {
-        /* it will see the end of the connection */
+        /* the client sees the end of file */
     }
     g_string_free(line, TRUE);
     close(fd);
@@ -233,7 +234,7 @@ void ksm_control_wait(KsmControlClient *self, guint timeout_ms,
     set_timer(self, timeout_ms, client_on_wait_over);
 }
 
-/* What was read is a line, too long for one, or to be continued. */
+/* Handles the input: a complete line, one that is too long, or a part. */
 static void client_take_input(KsmControlClient *self, gboolean first)
 {
     char *end = memchr(self->in, '\n', self->in_bytes);
@@ -248,9 +249,9 @@ static void client_take_input(KsmControlClient *self, gboolean first)
     if (end == NULL || end + 1 < self->in + self->in_bytes) {
         self->closing = TRUE;
         ksm_control_fail(self, "bad-request", end == NULL ?
-                         "a request is longer than %u bytes" :
-                         "more than one request at a time; the longest has "
-                         "%u bytes", KSM_CONTROL_LINE);
+                         "the request is longer than %u bytes" :
+                         "more than one request at a time; the maximum is one "
+                         "of %u bytes", KSM_CONTROL_LINE);
         return;
     }
     bytes = (gsize)(end - self->in);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* control-client.h: one client of the control socket: a line in, one out. */
+/* control-client.h: a client of the control socket: one reply per request. */
 #ifndef KSM_CONTROL_CLIENT_H
 #define KSM_CONTROL_CLIENT_H
 
@@ -12,7 +12,7 @@
 #include "host/log.h"
 #include "host/fd-watch.h"
 
-/** Longest request, with its newline. */
+/** Maximum length of a request in bytes, with its newline. */
 #define KSM_CONTROL_LINE 4096u
 
 typedef struct KsmControlClient KsmControlClient;
@@ -20,9 +20,9 @@ typedef struct KsmControlClient KsmControlClient;
 typedef struct KsmControl {
     KsmBroker *broker;
     KsmAcceptor acceptor;
-    gid_t group;                /* whose members may; (gid_t)-1: none */
+    gid_t group;                /* its members have access; (gid_t)-1: none */
     GQueue clients;             /* KsmControlClient */
-    /* carries a request out; @line is terminated: control-request.c */
+    /* carries out a request; @line is NUL-terminated: control-request.c */
     void (*handle)(KsmControlClient *client, const char *line, gsize bytes);
     KsmLogBucket log_bucket;
 } KsmControl;
@@ -34,7 +34,7 @@ typedef struct KsmControlItem {
     uid_t uid;
     pid_t pid;
     gboolean failed;
-    char *error;                /* of one that failed */
+    char *error;                /* why it failed */
 } KsmControlItem;
 
 struct KsmControlClient {
@@ -48,20 +48,20 @@ struct KsmControlClient {
     gsize in_bytes;
     GString *out;               /* the reply; NULL: none under way */
     gsize out_at;
-    gboolean closing;           /* when the reply is sent */
-    GArray *items;              /* KsmControlItem; NULL: waits for none */
+    gboolean closing;           /* close after the reply is sent */
+    GArray *items;              /* KsmControlItem; NULL: not waiting */
     guint waiting;              /* items without an answer */
-    /* all have answered, or the time is over: makes the reply */
+    /* writes the reply, after all answers or the timeout */
     void (*finish)(KsmControlClient *client);
 };
 
-/** Takes @fd over and waits for requests of user @uid on it. */
+/** Takes over @fd and waits for requests of user @uid on it. */
 void ksm_control_client_new(KsmControl *control, int fd, uid_t uid);
 
-/** Tells why and closes @fd. */
+/** Sends an error with @code and @message, and closes @fd. */
 void ksm_control_refuse(int fd, const char *code, const char *message);
 
-/** Begins a reply: {"ok":true, to be closed by ksm_control_send(). */
+/** Begins a reply with {"ok":true; ksm_control_send() closes the object. */
 void ksm_control_begin(KsmJson *json);
 
 /** Ends the reply and sends it. */
@@ -71,15 +71,15 @@ void ksm_control_send(KsmControlClient *client, KsmJson *json);
 void ksm_control_fail(KsmControlClient *client, const char *code,
                       const char *format, ...) G_GNUC_PRINTF(3, 4);
 
-/** Adds an item for @session; the caller asks it something. */
+/** Adds an item for @session, to which the caller sends a request. */
 KsmControlItem *ksm_control_add_item(KsmControlClient *client,
                                      KsmSession *session);
 
-/** Notes the answer of @session's item; calls finish after the last. */
+/** Records the answer of @session's item; calls finish after the last. */
 void ksm_control_answered(KsmControlClient *client, KsmSession *session,
                           const char *error);
 
-/** Waits for the items, at most so long, then calls @finish. */
+/** Waits for all items, at most @timeout_ms, then calls @finish. */
 void ksm_control_wait(KsmControlClient *client, guint timeout_ms,
                       void (*finish)(KsmControlClient *client));
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control-report.c: replies of the control socket that tell figures.
+ * control-report.c: replies of the control socket with statistics.
  *
- * docs/control-protocol.md says what each field means.  Pages unless the name
- * ends in a unit.
+ * docs/control-protocol.md describes each field.  Values are in pages unless
+ * the name ends in a unit.
  */
 #include "control/control-report.h"
 
@@ -42,7 +42,7 @@ static void add_totals(KsmJson *json, const KsmTotals *totals)
 #undef ADD
 }
 
-/* A line of /proc/meminfo, in bytes; 0 when it is not there. */
+/* The value of a line of /proc/meminfo in bytes; 0 if there is none. */
 static guint64 meminfo_bytes(const char *text, const char *name)
 {
     const char *line = text != NULL ? strstr(text, name) : NULL;
@@ -71,7 +71,7 @@ static guint64 own_cpu_ns(void)
     return (guint64)now.tv_sec * 1000000000u + (guint64)now.tv_nsec;
 }
 
-/* The least limit of its control groups, and the least room in one of them. */
+/* The smallest limit of its control groups, and the least room left. */
 static void add_cgroup(KsmJson *json)
 {
     const KsmCgroup *cgroup = ksm_cgroup_own();
@@ -111,7 +111,7 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
     ksm_json_close(json, '}');
 }
 
-/* The NUMA node that a group is kept to. */
+/* The NUMA node that a group is bound to. */
 static void add_node(KsmJson *json, const KsmShard *shard)
 {
     if (shard->node == KSM_NODE_ANY) {
@@ -134,7 +134,7 @@ static void add_group(const KsmShard *shard, KsmJson *json)
     ksm_json_close(json, '}');
 }
 
-/* What a user has, and what it may have as long as the others stay. */
+/* What a user has, and its maximum while other users' use is unchanged. */
 static void add_user(const KsmUser *user, KsmJson *json)
 {
     static const struct {
@@ -196,7 +196,7 @@ static const char *run_name(guint32 run)
     return run < G_N_ELEMENTS(names) ? names[run] : "unknown";
 }
 
-/* Which limit leaves duplicates unshared; NULL: none. */
+/* The limit that keeps duplicates from being shared; NULL: none. */
 static const char *degraded_name(guint32 degraded)
 {
     switch (degraded) {
@@ -211,7 +211,7 @@ static const char *degraded_name(guint32 degraded)
     }
 }
 
-/* What it does, in one word. */
+/* The state of a session as one word. */
 static const char *state_name(const KsmSession *session)
 {
     const KsmMsgStats *stats = &session->client.stats;
@@ -271,7 +271,7 @@ static void add_condition(const KsmSession *session, KsmJson *json)
     ksm_json_uint(json, "protocol", session->version);
 }
 
-/* A VM whose library is older does not tell all of them. */
+/* A VM with an older library does not report all of them. */
 static void add_statistics(KsmJson *json, const KsmMsgStats *stats,
                            guint32 version)
 {

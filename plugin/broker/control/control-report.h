@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* control-report.h: replies of the control socket that tell figures. */
+/* control-report.h: replies of the control socket with statistics. */
 #ifndef KSM_CONTROL_REPORT_H
 #define KSM_CONTROL_REPORT_H
 
@@ -8,13 +8,13 @@
 #include "clients/state.h"
 #include "control/control-json.h"
 
-/** The broker, the host, each group; after ksm_totals_update(). */
+/** Broker, host and groups; call ksm_totals_update() first. */
 void ksm_control_report_status(KsmBroker *broker, KsmJson *json);
 
-/** "sessions": what is known of each of them; after ksm_totals_update(). */
+/** "sessions": details of each; call ksm_totals_update() first. */
 void ksm_control_report_sessions(const GPtrArray *sessions, KsmJson *json);
 
-/** "fields" and "samples" of the last @seconds. */
+/** "fields", and "samples" of the last @seconds. */
 void ksm_control_report_history(const KsmHistory *history, gint64 seconds,
                                 KsmJson *json);
 

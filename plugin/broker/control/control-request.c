@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control-request.c: what each request on the control socket does.
+ * control-request.c: handles each request on the control socket.
  *
- * A line is an object with "request" and the members that this request knows;
- * anything else is refused, so that a misspelt option is never ignored.
+ * A line is a JSON object with "request" and the members that this request
+ * supports.  Anything else is refused, so that a misspelt option is never
+ * ignored.
  */
 #include "control/control-request.h"
 
@@ -23,7 +24,7 @@
 #define SETTING_TIMEOUT_MS 5000
 #define HISTORY_MAX_SECONDS (KSM_HISTORY_SECONDS * KSM_HISTORY_SAMPLES)
 
-/* A request's members, as far as it has them. */
+/* The members of a request that are present. */
 typedef struct Request {
     const char *name;
     const char *target;         /* NULL: not given */
@@ -50,7 +51,7 @@ static gboolean read_number(JsonNode *node, gint64 most, gint64 *value)
     return *value >= 0 && *value <= most;
 }
 
-/* A number of the order; the engine says which are too small or too big. */
+/* Reads a number of a setting; the engine checks its range. */
 static gboolean read_option(JsonNode *node, KsmSetting *order, guint32 field,
                             guint32 *option)
 {
@@ -133,7 +134,7 @@ static gboolean read_member(Request *request, const char *name,
     return set && read_setting_member(request, name, node);
 }
 
-/* The request's members; strings belong to @root.  FALSE: has replied. */
+/* Reads the members; strings belong to @root.  FALSE: an error was sent. */
 static gboolean read_request(KsmControlClient *client, JsonObject *root,
                              Request *request)
 {
@@ -144,22 +145,22 @@ static gboolean read_request(KsmControlClient *client, JsonObject *root,
     node = json_object_get_member(root, "request");
     if (node == NULL || !read_string(node, &request->name)) {
         ksm_control_fail(client, "bad-request",
-                         "there is no string \"request\" in it");
+                         "the string member \"request\" is missing");
         return FALSE;
     }
     json_object_iter_init(&iter, root);
     while (json_object_iter_next(&iter, &name, &node)) {
         if (!read_member(request, name, node)) {
             ksm_control_fail(client, "bad-request",
-                             "%.32s: member \"%.32s\" is not known, or has "
-                             "no valid value", request->name, name);
+                             "%.32s: member \"%.32s\" is unknown or has an "
+                             "invalid value", request->name, name);
             return FALSE;
         }
     }
     return TRUE;
 }
 
-/* The sessions meant; NULL: has replied. */
+/* The sessions that @target names; NULL: an error was sent. */
 static GPtrArray *find_target(KsmControlClient *client, const char *target)
 {
     g_autoptr(GError) error = NULL;
@@ -378,14 +379,14 @@ void ksm_control_request(KsmControlClient *client, const char *line,
     g_autoptr(JsonParser) parser = json_parser_new_immutable();
     JsonNode *root = NULL;
 
-    /* The client may be closed by the reply: it is not touched after that. */
+    /* The reply may free the client: do not use it afterwards. */
     if (g_utf8_validate(line, (gssize)bytes, NULL) &&
         json_parser_load_from_data(parser, line, (gssize)bytes, NULL)) {
         root = json_parser_get_root(parser);
     }
     if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root)) {
-        ksm_control_fail(client, "bad-request", "a request is one JSON object "
-                         "on a line");
+        ksm_control_fail(client, "bad-request", "a request must be one JSON "
+                         "object on one line");
         return;
     }
     dispatch(client, json_node_get_object(root));

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control-target.c: which sessions a request means.
+ * control-target.c: finds the sessions that a request names.
  *
  * A VM is a process.  QEMU names the session of a memory backend "VM/BACKEND"
- * after its -name, so that a VM's name stands for all of its backends.  An
- * order must never reach another VM than was meant: a name that two processes
- * have, or a group's name that two users have, is refused.
+ * after its -name, so a VM's name stands for all of its backends.  A request
+ * must never reach the wrong VM: a name that two processes have, or a group
+ * name that two users have, is refused.
  */
 #include "control/control-target.h"
 
@@ -72,7 +72,7 @@ static GPtrArray *find(KsmBroker *broker, Kind kind, const char *name)
     return search.found;
 }
 
-/* All of one process, or of one group of one user, on whatever nodes. */
+/* Whether all are of one process, or of one user's group, on any nodes. */
 static gboolean is_one(const GPtrArray *found, Kind kind)
 {
     const KsmSession *first = g_ptr_array_index(found, 0);
@@ -107,7 +107,7 @@ static gboolean refuse(const char **code, const char *why, GError **errp,
     return FALSE;
 }
 
-/* "web (process 12), web (process 13)": at most a few of them. */
+/* Lists the first few of the sessions for an error message. */
 static char *list_some(const GPtrArray *found)
 {
     GString *text = g_string_new(NULL);
@@ -147,7 +147,7 @@ static gboolean check(const GPtrArray *found, Kind kind, const char *name,
     return TRUE;
 }
 
-/* A plain name: of a VM, or else of a group; not of both. */
+/* Looks up a plain name, of a VM or a group, but not of both. */
 static GPtrArray *find_plain(KsmBroker *broker, const char *name, Kind *kind,
                              const char **code, GError **errp)
 {

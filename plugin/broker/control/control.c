@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control.c: who may speak on the control socket.
+ * control.c: access control on the control socket.
  *
- * The file's mode keeps strangers out; who comes in is looked at again, as the
- * socket may have been handed on, or its mode been widened by mistake.
+ * The file mode keeps other users out.  Each peer is checked again, because the
+ * socket may have been passed on, or its mode widened by mistake.
  */
 #include "control/control.h"
 
@@ -16,7 +16,7 @@
 #include "host/acceptor.h"
 #include "host/log.h"
 
-/* Whether the peer of @fd is in the group, by its own or a further group. */
+/* Whether the peer of @fd is in @group, its primary or a supplementary one. */
 static gboolean peer_in_group(int fd, const struct ucred *cred, gid_t group)
 {
     gid_t groups[256];
@@ -51,7 +51,7 @@ static gboolean peer_may(const KsmControl *self, int fd, struct ucred *cred)
         peer_in_group(fd, cred, self->group);
 }
 
-/* Members of the group leave room for root. */
+/* Members of the group leave room for root's connections. */
 static gboolean has_room(const KsmControl *self, uid_t uid)
 {
     guint bound = 0;
@@ -74,9 +74,9 @@ static void control_on_connect(int fd, gpointer opaque)
         ksm_log_limited(&self->log_bucket, KSM_LOG_WARNING,
                         "control: user %d (process %d) was refused",
                         (int)cred.uid, (int)cred.pid);
-        ksm_control_refuse(fd, "permission", "this broker takes orders from "
-                           "root, its own user and members of its control "
-                           "group only");
+        ksm_control_refuse(fd, "permission", "this broker only accepts "
+                           "requests from root, its own user and members of "
+                           "its control group");
         return;
     }
     if (!has_room(self, cred.uid)) {

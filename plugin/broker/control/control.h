@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * control.h: the control socket: figures for who may see them, orders from
- * who may give them.  docs/control-protocol.md says what is spoken.
+ * control.h: the control socket: authorised users read statistics and change
+ * settings.  docs/control-protocol.md describes the protocol.
  */
 #ifndef KSM_CONTROL_H
 #define KSM_CONTROL_H
@@ -10,12 +10,12 @@
 
 #include "clients/state.h"
 
-/** Most clients at the same time. */
+/** Maximum number of clients at the same time. */
 #define KSM_CONTROL_CLIENTS 32u
-/** Most of one user that is neither root nor the broker's own. */
+/** The same for one user that is neither root nor the broker's own. */
 #define KSM_CONTROL_USER_CLIENTS (KSM_CONTROL_CLIENTS / 2)
 
-/** Serves on @listen_fd from now on; there is no way to stop it. */
+/** Starts serving on @listen_fd, which it takes over; it cannot be stopped. */
 void ksm_control_start(KsmBroker *broker, int listen_fd, gid_t group);
 
 #endif /* KSM_CONTROL_H */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * content.c: what lies in the store, and can be found.
+ * content.c: pages in the store, and whether they can be found.
  *
  * Invariants
  *  - refs of a slot's head = number of words of all members bound to a copy.
- *  - Every content in use that can be found stands in the stable tree under
- *    the fingerprint that was computed from the slot.  (A smaller holder of
- *    content that was replaced by a tile is in use but not found any more.)
- *  - Entries of the unstable tree may be false; whoever reads one asks the
- *    page's word.  So withdrawing, or the end of a client, costs no search.
+ *  - Every content in use that can be found is in the stable tree under the
+ *    fingerprint that was computed from the slot.  (A smaller tile that was
+ *    replaced by a larger one is in use but can no longer be found.)
+ *  - Entries of the unstable tree may be stale; every reader checks the page's
+ *    word.  So withdrawing pages, or the exit of a client, costs no search.
  */
 #include "group/content.h"
 
@@ -31,7 +31,7 @@ void ksm_group_wake(KsmGroup *group)
     }
 }
 
-/* The publisher of content that goes may publish that much again. */
+/* Content was freed: its publisher may publish that much again. */
 static void return_publish_quota(KsmGroup *group, const KsmSlot *slot)
 {
     KsmMember *owner = slot->owner != KSM_SLOT_OWNER_NOBODY
@@ -43,7 +43,7 @@ static void return_publish_quota(KsmGroup *group, const KsmSlot *slot)
     }
 }
 
-/* The content at @head is found no more; FALSE: nor was it before. */
+/* Removes the content at @head from the tree; FALSE: it was not there. */
 static gboolean group_unfile(KsmGroup *group, guint32 head)
 {
     guint64 key = ksm_store_slot(group->store, head)->key;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* content.h: what lies in the store, and can be found. */
+/* content.h: pages in the store, and whether they can be found. */
 #ifndef KSM_CONTENT_H
 #define KSM_CONTENT_H
 
@@ -7,19 +7,19 @@
 
 #include "group/state.h"
 
-/** Gives the reference to @slot back. */
+/** Drops one reference to @slot. */
 void ksm_group_unref_slot(KsmGroup *group, guint32 slot);
 
-/** The memory of @slot has failed: its content is found no more there. */
+/** The memory of @slot has failed: its content can no longer be found there. */
 void ksm_group_retire(KsmGroup *group, guint32 slot);
 
-/** A page is listed no more. */
+/** A page is no longer listed. */
 void ksm_group_note_unlisted(KsmGroup *group);
 
-/** Whether so many are, or results got lost, that a sweep is worth it. */
+/** Whether a sweep is worth it: many listings ended, or results were lost. */
 gboolean ksm_group_sweep_is_due(const KsmGroup *group);
 
-/** Takes the time for what begins now. */
+/** Reads the clock into @group->now_us, at the start of a request. */
 void ksm_group_tick(KsmGroup *group);
 
 /** Calls @group->wake. */

@@ -2,7 +2,7 @@
 /*
  * group.c: a trust group: its two trees, its store, its members.
  *
- * One thread.  Every function is bounded, ksm_group_free() apart.
+ * Single-threaded.  All functions but ksm_group_free() take bounded time.
  */
 #include "group/group.h"
 
@@ -52,7 +52,7 @@ gboolean ksm_group_drop(KsmGroup *group)
 {
     g_assert(group->member_count == 0);
     ksm_reclaim_free(group);
-    /* What was not given back by now would go in one turn, with the file. */
+    /* Slots that are still allocated would be freed at once, with the file. */
     if (group->store != NULL && ksm_store_flush(group->store, FLUSH_STEP)) {
         return TRUE;
     }

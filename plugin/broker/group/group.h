@@ -2,7 +2,7 @@
 /*
  * group.h: a trust group: its two trees, its store, its members.
  *
- * Nothing is common to two groups but the broker's budgets.
+ * Two groups have nothing in common but the broker's budgets.
  */
 #ifndef KSM_GROUP_H
 #define KSM_GROUP_H
@@ -12,23 +12,27 @@
 #include "group/state.h"
 #include "store/store.h"
 
-/** @slots: address space of the store. */
+/** Creates a group.  @slots: address space of the store, in slots. */
 KsmGroup *ksm_group_new(const char *label, guint64 slots, guint64 store_id,
                         KsmStoreBudget *budget, GError **errp);
 
-/** Of a group without members. */
+/** Frees a group without members. */
 void ksm_group_free(KsmGroup *group);
 
-/** The same in steps: gives slots back, frees the store, then a part of the
- * trees at each call; FALSE when only ksm_group_free() is left. */
+/**
+ * Does most of ksm_group_free() in steps, one per call: releases freed slots,
+ * then frees the store, then the trees piece by piece.  FALSE when only
+ * ksm_group_free() is left to call.
+ */
 gboolean ksm_group_drop(KsmGroup *group);
 
 /**
- * A step of what should not wait: members that have gone, slots that were
- * freed, a store that is taken up.  TRUE while there is more.
+ * One step of the urgent background work: cleaning up after members that left,
+ * releasing freed slots, reclaiming a store.  TRUE while there is more to do.
  */
 gboolean ksm_group_work(KsmGroup *group);
 
+/** Memory of trees, page tables and metadata, in bytes. */
 guint64 ksm_group_bytes(const KsmGroup *group);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmGroup, ksm_group_free)

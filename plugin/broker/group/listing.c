@@ -1,39 +1,41 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * listing.c: who has a content that has no slot yet, who is to publish it,
- * and who waits for that.
+ * listing.c: listed pages, whose content has no slot yet: which page has the
+ * content, which member publishes it, and which pages wait for that.
  *
- * The first page of a content is listed.  When a second one is looked up, its
- * member is told to publish: the entry in the unstable tree now names that
- * page as the publisher, and the first one waits.  Pages of other members that
- * are looked up until then wait, too: to copy and compare a content once for
- * each of many clients that come across it at the same moment would cost the
- * broker ten times a look-up.  Pages of the publisher's own member are told to
- * publish as well; it knows best which of them to take (tiles).
+ * The first page with some content is listed.  When a second one is looked up,
+ * its member is asked to publish it: the entry in the unstable tree now names
+ * the second page as the publisher, and the first page waits.  Pages of other
+ * members that are looked up until then wait as well: copying and comparing the
+ * page for each of many clients that find it at the same moment would cost the
+ * broker ten times as much as a lookup.  For pages of the publisher's own
+ * member the answer is to publish as well; that member knows best which of
+ * them to take (tiles).
  *
- * A page that waits is listed by its word, but not in the tree: a result for it
- * lies in its member's ring.  When results are fetched, each is settled by what
- * is then true (results.c):
- *   the content has a slot      the page is bound to it
- *   somebody is to publish it   the result stays
- *   another page is listed      the page is to be looked up again
- *   nothing                     the page is listed in the tree
- * So nobody waits for ever, as long as clients fetch their results: a publisher
- * is one only while its page's word says so, and that for KSM_LISTING_WAIT_US
- * at most.  The word is changed by whatever happens to that page: it is
- * published (perhaps with other content, perhaps refused), withdrawn, looked
- * up again, its connection or its process ends.  After that the first of those
- * who waited gets into the tree, the second is told to look its page up again,
- * meets the first there, and is the next publisher.
+ * A waiting page is listed by its word, but not in the tree; a deferred result
+ * for it lies in its member's ring.  When the client fetches results, each is
+ * settled by the state at that time (results.c):
+ *   the content has a slot       the page is bound to it
+ *   a publisher is pending       the result stays
+ *   another page is listed       the page must be looked up again
+ *   none of these                the page is listed in the tree
+ * So no page waits forever, as long as clients fetch their results: a page is a
+ * publisher only while its word says so, and for KSM_LISTING_WAIT_US at most.
+ * Anything that happens to that page changes the word: it is published (perhaps
+ * with other content, perhaps refused), withdrawn or looked up again, or its
+ * connection or process ends.  After that the first waiting page is entered in
+ * the tree; the second must be looked up again, finds the first in the tree,
+ * and becomes the next publisher.
  *
- * Somebody who never publishes can hold others up only so often: a member that
- * has let KSM_MISSED_PUBLISHES_MAX of its turns pass is not waited for any more for a
- * while.  Then, and when there is no room for a result, whoever asks is told to
- * publish, and the broker finds out that a content has come twice.
+ * A member that never publishes can delay others only a limited number of
+ * times: after it has let KSM_MISSED_PUBLISHES_MAX turns pass, pages do not
+ * wait for it for a while.  In that case, and when the ring has no room for a
+ * result, every client that looks up the content is asked to publish, and the
+ * broker finds out that it was published twice.
  *
- * False entries are kept few: the background sweep runs when as many listings
- * ended as a quarter of the tree, and should the background not get a turn,
- * insertions themselves sweep, eight entries for each.
+ * The number of stale entries is bounded: the background sweep runs when the
+ * listings that ended amount to a quarter of the tree.  If the background work
+ * gets no time, insertions sweep as well, eight entries each.
  */
 #include "group/listing.h"
 
@@ -45,7 +47,7 @@
 #include "tree/fp-seek.h"
 #include "tree/fp-tree.h"
 
-/* The publisher's stamp in a page word: time in 131 ms, for 36 minutes. */
+/* The timestamp in a publisher's word: units of 131 ms, wraps in 36 minutes. */
 #define STAMP_SHIFT 17
 #define STAMP_MASK 0x3fffu
 #define STAMP_VALID (KSM_LISTING_WAIT_US >> STAMP_SHIFT)
@@ -62,7 +64,7 @@ static guint32 stamp_now(const KsmGroup *group)
     return (guint32)(group->now_us >> STAMP_SHIFT) & STAMP_MASK;
 }
 
-/* The member that a listing names; NULL when it has gone, or is going. */
+/* The member that a listing names; NULL if it has left or is leaving. */
 static KsmMember *listing_member(const KsmGroup *group,
                                  const KsmListing *listing)
 {
@@ -73,8 +75,9 @@ static KsmMember *listing_member(const KsmGroup *group,
         member->cleaning == KSM_CLEANING_NONE ? member : NULL;
 }
 
-/* A turn to publish has passed: the page is nothing now. */
-static void note_missed_publish(KsmGroup *group, KsmMember *member, guint32 page)
+/* A turn to publish has passed unused: unlists the page. */
+static void note_missed_publish(KsmGroup *group, KsmMember *member,
+                                guint32 page)
 {
     ksm_member_unlist(member, page);
     if (++member->missed_publishes >= KSM_MISSED_PUBLISHES_MAX) {
@@ -139,7 +142,7 @@ void ksm_listing_prefetch(const KsmGroup *group, guint64 value)
     }
 }
 
-/* An entry that is true and has no stable counterpart stays. */
+/* Keeps valid entries whose content is not in the stable tree. */
 static gboolean sweep_keep(guint64 key, guint64 value, gpointer opaque)
 {
     KsmGroup *group = opaque;
@@ -181,7 +184,7 @@ gboolean ksm_group_sweep(KsmGroup *group)
     return group->sweeping || ksm_group_sweep_is_due(group);
 }
 
-/* The unstable tree may have grown. */
+/* The unstable tree may have grown by one entry. */
 static void note_inserted(KsmGroup *group)
 {
     if (ksm_fp_tree_count(group->unstable) >
@@ -211,7 +214,7 @@ gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
     return TRUE;
 }
 
-/* Makes @page the publisher, and the page that is listed wait. */
+/* Makes @page the publisher; the listed page then waits. */
 static gboolean make_publisher(KsmMember *member, guint32 page, guint64 key,
                       KsmFpPlace *place, guint32 tag, const KsmListed *listed)
 {
@@ -279,10 +282,11 @@ void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
     }
     result.page = listed.page;
     if (listed.kind == KSM_LISTED_PUBLISHER) {
-        listed.member->missed_publishes -= MIN(listed.member->missed_publishes, 1);
+        listed.member->missed_publishes -=
+            MIN(listed.member->missed_publishes, 1);
     } else if ((listed.member != member || listed.page != page) &&
                !ksm_result_ring_push(&listed.member->results, &result)) {
-        /* whoever listed this hears of the slot when there is room */
+        /* that member gets the result once its ring has room */
         listed.member->results_lost = TRUE;
         return;
     }

@@ -2,12 +2,12 @@
 /*
  * lookup.c: the request LOOKUP.
  *
- * A look-up costs one search in each tree and two page words: its own, and
- * that of the page listed under the same fingerprint.  All are cache misses
- * in a broker of some size, so a request is dealt with in groups of a few
- * items whose misses overlap.  An item is then carried out after the ones
- * before it, and sees what they changed: its places in the trees are found
- * again when those have changed shape.
+ * A lookup costs one search in each tree and two page words: its own, and that
+ * of the page listed under the same fingerprint.  In a broker with much memory
+ * all of them are cache misses, so items are processed in small groups whose
+ * misses overlap.  Within a group the items are still carried out in order, and
+ * each sees what the previous ones changed: its places in the trees are
+ * searched again if the trees were rearranged.
  */
 #include "group/lookup.h"
 
@@ -20,7 +20,7 @@
 #include "tree/fp-tree.h"
 #include "error.h"
 
-/* An item of a group that is looked up together. */
+/* One item of a group of items that are looked up together. */
 typedef struct Lane {
     KsmFpPlace place;           /* in the unstable tree, unless known */
     guint64 key;
@@ -49,7 +49,7 @@ static gboolean items_check(const KsmMember *member, const KsmLookup *items,
     return TRUE;
 }
 
-/* Which of the contents are known, and where they are. */
+/* Finds which of the contents are in the stable tree, and where. */
 static void seek_stable(const KsmGroup *group, Lane *lanes, guint count)
 {
     KsmFpPlace places[KSM_FP_TREE_LANES];
@@ -66,7 +66,7 @@ static void seek_stable(const KsmGroup *group, Lane *lanes, guint count)
     }
 }
 
-/* Finds the places of the unknown ones, and fetches what they refer to. */
+/* Finds the places of unknown contents, and prefetches their page words. */
 static void seek_unstable(const KsmGroup *group, Lane *lanes, guint count)
 {
     KsmFpPlace places[KSM_FP_TREE_LANES];
@@ -128,7 +128,7 @@ static KsmAnswer lookup_unstable(KsmMember *member, guint32 page, Lane *lane,
     return answer;
 }
 
-/* Items of one group, at most KSM_FP_TREE_LANES. */
+/* Looks up the items of one group, at most KSM_FP_TREE_LANES. */
 static gboolean look_up_group(KsmMember *member, const KsmLookup *items,
                               guint count, KsmAnswer *answers, GError **errp)
 {

@@ -9,8 +9,9 @@
 #include "ksm-protocol.h"
 
 /**
- * LOOKUP.  FALSE with KSM_ERROR_PROTOCOL when an item is not allowed; items
- * before it may have been carried out.
+ * LOOKUP.  Fills @answers, one for each of the @count items.  FALSE with
+ * KSM_ERROR_PROTOCOL if an item is invalid; earlier items may already have been
+ * carried out.
  */
 gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
                           guint count, KsmAnswer *answers, GError **errp);

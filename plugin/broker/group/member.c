@@ -2,12 +2,12 @@
 /*
  * member.c: one client's part of a group.
  *
- * Every reference to a slot is one "bound" word, every true listing one
- * "listed" word; the counts here and in the group follow the words, so they
- * are changed only by the five functions below.  What a member holds goes
- * back by walking the words, a bounded number at a time, whichever way the
- * client ended; nothing it did last can be half done, as requests are carried
- * out by one thread, an item at a time.
+ * Every reference to a slot is one "bound" word, and every valid listing is one
+ * "listed" word.  The counts here and in the group follow the words, so only
+ * the five functions below change them.  However a client ended, what its
+ * member holds is released by walking the words, a bounded number at a time.
+ * The last request cannot be half done, because one thread carries out all
+ * requests, one item at a time.
  */
 #include "group/member.h"
 
@@ -18,7 +18,7 @@
 #include "store/store.h"
 #include "error.h"
 
-/* A step takes some 0.2 ms for words that say nothing, 1 ms for bound ones. */
+/* A step takes some 0.2 ms if the words are empty, 1 ms if they are bound. */
 #define CLEAN_STEP_WORDS 65536u
 #define CLEAN_STEP_UNBINDS 2048u
 
@@ -30,7 +30,7 @@ static gboolean member_take_id(KsmMember *member, KsmGroup *group,
 
     if (group->member_count >= KSM_GROUP_MAX_MEMBERS) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "the group is full");
+                    "the group has the maximum number of members");
         return FALSE;
     }
     for (tries = 0; tries < KSM_GROUP_MAX_MEMBERS; tries++) {
@@ -73,7 +73,7 @@ KsmMember *ksm_member_new(KsmGroup *group, guint64 pages, GError **errp)
     return member;
 }
 
-/* Whether a word says listed, or to be published. */
+/* Whether any page is listed or a publisher. */
 static gboolean lists_any(const KsmMember *member)
 {
     return member->listed > 0 || member->publishers > 0;
@@ -211,7 +211,7 @@ void ksm_member_clean(KsmMember *member, KsmCleaning what,
     ksm_group_wake(member->group);
 }
 
-/* Whether the words that are still to be walked can be of interest. */
+/* Whether the remaining words need not be walked. */
 static gboolean clean_is_done(const KsmMember *member)
 {
     return member->clean_cursor >= member->table.pages ||

@@ -2,15 +2,15 @@
 /*
  * page-table.c: one word for each guest page of a session.
  *
- * All that the broker believes about a client's pages stands here, four bytes
- * each; a client can neither forge a reference nor give one back twice,
- * because what it says is only ever applied to these words.
+ * Everything the broker knows about a client's pages is stored here, four bytes
+ * for each.  A client can neither forge a reference nor drop one twice, because
+ * its requests are only applied to these words.
  *
- * Memory comes as pages are first spoken of, in leaves of 4 KiB, and a client
- * may speak of one page in each leaf: then a table of 2^28 pages becomes 1 GiB.
- * So each leaf is asked for (headroom.h) before its first word is written, and
- * a limit costs savings.  Huge pages are turned off for the table: the kernel
- * would make 2 MiB of it real at a single word.
+ * Memory is allocated when a page is first used, in leaves of 4 KiB.  A client
+ * may use one page in each leaf: then a table of 2^28 pages takes 1 GiB.  So
+ * memory for each leaf is checked (headroom.h) before its first word is
+ * written, and reaching a limit costs savings only.  Huge pages are disabled
+ * for the table, because the kernel would allocate 2 MiB for a single word.
  */
 #include "group/page-table.h"
 
@@ -20,13 +20,13 @@
 #include "error.h"
 #include "host/headroom.h"
 
-/* What a table of that length has for its bits. */
+/* Size of the leaf bitmap of a table with @pages. */
 static gsize touched_bytes(guint64 pages)
 {
     return (gsize)(pages / KSM_PAGE_TABLE_LEAF / 8 + 1);
 }
 
-/* Memory that comes when it is touched, all zero; or @old, longer. */
+/* Maps zeroed memory, allocated on first use; or grows @old. */
 static gpointer map_longer(gpointer old, gsize old_bytes, gsize bytes)
 {
     return old != NULL ? mremap(old, old_bytes, bytes, MREMAP_MAYMOVE) :
@@ -51,7 +51,7 @@ gboolean ksm_page_table_resize(KsmPageTable *table, guint64 pages,
     if (pages == table->pages) {
         return TRUE;
     }
-    /* Longer bits do no harm should the words not follow. */
+    /* A longer bitmap does no harm if growing the words then fails. */
     touched = map_longer(table->touched, table->touched_bytes,
                          touched_bytes(pages));
     if (touched == MAP_FAILED) {
@@ -64,7 +64,7 @@ gboolean ksm_page_table_resize(KsmPageTable *table, guint64 pages,
     if (words == MAP_FAILED) {
         return resize_failed(pages, errp);
     }
-    /* A kernel without huge pages refuses, and is right. */
+    /* A kernel without huge pages refuses; that is fine. */
     madvise(words, pages * sizeof(guint32), MADV_NOHUGEPAGE);
     table->words = words;
     table->pages = pages;

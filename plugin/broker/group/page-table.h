@@ -6,10 +6,10 @@
 #include <glib.h>
 
 /*
- * The upper two bits of a word say what the page is, the lower 30 are the slot
- * of a bound page, or the tag of the content that a listed page has.  A page
- * that is to be published has the tag's lower 16 bits there, and the time when
- * it was told so (listing.c).
+ * The upper two bits of a word are the state of the page.  The lower 30 bits
+ * are the slot of a bound page, or the tag of a listed page's content.  For a
+ * publisher they hold the lower 16 bits of the tag, and the time when the
+ * client was asked to publish (listing.c).
  */
 typedef enum KsmPageLink {
     KSM_PAGE_LINK_NOTHING = 0,
@@ -20,12 +20,12 @@ typedef enum KsmPageLink {
 
 #define KSM_PAGE_VALUE_MASK 0x3fffffffu
 
-/* Words of a page of the table's own memory. */
+/* Number of words in one 4 KiB page of the table's own memory. */
 #define KSM_PAGE_TABLE_LEAF 1024u
 
 /*
- * A word may be read and written when ksm_page_table_touch() has returned TRUE
- * for its page once.  Others say nothing.
+ * A word may be read and written once ksm_page_table_touch() has returned TRUE
+ * for its page.  All other words are KSM_PAGE_LINK_NOTHING.
  */
 typedef struct KsmPageTable {
     guint32 *words;
@@ -35,15 +35,15 @@ typedef struct KsmPageTable {
     guint64 leaves;             /* bits set */
 } KsmPageTable;
 
-/** Makes the table @pages long, all new pages nothing; never shorter. */
+/** Grows the table to @pages; new words are KSM_PAGE_LINK_NOTHING. */
 gboolean ksm_page_table_resize(KsmPageTable *table, guint64 pages,
                                GError **errp);
 void ksm_page_table_clear(KsmPageTable *table);
 
-/** Gives the leaf of @page memory.  FALSE at a limit of the host's. */
+/** Allocates the leaf of @page.  FALSE if a memory limit is nearly reached. */
 gboolean ksm_page_table_touch_leaf(KsmPageTable *table, guint64 page);
 
-/** The first page from @page on whose word may say something, below @end. */
+/** The first page from @page on, below @end, whose leaf has memory. */
 guint64 ksm_page_table_skip(const KsmPageTable *table, guint64 page,
                             guint64 end);
 
@@ -61,7 +61,7 @@ static inline gboolean ksm_page_table_touch(KsmPageTable *table, guint64 page)
         ksm_page_table_touch_leaf(table, page);
 }
 
-/** Memory of the table. */
+/** Memory of the table, in bytes. */
 guint64 ksm_page_table_bytes(const KsmPageTable *table);
 
 static inline KsmPageLink ksm_page_link(guint32 word)

@@ -3,26 +3,27 @@
  * publish.c: the request PUBLISH.
  *
  * The content lies in memory that the client may change at any moment.  So it
- * is copied first (staging.h), and everything that is decided, is decided by
- * that copy: whether it is zero, its fingerprint, whether it equals what is
- * known by that fingerprint.  What the client said about the content in a
- * look-up before plays no part.
+ * is copied first (staging.h), and every decision is based on that copy:
+ * whether it is zero, its fingerprint, and whether it equals the page known
+ * under that fingerprint.  What the client reported in an earlier LOOKUP does
+ * not matter.
  *
- * Zeros come from clients whose kernel has no zero page of its own; others make
- * holes of them.  They are taken as the largest tile only, as guests have long
- * stretches of them.  That there are any is written to the roster first: should
- * this broker end, the next one cannot tell them from memory that somebody made
- * by reading a hole, and must not give that to others.
+ * Zeros come from clients whose kernel cannot map the zero page for them; other
+ * clients free them as holes.  They are only accepted as the largest tile,
+ * because guests have long runs of them.  The first zeros are recorded in the
+ * roster before they are published: if this broker exits, the next one cannot
+ * distinguish them from a zero page that a client created by reading a hole,
+ * and must not share such a page.
  *
- * A request takes slots for all of its items in one go, as far as possible in
- * a row.  An item whose content is known already, or is refused, leaves its
- * slots to the next one.
+ * A request takes slots for all of its items at once, contiguous if possible.
+ * An item whose content is already known, or is refused, leaves its slots to
+ * the next item.
  *
- * Contents are filed in the tree and bound to pages before they are written,
- * many at a time, into their slots; but nobody is told of them before that:
- * the replies to this request and to all others come later.  Contents that
- * could not be written are taken back then, like any that lose their last
- * reference; all pages bound to them are pages of this very request.
+ * Contents are entered in the tree and bound to pages before they are written
+ * to their slots, many at a time.  No client learns of them before that: the
+ * replies to this request and to all others are sent later.  Contents that
+ * could not be written are then removed, like any that lose their last
+ * reference; all pages bound to them belong to this request.
  */
 #include "group/publish.h"
 
@@ -40,7 +41,7 @@
 #include "fingerprint.h"
 #include "page-scan.h"
 
-/* What a member may have published beyond one slot for each of its pages. */
+/* Slots that a member may publish beyond one slot for each of its pages. */
 #define PUBLISH_SLACK (64u << KSM_MAX_TILE_ORDER)
 
 typedef struct Publisher {
@@ -48,7 +49,7 @@ typedef struct Publisher {
     KsmGroup *group;
     const KsmPublish *items;
     KsmAnswer *answers;         /* of the items before this one */
-    guint at;                   /* this one */
+    guint at;                   /* the current item */
     guint32 to_come;            /* slots for this item and all after it */
     KsmStoreExtent extent;
     KsmStaging staging;
@@ -84,7 +85,7 @@ static void answer(KsmAnswer *answer, guint32 slot)
                                          : KSM_ANSWER_SLOT;
 }
 
-/* Writes what waits; takes back what the host had no memory for. */
+/* Writes the staged contents; removes those that found no memory. */
 static void write_staged(Publisher *self)
 {
     KsmStore *store = self->group->store;
@@ -108,7 +109,7 @@ static void write_staged(Publisher *self)
     }
 }
 
-/* Slots for this item; FALSE at a limit. */
+/* Takes slots for this item; FALSE at a limit. */
 static gboolean take_slots(Publisher *self)
 {
     KsmMember *member = self->member;
@@ -134,8 +135,8 @@ static gboolean take_slots(Publisher *self)
 }
 
 /*
- * Makes the content staged last findable, in the slots at entry->head; @place
- * is its key's in the stable tree.
+ * Enters the content staged last, in the slots at entry->head, into the stable
+ * tree; @place is the place of @key there.
  */
 static void file_content(Publisher *self, guint64 key, KsmFpPlace *place,
                          const KsmStableEntry *entry)
@@ -155,7 +156,7 @@ static void file_content(Publisher *self, guint64 key, KsmFpPlace *place,
                           ksm_stable_pack(entry));
 }
 
-/* Whether what stands under a fingerprint is this content, if it can be read. */
+/* Whether the slot known by this fingerprint can be read and is the same. */
 static gboolean is_known(const Publisher *self, const KsmStableEntry *entry,
                          const guint8 *page, gboolean *failed)
 {
@@ -201,7 +202,7 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
         } else if (entry.order >= item->tile_order) {
             return ksm_group_bind(self->member, item->page, &entry);
         }
-        /* wider than what is known: takes its place in the tree */
+        /* a larger tile than the known one: replaces it in the tree */
     }
     entry = (KsmStableEntry) {
         self->extent.next, tag, (guint8)item->tile_order,
@@ -214,7 +215,7 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
     return ksm_group_bind(self->member, item->page, &entry);
 }
 
-/* All items; FALSE when one is not allowed. */
+/* Publishes all items; FALSE if one is invalid. */
 static gboolean publish_items(Publisher *self, guint count,
                               const guint8 *contents, GError **errp)
 {

@@ -8,7 +8,11 @@
 #include "group/state.h"
 #include "ksm-protocol.h"
 
-/** PUBLISH; content i at @contents + i * 4096, where a client may write. */
+/**
+ * PUBLISH of @count @items.  The content of item i is at @contents + i * 4096,
+ * in memory that the client may change at any time.  Fills @answers.  FALSE
+ * with KSM_ERROR_PROTOCOL if an item is invalid.
+ */
 gboolean ksm_group_publish(KsmMember *member, const KsmPublish *items,
                            guint count, const guint8 *contents,
                            KsmAnswer *answers, GError **errp);

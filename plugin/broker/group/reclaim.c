@@ -1,67 +1,73 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * reclaim.c: a store that outlived its broker becomes this one's.
+ * reclaim.c: takes over a store that outlived its broker.
  *
- * Its pages are there as long as a client maps them or has the descriptor;
- * what has gone with the broker is who refers to which slot, and under which
- * fingerprint it can be found.  The fingerprints are computed anew, from what
- * lies in the slots.  The references are told by the clients (RECLAIM).
+ * The pages of a store exist as long as a client maps them or has a descriptor
+ * of the store.  Two things were lost with the old broker: which pages refer to
+ * which slot, and the fingerprints by which slots are found.  The fingerprints
+ * are computed again from the slots.  The clients report the references
+ * (RECLAIM).
  *
- * Invariant 4 (a slot is freed only when no process maps it) is at stake, as
- * a client may tell late, or not at all.  So:
- *  - Everybody who was ever sent a descriptor of the store, and could still
- *    map it, stands in its roster (roster.c).  Those whose processes live, and
- *    whose open file is still there, are the claimants.  A pidfd tells when one's
- *    process has gone.  An engine may also have gone alone, while there was no
- *    broker to tell: so the marks of claimants are looked at, again and again.
- *  - Each content found has one reference of its own, the claimants'.  A page that
- *    a client holds adds one, as ever.
- *  - The claimants' references are given back when none is left who has not told
- *    everything: each claimant came back as a session and finished, or died.
- *    Nobody can become a claimant later: who is not in the roster maps nothing.
- *  - Who comes back as which claimant: by the engine's number.  An older client has
- *    none; it is known by the mark of the descriptor that it hands in.  Where a
- *    roster has neither (its first layout), any claimant of that process may be
- *    meant: then as many must come as there are, and who comes and holds
- *    nothing counts for none of them, as it may be somebody who never was
- *    one.  It costs no more than that the store waits for the end of that
- *    process.
- * Until then slots that nobody wants stay; nothing ends that wait early.  If
- * this broker ends as well, the roster still has all names: a session takes
- * the place of its claimant, and is struck out when it can map nothing any more.
+ * Invariant 4 (a slot is freed only when no process maps it) is at stake,
+ * because a client may report late, or never.  So:
+ *  - The roster (roster.c) lists every engine that was ever sent a descriptor
+ *    of the store and may still map it.  The claimants are those engines whose
+ *    process is alive and whose open file still exists.  A pidfd reports when a
+ *    claimant's process exits.  An engine may also have ended by itself while
+ *    no broker was running, so the claimants' marks are polled.
+ *  - Each inherited slot has one reference on behalf of all claimants.  Each
+ *    page that a client reports adds another, as usual.
+ *  - The claimants' references are dropped when no claimant is left that may
+ *    still report: each came back as a session and finished, or died.  There
+ *    can be no new claimant later: an engine that is not in the roster maps
+ *    nothing.
+ *  - A returning client is matched with its claimant by the engine's number.
+ *    An older client has no number; it is known by the mark of the descriptor
+ *    that it hands in.  If the roster has neither (its first layout), the
+ *    client may be any claimant of its process.  Then as many clients must
+ *    return as there are claimants.  A client that returns and holds nothing
+ *    is not counted, because it may never have been a claimant.  The only cost
+ *    is that the store waits until that process exits.
+ * Until then unused slots stay allocated; nothing ends that wait early.  If
+ * this broker exits as well, the roster is still complete: a session takes over
+ * the entry of its claimant, and the entry is removed when the session can map
+ * nothing any more.
  *
- * All of it goes on beside the requests of clients, in bounded turns: who says
- * HELLO, looks up or holds meanwhile is answered at once.  (1.3 us to file a
- * slot is 22 s for 64 GiB, and a client waits for 5 s.)  In this order:
- *  1. Every slot that has memory is found (SEEK_DATA), and taken with the
- *     claimants' reference, its content unknown.  The cursor stands behind those
- *     that were looked at, and new contents get slots before it only: so no
- *     slot that a claimant maps is ever taken for a free one.  A RECLAIM of a slot
- *     behind the cursor looks for itself, and takes it then.
- *  2. The contents are read and filed.  None of these slots can be freed
- *     before, as each has the claimants' reference, which is only given back
- *     after; so a RELEASE meanwhile changes a count, and a RECLAIM or a RELEASE
- *     needs not know the content.
- * What is not filed yet is not found: a LOOKUP lists the page, and a content
- * may be published a second time.  Then both stay as long as pages refer to
- * them, and new pages find the one that was in the tree first; that costs what
- * was published in that time, within the limits of the store, and no content
- * is wrong.  In the end the pages that were listed meanwhile hear of the
- * contents filed (group->resend), as nobody published those.
+ * All of this runs beside the requests of clients, in bounded steps: a HELLO,
+ * LOOKUP or RECLAIM is answered at once.  (Filing takes 1.3 us for each slot,
+ * that is 22 s for 64 GiB, and a client only waits for 5 s.)  The steps are:
+ *  1. Find every slot that has memory (SEEK_DATA), and take it with the
+ *     claimants' reference and unknown content.  All slots before the cursor
+ *     were examined, and new pages only get slots before the cursor.  So a slot
+ *     that a claimant maps is never mistaken for a free one.  A RECLAIM of a
+ *     slot after the cursor examines that slot itself, and takes it.
+ *  2. Read the slots and add them to the stable tree ("file" them).  None of
+ *     these slots can be freed earlier, because each has the claimants'
+ *     reference, which is only dropped after this step.  So a RELEASE in the
+ *     meantime only changes a count, and neither RECLAIM nor RELEASE needs to
+ *     know the content.
+ * A slot that is not filed yet cannot be found: a LOOKUP lists the page, and
+ * the same content may be published again.  Then both copies stay as long as
+ * pages refer to them, and new pages find the one that was in the tree first.
+ * That costs the memory published in that time, within the limits of the
+ * store; no page gets wrong content.  At the end, pages that were listed in
+ * the meantime get results for the filed slots (group->resend), because no
+ * PUBLISH sends them.
  *
- * What a client can do wrong by RECLAIM: refer to slots it does not map.  They
- * stay as long as it does, as any slot that it has looked up.
+ * What a client can do wrong with RECLAIM: refer to slots that it does not map.
+ * They stay allocated as long as it exists, as with any slot that it looked up.
  *
- * A hole that a client has read has memory, too, but was never given.  When the
- * filing finds zeros, and the roster says that no zeros were ever published in
- * this store, the claimants' reference is given back at once.  Where some were, what
- * a claimant maps cannot be told from such a hole: then zeros are kept like any
- * content, until all have told what they hold.
+ * A hole that a client has read also has memory, but was never given to a
+ * client.  If filing finds zeros, and the roster says that no zeros were ever
+ * published in this store, the claimants' reference is dropped at once.  If
+ * zeros were published, a slot that a claimant maps cannot be distinguished
+ * from such a hole.  Then zeros are kept like any other page until all
+ * claimants have reported.
  *
- * A tile is several slots with one content in a row, and found again as such:
- * references that its copies got before are added up.
+ * A tile is several contiguous slots with the same content, and is recognised
+ * as such; the references that its copies got earlier are added up.
  *
- * One thread, as all of the group.
+ * Single-threaded, like all of the group.
  */
 #include "group/reclaim.h"
 
@@ -84,9 +90,9 @@
 
 #define FIND_STEP_SLOTS 2048u   /* some 0.6 ms */
 #define MARKS_SECONDS 1u
-#define MARKS_AT_ONCE 64u       /* claimants: each looks at all locks of the file */
+#define MARKS_AT_ONCE 64u       /* claimants; each walks all locks of a file */
 #define FILE_STEP_SLOTS 512u    /* some 0.7 ms */
-#define FILE_STEP_SCAN (1u << 20)       /* bits looked at for that */
+#define FILE_STEP_SCAN (1u << 20)       /* bits examined for that */
 #define DROP_STEP_SLOTS 32768u
 #define DROP_STEP_UNREFS 2048u
 
@@ -97,12 +103,12 @@ typedef enum Phase {
     PHASE_DROPPING,
 } Phase;
 
-/* An engine that may map the store, and has not been heard of. */
+/* An engine that may map the store, and has not reported yet. */
 typedef struct Claimant {
     KsmReclaim *reclaim;
     KsmRosterEntry who;
     gboolean taken;             /* by a member: member->claimant_at */
-    guint32 at;                 /* in the roster */
+    guint32 at;                 /* index in the roster */
     int pidfd;
     KsmFdWatch watch;
 } Claimant;
@@ -110,13 +116,13 @@ typedef struct Claimant {
 struct KsmReclaim {
     KsmGroup *group;
     Phase phase;
-    guint8 *inherited;          /* a bit for each slot with claimants' references */
+    guint8 *inherited;          /* bitmap: slots with claimants' references */
     guint32 cursor;             /* next slot to find, to file, or to drop */
     guint32 found;
     GPtrArray *claimants;
-    guint pending;              /* claimants, and members that are holding */
+    guint pending;              /* claimants, and members that are reclaiming */
     guint marks_timer;
-    guint marks_next;           /* claimant to look at */
+    guint marks_next;           /* next claimant to check */
 };
 
 static void claimant_free(gpointer data)
@@ -149,7 +155,7 @@ static void one_less(KsmReclaim *self)
     }
 }
 
-/* It maps nothing of the store any more. */
+/* The claimant maps nothing of the store any more. */
 static void claimant_has_gone(Claimant *claimant)
 {
     KsmReclaim *self = claimant->reclaim;
@@ -168,8 +174,8 @@ static gboolean claimant_on_end(gint fd, GIOCondition condition, gpointer data)
 }
 
 /*
- * Looks for claimants whose open file has gone.  None can be given it anew: what
- * has no descriptor and no mapping has nothing to get one from.
+ * Looks for claimants whose open file no longer exists.  It cannot reappear:
+ * without a descriptor or a mapping there is nothing to reopen it from.
  */
 static gboolean reclaim_on_marks(gpointer data)
 {
@@ -200,11 +206,12 @@ static gboolean add_claimant(KsmReclaim *self, const KsmRosterEntry *who,
         .reclaim = self, .who = *who, .at = at, .pidfd = pidfd,
     };
     g_ptr_array_add(self->claimants, claimant);
-    return ksm_fd_watch_set(&claimant->watch, pidfd, G_IO_IN, claimant_on_end, claimant);
+    return ksm_fd_watch_set(&claimant->watch, pidfd, G_IO_IN, claimant_on_end,
+                            claimant);
 }
 
-/* Everybody in the roster who lives; FALSE with errno when one cannot be
- * watched. */
+/* Finds all engines in the roster whose process is alive; FALSE with errno set
+ * if one of them cannot be watched. */
 static gboolean find_claimants(KsmReclaim *self, KsmRoster *roster)
 {
     KsmRosterEntry entry;
@@ -228,10 +235,11 @@ static gboolean find_claimants(KsmReclaim *self, KsmRoster *roster)
     return TRUE;
 }
 
-/* Whether nothing tells it from other engines of its process. */
+/* Whether it cannot be distinguished from other engines of its process. */
 static gboolean is_vague(const Claimant *claimant)
 {
-    return ksm_engine_id_is_none(&claimant->who.engine) && !claimant->who.marked;
+    return ksm_engine_id_is_none(&claimant->who.engine) &&
+        !claimant->who.marked;
 }
 
 static gboolean is_claimant(const Claimant *claimant, const KsmRoster *roster,
@@ -243,10 +251,11 @@ static gboolean is_claimant(const Claimant *claimant, const KsmRoster *roster,
     if (!ksm_engine_id_is_none(&claimant->who.engine)) {
         return ksm_engine_id_equal(&claimant->who.engine, &who->engine);
     }
-    return !claimant->who.marked || ksm_roster_is_marked(roster, claimant->at, fd);
+    return !claimant->who.marked ||
+        ksm_roster_is_marked(roster, claimant->at, fd);
 }
 
-/* Who that is, of the claimants to @store. */
+/* The claimant to @store that @who is; NULL: none. */
 static Claimant *find_claimant(const KsmReclaim *self, const KsmStore *store,
                        const KsmRosterEntry *who, int fd)
 {
@@ -280,7 +289,7 @@ static Claimant *find_taken(const KsmReclaim *self, guint32 at)
     return NULL;
 }
 
-/* The group's members have nothing in its own store, and forget it. */
+/* The group's members hold nothing in the old store, and forget it. */
 static void replace_store(KsmGroup *group, KsmStore *store)
 {
     guint i;
@@ -304,7 +313,7 @@ static gboolean claimants_check(gboolean found, const Claimant *comer,
 {
     if (!found) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
-                    "those who map the store cannot be watched: %s",
+                    "cannot watch the processes that map the store: %s",
                     g_strerror(errno));
         return FALSE;
     }
@@ -325,7 +334,7 @@ gboolean ksm_reclaim_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
 
     if (group->reclaim != NULL || !ksm_store_is_unused(group->store)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
-                    "the group has another store in use already");
+                    "the group already uses another store");
         return FALSE;
     }
     store = ksm_store_take_up(fd, group->label, budget, errp);
@@ -373,7 +382,7 @@ gboolean ksm_reclaim_claim(KsmMember *member, const KsmRosterEntry *who,
     }
     member->reclaiming = TRUE;
     if (is_vague(claimant)) {
-        claimant->taken = TRUE;     /* until it is seen what it holds */
+        claimant->taken = TRUE;     /* until it has reported what it holds */
         member->claimant_at = claimant->at;
         self->pending++;
         return TRUE;
@@ -395,7 +404,7 @@ static void inherit(KsmReclaim *self, guint32 slot)
     self->inherited[slot / 8] |= (guint8)(1u << slot % 8);
 }
 
-/* Whether a claimant may map it; if it has not been looked at yet, now. */
+/* Whether a claimant may map @slot; examines it now if necessary. */
 static gboolean may_be_held(KsmReclaim *self, guint32 slot)
 {
     if (is_inherited(self, slot)) {
@@ -409,7 +418,7 @@ static gboolean may_be_held(KsmReclaim *self, guint32 slot)
     return TRUE;
 }
 
-/* One page; a page that is held already may be told again. */
+/* Reclaims one page; a page may be reported again. */
 static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
                           GError **errp)
 {
@@ -419,7 +428,7 @@ static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
 
     if (!ksm_page_table_touch(&member->table, page)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "no memory for what page %u holds", page);
+                    "RECLAIM of page %u: out of memory", page);
         return FALSE;
     }
     word = member->table.words[page];
@@ -432,7 +441,8 @@ static gboolean hold_page(KsmMember *member, guint32 page, guint32 slot,
         return FALSE;
     }
     head = ksm_store_slot(group->store, ksm_store_head(group->store, slot));
-    if (ksm_page_link(word) == KSM_PAGE_LINK_BOUND || head->refs == G_MAXUINT32) {
+    if (ksm_page_link(word) == KSM_PAGE_LINK_BOUND ||
+        head->refs == G_MAXUINT32) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "RECLAIM of page %u, which is bound", page);
         return FALSE;
@@ -461,7 +471,7 @@ gboolean ksm_reclaim_range(KsmMember *member, guint32 page, guint32 slot,
     return TRUE;
 }
 
-/* It said that it is a claimant of whom nothing but the process is known. */
+/* A member finished that was matched with a claimant by its process alone. */
 static void vague_claimant_done(KsmReclaim *self, KsmMember *member)
 {
     Claimant *claimant = find_taken(self, member->claimant_at);
@@ -485,7 +495,7 @@ void ksm_reclaim_done(KsmMember *member)
     one_less(self);
 }
 
-/* The order of the tile that begins with that page, of @most slots. */
+/* The order of the tile that begins at @head, with at most @most slots. */
 static guint8 tile_order(const KsmStore *store, guint32 head, guint32 most)
 {
     const guint8 *page = ksm_store_page(store, head);
@@ -508,8 +518,9 @@ static guint8 tile_order(const KsmStore *store, guint32 head, guint32 most)
 }
 
 /*
- * Makes it findable, unless something as good already is.  At a limit of the
- * host's it stays unknown: shared by those who have it, but not with others.
+ * Adds the page to the stable tree, unless an entry of the same or a higher
+ * order exists.  If a memory limit prevents that, the slot stays unknown: the
+ * pages that refer to it keep sharing it, but no others can.
  */
 static void file_in_tree(KsmGroup *group, const KsmFingerprint *fingerprint,
                          const KsmStableEntry *entry)
@@ -544,7 +555,7 @@ static gboolean find_step(KsmReclaim *self)
     return found == FIND_STEP_SLOTS;
 }
 
-/* Slots from the cursor on that may be a tile: none of them is filed. */
+/* Number of slots from the cursor on that may be a tile: none is filed yet. */
 static guint32 inherited_in_a_row(const KsmReclaim *self)
 {
     guint32 end = MIN(ksm_store_slots(self->group->store) - self->cursor,
@@ -556,7 +567,7 @@ static guint32 inherited_in_a_row(const KsmReclaim *self)
     return count;
 }
 
-/* References to all of these slots, of which the claimants' become one. */
+/* Sum of the references to these slots; the claimants' count as one. */
 static guint64 sum_of_refs(const KsmGroup *group, guint32 first, guint32 count)
 {
     guint64 refs = 1;
@@ -568,7 +579,7 @@ static guint64 sum_of_refs(const KsmGroup *group, guint32 first, guint32 count)
     return refs;
 }
 
-/* The content at the cursor; returns how many slots have it. */
+/* Files the content at the cursor; returns how many slots have it. */
 static guint32 file_content(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
@@ -581,7 +592,7 @@ static guint32 file_content(KsmReclaim *self)
     guint64 refs;
 
     ksm_scan_pages(&scan, 1);
-    /* Memory that failed is held by those who map it, and found by nobody. */
+    /* Failed memory stays with the processes that map it, and is not filed. */
     if (scan.failed) {
         return 1;
     }
@@ -604,7 +615,7 @@ static guint32 file_content(KsmReclaim *self)
     slot.order = entry.order;
     slot.refs = (guint32)refs;
     ksm_store_describe(group->store, self->cursor, &slot);
-    /* Zeros in a shorter row may be a hole, and are not published: publish.c. */
+    /* Fewer zero pages may be a hole, and are never published: publish.c. */
     if (!scan.zero || entry.order == KSM_MAX_TILE_ORDER) {
         file_in_tree(group, &fingerprint, &entry);
     }
@@ -631,7 +642,7 @@ static gboolean file_step(KsmReclaim *self)
     return self->cursor < slots;
 }
 
-/* Gives claimants' references back. */
+/* Drops claimants' references. */
 static gboolean drop_step(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
@@ -655,12 +666,12 @@ static void filed(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
 
-    ksm_log(KSM_LOG_INFO, "group %s: took up %u pages of a broker that has "
-            "gone; %u sessions may map them", group->label, self->found,
+    ksm_log(KSM_LOG_INFO, "group %s: took over %u pages of a previous broker; "
+            "%u sessions may map them", group->label, self->found,
             self->pending);
     self->phase = self->pending == 0 ? PHASE_DROPPING : PHASE_WAITING;
     self->cursor = 0;
-    group->resend = TRUE;       /* to who was listed meanwhile */
+    group->resend = TRUE;       /* to pages listed in the meantime */
     ksm_group_wake(group);
 }
 
@@ -677,8 +688,8 @@ gboolean ksm_reclaim_step(KsmGroup *group)
     } else if (self->phase == PHASE_FILING && !file_step(self)) {
         filed(self);
     } else if (self->phase == PHASE_DROPPING && !drop_step(self)) {
-        ksm_log(KSM_LOG_INFO, "group %s: everybody has told; %" G_GUINT64_FORMAT
-                " pages are in use", group->label,
+        ksm_log(KSM_LOG_INFO, "group %s: all sessions have reported their "
+                "slots; %" G_GUINT64_FORMAT " pages are in use", group->label,
                 ksm_store_used(group->store));
         ksm_reclaim_free(group);
         return FALSE;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* reclaim.h: a store that outlived its broker becomes this one's. */
+/* reclaim.h: takes over a store that outlived its broker. */
 #ifndef KSM_RECLAIM_H
 #define KSM_RECLAIM_H
 
@@ -9,40 +9,45 @@
 typedef struct KsmReclaim KsmReclaim;
 
 /**
- * Puts the store whose descriptor @who sent in the place of
- * the group's own, which must be unused; KSM_ERROR_INVALID when that cannot
- * be.  The connections of other members then are of no use any more.
+ * Replaces the group's own store, which must be unused, with the store whose
+ * descriptor @fd was sent by @who.  @fd stays the caller's.  KSM_ERROR_INVALID
+ * if that is not possible.  Afterwards the connections of other members are of
+ * no use any more.
  */
 gboolean ksm_reclaim_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
                             KsmStoreBudget *budget, GError **errp);
 
-/** Whether contents are still being filed, and not all can be found yet. */
+/** Whether some inherited pages are not in the stable tree yet. */
 gboolean ksm_reclaim_is_filing(const KsmGroup *group);
 
 /**
- * Whether @who, with descriptor @fd of the store, may map slots of it since
- * before this broker: @member then is to say which, and is what the store waits
- * for.
+ * Whether @who, which sent the descriptor @fd of the store, may have mapped
+ * slots before this broker started.  If so, @member must report them (RECLAIM),
+ * and the store waits for it.
  */
 gboolean ksm_reclaim_claim(KsmMember *member, const KsmRosterEntry *who,
                             int fd);
 
-/** RECLAIM: binds pages that @member maps to slots in a row. */
+/** RECLAIM: binds @count pages of @member to the consecutive slots it maps. */
 gboolean ksm_reclaim_range(KsmMember *member, guint32 page, guint32 slot,
                            guint32 count, GError **errp);
 
-/** It has said all, or its process has gone: before ksm_member_free(). */
+/**
+ * @member has reported all its slots, or its process has exited.  Must be
+ * called before ksm_member_free().
+ */
 void ksm_reclaim_done(KsmMember *member);
 
-/** A bounded step of the work that is left; TRUE while there is more. */
+/** One bounded step of the remaining work; TRUE while there is more. */
 gboolean ksm_reclaim_step(KsmGroup *group);
 
-/** Of a group that is thrown away. */
+/** Frees @group->reclaim, for a group that is being freed. */
 void ksm_reclaim_free(KsmGroup *group);
 
+/** Memory of the reclaim state, in bytes. */
 guint64 ksm_reclaim_bytes(const KsmGroup *group);
 
-/** Processes and sessions that the store still waits for. */
+/** Number of claimants and sessions that the store still waits for. */
 guint ksm_reclaim_pending(const KsmGroup *group);
 
 #endif /* KSM_RECLAIM_H */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * result-ring.c: the results that wait to be fetched by one client.
+ * result-ring.c: deferred results that one client has not fetched yet.
  *
- * Grows with need up to KSM_RESULT_RING_MAX (1 MiB): a client that never
- * fetches its results cannot make the broker keep more.  A result that found no
- * room is not lost for good, see ksm_group_sweep().
+ * Grows as needed up to KSM_RESULT_RING_MAX (1 MiB): a client that never
+ * fetches its results cannot make the broker keep more.  A result that found
+ * no room is not lost forever, see ksm_group_sweep().
  */
 #include "group/result-ring.h"
 
@@ -25,7 +25,8 @@ static void ring_grow(KsmResultRing *ring)
     ring->first = 0;
 }
 
-gboolean ksm_result_ring_push(KsmResultRing *ring, const KsmWaitingResult *result)
+gboolean ksm_result_ring_push(KsmResultRing *ring,
+                              const KsmWaitingResult *result)
 {
     if (ring->count == ring->size) {
         if (ring->size >= KSM_RESULT_RING_MAX ||

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* result-ring.h: the results that wait to be fetched by one client. */
+/* result-ring.h: deferred results that one client has not fetched yet. */
 #ifndef KSM_RESULT_RING_H
 #define KSM_RESULT_RING_H
 
@@ -7,7 +7,7 @@
 
 #define KSM_RESULT_RING_MAX 65536u
 
-/* "The content that your page was listed with is in the stable tree now." */
+/* Tells a client that the content of its listed page is in the stable tree. */
 typedef struct KsmWaitingResult {
     guint64 key;
     guint32 page;
@@ -15,14 +15,15 @@ typedef struct KsmWaitingResult {
 } KsmWaitingResult;
 
 typedef struct KsmResultRing {
-    KsmWaitingResult *results;      /* NULL while it never held one */
+    KsmWaitingResult *results;  /* NULL until the first push */
     guint32 size;               /* a power of two */
     guint32 first;
     guint32 count;
 } KsmResultRing;
 
-/** FALSE when full: the result is not kept. */
-gboolean ksm_result_ring_push(KsmResultRing *ring, const KsmWaitingResult *result);
+/** FALSE if the ring is full; then the result is dropped. */
+gboolean ksm_result_ring_push(KsmResultRing *ring,
+                              const KsmWaitingResult *result);
 gboolean ksm_result_ring_pop(KsmResultRing *ring, KsmWaitingResult *result);
 void ksm_result_ring_clear(KsmResultRing *ring);
 

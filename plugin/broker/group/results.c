@@ -2,11 +2,10 @@
 /*
  * results.c: the request FETCH_RESULTS.
  *
- * A result says that a page of the client is listed with a content that has got
- * a slot, or that somebody is about to publish.  The slot may have been freed
- * since, and the page been withdrawn, or bound by other ways: so only the
- * page's word and the trees as they are now count.  How a page gets on in each
- * case is told in listing.c.
+ * A deferred result says that a listed page's content has got a slot, or is
+ * about to be published.  Since then the slot may have been freed, or the page
+ * withdrawn or bound in another way.  So only the page's word and the present
+ * state of the trees count.  listing.c lists the possible cases.
  */
 #include "group/results.h"
 
@@ -18,12 +17,13 @@
 #include "group/stable-tree.h"
 #include "tree/fp-seek.h"
 
-/* What becomes of a result. */
+/* The outcome of a result. */
 typedef enum Outcome {
     OUTCOME_DROPPED, OUTCOME_TOLD, OUTCOME_WAITS,
 } Outcome;
 
-static Outcome settle_unstable(KsmMember *member, const KsmWaitingResult *result)
+static Outcome settle_unstable(KsmMember *member,
+                               const KsmWaitingResult *result)
 {
     KsmGroup *group = member->group;
     KsmFpPlace place;
@@ -82,7 +82,8 @@ guint ksm_group_take_results(KsmMember *member, KsmResult *results, guint max)
             ksm_result_ring_push(&member->results, &result);
         }
     }
-    if (member->results_lost && member->results.count < KSM_RESULT_RING_MAX / 2) {
+    if (member->results_lost &&
+        member->results.count < KSM_RESULT_RING_MAX / 2) {
         member->results_lost = FALSE;
         group->resend = TRUE;
         ksm_group_wake(group);

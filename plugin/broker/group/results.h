@@ -8,7 +8,10 @@
 #include "group/state.h"
 #include "ksm-protocol.h"
 
-/** FETCH_RESULTS: binds up to @max pages; returns their number. */
+/**
+ * FETCH_RESULTS: takes deferred results, and binds pages whose content has a
+ * slot.  Writes at most @max @results; returns their number.
+ */
 guint ksm_group_take_results(KsmMember *member, KsmResult *results, guint max);
 
 #endif /* KSM_RESULTS_H */

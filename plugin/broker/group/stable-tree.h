@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * stable-tree.h: from the fingerprint of a content to the slots that hold it.
+ * stable-tree.h: maps a page's fingerprint to the slots that hold the page.
  *
- * A thin layer over fp-tree.h that packs what is known into the value:
- * bits 0-29 first slot, 30-32 tile order, 33-62 tag of the content.
+ * A thin layer over fp-tree.h that packs an entry into the value: bits 0-29
+ * first slot, 30-32 tile order, 33-62 tag of the content.
  */
 #ifndef KSM_STABLE_TREE_H
 #define KSM_STABLE_TREE_H
@@ -12,16 +12,16 @@
 #include "ksm-protocol.h"
 #include "group/page-table.h"
 
-/** Two odd random numbers that no client knows; one pair for a group. */
+/** Two odd random numbers, unknown to clients; one pair per group. */
 typedef struct KsmTagKey {
     guint64 hi;
     guint64 lo;
 } KsmTagKey;
 
 /**
- * 30 bits that tell contents apart beyond the tree's key.  Keyed, so that a
- * client cannot choose fingerprints that share a tag: by such it could make
- * any number of listings look true with one page.
+ * 30 bits that distinguish pages beyond the tree's key.  Keyed, so that a
+ * client cannot choose fingerprints that share a tag: with those, one page
+ * could make any number of its listings look true.
  */
 static inline guint32 ksm_fingerprint_tag(const KsmTagKey *key,
                                           const KsmFingerprint *fingerprint)
@@ -54,7 +54,7 @@ static inline KsmStableEntry ksm_stable_unpack(guint64 value)
     return entry;
 }
 
-/** The slot for a guest page: neighbours take neighbouring copies. */
+/** The slot for a guest page: adjacent pages take adjacent copies of a tile. */
 static inline guint32 ksm_stable_slot(const KsmStableEntry *entry,
                                       guint32 page)
 {

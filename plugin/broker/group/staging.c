@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * staging.c: contents on their way from a client into the store.
+ * staging.c: pages on their way from a client into the store.
  *
- * A content is copied out of the memory that its client can write exactly
- * once, into a page here; what is decided about it, is decided by that copy,
- * and that copy is what the slot gets.  So nothing the client does meanwhile
- * can bring a content into the store that is filed under another's name.
+ * A page is copied exactly once out of the memory that its client can write,
+ * into a page here.  All decisions are based on that copy, and that copy is
+ * written to the slot.  So whatever the client does in the meantime, no slot
+ * can be filed under a fingerprint that is not its own.
  *
- * Slots are filled by write(2), many in a row at once.  Written through a
- * mapping, each would be a page fault (about 4 us), in which the kernel
- * clears a page that is overwritten at once.
+ * Slots are filled by write(2), many contiguous ones at once.  Writing through
+ * a mapping would cost a page fault for each (about 4 us), in which the kernel
+ * clears a page that is then overwritten.
  */
 #include "group/staging.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * state.h: what a group and its members have; who works on it, and how, is in
- * the other headers.
+ * state.h: the state of a group and of its members.  The other headers have the
+ * functions that work on it.
  */
 #ifndef KSM_GROUP_STATE_H
 #define KSM_GROUP_STATE_H
@@ -26,7 +26,7 @@ struct KsmGroup {
     KsmFpTree *unstable;        /* content -> listed page, unstable-tree.h */
     KsmTagKey tag_key;
     guint64 store_id;
-    GPtrArray *members;         /* by id, NULL where none */
+    GPtrArray *members;         /* by id; NULL: the id is free */
     GArray *generations;        /* guint8 by id */
     guint member_count;
     guint16 next_id;
@@ -34,52 +34,52 @@ struct KsmGroup {
     guint64 bound;
     guint64 retired;            /* contents whose memory failed */
     GQueue cleaning;            /* members that are being cleaned */
-    struct KsmReclaim *reclaim;     /* of the store; NULL: over, or none */
+    struct KsmReclaim *reclaim; /* of the store; NULL: finished, or none */
 
     guint64 sweep_cursor;
     gboolean sweeping;          /* a pass is under way */
     gboolean resend;            /* the next pass looks for lost results */
-    gboolean resending;         /* this one does */
+    gboolean resending;         /* this pass looks for lost results */
     guint64 unlisted;           /* listings ended since the pass began */
     guint sweep_debt;           /* entries to visit for insertions made */
 
     gint64 (*clock_us)(void);   /* g_get_monotonic_time, or a test's */
-    gint64 now_us;              /* when the request at work began */
+    gint64 now_us;              /* when the current request began */
     void (*wake)(KsmGroup *group, gpointer opaque);
-    gpointer opaque;            /* of wake: there is background work */
+    gpointer opaque;            /* for wake, which announces background work */
 };
 
-/** What is being taken back from a member in the background. */
+/** What is taken back from a member in the background. */
 typedef enum KsmCleaning {
     KSM_CLEANING_NONE = 0,
-    KSM_CLEANING_LISTINGS,      /* its connection has gone */
-    KSM_CLEANING_ALL,           /* its process has gone */
+    KSM_CLEANING_LISTINGS,      /* its connection has closed */
+    KSM_CLEANING_ALL,           /* it can map nothing any more */
 } KsmCleaning;
 
-/** The cleaning is done; after KSM_CLEANING_ALL: free the member. */
+/** Cleaning has finished; after KSM_CLEANING_ALL: free the member. */
 typedef void (*KsmMemberCleaned)(KsmMember *member, gpointer opaque);
 
 struct KsmMember {
     KsmGroup *group;
     KsmPageTable table;
     KsmResultRing results;
-    guint64 listed;             /* words of that state */
+    guint64 listed;             /* number of words in that state */
     guint64 bound;
     guint64 publishers;
-    gint64 distrust_until_us;   /* it has not published what it should */
-    guint64 published_slots;    /* made by this member and still in use */
+    gint64 distrust_until_us;   /* it let turns to publish pass */
+    guint64 published_slots;    /* published by this member, still in use */
     guint64 clean_cursor;
     KsmMemberCleaned cleaned;
     gpointer opaque;
     GList clean_link;           /* in group->cleaning */
     KsmCleaning cleaning;
-    guint32 roster_at;          /* its entry there, or KSM_ROSTER_NONE */
-    guint32 claimant_at;            /* of who it may be: reclaim.c; or NONE */
+    guint32 roster_at;          /* its roster entry, or KSM_ROSTER_NONE */
+    guint32 claimant_at;        /* its claimant's entry (reclaim.c), or NONE */
     guint16 id;                 /* index in group->members */
-    guint8 generation;          /* which holder of that id */
-    gboolean results_lost;        /* the ring was full once */
-    gboolean reclaiming;        /* it has not yet said all that it maps */
-    guint missed_publishes;               /* turns to publish that it let pass */
+    guint8 generation;          /* tells successive holders of an id apart */
+    gboolean results_lost;      /* the ring was full once */
+    gboolean reclaiming;        /* it has not reported all its slots yet */
+    guint missed_publishes;     /* turns to publish that it let pass */
 };
 
 #endif /* KSM_GROUP_STATE_H */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * unstable-tree.h: from the fingerprint of a content to a page that a client
- * says has it, though it may change at any time.
+ * unstable-tree.h: maps a fingerprint to a guest page that had this content
+ * when its client reported it, and may change at any time.
  *
  * A thin layer over fp-tree.h: bits 0-15 of the value are the low half of the
- * tag, 16-47 the page, 48-63 the member.  An entry is only true while that
- * member's page word says so with the same tag (listing.h); nobody looks for
- * the entries of pages that were withdrawn, or of members that have gone.  They
- * are replaced when met, and swept away in the background.
+ * tag, 16-47 the page, 48-63 the member.  An entry is valid only while that
+ * member's page word confirms it with the same tag (listing.h).  Withdrawing
+ * pages or removing members does not remove their entries: stale entries are
+ * replaced when found, and swept away in the background.
  */
 #ifndef KSM_UNSTABLE_TREE_H
 #define KSM_UNSTABLE_TREE_H

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * acceptor.c: takes connections from a listening socket.
+ * acceptor.c: accepts connections on a listening socket.
  *
- * A few at a turn of the main loop, so that who connects all the time leaves
- * room for others; when descriptors have run out, it looks away for a moment
- * instead of spinning on a socket that stays readable.
+ * Accepts a few connections in each iteration of the main loop, so that a
+ * client that connects all the time leaves room for others.  If descriptors
+ * run out, it pauses for a moment instead of spinning on a socket that stays
+ * readable.
  */
 #include "host/acceptor.h"
 
@@ -49,7 +50,7 @@ static gboolean acceptor_on_connect(gint fd, GIOCondition condition,
             break;
         } else {
             ksm_log_limited(self->log_bucket, KSM_LOG_ERROR,
-                            "accept: %s; tries again in %d ms",
+                            "accept: %s; retrying in %d ms",
                             g_strerror(errno), PAUSE_MS);
             acceptor_watch(self, (GIOCondition)0);
             self->pause = g_timeout_add(PAUSE_MS, acceptor_on_pause_over,

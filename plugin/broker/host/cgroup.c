@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * cgroup.c: limits of control groups on the broker's memory.
+ * cgroup.c: the control group limits on the broker's memory.
  *
- * Slots are charged to the control group of who writes them first, which is the
- * broker's; guests that map them pay nothing.  When such a limit is reached and
- * nothing can be reclaimed, the kernel does not refuse memory: it kills somebody
- * in the group.  So the broker must know how far it may go.
+ * Slots are charged to the control group of the process that writes them first,
+ * which is the broker; guests that map them are charged nothing.  When such a
+ * limit is reached and nothing can be reclaimed, the kernel does not refuse
+ * memory: it kills a process in the group.  So the broker must know how much it
+ * may allocate.
  *
- * A limit of any control group above its own counts as well.  Version 2, and the
- * memory controller of version 1 where it is mounted.  Files are opened once,
- * as a confined broker can open none, and read each time, as limits change.
- * A broker that is moved to another control group goes on with the first one's.
+ * The limits of all ancestor groups count as well.  Supports cgroup version 2,
+ * and the memory controller of version 1 if it is mounted.  The files are
+ * opened once, because a confined broker cannot open them, and read each time,
+ * because limits change.  A broker that is moved to another control group keeps
+ * using the first one's limits.
  */
 #include "host/cgroup.h"
 
@@ -20,7 +22,7 @@
 
 #define MAX_LEVELS 8            /* with limits that could be set */
 #define LIMITS 2
-#define ENDLESS ((guint64)G_MAXINT64 / 2)       /* version 1 has such a number */
+#define ENDLESS ((guint64)G_MAXINT64 / 2)       /* version 1: no limit */
 #define STAT_BYTES 8192
 
 typedef struct Version {
@@ -32,7 +34,7 @@ typedef struct Version {
 } Version;
 
 static const Version versions[] = {
-    /* Above memory.high everybody in it is slowed down. */
+    /* Above memory.high all processes in the group are throttled. */
     { "", "cgroup2", { "memory.max", "memory.high" }, "memory.current",
       { "\ninactive_file ", "\nactive_file " } },
     { "memory", "cgroup", { "memory.limit_in_bytes", NULL },
@@ -73,7 +75,7 @@ static void level_close(const Level *level)
     close_file(level->stat);
 }
 
-/* A root has no limit. */
+/* Adds one level of the hierarchy; a root has no limit, and is left out. */
 static void add_level(KsmCgroup *self, const Version *version, const char *dir)
 {
     Level level = { version, { -1, -1 }, -1, -1 };
@@ -98,7 +100,7 @@ static gboolean has_word(const char *list, const char *word)
     return g_strv_contains((const char *const *)words, word);
 }
 
-/* The path in that hierarchy, by a line "ID:CONTROLLERS:PATH". */
+/* The path in that hierarchy, from a line "ID:CONTROLLERS:PATH". */
 static char *find_path(const char *text, const Version *version)
 {
     g_auto(GStrv) lines = g_strsplit(text, "\n", -1);
@@ -118,7 +120,7 @@ static char *find_path(const char *text, const Version *version)
 }
 
 /*
- * Where the hierarchy is mounted, and which part of it, by a line "ID PARENT
+ * Where the hierarchy is mounted, and which part of it, from a line "ID PARENT
  * DEVICE PART PLACE OPTIONS [...] - TYPE SOURCE OPTIONS".
  */
 static char *find_mount(const char *text, const Version *version, char **part)
@@ -142,7 +144,7 @@ static char *find_mount(const char *text, const Version *version, char **part)
     return NULL;
 }
 
-/* From the process' own up to where it is mounted. */
+/* Adds the levels from the process's own group up to the mount point. */
 static void add_levels(KsmCgroup *self, const char *root,
                        const Version *version, const char *groups,
                        const char *mounts)
@@ -160,7 +162,7 @@ static void add_levels(KsmCgroup *self, const char *root,
         below = g_str_has_prefix(path, part) ? path + strlen(part) : "";
     }
     if (strstr(below, "/..") != NULL) {
-        below = "";             /* out of its namespace */
+        below = "";             /* outside of its cgroup namespace */
     }
     top = strlen(root) + strlen(place);
     dir = g_strconcat(root, place, g_str_equal(below, "/") ? "" : below, NULL);
@@ -209,7 +211,7 @@ const KsmCgroup *ksm_cgroup_own(void)
     return own;
 }
 
-/* What stands there, or @otherwise: "max", and where there is no such file. */
+/* The number in the file; @otherwise for "max", or if there is no file. */
 static guint64 read_number(int fd, guint64 otherwise)
 {
     char text[32];
@@ -230,7 +232,7 @@ static guint64 level_limit(const Level *level)
     return limit < ENDLESS ? limit : G_MAXUINT64;
 }
 
-/* Page cache, which the kernel drops first; the stores are none to it. */
+/* Page cache, which the kernel drops first; stores do not count as such. */
 static guint64 level_cache(const Level *level)
 {
     char text[STAT_BYTES] = "\n";

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* cgroup.h: limits of control groups on the broker's memory. */
+/* cgroup.h: the control group limits on the broker's memory. */
 #ifndef KSM_CGROUP_H
 #define KSM_CGROUP_H
 
@@ -8,23 +8,25 @@
 typedef struct KsmCgroup KsmCgroup;
 
 /**
- * The control group that this process is in, and all above it that it can see;
- * never NULL.  @root comes before the names of all files: "" but in tests.
+ * The control group of this process, and all its visible ancestors; never NULL.
+ * @root is a prefix of all file names: "" except in tests.
  */
 KsmCgroup *ksm_cgroup_new(const char *root);
 void ksm_cgroup_free(KsmCgroup *cgroup);
 
-/** The same for "", made when it is first asked for, which must be before the
- * process confines itself. */
+/**
+ * The same for the root "".  Created by the first call, which must be made
+ * before the process confines itself.
+ */
 const KsmCgroup *ksm_cgroup_own(void);
 
-/** The smallest limit as it is now, in bytes; G_MAXUINT64: there is none. */
+/** The smallest current limit in bytes; G_MAXUINT64: no limit. */
 guint64 ksm_cgroup_limit_bytes(const KsmCgroup *cgroup);
 
 /**
- * What may be taken now before the kernel kills or slows down somebody; page
- * cache that it would drop instead counts as free.  G_MAXUINT64: no limit.  2 us
- * for each control group that has a limit.
+ * Bytes that can be allocated now before the kernel kills or throttles a
+ * process in the group.  Page cache that it would drop first counts as free.
+ * G_MAXUINT64: no limit.  Takes 2 us for each control group with a limit.
  */
 guint64 ksm_cgroup_room_bytes(const KsmCgroup *cgroup);
 

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fd-reaper.c: gets rid of descriptors that clients sent.
+ * fd-reaper.c: closes descriptors that clients sent, without blocking.
  *
- * close(2) asks the file's file system, and that may be a client's own (FUSE)
- * and never answer.  So all but memory, which cannot block, is closed by a
- * thread that may wait.  As long as it does, no more descriptors are taken of
- * that user, nor of anybody when all threads wait: the kernel drops them then,
- * which asks nobody.
+ * close(2) may call the file's file system, and that may be a client's own
+ * (FUSE) and never answer.  So all descriptors but memfds, which cannot block,
+ * are closed by a thread that may block.  While it does, no more descriptors
+ * are received from that user; if all threads block, none from any user.  The
+ * kernel drops those descriptors, which never blocks us.
  *
- * Threads: the main loop's, which alone takes descriptors and gives them away
- * in the same turn; and the closers.  `lock` guards the closers' fields.
+ * Threads: only the main loop's thread receives descriptors, and it hands them
+ * over in the same iteration; the closer threads close them.  `lock` guards the
+ * closers' fields.
  */
 #include "host/fd-reaper.h"
 
@@ -18,7 +19,7 @@
 
 typedef struct Closer {
     gboolean started;
-    int fd;                     /* to be closed; -1: nothing is to be done */
+    int fd;                     /* to be closed; -1: idle */
     uid_t uid;
 } Closer;
 
@@ -60,7 +61,7 @@ gboolean ksm_fd_reaper_start(GError **errp)
             return FALSE;
         }
         g_thread_unref(thread);
-        /* It makes calls as it starts which it may not make later. */
+        /* On start it makes system calls that are not allowed later. */
         g_mutex_lock(&lock);
         while (!closer->started) {
             g_cond_wait(&changed, &lock);
@@ -70,7 +71,7 @@ gboolean ksm_fd_reaper_start(GError **errp)
     return TRUE;
 }
 
-/* One that has nothing to do; NULL: none, or one closes for that user. */
+/* An idle thread; NULL: none, or one is closing a descriptor of that user. */
 static Closer *free_closer(uid_t uid)
 {
     Closer *found = NULL;

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fd-watch.c: what is waited for on a descriptor.
+ * fd-watch.c: waits for events on descriptors in the main loop.
  *
- * All descriptors are in one epoll set, which is one source of the main loop:
- * GLib's own sources are walked and handed to poll(2) one by one in every
- * turn, so that a request among 200 clients took 69 us instead of 9.
+ * All descriptors are in one epoll set, which is one source of the main loop.
+ * GLib would walk its own sources and pass them to poll(2) one by one in every
+ * iteration, so that a request among 200 clients took 69 us instead of 9.
  *
- * A turn takes a number of ready descriptors from the set and calls their
- * functions.  Those may clear any watch, so that what it is about can be
- * freed: its events of this turn are forgotten.  The set gives the ready ones
- * in turns, so nobody who always has something to say is heard twice before
- * another is heard.
+ * An iteration takes a number of ready descriptors from the set and calls their
+ * functions.  A function may clear any watch, so that its object can be freed:
+ * the watch's events of this iteration are then dropped.  The set returns ready
+ * descriptors in turns, so a client that always has requests is not served
+ * twice before another is served.
  *
- * One thread, that of the main loop.
+ * Single-threaded: the main loop's thread only.
  */
 #include "host/fd-watch.h"
 
@@ -28,13 +28,13 @@ G_STATIC_ASSERT((int)G_IO_IN == EPOLLIN && (int)G_IO_OUT == EPOLLOUT &&
 typedef struct Poller {
     GSource source;
     int fd;
-    int count;                  /* events of this turn */
+    int count;                  /* events of this iteration */
     struct epoll_event events[EVENTS_AT_ONCE];
 } Poller;
 
 static Poller *the_poller;
 
-/* The function may clear its watch, or others: their events are then void. */
+/* The function may clear its watch or others, which drops their events. */
 static void poller_call(KsmFdWatch *watch, const struct epoll_event *event)
 {
     guint32 wanted = (guint32)watch->condition | EPOLLHUP | EPOLLERR;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * headroom.c: whether there is room below the limits on the broker's memory.
+ * headroom.c: whether memory is left below the limits of the broker.
  *
- * GLib ends the process when it gets no memory, and what is small is taken from
- * it in many places.  So nothing large, and nothing that sessions have one of
- * each, is begun with less than this left; what is small lives on the rest.
- * A limit (RLIMIT_AS, RLIMIT_DATA, that of a control group) then costs newcomers
- * and savings, not the broker.  Memory that the host itself lacks is not seen
- * here.
+ * GLib aborts the process if an allocation fails, and many places make small
+ * allocations.  So no large allocation, and none that is repeated for each
+ * session, is made with less than this headroom left; small allocations use the
+ * rest.  Reaching a limit (RLIMIT_AS, RLIMIT_DATA, or a control group's) then
+ * costs new clients and savings, but not the broker.  A shortage of memory on
+ * the host itself is not detected here.
  */
 #include "host/headroom.h"
 
@@ -40,8 +40,8 @@ gboolean ksm_headroom_left(void)
 
 gboolean ksm_headroom_take(guint64 bytes)
 {
-    static guint64 left;        /* of the last MiB; the rest covers it */
-    static gint64 none_us;      /* when there was none */
+    static guint64 left;        /* of the last MiB; the headroom covers it */
+    static gint64 none_us;      /* time of the last failure */
 
     g_assert(bytes <= ASK_BYTES);
     if (left < bytes) {

@@ -1,31 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* headroom.h: whether there is room below the limits on the broker's memory. */
+/* headroom.h: whether memory is left below the limits of the broker. */
 #ifndef KSM_HEADROOM_H
 #define KSM_HEADROOM_H
 
 #include <glib.h>
 
 /**
- * Whether enough is left below RLIMIT_AS, RLIMIT_DATA and the limit of the control
- * group that whatever is small and cannot fail goes on to be had.  Asked before
- * each thing that is not, or that a client can have more of.  2 us, and what
- * ksm_cgroup_room_bytes() takes.
+ * Whether enough memory is left below RLIMIT_AS, RLIMIT_DATA and the control
+ * group's limit for the small allocations that must not fail.  Call it before
+ * each large allocation, and before each one that a client can repeat.  Takes
+ * 2 us plus ksm_cgroup_room_bytes().
  */
 gboolean ksm_headroom_left(void);
 
 /**
- * The same for much that is small: @bytes, which are not more than 1 MiB.  It
- * asks once for each MiB, and when there was none a thousand times a second.
+ * The same for many small allocations of @bytes each, at most 1 MiB.  It only
+ * checks once for each MiB; after a failure, at most a thousand times a second.
  */
 gboolean ksm_headroom_take(guint64 bytes);
 
-/** Which limit leaves less than that and so much for files; NULL: none. */
+/**
+ * The name of a limit that does not leave that memory, plus @file_bytes for
+ * files in memory; NULL: enough is left.
+ */
 const char *ksm_headroom_lack(guint64 file_bytes);
 
-/** What files in memory, which only the last of these is for, may take more. */
+/** Bytes left for files in memory, which only the control group limits. */
 guint64 ksm_headroom_file_bytes(void);
 
-/** The same as an error, KSM_ERROR_LIMIT, that says what there is none for. */
+/** Like ksm_headroom_left(); sets KSM_ERROR_LIMIT, which mentions @what. */
 gboolean ksm_headroom_check(const char *what, GError **errp);
 
 #endif /* KSM_HEADROOM_H */

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * identity.c: one word that tells a process from all others, ever.
+ * identity.c: a 64-bit identity that is unique to a process.
  *
- * The kernel gives a process's number out again.  So beside the number (22
- * bits; Linux allows no more) stands the inode number of its pidfd, which no
- * other process ever has (Linux 6.9).  Where pidfds have none of their own the
- * word says so, and any process with that number is taken for it: what hangs on
- * its end then comes late, not early.  (/proc, which could tell the time of its
- * start, is out of a confined broker's reach.)
+ * The kernel reuses pids.  So the identity has the pid (22 bits; Linux allows
+ * no more) and the inode number of the process's pidfd, which no other process
+ * ever has (Linux 6.9).  On older kernels, where pidfds have no inode of their
+ * own, the identity says so, and any process with that pid is taken for it:
+ * actions that wait for its exit are then late, never early.  (A confined
+ * broker cannot read the start time of processes in /proc.)
  *
- * A word is written and read in one access, so that it is whole whenever a
- * broker ends.
+ * An identity is written and read in one access, so it is complete whenever a
+ * broker exits.
  */
 #include "host/identity.h"
 
@@ -30,7 +30,7 @@ static pid_t pid_of(KsmIdentity identity)
     return (pid_t)(identity & ((1u << PID_BITS) - 1));
 }
 
-/* Whether the word says no more than the number. */
+/* Whether the identity has no more than the pid. */
 static gboolean is_vague(KsmIdentity identity)
 {
     return identity >> PID_BITS == 0;
@@ -78,7 +78,7 @@ int ksm_identity_open(KsmIdentity identity)
     }
     pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (pidfd < 0) {
-        /* EINVAL, ENOENT: the number is that of a mere thread now */
+        /* EINVAL, ENOENT: the pid is now that of a thread */
         return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
     }
     now = ksm_identity_of(pidfd, pid);

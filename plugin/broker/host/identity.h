@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* identity.h: one word that tells a process from all others, ever. */
+/* identity.h: a 64-bit identity that is unique to a process. */
 #ifndef KSM_IDENTITY_H
 #define KSM_IDENTITY_H
 
 #include <glib.h>
 #include <sys/types.h>
 
-/** 0: none.  Holds until the host's next start, in one pid namespace. */
+/** 0: none.  Valid until the host's next boot, in one pid namespace. */
 typedef guint64 KsmIdentity;
 
-/** Of the process that @pidfd stands for, which lives and has number @pid. */
+/** The identity of the living process of @pidfd, whose pid is @pid. */
 KsmIdentity ksm_identity_of(int pidfd, pid_t pid);
 
-/** Of this process. */
+/** The identity of this process. */
 KsmIdentity ksm_identity_self(void);
 
 /**
- * A pidfd for that process, or -ESRCH when it is known to have gone, or
- * another -errno.  In doubt it is another process with the same number.
+ * A pidfd for that process, owned by the caller; -ESRCH if it is known to have
+ * exited; or another -errno.  If the identity has no more than the pid, the
+ * pidfd may be of another process with the same pid.
  */
 int ksm_identity_open(KsmIdentity identity);
 
-/** Whether a pidfd's process has gone. */
+/** Whether the process of a pidfd has exited. */
 gboolean ksm_pidfd_is_dead(int pidfd);
 
 #endif /* KSM_IDENTITY_H */

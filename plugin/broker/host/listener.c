@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * listener.c: the socket the broker listens on, and the lock beside it.
+ * listener.c: the broker's listening sockets, and the lock file beside them.
  *
- * Whoever holds the lock on SOCKET.lock owns the name SOCKET: only then is a
- * socket that lies there known to be stale and replaced.  So of two brokers
- * started at the same moment one serves and the other leaves.  The lock file
- * stays when the broker ends, as taking it away would open a race; the lock
- * itself goes with the process, however that ends.  grace.c keeps its mark in
- * that file; with a socket from the service manager, which owns the name, the
- * file is in the service's own directory of /run instead, if it has one.
+ * The process that holds the lock on SOCKET.lock owns the path SOCKET: only
+ * then is an existing socket known to be stale, and replaced.  So of two
+ * brokers started at the same moment one serves and the other exits.  The lock
+ * file stays when the broker exits, because removing it would open a race; the
+ * kernel drops the lock with the process.  grace.c keeps its mark in that
+ * file.  With a socket from the service manager, which owns the path, the file
+ * is in the service's own directory in /run instead, if it has one.
  */
 #include "host/listener.h"
 
@@ -85,8 +85,8 @@ KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
 
         if (one == NULL || one->fd >= 0) {
             g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
-                        "descriptor %d that the service manager passed is no "
-                        "listening UNIX socket, or one of its kind too many: "
+                        "descriptor %d from the service manager is not a "
+                        "listening UNIX socket, or the second of its type: "
                         "pass one for sessions (ListenSequentialPacket=) and "
                         "at most one for control (ListenStream=)", fd);
             return KSM_LISTEN_FAILED;
@@ -99,8 +99,8 @@ KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
     }
     if (listener->fd < 0) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
-                    "the service manager passed no listening UNIX socket of "
-                    "sequential packets (ListenSequentialPacket=)");
+                    "the service manager passed no socket for sessions "
+                    "(ListenSequentialPacket=)");
         return KSM_LISTEN_FAILED;
     }
     listener->lock_fd = open_mark();
@@ -143,7 +143,7 @@ static KsmListenResult take_lock(KsmListener *listener, GError **errp)
                                 : fail(errp, "locking", path);
 }
 
-/* Takes away what an earlier broker left, but nothing else. */
+/* Removes the socket of an earlier broker, but nothing else. */
 static KsmListenResult remove_stale(const char *path, GError **errp)
 {
     struct stat status;

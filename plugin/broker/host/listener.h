@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* listener.h: the socket the broker listens on, and the lock beside it. */
+/* listener.h: the broker's listening sockets, and the lock file beside them. */
 #ifndef KSM_LISTENER_H
 #define KSM_LISTENER_H
 
@@ -8,7 +8,8 @@
 
 typedef struct KsmListener {
     int fd;
-    int lock_fd;                /* with socket activation the mark's, or -1 */
+    int lock_fd;                /* the lock file; with socket activation the
+                                   mark's file (grace.h), or -1 */
     char *path;                 /* NULL with socket activation */
 } KsmListener;
 
@@ -18,32 +19,32 @@ typedef enum KsmListenResult {
     KSM_LISTEN_FAILED,
 } KsmListenResult;
 
-/** How many descriptors the service manager passed; they begin at 3. */
+/** Number of descriptors passed by the service manager, from 3 on. */
 guint ksm_listener_passed(void);
 
 /**
- * Takes the sockets from the service manager: one for sessions, of sequential
- * packets, and maybe one for control, a stream (else control->fd is -1).
- * They are told apart by their types, in whichever order they come.
+ * Takes the sockets passed by the service manager: one SOCK_SEQPACKET socket
+ * for sessions, and optionally one SOCK_STREAM socket for control (otherwise
+ * control->fd is -1), in any order.
  */
 KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
                                   GError **errp);
 
-/** The default path for sessions, in a directory that is made if missing. */
+/** Default path of the session socket; creates its directory if missing. */
 char *ksm_listener_default_path(GError **errp);
 
 /**
- * Makes a socket of @type (SOCK_*) at @path with that mode; group (gid_t)-1:
- * leave it.
+ * Creates a socket of @type (SOCK_*) at @path with that mode and group;
+ * (gid_t)-1: the default group.
  */
 KsmListenResult ksm_listener_open(KsmListener *listener, const char *path,
                                   int type, mode_t mode, gid_t group,
                                   GError **errp);
 
-/** Gives up a socket that was not opened whole. */
+/** Cleans up a socket after ksm_listener_open() failed halfway. */
 void ksm_listener_close(KsmListener *listener);
 
-/** Takes the socket's name away; connections stay. */
+/** Removes the socket's path; connections stay. */
 void ksm_listener_unlink(KsmListener *listener);
 
 #endif /* KSM_LISTENER_H */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * log.c: one line on stderr for each event; at a limited rate if provoked.
+ * log.c: one line on stderr per event, rate-limited if clients cause it.
  *
- * stderr is put into non-blocking mode by nobody: it is the journal, a file or
- * a terminal, and a broker whose log is not read may wait for it.
+ * stderr stays in blocking mode: it is the journal, a file or a terminal, and a
+ * broker whose log is not read may block on it.
  */
 #include "host/log.h"
 
@@ -95,7 +95,7 @@ void ksm_log_limited(KsmLogBucket *bucket, KsmLogLevel level,
         return;
     }
     if (bucket->suppressed > 0 || total.suppressed > 0) {
-        ksm_log(KSM_LOG_WARNING, "%u lines left out: too many at a time",
+        ksm_log(KSM_LOG_WARNING, "%u log lines suppressed by the rate limit",
                 bucket->suppressed + total.suppressed);
         bucket->suppressed = 0;
         total.suppressed = 0;

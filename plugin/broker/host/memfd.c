@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* memfd.c: files in memory that a client may map but not resize. */
+/* memfd.c: memfds that a client may map but not resize. */
 #include "host/memfd.h"
 
 #include <errno.h>
@@ -28,7 +28,7 @@ int ksm_memfd_new(const char *name, guint64 bytes, GError **errp)
     g_set_error(errp, KSM_ERROR,
                 errno == EMFILE || errno == ENFILE || errno == ENOMEM
                 ? KSM_ERROR_LIMIT : KSM_ERROR_FAILED,
-                "making %s of %" G_GUINT64_FORMAT " bytes: %s", name, bytes,
+                "creating %s of %" G_GUINT64_FORMAT " bytes: %s", name, bytes,
                 g_strerror(errno));
     if (fd >= 0) {
         close(fd);

@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * share.c: a limit, what is taken of it, and the limit that it is a part of.
+ * share.c: a limit, its use, and the parent limit that it is a part of.
  *
  * A user's part has no limit of its own, but a share p < 1 of what the other
- * users leave: with L the limit of all, h what the user has, and O what the
- * others have, it may take as long as  h <= p (L - O).  So one that is alone
- * can have p L, and nobody needs to know how many there will be.
+ * users leave: if L is the limit of all, h what the user has, and O what the
+ * others have, the user may take as long as  h <= p (L - O).  So a single user
+ * can have p L, and the number of users need not be known in advance.
  *
- * There is always something left for one more user: after a user took,
+ * There is always something left for one more user: after a user has taken,
  *     L - O - h >= (1 - p) (L - O),
- * that is, what is free is not less than the part 1 - p of what would be free
- * without that user.  Put N users in the order in which each took last: by
- * that rule, applied to one after the other, what is free is never less than
- * (1 - p)^N L, whoever took when and in what order, and a newcomer may take
- * the part p of it.  (What is given back only adds to it.)  With p = 1/2 one
- * user leaves half, and the next may have a quarter.
+ * that is, the free amount is at least the part 1 - p of what would be free
+ * without that user.  Sort N users by the time when each took last.  Applying
+ * the rule to one after the other shows that the free amount is never less than
+ * (1 - p)^N L, in whatever order they took, and a new user may take the part p
+ * of it.  (Anything that is returned only adds to it.)  With p = 1/2 one user
+ * leaves half, and the next may have a quarter.
  */
 #include "host/share.h"
 

@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* share.h: a limit, what is taken of it, and the limit that it is a part of. */
+/* share.h: a limit, its use, and the parent limit that it is a part of. */
 #ifndef KSM_SHARE_H
 #define KSM_SHARE_H
 
 #include <glib.h>
 
-/** Zero all but .limit for a limit of its own. */
+/** For an independent limit set .limit, and leave all else zero. */
 typedef struct KsmShare {
     guint64 limit;
     guint64 used;
-    struct KsmShare *all;       /* what this is a part of; NULL: of nothing */
+    struct KsmShare *all;       /* the parent limit; NULL: none */
     guint percent;              /* the share, of what the other parts leave of
-                                   that; 0: only .limit counts here */
+                                   the parent; 0: only .limit counts */
 } KsmShare;
 
-/** What may be taken now. */
+/** The amount that may be taken now. */
 guint64 ksm_share_left(const KsmShare *share);
 
-/** What this part alone may have now; what it has is in it. */
+/** The maximum that this part may have now, including what it has. */
 guint64 ksm_share_most(const KsmShare *share);
 
-/* Of all that it is a part of, too.  More than is left may be taken, by who
- * has it already (a store that is taken up). */
+/*
+ * Take from or return to this share and its parents.  Taking more than is left
+ * is allowed, for what is in use already (a store that is taken over).
+ */
 void ksm_share_take(KsmShare *share, guint64 count);
 void ksm_share_give(KsmShare *share, guint64 count);
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * signals.c: signals as events of the main loop, without a thread for them.
+ * signals.c: signals as main loop events, without an extra thread.
  *
- * GLib's own watch for signals starts a thread, which would have to be allowed
- * and confined as well.
+ * GLib's own signal watch starts a thread, which would have to be allowed and
+ * confined as well.
  */
 #include "host/signals.h"
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* signals.h: signals as events of the main loop, without a thread for them. */
+/* signals.h: signals as main loop events, without an extra thread. */
 #ifndef KSM_SIGNALS_H
 #define KSM_SIGNALS_H
 
 #include <glib.h>
 
-/** Blocks SIGTERM, SIGINT and SIGUSR1 until they are watched. */
+/** Blocks SIGTERM, SIGINT and SIGUSR1; they stay pending until watched. */
 void ksm_signals_hold(void);
 
-/** Has them told by @handle, in the main loop; they are held already. */
+/** Passes them to @handle, in the main loop; call ksm_signals_hold() first. */
 gboolean ksm_signals_watch(void (*handle)(int signal, gpointer opaque),
                            gpointer opaque, GError **errp);
 

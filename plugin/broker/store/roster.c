@@ -1,43 +1,48 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * roster.c: who may map a store, kept in the store's own file behind the slots.
+ * roster.c: the engines that may map a store, recorded in the store's own file
+ * behind the slots.
  *
- * A slot may be reused when no process maps it.  A broker knows that as long
- * as it lives; one that takes a store up after another's end must find out who
- * had a descriptor.  So each session is recorded here before it gets one, and
- * struck out when it can map nothing any more: when its process has gone, or
- * with its last reference.  An entry counts from when its process is written,
- * in one access after all else, and the memory is the kernel's: there is no
- * moment at which the broker's end would leave somebody out.
+ * A slot may only be reused when no process maps it.  A broker knows that while
+ * it runs; a broker that takes over a store after another's exit must find out
+ * which engines had a descriptor.  So each session is recorded here before it
+ * gets one, and removed when it can map nothing any more: when its process has
+ * exited, or with its last reference.  An entry becomes valid when its process
+ * field is written, in one access after all other fields, and the memory
+ * belongs to the kernel.  So there is no moment at which the broker's exit
+ * would leave an engine out.
  *
- * Marks.  A process can live on when an engine in it has ended, and no broker
- * was there to be told.  So each open file that is given away has a mark, a
- * read lock of its own ("open file description lock") on the byte that stands
- * for the entry, far beyond the file's end.  The kernel drops it with the last
- * descriptor and the last mapping of that open file, in whatever process: a
- * mapping refers to the open file that it was made with.  As long as there is
- * the lock, somebody may map the store by it; when it has gone, nobody can.
- *   No mark is ever taken off an open file, as slots may be mapped by it that
- * the entry stands for.
- *   What a client can do: unlock its own, and then pages of its own guest are
- * given to others; lock bytes of others, and then slots stay as long as it
- * does, as by any RECLAIM; nobody can unlock another's.
- *   An entry whose mark was never made, or whose roster has no room to say so
- * (the first layout), is never taken for gone: it waits for the process's end.
+ * Marks.  A process can outlive an engine that ended in it while no broker was
+ * running.  So each open file that is given to a client has a mark: a read lock
+ * of its own ("open file description lock") on the byte that represents the
+ * entry, far beyond the end of the file.  The kernel drops the lock with the
+ * last descriptor and the last mapping of that open file, in any process: a
+ * mapping refers to the open file that it was created with.  While the lock
+ * exists, a process may map the store by that open file; without it, none can.
+ *   No mark is ever removed from an open file, because slots that the entry
+ * stands for may be mapped by it.
+ *   What a client can do: it can unlock its own mark, and then pages of its own
+ * guest may be reused for others.  It can lock the bytes of other entries, and
+ * then slots stay allocated as long as it exists, as with any RECLAIM.  It
+ * cannot unlock the mark of another client.
+ *   If the mark of an entry was never set, or its roster cannot record that
+ *   (the
+ * first layout), the entry never counts as gone: it waits for the process to
+ * exit.
  *
  * The first layout, of brokers before engines had numbers, has the process of
- * each entry and nothing else.  A store that has it goes on with it, as its
- * size is sealed.
+ * each entry and nothing else.  A store that has it keeps it, because its size
+ * is sealed.
  *
- * Zeros.  A broker that does not expect zeros among the contents frees what it
- * finds of them when it takes a store up (reclaim.c).  So with the first zeros
- * the roster gets another version, which keeps such brokers off, whichever
- * layout it has; the file's size tells the layout.
+ * Zeros.  A broker that does not expect zeros in the store frees them when it
+ * takes over the store (reclaim.c).  So with the first zeros the roster gets
+ * another version number, which such brokers refuse, in either layout; the file
+ * size determines the layout.
  *
- * A store has one owner.  Two brokers that both punched holes into it would be
- * the end of somebody's page: so whoever takes it puts itself in the place of
- * an owner that has gone, by one comparison and exchange.  (A broker that
- * hangs still is the owner: it might go on at any moment.)
+ * A store has one owner.  If two brokers punched holes into it, a page in use
+ * would be lost.  So a broker that takes over a store replaces an owner that
+ * has exited by one atomic compare-and-exchange.  (A broker that hangs is
+ * still the owner: it might continue at any moment.)
  *
  * Clients can read all this; only the broker's own user can write it, as with
  * the slots.
@@ -57,7 +62,7 @@
 #define ROSTER_MAGIC_1 0x31726f74736f7267ull
 #define ROSTER_MAGIC_ZEROS 0x33726f74736f7267ull   /* either, with zeros */
 
-#define MARKS_START ((off_t)1 << 61)    /* no file of a store is so long */
+#define MARKS_START ((off_t)1 << 61)    /* beyond the end of any store's file */
 #define MARKS_COUNT ((off_t)1 << 32)
 
 #define ENTRY_MARKED 1u         /* a flag */
@@ -65,8 +70,8 @@
 typedef struct Head {
     guint64 magic;
     guint64 slots;
-    guint64 pid_space[2];       /* the namespace that pids are of */
-    KsmIdentity owner;          /* 0: nobody */
+    guint64 pid_space[2];       /* the pid namespace of the identities */
+    KsmIdentity owner;          /* 0: none */
     guint64 high;               /* entries from here on were never used */
     guint64 reserved[2];
 } Head;
@@ -85,7 +90,7 @@ struct KsmRoster {
     Entry *entries;             /* NULL: the first layout */
     KsmIdentity *entries_1;
     gsize bytes;
-    guint64 most;               /* entries */
+    guint64 most;               /* maximum number of entries */
     int fd;                     /* the store's own */
     KsmIdentity self;
     guint32 free;               /* no entry below it is free */
@@ -111,7 +116,7 @@ static guint64 magic_of(const KsmRoster *roster)
     return roster->entries != NULL ? ROSTER_MAGIC : ROSTER_MAGIC_1;
 }
 
-/* The file's size tells the layout. */
+/* Maps the roster; the file size determines the layout. */
 static KsmRoster *roster_map(int fd, guint64 slots, GError **errp)
 {
     KsmRoster *roster = g_new0(KsmRoster, 1);
@@ -171,7 +176,7 @@ static gboolean owner_has_gone(KsmIdentity owner)
     return pidfd == -ESRCH;
 }
 
-/* Whether it is a roster, and of processes that can be told from here. */
+/* Whether it is a roster, and its processes are of our pid namespace. */
 static gboolean head_check(const KsmRoster *roster, guint64 slots,
                            GError **errp)
 {
@@ -213,7 +218,7 @@ KsmRoster *ksm_roster_take(int fd, guint64 slots, GError **errp)
                                      roster->self, FALSE, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
-                    "another broker still has the store");
+                    "another broker still owns the store");
         roster_unmap(roster);
         return NULL;
     }
@@ -226,7 +231,7 @@ void ksm_roster_free(KsmRoster *roster)
     roster_unmap(roster);
 }
 
-/* The word that makes an entry count. */
+/* The word that makes an entry valid. */
 static KsmIdentity *process_of(const KsmRoster *roster, guint64 at)
 {
     return roster->entries != NULL ? &roster->entries[at].process
@@ -300,22 +305,22 @@ gboolean ksm_roster_mark(KsmRoster *roster, guint32 at, int fd)
         return FALSE;
     }
     /*
-     * In the first layout engines find other places with each broker, so this
-     * may have been another's before.  Nobody is taken for gone by a mark
-     * there: so none can be missed.  A length of 0 would be the rest of the
-     * file.
+     * In the first layout an engine gets another entry with each broker, so
+     * this byte may have been another engine's before.  Marks are not used
+     * there to find out which engines are gone, so none is needed.  (A lock
+     * length of 0 would mean the rest of the file.)
      */
     if (roster->entries == NULL) {
         return (at == 0 || fcntl(fd, F_OFD_SETLK, &below) == 0) &&
             fcntl(fd, F_OFD_SETLK, &above) == 0;
     }
-    /* In this order: what says that there is a mark must not come first. */
+    /* Only after the lock is set: the flag says that there is a mark. */
     __atomic_or_fetch(&roster->entries[at].flags, ENTRY_MARKED,
                       __ATOMIC_RELEASE);
     return TRUE;
 }
 
-/* Whether another open file than @fd has the mark; in doubt it has. */
+/* Whether an open file other than @fd has the mark; TRUE if unknown. */
 static gboolean another_has(int fd, guint32 at)
 {
     struct flock asked = mark_lock(F_WRLCK, at, 1);

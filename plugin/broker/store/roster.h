@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * roster.h: who may map a store, kept in the store's own file behind the slots.
+ * roster.h: the engines that may map a store, recorded in the store's own file
+ * behind the slots.
  */
 #ifndef KSM_ROSTER_H
 #define KSM_ROSTER_H
@@ -14,60 +15,61 @@
 
 typedef struct KsmRoster KsmRoster;
 
-/** Who may map the store. */
+/** An engine that may map the store. */
 typedef struct KsmRosterEntry {
     KsmIdentity process;
-    KsmEngineId engine;         /* none: of an older client, or roster */
-    gboolean marked;            /* so that ksm_roster_is_gone() can tell */
+    KsmEngineId engine;         /* none: an older client or roster layout */
+    gboolean marked;            /* ksm_roster_is_gone() works for it */
 } KsmRosterEntry;
 
-/** An empty one, for a file that was just made with @slots slots. */
+/** Creates a roster in a new file with @slots slots; @fd stays the caller's. */
 KsmRoster *ksm_roster_new(int fd, guint64 slots, GError **errp);
 
 /**
- * The one in a file of another broker.  Fails while that broker lives, or when
- * processes cannot be told from here.  From then on it is this broker's.
+ * Takes over the roster in a file of another broker.  Fails while that broker
+ * is alive, or if its process ids are of another pid namespace.
  */
 KsmRoster *ksm_roster_take(int fd, guint64 slots, GError **errp);
 
-/** Lets go of it; another broker may then take it. */
+/** Gives up ownership; another broker may then take the roster. */
 void ksm_roster_free(KsmRoster *roster);
 
 /**
- * Enters an engine of that process; where, or KSM_ROSTER_NONE: it is full.  The
- * place is not marked.
+ * Adds an engine of that process.  Returns the index of the entry, which is not
+ * marked yet, or KSM_ROSTER_NONE if the roster is full.
  */
 guint32 ksm_roster_add(KsmRoster *roster, KsmIdentity process,
                          const KsmEngineId *engine);
 
 void ksm_roster_clear(KsmRoster *roster, guint32 at);
 
-/** The next entry from @at on; FALSE when there is none. */
+/** The next entry from index *at on; FALSE if there is none. */
 gboolean ksm_roster_next(const KsmRoster *roster, guint32 *at,
                          KsmRosterEntry *entry);
 
 /**
- * Marks the open file @fd, which is of the store's file, as one given to who
- * stands at @at.  FALSE: the kernel would not have it.
+ * Marks the open file @fd of the store's file as given to the engine of entry
+ * @at.  FALSE if the kernel refuses the lock.
  */
 gboolean ksm_roster_mark(KsmRoster *roster, guint32 at, int fd);
 
 /**
- * Whether no open file has the mark of @at any more: neither a descriptor of it
- * nor a mapping is left.
+ * Whether no open file has the mark of entry @at any more: neither a descriptor
+ * nor a mapping of it is left.
  */
 gboolean ksm_roster_is_gone(const KsmRoster *roster, guint32 at);
 
-/** Whether @fd, of the store's file, is the one open file with that mark. */
+/** Whether @fd, of the store's file, is the only open file with that mark. */
 gboolean ksm_roster_is_marked(const KsmRoster *roster, guint32 at, int fd);
 
 /**
- * Notes that zeros were published in the store; to be called before anybody is
- * told of them.  A broker that does not know of this cannot take it up then.
+ * Records that zeros were published in the store.  Must be called before any
+ * client is sent their slots.  A broker too old to know this flag cannot take
+ * over the store afterwards.
  */
 void ksm_roster_note_zeros(KsmRoster *roster);
 
-/** Whether that was ever noted, by this broker or one before. */
+/** Whether this broker or an earlier one recorded zeros. */
 gboolean ksm_roster_has_zeros(const KsmRoster *roster);
 
 #endif /* KSM_ROSTER_H */

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * slot-map.c: which slots of a store are taken; finds free ones in a row.
+ * slot-map.c: which slots of a store are taken; finds contiguous free ones.
  *
- * One bit per slot, and a count for each block of 4096 slots so that full
- * blocks are passed over at once.  Next-fit: the search goes on where the last
- * one ended, so that what is published one after the other lies one after the
- * other, and comes round to the start once.  Its cost is bounded by the blocks
- * that are partly free.
+ * One bit per slot, and a count for each block of 4096 slots, so that full
+ * blocks are skipped at once.  Next-fit: a search continues where the last one
+ * ended, so that pages published one after the other are contiguous, and wraps
+ * around once.  The partly free blocks bound its cost.
  */
 #include "store/slot-map.h"
 
@@ -22,7 +21,7 @@ struct KsmSlotMap {
     guint16 *block_taken;
     guint32 slots;
     guint32 taken;
-    guint32 next;               /* where to look first */
+    guint32 next;               /* where the next search starts */
     guint32 high;               /* no slot from here on was ever taken */
     guint32 end;                /* slots from here on are only claimed */
 };
@@ -154,7 +153,7 @@ void ksm_slot_map_give(KsmSlotMap *map, guint32 first, guint32 count)
     map_mark(map, first, count, FALSE);
     map->taken -= count;
     if (first + count == map->next) {
-        map->next = first;      /* the unused end of what was taken last */
+        map->next = first;      /* the unused end of the last extent */
     }
 }
 

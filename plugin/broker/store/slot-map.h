@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* slot-map.h: which slots of a store are taken; finds free ones in a row. */
+/* slot-map.h: which slots of a store are taken; finds contiguous free ones. */
 #ifndef KSM_SLOT_MAP_H
 #define KSM_SLOT_MAP_H
 
@@ -9,32 +9,32 @@
 
 typedef struct KsmSlotMap KsmSlotMap;
 
-/** @slots must be a multiple of 4096.  NULL when out of address space. */
+/** @slots must be a multiple of 4096.  NULL if out of address space. */
 KsmSlotMap *ksm_slot_map_new(guint32 slots);
 void ksm_slot_map_free(KsmSlotMap *map);
 
-/** Takes @count slots in a row; the first, or KSM_SLOT_MAP_NONE. */
+/** Takes @count contiguous slots; returns the first, or KSM_SLOT_MAP_NONE. */
 guint32 ksm_slot_map_take(KsmSlotMap *map, guint32 count);
 
 /**
- * From now on ksm_slot_map_take() takes none from @end on; never less than it
- * took from already.  At first it is the number of slots.
+ * Limits ksm_slot_map_take() to slots below @end, which must not be less than
+ * where it already took slots.  Initially @end is the number of slots.
  */
 void ksm_slot_map_set_end(KsmSlotMap *map, guint32 end);
 
-/** Takes these, none of which may be taken. */
+/** Takes exactly these slots, all of which must be free. */
 void ksm_slot_map_claim(KsmSlotMap *map, guint32 first, guint32 count);
 
-/** Gives slots back, all of which must be taken. */
+/** Frees slots, all of which must be taken. */
 void ksm_slot_map_give(KsmSlotMap *map, guint32 first, guint32 count);
 
 gboolean ksm_slot_map_is_taken(const KsmSlotMap *map, guint32 slot);
-/** Whether none of these slots is; @first and @count are multiples of 64. */
+/** Whether all these slots are free; @first and @count: multiples of 64. */
 gboolean ksm_slot_map_is_free(const KsmSlotMap *map, guint32 first,
                               guint32 count);
 guint32 ksm_slot_map_taken(const KsmSlotMap *map);
 
-/** Memory for the part of the map that was ever used. */
+/** Memory of the part of the map that was ever used, in bytes. */
 guint64 ksm_slot_map_bytes(const KsmSlotMap *map);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmSlotMap, ksm_slot_map_free)

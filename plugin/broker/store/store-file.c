@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * store-file.c: the file that a store lies in: made, opened, recognised.
+ * store-file.c: creates, opens and recognises the file of a store.
  *
- * What a client hands in as the store of a broker that has gone is believed
- * for these reasons only:
- *  - it belongs to the broker's user, whom no client can give a file to, and
- *    nobody else may open it for writing (0400);
- *  - its name, which is fixed when a memfd is made, says that it is a store
- *    and of which group: the other memfds of brokers, which clients may write,
- *    are called otherwise;
- *  - it has the seals and the size of a store, and the client's descriptor is
- *    a read-only one, as brokers hand out.
- * So whatever lies in it was written by a broker of this user, or by a client
- * that runs as the broker's user, which is trusted (store.c).
+ * A descriptor that a client sends is only trusted as the store of a previous
+ * broker for these reasons:
+ *  - The file belongs to the broker's user, to whom no client can give a file,
+ *    and no other user may open it for writing (0400).
+ *  - Its name, which is fixed when a memfd is created, says that it is a store
+ *    and of which group.  The other memfds of brokers, which clients may write,
+ *    have different names.
+ *  - It has the seals and the size of a store, and the client's descriptor is
+ *    read-only, like those that brokers give out.
+ * So everything in it was written by a broker of this user, or by a client that
+ * runs as the broker's user, which is trusted (store.c).
  *
- * F_GET_SEALS comes first: it fails for everything that is not memory, without
- * asking the file; what is asked after that cannot block.
+ * F_GET_SEALS comes first: it fails for every file that is not a memfd, without
+ * calling the file system; the calls after that cannot block.
  */
 #include "store/store-file.h"
 
@@ -55,7 +55,7 @@ int ksm_store_file_new(const char *label, guint64 slots, GError **errp)
 int ksm_store_file_open(int fd, GError **errp)
 {
     g_autofree char *path = link_path(fd);
-    /* else every mapping of it would note the time, some 100 ns */
+    /* without O_NOATIME every mapping would update atime, some 100 ns */
     int opened = open(path, O_RDONLY | O_CLOEXEC | O_NOATIME);
 
     if (opened < 0 && errno == EPERM) {
@@ -71,7 +71,7 @@ int ksm_store_file_open(int fd, GError **errp)
 static gboolean is_not(GError **errp, const char *reason)
 {
     g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
-                "what was handed in is no store: %s", reason);
+                "the descriptor from the client is not a store: %s", reason);
     return FALSE;
 }
 
@@ -84,12 +84,12 @@ static gboolean check_name(int fd, const char *label, GError **errp)
 
     if (readlink(path, name, sizeof(name) - 1) < 0 ||
         strcmp(name, wanted) != 0) {
-        return is_not(errp, "it is not called like one of this group");
+        return is_not(errp, "it does not have the name of this group's store");
     }
     return TRUE;
 }
 
-/* Of a store's file with so long a roster. */
+/* Number of slots in a store's file of @size with a roster of that length. */
 static gboolean count_slots(guint64 size, guint64 roster_bytes,
                             guint64 *slots)
 {
@@ -109,25 +109,25 @@ gboolean ksm_store_file_check(int fd, const char *label, guint64 *slots,
     struct stat status;
 
     if (seals < 0) {
-        return is_not(errp, "it is not memory");
+        return is_not(errp, "it is not a memfd");
     }
     if ((seals & ~KSM_MEMFD_SEAL_EXEC) != KSM_MEMFD_SEALS) {
-        return is_not(errp, "other seals");
+        return is_not(errp, "it has other seals");
     }
     if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY) {
         return is_not(errp, "it is open for writing");
     }
     if (fstat(fd, &status) != 0 || status.st_uid != geteuid() ||
         !S_ISREG(status.st_mode)) {
-        return is_not(errp, "another owner");
+        return is_not(errp, "it has another owner");
     }
-    /* 0600 it is for a moment, ksm_store_file_take(); a broker may end then */
+    /* 0600 for a moment in ksm_store_file_take(); a broker may exit then */
     if ((status.st_mode & 07777) != 0400 && (status.st_mode & 07777) != 0600) {
-        return is_not(errp, "another mode");
+        return is_not(errp, "it has another mode");
     }
     if (!count_slots((guint64)status.st_size, KSM_ROSTER_BYTES, slots) &&
         !count_slots((guint64)status.st_size, KSM_ROSTER_BYTES_1, slots)) {
-        return is_not(errp, "its size");
+        return is_not(errp, "it has another size");
     }
     return check_name(fd, label, errp);
 }

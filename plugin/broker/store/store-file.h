@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* store-file.h: the file that a store lies in: made, opened, recognised. */
+/* store-file.h: creates, opens and recognises the file of a store. */
 #ifndef KSM_STORE_FILE_H
 #define KSM_STORE_FILE_H
 
@@ -8,26 +8,27 @@
 #define KSM_STORE_PAGE_BYTES 4096u
 #define KSM_STORE_ROUND_SLOTS 4096u     /* a store has a multiple of that */
 
-/** What the roster takes behind the slots; only what is in use has memory. */
+/** Size of the roster behind the slots; only the part in use has memory. */
 #define KSM_ROSTER_BYTES (513u * 4096u)
 
-/** The same of brokers before engines had numbers. */
+/** Roster size of older brokers, before engines had numbers. */
 #define KSM_ROSTER_BYTES_1 (129u * 4096u)
 
-/** Makes one for @slots slots of the group @label; -1 with @errp set. */
+/** Creates a file with @slots slots for the group @label; -1 with @errp set. */
 int ksm_store_file_new(const char *label, guint64 slots, GError **errp);
 
 /** A new read-only descriptor for a client; -1 with @errp set. */
 int ksm_store_file_open(int fd, GError **errp);
 
 /**
- * Whether @fd, which a client sent, is a store that a broker of this user made
- * for the group @label; KSM_ERROR_INVALID when it is not.
+ * Whether @fd, which a client sent, is a store that a broker of this user
+ * created for the group @label.  Stores its size in @slots.  KSM_ERROR_INVALID
+ * if it is not.
  */
 gboolean ksm_store_file_check(int fd, const char *label, guint64 *slots,
                               GError **errp);
 
-/** Opens such a store for writing; -1 with @errp set. */
+/** Opens a store that passed that check for writing; -1 with @errp set. */
 int ksm_store_file_take(int fd, GError **errp);
 
 /** Whether both are the same file. */

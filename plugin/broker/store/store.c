@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * store.c: the memory of a group's shared pages: a memfd cut into slots.
+ * store.c: the memory of a group's shared pages: a memfd divided into slots.
  *
  * Invariants
- *  - A slot that a page refers to is neither written nor reused: only
- *    ksm_store_release() of the whole content, with no reference left, frees.
- *    Slots are written by ksm_store_write() alone; the broker's own mapping
- *    is read-only.
+ *  - A slot that a page refers to is neither written nor reused: it is only
+ *    freed by ksm_store_release() of the whole content, with no reference left.
+ *    Only ksm_store_write() writes slots; the broker's own mapping is
+ *    read-only.
  *  - No client can change a slot: the file is 0400, the clients' descriptors
- *    are read-only (a file opened anew, not the broker's), and its size is
- *    sealed.  Clients with the broker's own user id could undo the first;
- *    they are trusted.  Behind the slots the file has the list of those who may
- *    map it (roster.c), so that it can outlive a broker (reclaim.c).
- *  - Freed slots stay "taken" until their memory went back to the host, so a
- *    slot never starts its next life with old content.
+ *    are read-only (of a reopened file, not the broker's), and its size is
+ *    sealed.  Clients with the broker's own user id could change the mode; they
+ *    are trusted.  Behind the slots the file has the list of the engines that
+ *    may map it (roster.c), so that it can outlive a broker (reclaim.c).
+ *  - Freed slots stay "taken" until their memory was released to the host, so a
+ *    slot is never reused with old content.
  *
- * The file is sparse and several times larger than the budget, so that slots
- * in a row are found even in a fragmented store; only slots that hold
- * content have memory.  One unpleasant corner: a client that *reads* a hole
- * through its mapping makes the kernel put a zero page there, charged to that
- * client's control group and gone when the slot was used and freed.
+ * The file is sparse and several times larger than the budget, so that
+ * contiguous slots are found even in a fragmented store; only slots that hold
+ * content have memory.  An unpleasant corner case: if a client *reads* a hole
+ * through its mapping, the kernel allocates a zero page there.  It is charged
+ * to that client's control group, and freed when the slot was used and freed.
  *
- * Freeing is delayed to the next step of the broker's background work, so
- * that slots freed one after the other, as neighbours mostly are, go back in
+ * Freeing is delayed to the next step of the broker's background work, so that
+ * slots freed one after the other, which are mostly neighbours, are released in
  * one call: a PUNCH_HOLE takes some 3 us however short it is.
  */
 #include "store/store.h"
@@ -41,8 +41,8 @@
 #include "store/slot-map.h"
 
 #define LEAF_SLOTS (4096u / sizeof(KsmSlot))
-#define FLUSH_SORT 8192u        /* most extents looked at by one flush */
-#define FLUSH_SLOTS 2048u       /* most slots, about, that it gives back: 1 ms */
+#define FLUSH_SORT 8192u        /* maximum of extents sorted by one flush */
+#define FLUSH_SLOTS 2048u       /* about the maximum of slots released: 1 ms */
 
 typedef struct Freed {
     guint32 first;
@@ -52,17 +52,17 @@ typedef struct Freed {
 struct KsmStore {
     KsmStoreBudget *budget;
     KsmSlotMap *map;
-    KsmSlot *slots;             /* one for each slot, touched when used */
-    guint8 *leaves;             /* pages of that: a bit set while touched */
+    KsmSlot *slots;             /* one for each slot, allocated on use */
+    guint8 *leaves;             /* bitmap of the pages of slots with memory */
     guint32 leaf_count;         /* bits set */
     const guint8 *pages;
     KsmRoster *roster;
-    GArray *freed;              /* Freed, waiting to be given back */
+    GArray *freed;              /* Freed, waiting to be released */
     guint64 used;
     guint32 count;
     int fd;
-    int node;                   /* that the slots lie on, or KSM_NODE_ANY */
-    guint binds;                /* how often the file was told so */
+    int node;                   /* NUMA node of the slots, or KSM_NODE_ANY */
+    guint binds;                /* number of calls to bind the file */
 };
 
 G_STATIC_ASSERT(KSM_STORE_ROUND_SLOTS % (8 * LEAF_SLOTS) == 0);
@@ -88,7 +88,7 @@ static gboolean store_map(KsmStore *store, GError **errp)
     return TRUE;
 }
 
-/* Around the file @fd, which may be -1 with @errp set, and is taken over. */
+/* Creates a store around @fd, which it takes over; -1: @errp is set already. */
 static KsmStore *store_around(int fd, guint64 slots, KsmStoreBudget *budget,
                               GError **errp)
 {
@@ -177,8 +177,9 @@ gboolean ksm_store_bind(KsmStore *store, int node, GError **errp)
     if (ret != 0) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP, "NUMA node %d: %s",
                     node, ret == -EINVAL
-                    ? "not there, or without memory, or the broker's control "
-                      "group leaves it out (cpuset.mems)" : g_strerror(-ret));
+                    ? "it does not exist, has no memory, or is excluded by the "
+                      "broker's control group (cpuset.mems)"
+                    : g_strerror(-ret));
         return FALSE;
     }
     store->node = node;
@@ -289,7 +290,7 @@ guint32 ksm_store_write(KsmStore *store, guint32 first,
 {
     guint32 done = 0;
 
-    /* Any client that maps the store can change its policy, by mbind(2). */
+    /* Any client that maps the store can change its policy with mbind(2). */
     if (!ksm_store_bind(store, store->node, NULL)) {
         return 0;
     }
@@ -333,8 +334,8 @@ static void touch_leaves(KsmStore *store, guint32 first, guint32 count)
 }
 
 /*
- * What is known of slots wanders through all of the address space with them,
- * over weeks: pages that say nothing any more go back to the host.
+ * Over weeks the slots in use, and their metadata, move through all of the
+ * address space.  Metadata pages without slots in use are freed.
  */
 static void drop_leaves(KsmStore *store, guint32 first, guint32 count)
 {
@@ -373,7 +374,7 @@ void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot)
     touch_leaves(store, head, 1u << slot->order);
 }
 
-/* One at a time: SEEK_HOLE walks all of what is in a row, 8 ms for a GiB. */
+/* One slot at a time: SEEK_HOLE would walk the whole extent, 8 ms for a GiB. */
 guint32 ksm_store_next_data(const KsmStore *store, guint32 from)
 {
     off_t data = lseek(store->fd, (off_t)from * KSM_STORE_PAGE_BYTES,
@@ -414,8 +415,8 @@ static gint compare_freed(gconstpointer a, gconstpointer b)
     return x < y ? -1 : x > y;
 }
 
-/* Should the kernel ever refuse, the memory stays until the slots' next life,
- * which overwrites it. */
+/* If the kernel ever refuses, the memory stays until the slots are reused and
+ * overwritten. */
 static void discard(KsmStore *store, guint32 first, guint32 count)
 {
     while (fallocate(store->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -425,7 +426,7 @@ static void discard(KsmStore *store, guint32 first, guint32 count)
     }
 }
 
-/* Gives a range back, with its memory. */
+/* Releases the memory of a range, and frees its slots. */
 static void punch(KsmStore *store, guint32 first, guint32 count)
 {
     discard(store, first, count);
@@ -435,7 +436,7 @@ static void punch(KsmStore *store, guint32 first, guint32 count)
     drop_leaves(store, first, count);
 }
 
-/* How many of the extents freed last are a flush: tiles are many slots. */
+/* Number of the last freed extents to release in one flush: tiles are large. */
 static guint flush_extents(const KsmStore *store, guint max)
 {
     guint most = MIN(store->freed->len, MIN(max, FLUSH_SORT)), count = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* store.h: the memory of a group's shared pages: a memfd cut into slots. */
+/* store.h: the memory of a group's shared pages: a memfd divided into slots. */
 #ifndef KSM_STORE_H
 #define KSM_STORE_H
 
@@ -12,133 +12,136 @@
 
 typedef struct KsmStore KsmStore;
 
-/** Slots that the stores of a user may use together, and all stores. */
-typedef KsmShare KsmStoreBudget;   /* freed, not yet given back included */
+/**
+ * Slots that the stores of one user may use together, within the limit of all
+ * stores.  Freed slots that are not yet released to the host count as used.
+ */
+typedef KsmShare KsmStoreBudget;
 
-/** What is known of the content whose first copy lies in a slot. */
+/** Metadata of the content whose first copy lies in a slot. */
 typedef struct KsmSlot {
     guint64 key;                /* of the stable tree */
-    guint32 refs;               /* of pages, to all copies together */
+    guint32 refs;               /* references from pages, to all copies */
     guint16 owner;              /* member that published it, or NOBODY */
-    guint8 order;               /* of the tile; KSM_SLOT_FOLLOWER */
-    guint8 owner_generation;          /* which holder of that member number */
+    guint8 order;               /* of the tile, or KSM_SLOT_FOLLOWER */
+    guint8 owner_generation;    /* generation of that member id */
 } KsmSlot;
 
-/* In any slot of a tile but the first: refs is the distance to the first. */
+/* For every slot of a tile but the first: refs is the distance to the first. */
 #define KSM_SLOT_FOLLOWER 0xff
 #define KSM_SLOT_OWNER_NOBODY 0xffff
 
 G_STATIC_ASSERT(sizeof(KsmSlot) == 16);
 
-/** Slots in a row that were taken for a PUBLISH and are not all used yet. */
+/** Contiguous slots that were taken for a PUBLISH and are not all used yet. */
 typedef struct KsmStoreExtent {
     guint32 next;
     guint32 end;
 } KsmStoreExtent;
 
 /**
- * A store with @slots slots of address space (rounded up), for the group
- * @label.  The memory is only taken as slots are.  The budget must outlive the
- * store.
+ * Creates a store with @slots slots of address space (rounded up) for the group
+ * @label.  Memory is only allocated when slots are written.  @budget must
+ * outlive the store.
  */
 KsmStore *ksm_store_new(const char *label, guint64 slots,
                         KsmStoreBudget *budget, GError **errp);
 
 /**
- * The store of that group which a broker that has gone left, and of which a
- * client sent the descriptor @fd (which stays the caller's).  No slot counts
- * as taken before ksm_store_inherit(), and none is given to anybody before
- * ksm_store_open_to() says up to where all that are in use were inherited.
+ * Takes over the store of that group from a broker that has exited.  @fd is the
+ * descriptor that a client sent; it stays the caller's.  No slot counts as
+ * taken before ksm_store_inherit().  No slot is allocated before
+ * ksm_store_open_to(), which says up to where all slots in use were inherited.
  */
 KsmStore *ksm_store_take_up(int fd, const char *label, KsmStoreBudget *budget,
                             GError **errp);
 
 /**
- * Lets all slots that are written from now on lie on a NUMA node;
- * KSM_NODE_ANY: where the kernel puts them.  KSM_ERROR_GROUP when they cannot.
+ * Binds all slots that are written from now on to a NUMA node; KSM_NODE_ANY:
+ * the kernel chooses.  KSM_ERROR_GROUP if that is not possible.
  */
 gboolean ksm_store_bind(KsmStore *store, int node, GError **errp);
 int ksm_store_node(const KsmStore *store);
 
-/** Whether @fd is of that store's file. */
+/** Whether @fd is a descriptor of the store's file. */
 gboolean ksm_store_is_file(const KsmStore *store, int fd);
 
-/** Whether no slot of it was ever given to anybody, or all came back. */
+/** Whether no slot is in use. */
 gboolean ksm_store_is_unused(const KsmStore *store);
 
-/** Who may map it. */
+/** The engines that may map the store. */
 KsmRoster *ksm_store_roster(const KsmStore *store);
 
 /**
- * The next slot from @from on that has memory in the file; ksm_store_slots()
- * when there is none.  230 ns.
+ * The next slot from @from on that has memory in the file, or ksm_store_slots()
+ * if there is none.  Takes 230 ns.
  */
 guint32 ksm_store_next_data(const KsmStore *store, guint32 from);
 
-/** Takes a slot that was found so, with one reference, of unknown content. */
+/** Takes a slot found by it, with one reference and unknown content. */
 void ksm_store_inherit(KsmStore *store, guint32 slot);
 
-/** Slots below @end that are not taken may be given out. */
+/** Allows the allocation of free slots below @end. */
 void ksm_store_open_to(KsmStore *store, guint32 end);
 
-/** Says what inherited slots are: one content in a row of them. */
+/** Describes inherited slots at @head that hold one content (a tile). */
 void ksm_store_describe(KsmStore *store, guint32 head, const KsmSlot *slot);
 
-/** Frees it; clients that have it mapped keep what they see. */
+/** Frees the store; clients that map it keep their pages. */
 void ksm_store_free(KsmStore *store);
 
 /** A new read-only descriptor for a client, or -1 with @errp set. */
 int ksm_store_open(const KsmStore *store, GError **errp);
 
-/** Of all slots together. */
+/** Size of all slots together. */
 guint64 ksm_store_bytes(const KsmStore *store);
 guint32 ksm_store_slots(const KsmStore *store);
 
-/** To be read only: it is mapped so. */
+/** The content of a slot; mapped read-only. */
 const guint8 *ksm_store_page(const KsmStore *store, guint32 slot);
 KsmSlot *ksm_store_slot(const KsmStore *store, guint32 slot);
 
-/** The slot that carries the reference count for @slot. */
+/** The slot that has the reference count of @slot: the first of its tile. */
 guint32 ksm_store_head(const KsmStore *store, guint32 slot);
 
 /**
- * Takes up to @want slots in a row, at least @need; FALSE when the budget or
- * the store cannot give them.
+ * Takes up to @want contiguous slots, at least @need.  FALSE if the budget or
+ * the store has not enough.
  */
 gboolean ksm_store_reserve(KsmStore *store, guint32 need, guint32 want,
                            KsmStoreExtent *extent);
 
-/** Gives back what is left of an extent. */
+/** Returns the unused rest of an extent. */
 void ksm_store_unreserve(KsmStore *store, KsmStoreExtent *extent);
 
 /**
  * Writes @count pages of private memory into the slots from @first on, which
- * must be taken and not referred to by any client.  Returns how many slots
- * have got theirs: fewer when the host has no memory.
+ * must be taken and not referred to by any client.  Returns the number of slots
+ * written, which is less than @count if the host is out of memory.
  */
 guint32 ksm_store_write(KsmStore *store, guint32 first,
                         const struct iovec *pages, guint32 count);
 
-/** Notes that the slot holds content, with no reference yet. */
+/** Records that the slot holds content, with no reference yet. */
 void ksm_store_fill(KsmStore *store, guint32 head, const KsmSlot *slot);
 
-/** No page refers to the content at @head any more. */
+/** Frees the content at @head, which no page refers to any more. */
 void ksm_store_release(KsmStore *store, guint32 head);
 
 /**
- * Gives freed slots back to the host, at most about @max of them as they were
- * released, and 8 MiB; TRUE when there are more.
+ * Releases freed slots to the host: about @max of them at most, and at most
+ * 8 MiB.  TRUE if there are more.
  */
 gboolean ksm_store_flush(KsmStore *store, guint max);
 
-/** Whether the address is in the broker's mapping of a slot. */
+/** Whether @addr is in the broker's mapping of the slots; stores which slot. */
 gboolean ksm_store_find_slot(const KsmStore *store, const guint8 *addr,
                              guint32 *slot);
 
-/** Slots that hold content. */
+/** Number of slots that hold content. */
 guint64 ksm_store_used(const KsmStore *store);
 
-/** Memory beside the slots: the map and what is known of each slot. */
+/** Memory of the slot map and of the slots' metadata, in bytes. */
 guint64 ksm_store_metadata_bytes(const KsmStore *store);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(KsmStore, ksm_store_free)

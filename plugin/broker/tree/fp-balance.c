@@ -2,16 +2,16 @@
 /*
  * fp-balance.c: keeps the nodes of a fingerprint tree full.
  *
- * Both directions work on a window of up to five neighbours below one
- * parent and deal their entries out again evenly:
- *   a full node    over the same nodes while they stay below GROW_FILL_* on
- *                  average, else over one node more
- *   a sparse node  over as few nodes as stay below SHRINK_FILL, else, when it
- *                  is nearly empty, over the same nodes
- * So five full nodes become six (83 %) and not one becomes two (50 %), as
- * in a plain B+-tree: random keys fill it to about 87 % instead of 69 %.
- * SHRINK_FILL lies well under the full node, so that taking an entry away and
- * putting it back does not deal out again and again.
+ * Both directions take a window of up to five neighbours below one parent and
+ * redistribute their entries evenly:
+ *   a full node    over the same nodes if they stay below GROW_FILL_* on
+ *                  average, otherwise over one node more
+ *   a sparse node  over as few nodes as stay below SHRINK_FILL; otherwise, if
+ *                  it is nearly empty, over the same nodes
+ * So five full nodes become six (83 %), while in a plain B+-tree one becomes
+ * two (50 %): random keys fill the tree to about 87 % instead of 69 %.
+ * SHRINK_FILL is well below a full node, so that removing and inserting the
+ * same entry does not redistribute again and again.
  */
 #include "tree/fp-balance.h"
 
@@ -35,7 +35,7 @@ typedef struct Window {
     guint64 values[WINDOW * ENTRIES_MAX];
 } Window;
 
-/* Leaves the arrays unset: gather() does that. */
+/* Leaves the arrays unset: gather() fills them. */
 static void window_open(Window *window, KsmNodePool *pool, KsmFpNode *parent,
                         guint i)
 {
@@ -65,7 +65,7 @@ static void gather(Window *window)
                                        window->values + done);
 
         if (node->level > 0 && node->count > 0) {
-            /* an inner node's first key may lie above the true bound */
+            /* an inner node's first key may be above the true bound */
             window->keys[done] = parent->keys[window->first + i];
         }
         done += count;

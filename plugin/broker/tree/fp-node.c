@@ -2,7 +2,7 @@
 /*
  * fp-node.c: changes of one node of a fingerprint tree.
  *
- * A key stands in a leaf once: either among the ordered entries or among the
+ * A key is in a leaf only once: either among the sorted entries or among the
  * recent ones.
  */
 #include "tree/fp-node.h"
@@ -27,8 +27,8 @@ static void recent_sort(guint64 *keys, guint64 *values, guint count)
 }
 
 /*
- * Merges @more ordered entries into @count ordered ones, the largest first,
- * so that each of those is moved once.
+ * Merges @more sorted entries into @count sorted ones, from the largest down,
+ * so that each entry is moved only once.
  */
 static void merge(guint64 *keys, guint64 *values, guint count,
                   const guint64 *more_keys, const guint64 *more_values,
@@ -57,7 +57,7 @@ static void merge(guint64 *keys, guint64 *values, guint count,
     }
 }
 
-/* Puts recent entries in order, as many as there is room for. */
+/* Merges recent entries into the sorted ones, as many as there is room for. */
 static void leaf_tidy(KsmFpNode *leaf)
 {
     guint recent = (guint)leaf->recent;
@@ -98,7 +98,7 @@ void ksm_fp_leaf_remove(KsmFpNode *leaf, const guint64 *value, guint at)
     leaf->count--;
 }
 
-/* Keeps of @count entries those before key @from and those wanted. */
+/* Keeps the entries before key @from, and those that @keep accepts. */
 static guint sweep(guint64 *keys, guint64 *values, guint count, guint64 from,
                    KsmFpNodeKeep keep, gpointer opaque, guint *visited)
 {

@@ -3,15 +3,15 @@
  * fp-node.h: one node of a fingerprint tree, and the search in it.  Private
  * to fp-tree.c, fp-balance.c and fp-seek.c.
  *
- * Leaves and inner nodes look alike.  In an inner node keys[i] is a lower
- * bound of everything below children[i] and above everything below
- * children[i - 1]; keys[0] is not looked at: children[0] takes all that is
- * smaller than keys[1].
+ * Leaves and inner nodes have the same layout.  In an inner node keys[i] is a
+ * lower bound of everything below children[i], and greater than everything
+ * below children[i - 1].  keys[0] is not used: children[0] takes every key
+ * below keys[1].
  *
- * A leaf takes new entries at its head, in no order, and sorts them into its
- * arrays when there are too many: to insert one would move half of them, some
- * 1.7 KiB that are in no cache.  The new keys share the two cache lines that
- * every search reads first.
+ * A leaf takes new entries at its head, unsorted, and merges them into its
+ * sorted arrays when there are too many.  Inserting each one in place would
+ * move half of the array, some 1.7 KiB that are not in any cache.  The new keys
+ * share the two cache lines that every search reads first.
  */
 #ifndef KSM_FP_NODE_H
 #define KSM_FP_NODE_H
@@ -20,15 +20,15 @@
 
 #include "tree/node-pool.h"
 
-#define KSM_FP_NODE_MAX 241u    /* entries in order */
-#define KSM_FP_NODE_RECENT 14u  /* and not */
+#define KSM_FP_NODE_MAX 241u    /* sorted entries */
+#define KSM_FP_NODE_RECENT 14u  /* unsorted entries */
 #define KSM_FP_TREE_MAX_LEVELS 12
 
 typedef struct KsmFpNode KsmFpNode;
 struct KsmFpNode {
-    guint32 count;              /* in order */
+    guint32 count;              /* sorted entries */
     guint32 level;              /* 0: a leaf */
-    guint64 recent;             /* entries beside those; leaves only */
+    guint64 recent;             /* unsorted entries; leaves only */
     guint64 recent_keys[KSM_FP_NODE_RECENT];
     guint64 keys[KSM_FP_NODE_MAX];
     union {
@@ -46,12 +46,12 @@ struct KsmFpTree {
     KsmNodePool *pool;
     KsmFpNode *root;
     guint64 count;
-    guint64 shape;              /* another one after each change of it */
+    guint64 shape;              /* changes whenever nodes are rearranged */
 };
 
 /*
- * Where key should be if the keys between the bounds are spread evenly, as
- * fingerprints are.  Only a guess: it decides the cost, not the result.
+ * Where @key should be if the keys between the bounds are spread evenly, as
+ * fingerprints are.  Only a guess: it affects the cost, not the result.
  */
 static inline guint ksm_fp_node_guess(const KsmFpNode *node, guint64 key,
                                       guint64 low, guint64 high)
@@ -69,8 +69,8 @@ static inline guint ksm_fp_node_guess(const KsmFpNode *node, guint64 key,
 }
 
 /*
- * The number of keys <= key.  Gallops from the guess, then halves: about two
- * cache lines for even keys, O(log n) for any.
+ * The number of keys <= @key.  Gallops from the guess, then bisects: about two
+ * cache lines for evenly spread keys, O(log n) for any keys.
  */
 static inline guint ksm_fp_node_upper(const KsmFpNode *node, guint64 key,
                                       guint guess)
@@ -108,7 +108,7 @@ static inline guint ksm_fp_node_upper(const KsmFpNode *node, guint64 key,
     return low;
 }
 
-/* Child to take for @key; narrows the bounds to that child's. */
+/* The child to descend into for @key; narrows the bounds to that child's. */
 static inline guint ksm_fp_node_child(const KsmFpNode *node, guint64 key,
                                       guint64 *low, guint64 *high)
 {
@@ -125,7 +125,7 @@ static inline guint ksm_fp_node_child(const KsmFpNode *node, guint64 key,
     return i;
 }
 
-/* Where @key is among a leaf's recent entries, or KSM_FP_NODE_RECENT. */
+/* Index of @key among a leaf's recent entries, or KSM_FP_NODE_RECENT. */
 static inline guint ksm_fp_leaf_recent(const KsmFpNode *leaf, guint64 key)
 {
     guint i;
@@ -138,7 +138,7 @@ static inline guint ksm_fp_leaf_recent(const KsmFpNode *leaf, guint64 key)
     return KSM_FP_NODE_RECENT;
 }
 
-/* Where among the ordered entries of a leaf @key is or belongs. */
+/* Index among a leaf's sorted entries where @key is or belongs. */
 static inline guint ksm_fp_leaf_seek(const KsmFpNode *leaf, guint64 key,
                                      guint64 low, guint64 high)
 {
@@ -148,7 +148,7 @@ static inline guint ksm_fp_leaf_seek(const KsmFpNode *leaf, guint64 key,
     return i > 0 && leaf->keys[i - 1] == key ? i - 1 : i;
 }
 
-/* Whether that is so for @at. */
+/* Whether @at is the index where @key is or belongs. */
 static inline gboolean ksm_fp_leaf_is_at(const KsmFpNode *leaf, guint64 key,
                                          guint at)
 {
@@ -156,7 +156,7 @@ static inline gboolean ksm_fp_leaf_is_at(const KsmFpNode *leaf, guint64 key,
         (at == leaf->count || leaf->keys[at] >= key);
 }
 
-/* The value of @key, which is or belongs at @at; NULL: it is not there. */
+/* The value of @key, which is or belongs at @at; NULL: the key is absent. */
 static inline guint64 *ksm_fp_leaf_value(KsmFpNode *leaf, guint64 key,
                                          guint at)
 {
@@ -172,7 +172,7 @@ static inline guint ksm_fp_node_entries(const KsmFpNode *node)
     return node->count + (guint)node->recent;
 }
 
-/* Whether there is no room for one more. */
+/* Whether there is no room for another entry. */
 static inline gboolean ksm_fp_node_is_full(const KsmFpNode *node)
 {
     return node->count == KSM_FP_NODE_MAX &&
@@ -182,20 +182,20 @@ static inline gboolean ksm_fp_node_is_full(const KsmFpNode *node)
 /** Puts a new key into a leaf that is not full. */
 void ksm_fp_leaf_insert(KsmFpNode *leaf, guint64 key, guint64 value);
 
-/** Takes the entry out that ksm_fp_leaf_value() found, with its @at. */
+/** Removes the entry that ksm_fp_leaf_value() found with the same @at. */
 void ksm_fp_leaf_remove(KsmFpNode *leaf, const guint64 *value, guint at);
 
-/** The tree's KsmFpTreeKeep. */
+/** Same as KsmFpTreeKeep (fp-tree.h). */
 typedef gboolean (*KsmFpNodeKeep)(guint64 key, guint64 value, gpointer opaque);
 
 /**
- * Drops those entries from key @from on that @keep does not want; returns how
- * many were visited.
+ * Removes the entries from key @from on for which @keep returns FALSE.  Returns
+ * the number of entries visited.
  */
 guint ksm_fp_leaf_sweep(KsmFpNode *leaf, guint64 from, KsmFpNodeKeep keep,
                         gpointer opaque);
 
-/** Copies all entries of a node, in order; returns their number. */
+/** Copies all entries of a node, sorted by key; returns their number. */
 guint ksm_fp_node_copy(const KsmFpNode *node, guint64 *keys, guint64 *values);
 
 #endif /* KSM_FP_NODE_H */

@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * fp-seek.c: many searches in a fingerprint tree at once.
+ * fp-seek.c: batched searches in a fingerprint tree.
  *
  * A search is a chain of cache misses, one or two in each node.  So the
- * searches of a batch go down together, level by level, and each asks for the
- * lines that it will read before the first one reads any.
+ * searches of a batch descend together, level by level, and all of them
+ * prefetch the lines that they will read before the first one reads any.
  *
- * A place is the leaf that is responsible for a key.  It stays so until nodes
- * are split, merged or dealt out anew: the tree counts those changes, and a
- * place that was found before the last one is searched anew when it is used.
- * Entries may come and go in the leaf meanwhile; where in the leaf the key is
- * found is therefore only a guess, too, and verified.
+ * A place is the leaf that is responsible for a key.  That is valid until nodes
+ * are split, merged or redistributed.  The tree counts those changes, and a
+ * place that was found before the last one is searched again when it is used.
+ * In the meantime entries in the leaf may be added or removed, so the position
+ * of the key in the leaf is only a guess as well, and is verified.
  */
 #include "tree/fp-seek.h"
 
 #include "tree/fp-node.h"
 
-/* Asks for the keys that the search in this node will most likely read. */
+/* Prefetches the keys that the search in this node will most likely read. */
 static inline void prefetch_keys(const KsmFpPlace *place, guint64 key)
 {
     const KsmFpNode *node = place->leaf;
@@ -27,7 +27,7 @@ static inline void prefetch_keys(const KsmFpPlace *place, guint64 key)
     __builtin_prefetch(node->keys + (i > 8 ? i - 8 : 0));
 }
 
-/* One level down, each step for all before the next. */
+/* Descends one level; each step is done for all searches before the next. */
 static inline void seek_children(const guint64 *keys, guint count,
                                  KsmFpPlace *places)
 {
@@ -49,7 +49,7 @@ static inline void seek_children(const guint64 *keys, guint count,
     }
 }
 
-/* Finds the keys in the leaves, and asks for what tells the values. */
+/* Finds the keys in the leaves, and prefetches their values. */
 static inline void seek_entries(const guint64 *keys, guint count,
                                 KsmFpPlace *places)
 {
@@ -89,7 +89,7 @@ void ksm_fp_tree_seek(const KsmFpTree *tree, const guint64 *keys, guint count,
     seek_entries(keys, count, places);
 }
 
-/* Makes a place good again; the value of @key there, or NULL. */
+/* Makes a place valid again; returns the value of @key there, or NULL. */
 static guint64 *place_find(const KsmFpTree *tree, KsmFpPlace *place,
                            guint64 key)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* fp-seek.h: many searches in a fingerprint tree at once. */
+/* fp-seek.h: batched searches in a fingerprint tree. */
 #ifndef KSM_FP_SEEK_H
 #define KSM_FP_SEEK_H
 
@@ -7,10 +7,10 @@
 
 #include "tree/fp-tree.h"
 
-/** Most searches that ksm_fp_tree_seek() has under way at a time. */
+/** Maximum number of searches in one ksm_fp_tree_seek(). */
 #define KSM_FP_TREE_LANES 16
 
-/** Where a key is or would be; its fields are the tree's. */
+/** Where a key is or would be; the fields are private to the tree. */
 typedef struct KsmFpPlace {
     struct KsmFpNode *leaf;
     guint64 low, high;
@@ -19,14 +19,14 @@ typedef struct KsmFpPlace {
 } KsmFpPlace;
 
 /**
- * Finds the places of @count <= KSM_FP_TREE_LANES keys, with the memory
- * accesses of all of them overlapping.  Places may be used as long as the
- * tree lives, also after changes of it; but then they may be searched anew.
+ * Finds the places of @count <= KSM_FP_TREE_LANES keys.  The memory accesses of
+ * all searches overlap.  Places stay usable as long as the tree exists.  If the
+ * tree changes, using a place may repeat its search.
  */
 void ksm_fp_tree_seek(const KsmFpTree *tree, const guint64 *keys, guint count,
                       KsmFpPlace *places);
 
-/* The same as find and insert, for a key whose place is known. */
+/* Same as find and insert, for a key whose place is known. */
 gboolean ksm_fp_tree_find_at(const KsmFpTree *tree, KsmFpPlace *place,
                              guint64 key, guint64 *value);
 gboolean ksm_fp_tree_insert_at(KsmFpTree *tree, KsmFpPlace *place,

@@ -2,20 +2,20 @@
 /*
  * fp-tree.c: the map from fingerprints to slots and pages.
  *
- * Why a B+-tree of our own (figures in README.md, made by bench-tree):
- * entries take 16 bytes at about 87 % fill, where a balanced binary tree
- * takes 40 to 64; a look-up among ten million keys touches two cold nodes
- * instead of two dozen; and a batch of look-ups overlaps those misses.  A
- * hash table would be as quick, but it cannot be swept in small steps while it
- * changes, grows by one long rehash, and loses the order.
+ * Why a B+-tree of our own (measured by bench-tree): entries take 16 bytes at
+ * about 87 % fill, where a balanced binary tree takes 40 to 64; a lookup among
+ * ten million keys touches two cold nodes instead of two dozen; and a batch of
+ * lookups overlaps those misses.  A hash table would be as fast, but it cannot
+ * be swept in small steps while it changes, grows by one long rehash, and
+ * loses the order.
  *
- * Going down for an insert, a full node is made room in before it is
- * entered, so that its parent always has room for one more.  A removal
- * repairs on the way up.  Neither recurses.
+ * An insertion makes room in each full node on its way down before it enters
+ * the node, so that the parent always has room for one more.  A removal
+ * repairs the fill on the way up.  Neither is recursive.
  *
- * Only the single thread of the broker may touch a tree.  All memory comes
- * from the tree's own pool; running out of it ends the process, as with GLib,
- * so whoever inserts asks first whether there is room.
+ * Only the single thread of the broker may access a tree.  All memory comes
+ * from the tree's own pool.  Like GLib, the pool aborts the process if it is
+ * out of memory, so callers check ksm_fp_tree_has_room() before they insert.
  */
 #include "tree/fp-tree.h"
 
@@ -23,14 +23,14 @@
 #include "tree/fp-node.h"
 #include "tree/node-pool.h"
 
-/* Fill is looked after at one in so many removals: it reads neighbours. */
+/* Only one in this many removals checks the fill, which reads neighbours. */
 #define MERGE_CHECK_EVERY 4
 
-/* The way to a leaf: nodes[i] is child index[i] of nodes[i + 1]. */
+/* The path to a leaf: nodes[i] is child index[i] of nodes[i + 1]. */
 typedef struct Path {
     KsmFpNode *nodes[KSM_FP_TREE_MAX_LEVELS];
     guint index[KSM_FP_TREE_MAX_LEVELS];
-    guint64 low, high;          /* what the leaf is responsible for */
+    guint64 low, high;          /* the leaf's range of keys */
 } Path;
 
 static KsmFpNode *node_new(KsmFpTree *tree, guint level)
@@ -81,7 +81,7 @@ guint64 ksm_fp_tree_bytes(const KsmFpTree *tree)
     return sizeof(KsmFpTree) + ksm_node_pool_bytes(tree->pool);
 }
 
-/* Finds the way to the leaf, and where in it @key is or belongs. */
+/* Finds the path to the leaf, and the index where @key is or belongs. */
 static guint path_find(const KsmFpTree *tree, guint64 key, Path *path)
 {
     KsmFpNode *node = tree->root;
@@ -111,13 +111,13 @@ gboolean ksm_fp_tree_find(const KsmFpTree *tree, guint64 key, guint64 *value)
     return found != NULL;
 }
 
-/* A node at each level may be split, and a root be put above them. */
+/* A node at each level may be split, and a new root added above them. */
 gboolean ksm_fp_tree_has_room(KsmFpTree *tree)
 {
     return ksm_node_pool_ready(tree->pool, tree->root->level + 2);
 }
 
-/* Puts a new root above a full one, so that the old one can be split. */
+/* Adds a new root above a full one, so that the old one can be split. */
 static void root_grow(KsmFpTree *tree)
 {
     KsmFpNode *root = node_new(tree, tree->root->level + 1);
@@ -162,7 +162,7 @@ gboolean ksm_fp_tree_insert(KsmFpTree *tree, guint64 key, guint64 value)
     return TRUE;
 }
 
-/* Something was taken out of the leaf of @path: repairs fill up to the root. */
+/* An entry was removed from the leaf of @path: repairs fill up to the root. */
 static void path_shrink(KsmFpTree *tree, const Path *path)
 {
     guint level = tree->root->level;
@@ -222,7 +222,7 @@ guint ksm_fp_tree_sweep(KsmFpTree *tree, guint64 *cursor, guint max,
     return visited;
 }
 
-/* Whether a node's own keys rise and lie in [low, high). */
+/* Whether a node's own keys are ascending and in [low, high). */
 static gboolean keys_check(const KsmFpNode *node, guint64 low, guint64 high,
                            gboolean is_last)
 {
@@ -245,7 +245,7 @@ static gboolean keys_check(const KsmFpNode *node, guint64 low, guint64 high,
     return TRUE;
 }
 
-/* Checks the subtree of @node, whose keys must lie in [low, high). */
+/* Checks the subtree of @node, whose keys must be in [low, high). */
 static gboolean node_check(const KsmFpNode *node, guint64 low, guint64 high,
                            gboolean is_last, guint64 *count)
 {

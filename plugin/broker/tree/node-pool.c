@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * node-pool.c: 4 KiB tree nodes out of 2 MiB chunks.
+ * node-pool.c: allocates 4 KiB tree nodes from 2 MiB chunks.
  *
- * A chunk is 2 MiB of address space aligned to its size, so that a node's
- * chunk is found by masking its address.  Nodes are handed out in address
- * order and touched only then: a small tree costs what it uses.  From 32 MiB
- * on huge pages are asked for: look-ups at random in a tree of hundreds of
- * megabytes otherwise pay a TLB miss per level, and what is not used of the
- * last one matters little.  A chunk whose last node comes back is unmapped,
+ * A chunk is 2 MiB of address space aligned to its size, so that a node's chunk
+ * is found by masking its address.  Nodes are allocated in address order and
+ * only touched then, so a small tree costs what it uses.  From 32 MiB on,
+ * chunks use huge pages: random lookups in a tree of hundreds of megabytes
+ * otherwise cost a TLB miss per level, and the unused part of the last huge
+ * page matters little.  A chunk is unmapped when its last node is freed,
  * except for one that is kept as a spare.  In chunks of small pages the memory
- * of free nodes goes back to the host, but for a few: a tree that has shrunk
- * (what was listed got slots) costs what it uses, too.
+ * of free nodes is released to the host, except for a few nodes: so a tree
+ * that has shrunk (because listed pages got slots) also costs what it uses.
  *
- * One thread.  Nothing here sees bytes of a client.
+ * Single-threaded.  Never sees data of a client.
  */
 #include "tree/node-pool.h"
 
@@ -23,26 +23,26 @@
 #define CHUNK_BYTES (2u * 1024 * 1024)
 #define CHUNK_NODES (CHUNK_BYTES / KSM_NODE_BYTES)
 #define SMALL_POOL_CHUNKS 16
-#define KEPT_NODES 8u           /* free ones of a chunk that keep memory */
+#define KEPT_NODES 8u           /* free nodes of a chunk that keep memory */
 #define WORD_BITS 64u
 
-/* Kept apart from the nodes, in the heap, found by the chunk's address. */
+/* Metadata of a chunk, on the heap; found by the chunk's address. */
 typedef struct Chunk {
     guint8 *base;
     guint in_use;
-    guint touched;              /* nodes 0 .. touched - 1 were handed out */
+    guint touched;              /* nodes 0 .. touched - 1 were allocated */
     gpointer free_list;         /* through the first word of each free node */
-    guint kept;                 /* nodes in it */
-    guint given;                /* free nodes whose memory went back, these: */
+    guint kept;                 /* nodes in the free list */
+    guint given;                /* free nodes whose memory was released: */
     guint64 given_nodes[CHUNK_NODES / WORD_BITS];
     gboolean small_pages;
-    GList link;                 /* in pool->open while it has room */
+    GList link;                 /* in pool->open while it has free nodes */
     gboolean is_open;
 } Chunk;
 
 struct KsmNodePool {
     GHashTable *chunks;         /* base -> Chunk */
-    GQueue open;                /* chunks that have room */
+    GQueue open;                /* chunks that have free nodes */
     guint64 resident_nodes;     /* over all chunks */
     guint64 nodes_in_use;
     guint empty_chunks;
@@ -111,7 +111,7 @@ static void chunk_free(KsmNodePool *pool, Chunk *chunk)
     g_free(chunk);
 }
 
-/* A free node whose memory went back; there is one. */
+/* Takes a free node whose memory was released; there must be one. */
 static gpointer take_given(Chunk *chunk)
 {
     guint word = 0, bit;
@@ -125,7 +125,7 @@ static gpointer take_given(Chunk *chunk)
     return chunk->base + (gsize)(word * WORD_BITS + bit) * KSM_NODE_BYTES;
 }
 
-/* Gives a free node's memory back, if there is enough of it at hand. */
+/* Releases a free node's memory if the chunk keeps enough other ones. */
 static gboolean give(Chunk *chunk, gpointer node)
 {
     guint i = (guint)(((guint8 *)node - chunk->base) / KSM_NODE_BYTES);
