@@ -19,7 +19,7 @@
 #define SECTOR_BYTES 512u
 
 typedef struct Header {
-    u32 type;                   /* 0: from the disk, 1: to it */
+    u32 type; /* 0: from the disk, 1: to it */
     u32 reserved;
     u64 sector;
 } Header;
@@ -52,8 +52,8 @@ typedef struct Request {
     u32 began;
 } Request;
 
-#define SCSI_QUEUES 3u          /* control, events, commands */
-#define SCSI_TRIES 8u           /* the first may tell of a reset instead */
+#define SCSI_QUEUES 3u /* control, events, commands */
+#define SCSI_TRIES 8u  /* the first may tell of a reset instead */
 #define SCSI_CAPACITY 0x25
 #define SCSI_READ 0x28
 #define SCSI_WRITE 0x2a
@@ -73,8 +73,8 @@ static void describe(u32 i, const volatile void *addr, u32 len, u16 flags)
 {
     u16 next = i % 3 < 2 ? DESC_NEXT : 0;
 
-    *queue_descriptor(&queue, i) = (Descriptor) {
-        (u64)addr, len, flags | next, next ? (u16)(i + 1) : 0 };
+    *queue_descriptor(&queue, i) = (Descriptor) { (u64)addr, len, flags | next,
+                                                  next ? (u16)(i + 1) : 0 };
 }
 
 /* To the device: header, data; from it: data, status. */
@@ -120,7 +120,7 @@ static void submit_scsi(Request *request, u8 operation, void *data, u32 len)
 static u32 failed(const Request *request)
 {
     return scsi ? request->answer.response | request->answer.status :
-           request->status;
+                  request->status;
 }
 
 static void submit(Request *request, u8 *base)
@@ -152,7 +152,8 @@ static u32 scsi_capacity(void)
         }
         if (!failed(&requests[0])) {
             return ((u32)data[0] << 24 | (u32)data[1] << 16 |
-                    (u32)data[2] << 8 | data[3]) + 1;
+                    (u32)data[2] << 8 | data[3]) +
+                   1;
         }
     }
     return 0;
@@ -215,8 +216,7 @@ static u32 choose(Request *request)
     u32 first = again ? request->first : below(blocks);
     u32 i;
 
-    request->header.type = !again &&
-                           (!disk_states[first].spare || below(2));
+    request->header.type = !again && (!disk_states[first].spare || below(2));
     /* All of them are on the disk, or it does not matter. */
     for (i = 0; i < pages && first + i < blocks; i++) {
         if (content_states[first + i].spare ||
@@ -250,9 +250,9 @@ static void start(Request *request, u8 *base)
     for (i = request->first; i < request->first + request->pages; i++) {
         if (request->header.type) {
             disk_states[i] = content_states[i];
-            disk_states[i].spare = 1;           /* is on the disk */
+            disk_states[i].spare = 1; /* is on the disk */
         }
-        content_states[i].spare = 1;            /* is busy */
+        content_states[i].spare = 1; /* is busy */
     }
     if (!request->header.type) {
         spoil(request, base);
@@ -260,8 +260,7 @@ static void start(Request *request, u8 *base)
     submit(request, base);
 }
 
-static void finish(const Params *p, Request *request, u8 *base,
-                   u32 *mismatches)
+static void finish(const Params *p, Request *request, u8 *base, u32 *mismatches)
 {
     u32 took = platform_ticks() - request->began;
     u32 i;

@@ -36,7 +36,7 @@ void tiny_main(const void *start_info);
 typedef struct Arena {
     u8 *base;
     u32 pages;
-    u32 counters;               /* pages, behind the others */
+    u32 counters; /* pages, behind the others */
 } Arena;
 
 /* What a CPU keeps for itself; `padding` keeps others' cache lines away. */
@@ -45,7 +45,7 @@ typedef struct Cpu {
     u32 random;
     u32 writes;
     u32 mismatches;
-    u32 turn;                   /* phases that are over */
+    u32 turn; /* phases that are over */
     u32 padding[11];
 } Cpu;
 
@@ -384,7 +384,7 @@ static void cpu_run(u32 number)
 
     cpu->number = number;
     cpu->random = content_seed_random(params.seed + (number << 16));
-    smp_meet();                 /* all is filled */
+    smp_meet(); /* all is filled */
     for (pass = 1; !params.passes || pass <= params.passes; pass++) {
         cpu_pass(cpu, pass);
     }

@@ -16,7 +16,7 @@
 #define RECEIVE 0
 #define SEND 1
 #define FRAMES_MAX 32u
-#define FRAME_TYPE 0xb588u      /* of the local experimental Ethertype */
+#define FRAME_TYPE 0xb588u /* of the local experimental Ethertype */
 #define FILL_WORD 0xccccccccu
 
 /* What is before the page: virtio's own header, Ethernet's, ours. */
@@ -26,7 +26,7 @@ typedef struct __attribute__((packed)) Header {
     u8 from[6];
     u16 type;
     u32 number;
-    u32 sum;                    /* of the page's words */
+    u32 sum; /* of the page's words */
 } Header;
 
 typedef struct Frame {
@@ -71,10 +71,11 @@ static void offer(u32 which, u32 slot, Header *header, u32 *memory)
     u16 flags = which == RECEIVE ? DESC_WRITE : 0;
     u32 i = slot * 2;
 
-    *queue_descriptor(&queues[which], i) = (Descriptor) {
-        (u64)header, sizeof(Header), DESC_NEXT | flags, (u16)(i + 1) };
-    *queue_descriptor(&queues[which], i + 1) = (Descriptor) {
-        (u64)memory, PAGE_BYTES, flags, 0 };
+    *queue_descriptor(&queues[which],
+                      i) = (Descriptor) { (u64)header, sizeof(Header),
+                                          DESC_NEXT | flags, (u16)(i + 1) };
+    *queue_descriptor(&queues[which], i + 1) =
+        (Descriptor) { (u64)memory, PAGE_BYTES, flags, 0 };
     queue_offer(&queues[which], i);
 }
 
@@ -126,7 +127,9 @@ static int send(u8 *base, u32 pages)
     frame->began = platform_ticks();
     frame->sent = (Header) { .to = { 255, 255, 255, 255, 255, 255 },
                              .from = { 2, 0, 0, 0, 0, 1 },
-                             .type = FRAME_TYPE, .number = sent, .sum = sum };
+                             .type = FRAME_TYPE,
+                             .number = sent,
+                             .sum = sum };
     offer(SEND, slot, &frame->sent, memory);
     sent++;
     return 1;

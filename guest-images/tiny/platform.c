@@ -173,17 +173,17 @@ void timer_init(void)
     }
     gate_set(32, timer_entry);
     faults_init();
-    out8(0x20, 0x11);                   /* both controllers: initialise */
+    out8(0x20, 0x11); /* both controllers: initialise */
     out8(0xa0, 0x11);
-    out8(0x21, 32);                     /* their vectors */
+    out8(0x21, 32); /* their vectors */
     out8(0xa1, 40);
     out8(0x21, 4);
     out8(0xa1, 2);
     out8(0x21, 1);
     out8(0xa1, 1);
-    out8(0x21, 0xfe);                   /* only the timer */
+    out8(0x21, 0xfe); /* only the timer */
     out8(0xa1, 0xff);
-    out8(0x43, 0x34);                   /* channel 0, rate generator */
+    out8(0x43, 0x34); /* channel 0, rate generator */
     out8(0x40, (u8)divisor);
     out8(0x40, (u8)(divisor >> 8));
     clock_init();
@@ -274,18 +274,16 @@ static void params_parse(const char *text, Params *params)
 /* The RAM behind our own image, as the firmware's map has it. */
 static Extent ram_find(const StartInfo *info)
 {
-    const MemoryMapEntry *map =
-        (const MemoryMapEntry *)info->memmap_paddr;
+    const MemoryMapEntry *map = (const MemoryMapEntry *)info->memmap_paddr;
     Extent ram = { (u32)(u64)tiny_image_end, (u32)(u64)tiny_image_end };
     u32 i;
 
     for (i = 0; info->version >= 1 && i < info->memmap_entries; i++) {
         u64 end = map[i].addr + map[i].size;
 
-        if (map[i].type == 1 && map[i].addr <= ram.start &&
-            end > ram.start) {
-            ram.end = end > 0xfffff000u ? 0xfffff000u
-                                        : (u32)end & ~(PAGE_BYTES - 1);
+        if (map[i].type == 1 && map[i].addr <= ram.start && end > ram.start) {
+            ram.end = end > 0xfffff000u ? 0xfffff000u :
+                                          (u32)end & ~(PAGE_BYTES - 1);
         }
     }
     return ram;

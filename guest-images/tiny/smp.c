@@ -9,15 +9,15 @@
  */
 #include "tiny.h"
 
-#define APIC            0xfee00000u
-#define APIC_COMMAND    0x300u
-#define TO_ALL_OTHERS   0xc4000u
-#define INIT            0x500u
-#define START           0x600u
+#define APIC 0xfee00000u
+#define APIC_COMMAND 0x300u
+#define TO_ALL_OTHERS 0xc4000u
+#define INIT 0x500u
+#define START 0x600u
 
-#define START_PAGE      0x8000u
-#define INIT_MS         10
-#define START_MS        60000           /* where KVM emulates the kernel */
+#define START_PAGE 0x8000u
+#define INIT_MS 10
+#define START_MS 60000 /* where KVM emulates the kernel */
 
 extern const u8 smp_code[];
 extern const u8 smp_code_end[];
@@ -58,7 +58,7 @@ u32 smp_start(u32 cpus, void (*work)(u32 cpu))
         platform_sleep_ms(1);
     }
     if (smp_came < smp_wanted) {
-        smp_wanted = smp_came;          /* who comes later stops */
+        smp_wanted = smp_came; /* who comes later stops */
     }
     return smp_wanted;
 }

@@ -9,20 +9,20 @@
 #include "tiny.h"
 
 #define CPUID_FEATURES 0x80000001u
-#define CPUID_SVM (1u << 2)     /* of ecx */
+#define CPUID_SVM (1u << 2) /* of ecx */
 
 #define MSR_EFER 0xc0000080u
 #define MSR_HSAVE 0xc0010117u
 #define EFER_SVME (1u << 12)
 
 /* The control block's fields, by their offset. */
-#define MISC2 0x10              /* what is intercepted */
+#define MISC2 0x10 /* what is intercepted */
 #define MISC2_VMRUN (1u << 0)
 #define MISC2_VMMCALL (1u << 1)
 #define ASID 0x58
 #define EXIT_CODE 0x70
 #define EXIT_VMMCALL 0x81u
-#define SEGMENTS 0x400          /* es, cs, ss, ds, 16 bytes each */
+#define SEGMENTS 0x400 /* es, cs, ss, ds, 16 bytes each */
 #define GDTR 0x460
 #define IDTR 0x480
 #define EFER 0x4d0
@@ -33,7 +33,7 @@
 #define RFLAGS 0x570
 #define RIP 0x578
 
-#define CODE_SEGMENT 0xa9bu     /* 64-bit, present */
+#define CODE_SEGMENT 0xa9bu /* 64-bit, present */
 #define DATA_SEGMENT 0xc93u
 
 static u8 block[PAGE_BYTES] __attribute__((aligned(4096)));
@@ -54,8 +54,10 @@ static u64 msr_read(u32 msr)
 
 static void msr_write(u32 msr, u64 value)
 {
-    __asm__ volatile("wrmsr" : : "a"((u32)value), "d"((u32)(value >> 32)),
-                     "c"(msr) : "memory");
+    __asm__ volatile("wrmsr"
+                     :
+                     : "a"((u32)value), "d"((u32)(value >> 32)), "c"(msr)
+                     : "memory");
 }
 
 static u32 have_svm(void)
@@ -68,7 +70,9 @@ static u32 have_svm(void)
 
 static void put_table(u32 offset, const volatile u8 *table)
 {
-    put(offset, (u64)*(const volatile u16 *)table << 32);
+    u64 limit = *(const volatile u16 *)table;
+
+    put(offset, limit << 32);
     put(offset + 8, *(const volatile u64 *)(table + 2));
 }
 
@@ -79,8 +83,9 @@ static void put_state(void)
     u32 i;
 
     for (i = 0; i < 4; i++) {
-        put(SEGMENTS + 16 * i, 0xffffffffull << 32 |
-            (i == 1 ? CODE_SEGMENT : DATA_SEGMENT) << 16 | (i == 1 ? 8 : 0));
+        put(SEGMENTS + 16 * i,
+            0xffffffffull << 32 | (i == 1 ? CODE_SEGMENT : DATA_SEGMENT) << 16 |
+                (i == 1 ? 8 : 0));
     }
     __asm__ volatile("sgdt %0" : "=m"(table));
     put_table(GDTR, table);
@@ -118,6 +123,8 @@ u32 svm_run(void)
                      "1:\n\t"
                      "vmmcall\n"
                      "2:"
-                     : "+a"(rax) : [rip] "i"(RIP) : "rcx", "memory", "cc");
+                     : "+a"(rax)
+                     : [rip] "i"(RIP)
+                     : "rcx", "memory", "cc");
     return *(volatile u32 *)(block + EXIT_CODE) == EXIT_VMMCALL;
 }

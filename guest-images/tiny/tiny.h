@@ -69,10 +69,10 @@ u32 svm_run(void);
 
 /* content.c: what each page should hold */
 typedef enum Kind {
-    KIND_ZERO,                  /* all zero */
-    KIND_SHARED,                /* the shared seed's page */
-    KIND_FILL,                  /* every byte 0xCC */
-    KIND_UNIQUE,                /* this guest's own, by version */
+    KIND_ZERO,   /* all zero */
+    KIND_SHARED, /* the shared seed's page */
+    KIND_FILL,   /* every byte 0xCC */
+    KIND_UNIQUE, /* this guest's own, by version */
 } Kind;
 
 /*
@@ -82,9 +82,9 @@ typedef enum Kind {
 typedef struct PageState {
     u32 version : 30;
     u32 kind : 2;
-    u32 word_version : 21;      /* 0: no word written over the base */
+    u32 word_version : 21; /* 0: no word written over the base */
     u32 word_index : 10;
-    u32 spare : 1;              /* a device has it: see disk.c, net.c */
+    u32 spare : 1; /* a device has it: see disk.c, net.c */
 } PageState;
 
 extern PageState *content_states;
@@ -93,13 +93,13 @@ void content_write(const Params *p, u32 page, u32 *memory);
 u32 content_check(const Params *p, u32 page, u32 *memory, u32 *mismatches);
 u32 content_random(u32 *random);
 u32 content_below(u32 *random, u32 bound);
-u32 content_seed_random(u32 seed);      /* what the two above begin with */
+u32 content_seed_random(u32 seed); /* what the two above begin with */
 void content_overlay(const Params *p, u32 page, u32 *memory);
 
 /* disk.c: transfers to and from a virtio disk */
 typedef struct DiskFigures {
     u32 done;
-    u32 in;                     /* of them from the disk */
+    u32 in; /* of them from the disk */
     u32 errors;
     u32 slowest_ticks;
 } DiskFigures;
@@ -115,7 +115,7 @@ void disk_work(const Params *p, u8 *base, u32 *mismatches);
 /* net.c: pages to a virtio network card and back */
 typedef struct NetFigures {
     u32 done;
-    u32 errors;                 /* frames out of order, or lost */
+    u32 errors; /* frames out of order, or lost */
     u32 slowest_ticks;
 } NetFigures;
 

@@ -31,7 +31,7 @@ static u16 pci_find(u32 id)
         if (pci_read(device, 0) == id) {
             u32 command = pci_read(device, 4);
 
-            out32(PCI_DATA, command | 7);       /* ports, memory, DMA */
+            out32(PCI_DATA, command | 7); /* ports, memory, DMA */
             return pci_read(device, 16) & 0xfffc;
         }
     }
@@ -44,7 +44,7 @@ u16 virtio_find(u32 id)
 
     if (port) {
         out8((u16)(port + REG_STATUS), 0);
-        out8((u16)(port + REG_STATUS), 3);      /* seen, driver */
+        out8((u16)(port + REG_STATUS), 3); /* seen, driver */
         out32((u16)(port + REG_FEATURES), 0);
     }
     return port;
@@ -84,8 +84,8 @@ static volatile u16 *used(const Queue *queue)
 {
     u32 end = queue->size * (u32)sizeof(Descriptor) + 6 + 2 * queue->size;
 
-    return (volatile u16 *)(queue->ring + ((end + PAGE_BYTES - 1) &
-                                           ~(PAGE_BYTES - 1)));
+    return (volatile u16 *)(queue->ring +
+                            ((end + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1)));
 }
 
 void queue_offer(Queue *queue, u32 head)

@@ -11,12 +11,12 @@
 #define VIRTIO_NET 0x10001af4u
 #define VIRTIO_BLK 0x10011af4u
 #define VIRTIO_SCSI 0x10041af4u
-#define VIRTIO_CONFIG 0x14      /* of the device, behind its port */
+#define VIRTIO_CONFIG 0x14 /* of the device, behind its port */
 
 #define QUEUE_MAX 1024u
-#define QUEUE_BYTES (8 * PAGE_BYTES)    /* of its rings */
+#define QUEUE_BYTES (8 * PAGE_BYTES) /* of its rings */
 #define DESC_NEXT 1
-#define DESC_WRITE 2            /* by the device */
+#define DESC_WRITE 2 /* by the device */
 
 typedef struct Descriptor {
     u64 addr;
@@ -26,7 +26,7 @@ typedef struct Descriptor {
 } Descriptor;
 
 typedef struct Queue {
-    u8 *ring;                   /* QUEUE_BYTES, aligned, zero at the start */
+    u8 *ring; /* QUEUE_BYTES, aligned, zero at the start */
     u32 size;
     u16 port;
     u16 number;

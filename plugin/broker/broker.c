@@ -50,7 +50,7 @@ static gboolean iteration_check(GSource *source)
 }
 
 static gboolean iteration_dispatch(GSource *source, GSourceFunc function,
-                              gpointer opaque)
+                                   gpointer opaque)
 {
     (void)source;
     (void)function;
@@ -62,7 +62,8 @@ static gboolean iteration_dispatch(GSource *source, GSourceFunc function,
 static void count_iterations(KsmBroker *broker)
 {
     static GSourceFuncs functions = {
-        .prepare = iteration_prepare, .check = iteration_check,
+        .prepare = iteration_prepare,
+        .check = iteration_check,
         .dispatch = iteration_dispatch,
     };
     GSource *source = g_source_new(&functions, sizeof(IterationSource));
@@ -99,8 +100,7 @@ static void broker_on_process_end(KsmProcess *process)
 }
 
 KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
-                          int mark_fd,
-                          guint idle_exit_seconds,
+                          int mark_fd, guint idle_exit_seconds,
                           void (*idle)(gpointer opaque), gpointer opaque)
 {
     KsmBroker *broker = g_new0(KsmBroker, 1);
@@ -161,13 +161,13 @@ static void log_group(const KsmShard *shard)
 {
     const KsmGroup *group = shard->group;
 
-    ksm_log(KSM_LOG_INFO, "group %s: sessions=%u pages_shared=%"
-            G_GUINT64_FORMAT " pages_sharing=%" G_GUINT64_FORMAT
-            " pages_unshared=%" G_GUINT64_FORMAT " listings=%"
-            G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT
-            " retired=%" G_GUINT64_FORMAT, shard->key,
-            group->member_count, ksm_store_used(group->store), group->bound,
-            group->listed, ksm_fp_tree_count(group->unstable),
+    ksm_log(KSM_LOG_INFO,
+            "group %s: sessions=%u pages_shared=%" G_GUINT64_FORMAT
+            " pages_sharing=%" G_GUINT64_FORMAT
+            " pages_unshared=%" G_GUINT64_FORMAT " listings=%" G_GUINT64_FORMAT
+            " memory_bytes=%" G_GUINT64_FORMAT " retired=%" G_GUINT64_FORMAT,
+            shard->key, group->member_count, ksm_store_used(group->store),
+            group->bound, group->listed, ksm_fp_tree_count(group->unstable),
             ksm_group_bytes(group), group->retired);
 }
 
@@ -176,9 +176,11 @@ void ksm_broker_log_status(const KsmBroker *broker)
     GHashTableIter iter;
     gpointer shard;
 
-    ksm_log(KSM_LOG_INFO, "status: sessions=%u connections=%u processes=%u "
-            "groups=%u total_pages=%" G_GUINT64_FORMAT " store_pages=%"
-            G_GUINT64_FORMAT " memory_bytes=%" G_GUINT64_FORMAT,
+    ksm_log(KSM_LOG_INFO,
+            "status: sessions=%u connections=%u processes=%u "
+            "groups=%u total_pages=%" G_GUINT64_FORMAT
+            " store_pages=%" G_GUINT64_FORMAT
+            " memory_bytes=%" G_GUINT64_FORMAT,
             broker->sessions, broker->connections.length,
             g_hash_table_size(broker->processes),
             g_hash_table_size(broker->groups),

@@ -13,8 +13,7 @@
  * cannot be freed: the process exits, and the kernel frees it faster.
  */
 KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
-                          int mark_fd,
-                          guint idle_exit_seconds,
+                          int mark_fd, guint idle_exit_seconds,
                           void (*idle)(gpointer opaque), gpointer opaque);
 
 /** The memory at @addr has failed; if it is a slot's, retires the slot. */

@@ -29,7 +29,7 @@
 
 static struct {
     KsmFdWatch watch;
-    int told;                   /* the write end, for the handler */
+    int told; /* the write end, for the handler */
 } failed;
 
 static void on_sigbus(int signal_number, siginfo_t *info, void *context)

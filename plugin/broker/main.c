@@ -72,8 +72,8 @@ static gboolean raise_descriptor_limit(guint max_sessions, GError **errp)
     if (limit.rlim_cur < MIN_DESCRIPTORS) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "%llu open files are allowed (RLIMIT_NOFILE), the minimum "
-                    "is %u", (unsigned long long)limit.rlim_cur,
-                    MIN_DESCRIPTORS);
+                    "is %u",
+                    (unsigned long long)limit.rlim_cur, MIN_DESCRIPTORS);
         return FALSE;
     }
     ksm_log(KSM_LOG_WARNING, "only %llu of %llu open files allowed",
@@ -103,8 +103,9 @@ static char *control_path(const KsmDaemonOptions *options,
     g_autofree char *dir = NULL;
 
     if (options->control != NULL) {
-        return g_strcmp0(options->control, "none") == 0 ? NULL :
-            g_strdup(options->control);
+        return g_strcmp0(options->control, "none") == 0 ?
+                   NULL :
+                   g_strdup(options->control);
     }
     if (listener->path == NULL) {
         return NULL;
@@ -118,8 +119,8 @@ static char *control_path(const KsmDaemonOptions *options,
  * an error if the socket was given with --control.
  */
 static gboolean open_control(const KsmDaemonOptions *options,
-                             const KsmListener *listener,
-                             KsmListener *control, GError **errp)
+                             const KsmListener *listener, KsmListener *control,
+                             GError **errp)
 {
     g_autofree char *path = NULL;
     g_autoptr(GError) error = NULL;
@@ -127,7 +128,7 @@ static gboolean open_control(const KsmDaemonOptions *options,
     KsmListenResult result;
 
     if (control->fd >= 0) {
-        return TRUE;            /* passed by the service manager */
+        return TRUE; /* passed by the service manager */
     }
     path = control_path(options, listener);
     if (path == NULL) {
@@ -154,8 +155,8 @@ static gboolean open_control(const KsmDaemonOptions *options,
 
 /* The last step before the first client is served. */
 static gboolean confine(const KsmDaemonOptions *options,
-                        const KsmListener *listener,
-                        const KsmListener *control, GError **errp)
+                        const KsmListener *listener, const KsmListener *control,
+                        GError **errp)
 {
     const KsmConfinement confinement = {
         .switch_user = options->switch_user,
@@ -177,15 +178,14 @@ static gboolean serve(const KsmDaemonOptions *options, KsmListener *listener,
     if (!ksm_headroom_check("the start", errp)) {
         return FALSE;
     }
-    broker = ksm_broker_new(&options->limits, listener->fd,
-                            listener->lock_fd, options->idle_exit_seconds,
-                            on_idle, loop);
+    broker = ksm_broker_new(&options->limits, listener->fd, listener->lock_fd,
+                            options->idle_exit_seconds, on_idle, loop);
     if (control->fd >= 0) {
         ksm_control_start(broker, control->fd, options->control_group);
     }
     ok = ksm_signals_watch(on_signal, loop, errp) &&
-        ksm_hwpoison_watch(broker, errp) &&
-        confine(options, listener, control, errp);
+         ksm_hwpoison_watch(broker, errp) &&
+         confine(options, listener, control, errp);
     if (ok) {
         ksm_log(KSM_LOG_INFO, "listening on %s",
                 listener->path != NULL ? listener->path : "the socket passed");
@@ -209,10 +209,11 @@ static KsmListenResult listen_on(KsmDaemonOptions *options, gboolean activated,
         if (options->listen == NULL) {
             options->listen = ksm_listener_default_path(errp);
         }
-        result = options->listen == NULL ? KSM_LISTEN_FAILED :
-            ksm_listener_open(listener, options->listen, SOCK_SEQPACKET,
-                              options->socket_mode, options->socket_group,
-                              errp);
+        result = options->listen == NULL ?
+                     KSM_LISTEN_FAILED :
+                     ksm_listener_open(listener, options->listen,
+                                       SOCK_SEQPACKET, options->socket_mode,
+                                       options->socket_group, errp);
     }
     if (result == KSM_LISTEN_OK &&
         !open_control(options, listener, control, errp)) {

@@ -23,8 +23,7 @@ typedef struct Given {
 
 static gboolean invalid(GError **errp, const char *option, const char *why)
 {
-    g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID, "--%s: %s", option,
-                why);
+    g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID, "--%s: %s", option, why);
     return FALSE;
 }
 
@@ -73,8 +72,7 @@ static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
         limits->max_total_pages = (guint64)given->max_total_pages;
     }
     if (given->max_store_mib > 0) {
-        limits->max_store_slots = (guint64)given->max_store_mib *
-            PAGES_PER_MIB;
+        limits->max_store_slots = (guint64)given->max_store_mib * PAGES_PER_MIB;
     }
     return TRUE;
 }
@@ -103,8 +101,8 @@ static gboolean apply_socket(KsmDaemonOptions *options, const Given *given,
     options->socket_mode = (mode_t)mode;
     return find_group(given->socket_group, "socket-group",
                       &options->socket_group, errp) &&
-        find_group(given->control_group, "control-group",
-                   &options->control_group, errp);
+           find_group(given->control_group, "control-group",
+                      &options->control_group, errp);
 }
 
 static gboolean find_user(KsmDaemonOptions *options, const char *name,
@@ -139,8 +137,8 @@ static gboolean apply(KsmDaemonOptions *options, const Given *given,
     }
     options->idle_exit_seconds = (guint)given->idle_exit;
     return apply_socket(options, given, errp) &&
-        find_user(options, given->user, errp) &&
-        apply_limits(&options->limits, given, errp);
+           find_user(options, given->user, errp) &&
+           apply_limits(&options->limits, given, errp);
 }
 
 gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
@@ -150,7 +148,8 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
     const GOptionEntry entries[] = {
         { "listen", 'l', 0, G_OPTION_ARG_FILENAME, &options->listen,
           "Socket to listen on ($XDG_RUNTIME_DIR/guest-ksm/broker.sock, "
-          "for root /run/guest-ksm/broker.sock)", "PATH" },
+          "for root /run/guest-ksm/broker.sock)",
+          "PATH" },
         { "idle-exit", 0, 0, G_OPTION_ARG_INT, &given.idle_exit,
           "Exit after this many seconds without a client (default: never)",
           "SECONDS" },
@@ -163,7 +162,8 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
           "PATH" },
         { "control-group", 0, 0, G_OPTION_ARG_STRING, &given.control_group,
           "Group that may read statistics and change settings (default: only "
-          "root and the broker's user)", "NAME" },
+          "root and the broker's user)",
+          "NAME" },
         { "user", 0, 0, G_OPTION_ARG_STRING, &given.user,
           "Change to this user before serving clients; only root can", "NAME" },
         { "max-sessions", 0, 0, G_OPTION_ARG_INT, &given.max_sessions,
@@ -176,21 +176,25 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
           "N" },
         { "max-total-pages", 0, 0, G_OPTION_ARG_INT64, &given.max_total_pages,
           "Maximum number of guest pages of all sessions (default: 16 times "
-          "the host's)", "N" },
+          "the host's)",
+          "N" },
         { "max-process-pages", 0, 0, G_OPTION_ARG_INT64,
           &given.max_process_pages,
           "Maximum number of guest pages of a process (default: twice the "
-          "host's)", "N" },
+          "host's)",
+          "N" },
         { "max-user-percent", 0, 0, G_OPTION_ARG_INT, &given.max_user_percent,
           "Share that a user may have of what other users leave of each limit "
-          "(default: 50)", "PERCENT" },
+          "(default: 50)",
+          "PERCENT" },
         { "max-store-mib", 0, 0, G_OPTION_ARG_INT64, &given.max_store_mib,
           "Maximum memory of all stores (default: half of the host's, or of "
           "the control group's limit)",
           "MIB" },
         { "no-orphan-check", 0, 0, G_OPTION_ARG_NONE, &given.no_orphan_check,
           "Refuse only processes that are certain to be children of another "
-          "group's VM", NULL },
+          "group's VM",
+          NULL },
         { "log-level", 0, 0, G_OPTION_ARG_STRING, &given.log_level,
           "error, warning, info (default) or debug", "LEVEL" },
         { "version", 0, 0, G_OPTION_ARG_NONE, &options->show_version,
@@ -202,10 +206,10 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
 
     *options = (KsmDaemonOptions) { 0 };
     g_option_context_set_summary(context, "Keeps one copy of each page that "
-                                 "guests of a group have in common.");
+                                          "guests of a group have in common.");
     g_option_context_add_main_entries(context, entries, NULL);
     ok = g_option_context_parse(context, argc, argv, errp) &&
-        apply(options, &given, *argc, errp);
+         apply(options, &given, *argc, errp);
     g_free(given.log_level);
     g_free(given.socket_mode);
     g_free(given.socket_group);

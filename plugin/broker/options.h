@@ -9,13 +9,13 @@
 #include "clients/state.h"
 
 typedef struct KsmDaemonOptions {
-    char *listen;               /* NULL: the default path */
+    char *listen; /* NULL: the default path */
     guint idle_exit_seconds;
     mode_t socket_mode;
-    gid_t socket_group;         /* (gid_t)-1: the default group */
-    char *control;              /* NULL: beside the session socket */
-    gid_t control_group;        /* (gid_t)-1: none */
-    gboolean switch_user;       /* to these: */
+    gid_t socket_group;   /* (gid_t)-1: the default group */
+    char *control;        /* NULL: beside the session socket */
+    gid_t control_group;  /* (gid_t)-1: none */
+    gboolean switch_user; /* to these: */
     uid_t uid;
     gid_t gid;
     gboolean show_version;

@@ -20,13 +20,14 @@ static char *describe_commands(void)
     guint i;
 
     for (i = 0; ksm_commands[i] != NULL; i++) {
-        g_autofree char *usage = g_strdup_printf("%s %s",
-            ksm_commands[i]->name, ksm_commands[i]->arguments);
+        g_autofree char *usage = g_strdup_printf("%s %s", ksm_commands[i]->name,
+                                                 ksm_commands[i]->arguments);
 
         g_string_append_printf(text, "  %-34s %s\n", usage,
                                ksm_commands[i]->summary);
     }
-    g_string_append(text, "\n`guest-ksmctl COMMAND --help` explains a command."
+    g_string_append(text,
+                    "\n`guest-ksmctl COMMAND --help` explains a command."
                     "\n\nExit status: 0 done; 1 failed; 2 wrong command line;"
                     " 3 no broker;\n4 not allowed; 5 no such VM, group or "
                     "domain, or an ambiguous name;\n6 sent, but not "
@@ -41,17 +42,19 @@ static gboolean parse(const KsmCommand *command, Common *common, int *argc,
     const GOptionEntry entries[] = {
         { "socket", 's', 0, G_OPTION_ARG_FILENAME, &common->socket,
           "The broker's control socket ($XDG_RUNTIME_DIR/guest-ksm/"
-          "control.sock, for root /run/guest-ksm/control.sock)", "PATH" },
-        { "json", 'j', 0, G_OPTION_ARG_NONE, &common->json,
-          "Print JSON", NULL },
+          "control.sock, for root /run/guest-ksm/control.sock)",
+          "PATH" },
+        { "json", 'j', 0, G_OPTION_ARG_NONE, &common->json, "Print JSON",
+          NULL },
         { "version", 0, command != NULL ? G_OPTION_FLAG_HIDDEN : 0,
-          G_OPTION_ARG_NONE, &common->version,
-          "Print the version and exit", NULL },
+          G_OPTION_ARG_NONE, &common->version, "Print the version and exit",
+          NULL },
         { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
     };
-    g_autofree char *usage = command != NULL
-        ? g_strdup_printf("%s %s", command->name, command->arguments)
-        : g_strdup("COMMAND [ARGUMENT...]");
+    g_autofree char *usage = command != NULL ?
+                                 g_strdup_printf("%s %s", command->name,
+                                                 command->arguments) :
+                                 g_strdup("COMMAND [ARGUMENT...]");
     g_autoptr(GOptionContext) context = g_option_context_new(usage);
     g_autofree char *commands = describe_commands();
 
@@ -59,14 +62,13 @@ static gboolean parse(const KsmCommand *command, Common *common, int *argc,
     g_option_context_add_main_entries(context, entries, NULL);
     if (command == NULL) {
         g_option_context_set_summary(context, "Shows what guests share, and "
-                                     "changes their settings.");
+                                              "changes their settings.");
         g_option_context_set_description(context, commands);
     } else {
         g_option_context_set_summary(context, command->summary);
         g_option_context_set_description(context, command->details);
         if (command->entries != NULL) {
-            g_option_context_add_main_entries(context, command->entries,
-                                              NULL);
+            g_option_context_add_main_entries(context, command->entries, NULL);
         }
     }
     return g_option_context_parse(context, argc, argv, errp);
@@ -78,8 +80,8 @@ static gboolean check_count(const KsmCommand *command, guint count,
     if (count >= command->least && count <= command->most) {
         return TRUE;
     }
-    return ksm_command_usage(errp, "usage: guest-ksmctl %s %s",
-                             command->name, command->arguments);
+    return ksm_command_usage(errp, "usage: guest-ksmctl %s %s", command->name,
+                             command->arguments);
 }
 
 /* argv[0] is the command's name. */
@@ -91,8 +93,7 @@ static gboolean run(const KsmCommand *command, Common *common, int argc,
     gboolean ok;
 
     if (!parse(command, common, &argc, &argv, &error)) {
-        return ksm_command_usage(errp, "%s: %s", command->name,
-                                 error->message);
+        return ksm_command_usage(errp, "%s: %s", command->name, error->message);
     }
     if (argc > 1 && strcmp(argv[1], "--") == 0) {
         argv++;
@@ -108,18 +109,19 @@ static gboolean run(const KsmCommand *command, Common *common, int argc,
     return ok;
 }
 
-static gboolean run_named(Common *common, int argc, char **argv,
-                          GError **errp)
+static gboolean run_named(Common *common, int argc, char **argv, GError **errp)
 {
     const KsmCommand *command = argc > 1 ? ksm_command_find(argv[1]) : NULL;
 
     if (argc < 2) {
         return ksm_command_usage(errp, "a command is needed; guest-ksmctl "
-                                 "--help lists them");
+                                       "--help lists them");
     }
     if (command == NULL) {
-        return ksm_command_usage(errp, "there is no command '%s'; "
-                                 "guest-ksmctl --help lists them", argv[1]);
+        return ksm_command_usage(errp,
+                                 "there is no command '%s'; "
+                                 "guest-ksmctl --help lists them",
+                                 argv[1]);
     }
     return run(command, common, argc - 1, argv + 1, errp);
 }

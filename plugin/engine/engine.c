@@ -129,7 +129,7 @@ KsmEngine *ksm_engine_new(const KsmOptions *options, GError **errp)
     if (!ksm_broker_client_draw_id(&engine->broker, errp) ||
         !ksm_tracker_open(&engine->tracker, errp) ||
         !ksm_isolation_open(&engine->isolation, engine->tracker.uffd,
-                             engine->tracker.pagemap, errp)) {
+                            engine->tracker.pagemap, errp)) {
         free_parts(engine);
         return NULL;
     }
@@ -165,13 +165,14 @@ gboolean ksm_engine_start(KsmEngine *engine, GError **errp)
     }
     if (ksm_sys_max_map_count() < 65530) {
         g_warning("vm.max_map_count is %u: sharing will soon run out of "
-                  "mappings; set it to 1048576", ksm_sys_max_map_count());
+                  "mappings; set it to 1048576",
+                  ksm_sys_max_map_count());
     }
     ksm_kernel_guard_warn(&engine->kernel, engine->link.name);
     /* The thread reads this under the lock, to recognise itself. */
     ksm_engine_lock(engine);
-    engine->thread = g_thread_try_new("ksm-scanner", ksm_scanner_thread,
-                                      engine, &error);
+    engine->thread = g_thread_try_new("ksm-scanner", ksm_scanner_thread, engine,
+                                      &error);
     ksm_engine_unlock(engine);
     if (!engine->thread) {
         g_propagate_prefixed_error(errp, error,
@@ -211,7 +212,7 @@ void ksm_engine_suspend(KsmEngine *engine, const char *reason)
     engine->turn.standing_aside = reason;
     ksm_stats_publish(engine);
     ksm_engine_unlock(engine);
-    ksm_lock_wake(engine, TRUE);         /* the scanner detaches then */
+    ksm_lock_wake(engine, TRUE); /* the scanner detaches then */
 }
 
 void ksm_engine_detach(KsmEngine *engine)

@@ -43,8 +43,7 @@ static void place_region(KsmEngine *engine, KsmRegion *region)
 static gboolean check_range(const char *name, void *addr, guint64 bytes,
                             GError **errp)
 {
-    if (!bytes || bytes % KSM_PAGE_BYTES ||
-        (guintptr)addr % KSM_PAGE_BYTES ||
+    if (!bytes || bytes % KSM_PAGE_BYTES || (guintptr)addr % KSM_PAGE_BYTES ||
         bytes / KSM_PAGE_BYTES > KSM_MAX_SLOT) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "Memory '%s' at %p, %" G_GUINT64_FORMAT " bytes, cannot "
@@ -55,16 +54,16 @@ static gboolean check_range(const char *name, void *addr, guint64 bytes,
     if (sysconf(_SC_PAGESIZE) != KSM_PAGE_BYTES) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_UNSUPPORTED,
                     "Memory '%s' cannot be shared: this kernel's pages have "
-                    "%ld bytes, not %u", name, sysconf(_SC_PAGESIZE),
-                    KSM_PAGE_BYTES);
+                    "%ld bytes, not %u",
+                    name, sysconf(_SC_PAGESIZE), KSM_PAGE_BYTES);
         return FALSE;
     }
     return TRUE;
 }
 
 /* Under the work lock. */
-static gboolean check_overlap(KsmEngine *engine, const char *name,
-                              guint8 *addr, guint64 bytes, GError **errp)
+static gboolean check_overlap(KsmEngine *engine, const char *name, guint8 *addr,
+                              guint64 bytes, GError **errp)
 {
     guint i;
 
@@ -75,8 +74,8 @@ static gboolean check_overlap(KsmEngine *engine, const char *name,
         if (addr < end && other->addr < addr + bytes) {
             g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                         "Memory '%s' at %p cannot be shared: it overlaps "
-                        "'%s', which is already shared", name, (void *)addr,
-                        other->name);
+                        "'%s', which is already shared",
+                        name, (void *)addr, other->name);
             return FALSE;
         }
     }
@@ -91,8 +90,7 @@ static gboolean check_overlap(KsmEngine *engine, const char *name,
  */
 static void give_up(KsmEngine *engine, KsmRegion *region, int error)
 {
-    if (error != -EBUSY &&
-        ksm_tracker_detach(&engine->tracker, region)) {
+    if (error != -EBUSY && ksm_tracker_detach(&engine->tracker, region)) {
         engine->stats.counters.refused_error++;
     }
     ksm_ram_abandon(region);
@@ -111,7 +109,8 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "Memory '%s' at %p cannot be shared: all of it must be "
                     "mapped private and anonymous (no file, no huge page "
-                    "pool, not share=on)", name, addr);
+                    "pool, not share=on)",
+                    name, addr);
         return NULL;
     }
     ksm_engine_lock(engine);
@@ -123,9 +122,11 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
                   0 :
                   ksm_tracker_register(&engine->tracker, region);
         if (ret) {
-            ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
+            ksm_error_set_errno(
+                errp, KSM_ERROR_FAILED, ret,
                 "Could not track writes to memory '%s'; it must be private "
-                "anonymous memory that no other userfaultfd watches", name);
+                "anonymous memory that no other userfaultfd watches",
+                name);
             give_up(engine, region, ret);
             region = NULL;
         } else {

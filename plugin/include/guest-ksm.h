@@ -44,38 +44,38 @@ GQuark ksm_error_quark(void);
 
 /** Codes of KSM_ERROR.  Stable: they also go over the wire. */
 typedef enum KsmError {
-    KSM_ERROR_FAILED = 1,       /* a system call failed unexpectedly */
-    KSM_ERROR_UNSUPPORTED = 2,  /* the kernel lacks a feature */
-    KSM_ERROR_PERMISSION = 3,   /* userfaultfd, pagemap or socket refused */
-    KSM_ERROR_INVALID = 4,      /* an argument is out of range */
-    KSM_ERROR_LIMIT = 5,        /* a limit was reached (mappings, sessions) */
-    KSM_ERROR_NO_BROKER = 6,    /* no broker listens, none could be started */
-    KSM_ERROR_PROTOCOL = 7,     /* the peer broke the protocol */
-    KSM_ERROR_GROUP = 8,        /* the broker refused the group */
+    KSM_ERROR_FAILED = 1,      /* a system call failed unexpectedly */
+    KSM_ERROR_UNSUPPORTED = 2, /* the kernel lacks a feature */
+    KSM_ERROR_PERMISSION = 3,  /* userfaultfd, pagemap or socket refused */
+    KSM_ERROR_INVALID = 4,     /* an argument is out of range */
+    KSM_ERROR_LIMIT = 5,       /* a limit was reached (mappings, sessions) */
+    KSM_ERROR_NO_BROKER = 6,   /* no broker listens, none could be started */
+    KSM_ERROR_PROTOCOL = 7,    /* the peer broke the protocol */
+    KSM_ERROR_GROUP = 8,       /* the broker refused the group */
 } KsmError;
 
 /** What the engine does; values have the meaning of /sys/kernel/mm/ksm/run. */
 typedef enum KsmRunMode {
-    KSM_RUN_PAUSE = 0,          /* keep shared pages, do not scan */
-    KSM_RUN_RUN = 1,            /* scan and merge */
-    KSM_RUN_UNMERGE = 2,        /* pause, and make every shared page private */
+    KSM_RUN_PAUSE = 0,   /* keep shared pages, do not scan */
+    KSM_RUN_RUN = 1,     /* scan and merge */
+    KSM_RUN_UNMERGE = 2, /* pause, and make every shared page private */
 } KsmRunMode;
 
 /** State of the connection to the broker. */
 typedef enum KsmBrokerState {
-    KSM_BROKER_NONE = 0,        /* never connected */
+    KSM_BROKER_NONE = 0, /* never connected */
     KSM_BROKER_CONNECTED = 1,
-    KSM_BROKER_LOST = 2,        /* was connected; reconnecting */
+    KSM_BROKER_LOST = 2, /* was connected; reconnecting */
 } KsmBrokerState;
 
 /** What an engine is doing now, or why it is not sharing. */
 typedef enum KsmState {
-    KSM_STATE_RUNNING = 1,      /* scans for pages to share */
-    KSM_STATE_PAUSED = 2,       /* run mode `pause` */
-    KSM_STATE_UNMERGED = 3,     /* run mode `unmerge` */
-    KSM_STATE_STOOD_ASIDE = 4,  /* memory must not be moved: see
+    KSM_STATE_RUNNING = 1,     /* scans for pages to share */
+    KSM_STATE_PAUSED = 2,      /* run mode `pause` */
+    KSM_STATE_UNMERGED = 3,    /* run mode `unmerge` */
+    KSM_STATE_STOOD_ASIDE = 4, /* memory must not be moved: see
                                    KsmStats.stand_aside */
-    KSM_STATE_NO_BROKER = 5,    /* no broker can be reached; retrying */
+    KSM_STATE_NO_BROKER = 5,   /* no broker can be reached; retrying */
 } KsmState;
 
 /**
@@ -84,15 +84,15 @@ typedef enum KsmState {
  */
 typedef enum KsmDegraded {
     KSM_DEGRADED_NOT = 0,
-    KSM_DEGRADED_MAPPINGS = 1,  /* the mapping budget is used up */
-    KSM_DEGRADED_BROKER = 2,    /* the broker's limits are reached */
+    KSM_DEGRADED_MAPPINGS = 1, /* the mapping budget is used up */
+    KSM_DEGRADED_BROKER = 2,   /* the broker's limits are reached */
 } KsmDegraded;
 
 /** What KsmOptions.notify reports. */
 typedef enum KsmNotice {
-    KSM_NOTICE_STATE = 1,       /* state, broker or stand_aside changed */
-    KSM_NOTICE_DEGRADED = 2,    /* degraded changed */
-    KSM_NOTICE_PROGRESS = 3,    /* a round ended, or windows were opened */
+    KSM_NOTICE_STATE = 1,    /* state, broker or stand_aside changed */
+    KSM_NOTICE_DEGRADED = 2, /* degraded changed */
+    KSM_NOTICE_PROGRESS = 3, /* a round ended, or windows were opened */
 } KsmNotice;
 
 typedef struct KsmStats KsmStats;
@@ -121,22 +121,22 @@ typedef enum KsmRegionFlags {
  * fields.  ksm_engine_new() copies the strings.
  */
 typedef struct KsmOptions {
-    const char *name;           /* for display, "VM/BACKEND" or any text; need
+    const char *name;       /* for display, "VM/BACKEND" or any text; need
                                    not be unique; NULL: program name */
-    const char *group;          /* trust group, 1 to 63 of [A-Za-z0-9._-] */
-    const char *broker;         /* socket path; NULL: the default path */
-    gboolean start_broker;      /* start a broker if none listens (default TRUE;
+    const char *group;      /* trust group, 1 to 63 of [A-Za-z0-9._-] */
+    const char *broker;     /* socket path; NULL: the default path */
+    gboolean start_broker;  /* start a broker if none listens (default TRUE;
                                    only on the default path, or on an explicit
                                    path in a directory owned by this user) */
-    gboolean required;          /* ksm_engine_start() fails without a broker */
-    KsmRunMode run;             /* default KSM_RUN_RUN */
-    guint scan_cpu_percent;     /* percent of one CPU, 1 to 100, default 10 */
-    guint scan_interval_ms;     /* milliseconds, 10 to 3600000, default 1000 */
-    guint max_mappings;         /* maximum number of kernel mappings for this
+    gboolean required;      /* ksm_engine_start() fails without a broker */
+    KsmRunMode run;         /* default KSM_RUN_RUN */
+    guint scan_cpu_percent; /* percent of one CPU, 1 to 100, default 10 */
+    guint scan_interval_ms; /* milliseconds, 10 to 3600000, default 1000 */
+    guint max_mappings;     /* maximum number of kernel mappings for this
                                    engine; 0 (default): whatever is left.  All
                                    engines of the process together leave it 1/16
                                    of vm.max_map_count, and at least 1000 */
-    guint keep_huge;            /* keep a huge page intact if at most this many
+    guint keep_huge;        /* keep a huge page intact if at most this many
                                    of its 512 pages could be shared; 0
                                    (default): any duplicate splits it */
     /*
@@ -182,7 +182,7 @@ typedef struct KsmOptions {
      * functions.
      */
     void (*notify)(KsmNotice notice, const KsmStats *stats, void *opaque);
-    void *opaque;               /* passed to the three callbacks above */
+    void *opaque; /* passed to the three callbacks above */
 } KsmOptions;
 
 void ksm_options_init(KsmOptions *options);
@@ -230,8 +230,7 @@ void ksm_engine_free(KsmEngine *engine);
  * ksm_engine_free().
  */
 KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
-                          guint64 bytes, KsmRegionFlags flags,
-                          GError **errp);
+                          guint64 bytes, KsmRegionFlags flags, GError **errp);
 
 /**
  * Removes a range from the engine.  Waits until the scanner is not working in
@@ -327,49 +326,49 @@ void ksm_engine_run_round(KsmEngine *engine);
 struct KsmStats {
     /* states of the guest pages; their sum is pages_total */
     guint64 pages_total;
-    guint64 pages_untouched;    /* never seen present */
-    guint64 pages_volatile;     /* private, written in the last round(s) */
-    guint64 pages_unshared;     /* candidates listed, no duplicate yet */
-    guint64 pages_sharing;      /* mapped to a slot */
-    guint64 zero_pages;         /* given back, served by the kernel's zero page;
+    guint64 pages_untouched; /* never seen present */
+    guint64 pages_volatile;  /* private, written in the last round(s) */
+    guint64 pages_unshared;  /* candidates listed, no duplicate yet */
+    guint64 pages_sharing;   /* mapped to a slot */
+    guint64 zero_pages;      /* given back, served by the kernel's zero page;
                                    if it has none, zeros are shared */
-    guint64 pages_broken;       /* private copies inside store mappings */
-    guint64 pages_excluded;     /* back-off, budget, pinned, refused, kept */
+    guint64 pages_broken;    /* private copies inside store mappings */
+    guint64 pages_excluded;  /* back-off, budget, pinned, refused, kept */
 
     /* what happened since the start */
-    guint64 full_scans;         /* rounds */
-    guint64 merges;             /* pages merged (committed to a slot) */
-    guint64 zero_merges;        /* pages given back as zero */
-    guint64 breaks;             /* shared or zero pages found written */
-    guint64 given_back;         /* broken pages made anonymous again */
-    guint64 rollbacks;          /* pages moved back: changed while verified */
-    guint64 refused_pinned;     /* pages the kernel would not move */
+    guint64 full_scans;     /* rounds */
+    guint64 merges;         /* pages merged (committed to a slot) */
+    guint64 zero_merges;    /* pages given back as zero */
+    guint64 breaks;         /* shared or zero pages found written */
+    guint64 given_back;     /* broken pages made anonymous again */
+    guint64 rollbacks;      /* pages moved back: changed while verified */
+    guint64 refused_pinned; /* pages the kernel would not move */
     union {
-        guint64 refused_dma;    /* pages a device may have been writing to */
-        guint64 refused_held;   /* its name until 0.2 */
+        guint64 refused_dma;  /* pages a device may have been writing to */
+        guint64 refused_held; /* its name until 0.2 */
     };
-    guint64 refused_budget;     /* left or made private: mapping budget */
-    guint64 refused_torn;       /* changed while being published */
-    guint64 refused_broker;     /* the broker's limits, or a different page with
+    guint64 refused_budget; /* left or made private: mapping budget */
+    guint64 refused_torn;   /* changed while being published */
+    guint64 refused_broker; /* the broker's limits, or a different page with
                                    the same fingerprint */
-    guint64 refused_error;      /* a system call failed; left private */
-    guint64 windows;            /* isolation windows */
+    guint64 refused_error;  /* a system call failed; left private */
+    guint64 windows;        /* isolation windows */
     guint64 window_ns_total;
     guint64 window_ns_max;
     guint64 window_us_histogram[KSM_STATS_WINDOW_BUCKETS];
-    guint64 fingerprints;       /* pages read and fingerprinted */
-    guint64 lookups;            /* sent to the broker */
+    guint64 fingerprints; /* pages read and fingerprinted */
+    guint64 lookups;      /* sent to the broker */
     guint64 publishes;
     union {
-        guint64 deferred_results;       /* received from the broker */
-        guint64 hints;                  /* its name until 0.2 */
+        guint64 deferred_results; /* received from the broker */
+        guint64 hints;            /* its name until 0.2 */
     };
-    guint64 broker_requests;    /* requests made to the broker, all kinds */
+    guint64 broker_requests; /* requests made to the broker, all kinds */
     guint64 broker_losses;
-    guint64 collapses;          /* blocks collapsed to huge pages (keep_huge) */
+    guint64 collapses; /* blocks collapsed to huge pages (keep_huge) */
 
     /* now */
-    KsmState state;             /* as of the scanner's last turn */
+    KsmState state; /* as of the scanner's last turn */
     KsmDegraded degraded;
     /*
      * Bytes of memory that this engine saves on the host, by the kernel's
@@ -379,30 +378,30 @@ struct KsmStats {
      * Negative while little is shared.
      */
     gint64 general_profit;
-    guint64 pages_hwpoison;     /* shared, broken or excluded pages whose memory
+    guint64 pages_hwpoison;  /* shared, broken or excluded pages whose memory
                                    has failed; they are left alone */
-    guint64 pages_kept_huge;    /* excluded duplicates, left unshared to keep
+    guint64 pages_kept_huge; /* excluded duplicates, left unshared to keep
                                    their huge page (keep_huge) */
     union {
-        guint64 pages_parked;   /* in huge pages that are written continuously
+        guint64 pages_parked;  /* in huge pages that are written continuously
                                    and left alone for now (keep_huge) */
-        guint64 pages_resting;  /* its name until 0.2 */
+        guint64 pages_resting; /* its name until 0.2 */
     };
-    guint64 runs;               /* store mappings */
-    guint64 mappings;           /* kernel mappings used by the regions */
-    guint64 max_mappings;       /* the budget in force */
-    guint64 cpu_ns;             /* CPU time of the scanner thread */
-    guint64 metadata_bytes;     /* the engine's own memory for page states */
-    guint64 round_ns;           /* duration of the last round */
-    guint64 scan_interval_ms;   /* current interval between rounds */
+    guint64 runs;             /* store mappings */
+    guint64 mappings;         /* kernel mappings used by the regions */
+    guint64 max_mappings;     /* the budget in force */
+    guint64 cpu_ns;           /* CPU time of the scanner thread */
+    guint64 metadata_bytes;   /* the engine's own memory for page states */
+    guint64 round_ns;         /* duration of the last round */
+    guint64 scan_interval_ms; /* current interval between rounds */
     guint scan_cpu_percent;
     KsmRunMode run;
     KsmBrokerState broker;
-    const char *stand_aside;    /* static string, or NULL */
+    const char *stand_aside; /* static string, or NULL */
 
     /* the group's statistics, as last reported; 0 while not connected */
-    guint64 group_pages_shared; /* slots in use */
-    guint64 group_pages_sharing; /* references to them */
+    guint64 group_pages_shared;   /* slots in use */
+    guint64 group_pages_sharing;  /* references to them */
     guint64 group_pages_unshared; /* listed in the unstable tree */
 };
 

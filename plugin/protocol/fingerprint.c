@@ -39,6 +39,5 @@ gboolean ksm_fingerprint_is_zero(const guint8 *page)
      * The first words nearly always decide; otherwise compare page to itself.
      */
     return !memcmp(page, zeros, sizeof(zeros)) &&
-           !memcmp(page, page + sizeof(zeros),
-                   KSM_PAGE_BYTES - sizeof(zeros));
+           !memcmp(page, page + sizeof(zeros), KSM_PAGE_BYTES - sizeof(zeros));
 }

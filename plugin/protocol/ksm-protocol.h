@@ -70,60 +70,60 @@
 
 #include "stats-list.h"
 
-#define KSM_PROTO_MAGIC     0x4d534b47u     /* "GKSM" */
-#define KSM_PROTO_VERSION   6u
-#define KSM_PROTO_OLDEST    4u              /* oldest version still spoken */
-#define KSM_PROTO_NAMELESS  5u              /* last without KsmEngineId */
+#define KSM_PROTO_MAGIC 0x4d534b47u /* "GKSM" */
+#define KSM_PROTO_VERSION 6u
+#define KSM_PROTO_OLDEST 4u   /* oldest version still spoken */
+#define KSM_PROTO_NAMELESS 5u /* last without KsmEngineId */
 
-#define KSM_GROUP_BYTES     64u             /* with its NUL */
-#define KSM_NAME_BYTES      256u            /* with its NUL */
-#define KSM_NAME_BYTES_5    64u             /* with its NUL, up to version 5 */
-#define KSM_REASON_BYTES    128u            /* with its NUL */
-#define KSM_ASIDE_BYTES     64u             /* with its NUL */
-#define KSM_WINDOW_BUCKETS  16u             /* of the window histogram */
-#define KSM_REPORT_MS       1000u           /* maximum interval between STATS */
-#define KSM_RETRY_MAX_MS   2000u            /* between reconnection attempts */
-#define KSM_SLOT_NONE       0xffffffffu
-#define KSM_MAX_SLOT        ((1u << 30) - 1)
-#define KSM_MAX_TILE_ORDER  6u              /* 64 copies */
-#define KSM_NODE_ANY        -1              /* pages of all NUMA nodes */
-#define KSM_MAX_NODE        1023            /* MAX_NUMNODES is at most 1024 */
+#define KSM_GROUP_BYTES 64u    /* with its NUL */
+#define KSM_NAME_BYTES 256u    /* with its NUL */
+#define KSM_NAME_BYTES_5 64u   /* with its NUL, up to version 5 */
+#define KSM_REASON_BYTES 128u  /* with its NUL */
+#define KSM_ASIDE_BYTES 64u    /* with its NUL */
+#define KSM_WINDOW_BUCKETS 16u /* of the window histogram */
+#define KSM_REPORT_MS 1000u    /* maximum interval between STATS */
+#define KSM_RETRY_MAX_MS 2000u /* between reconnection attempts */
+#define KSM_SLOT_NONE 0xffffffffu
+#define KSM_MAX_SLOT ((1u << 30) - 1)
+#define KSM_MAX_TILE_ORDER 6u /* 64 copies */
+#define KSM_NODE_ANY -1       /* pages of all NUMA nodes */
+#define KSM_MAX_NODE 1023     /* MAX_NUMNODES is at most 1024 */
 
 /* the bulk memory */
-#define KSM_BATCH_LOOKUPS   2048u           /* maximum items of LOOKUP */
-#define KSM_BATCH_PUBLISH   256u            /* maximum items of PUBLISH */
-#define KSM_BATCH_RANGES    4096u           /* maximum: WITHDRAW, RELEASE */
-#define KSM_BATCH_RECLAIMS     4096u        /* maximum of RECLAIM */
-#define KSM_BATCH_RESULTS     2048u         /* maximum results of a reply */
-#define KSM_BATCH_CELLS     65536u          /* maximum cells of a map */
-#define KSM_BULK_REQUEST    0u              /* items of the request */
-#define KSM_BULK_REPLY      (64u * 1024u)   /* items of the reply */
-#define KSM_BULK_CONTENT    (128u * 1024u)  /* page content of PUBLISH */
-#define KSM_BULK_BYTES      (KSM_BULK_CONTENT + KSM_BATCH_PUBLISH * 4096u)
+#define KSM_BATCH_LOOKUPS 2048u         /* maximum items of LOOKUP */
+#define KSM_BATCH_PUBLISH 256u          /* maximum items of PUBLISH */
+#define KSM_BATCH_RANGES 4096u          /* maximum: WITHDRAW, RELEASE */
+#define KSM_BATCH_RECLAIMS 4096u        /* maximum of RECLAIM */
+#define KSM_BATCH_RESULTS 2048u         /* maximum results of a reply */
+#define KSM_BATCH_CELLS 65536u          /* maximum cells of a map */
+#define KSM_BULK_REQUEST 0u             /* items of the request */
+#define KSM_BULK_REPLY (64u * 1024u)    /* items of the reply */
+#define KSM_BULK_CONTENT (128u * 1024u) /* page content of PUBLISH */
+#define KSM_BULK_BYTES (KSM_BULK_CONTENT + KSM_BATCH_PUBLISH * 4096u)
 
 typedef enum KsmMsgType {
-    KSM_MSG_HELLO = 1,          /* -> WELCOME with two descriptors */
+    KSM_MSG_HELLO = 1, /* -> WELCOME with two descriptors */
     KSM_MSG_WELCOME = 2,
-    KSM_MSG_RESIZE = 3,         /* KsmMsgResize -> OK */
-    KSM_MSG_LOOKUP = 4,         /* count KsmLookup -> ANSWERS */
-    KSM_MSG_PUBLISH = 5,        /* count KsmPublish + content -> ANSWERS */
-    KSM_MSG_WITHDRAW = 6,       /* count KsmRange of pages -> OK */
-    KSM_MSG_RELEASE = 7,        /* count KsmRange of pages -> OK */
-    KSM_MSG_FETCH_RESULTS = 8,  /* -> ANSWERS with count KsmResult */
-    KSM_MSG_STATS = 9,          /* KsmMsgStats -> GROUP */
-    KSM_MSG_MAP = 10,           /* KsmMsgMap + count one-byte cells -> OK */
-    KSM_MSG_RECLAIM = 11,       /* count KsmReclaimRange -> OK; 0: no more */
-    KSM_MSG_OK = 32,            /* KsmMsg */
-    KSM_MSG_ANSWERS = 33,       /* KsmMsg, count items in the bulk memory */
-    KSM_MSG_GROUP = 34,         /* KsmMsgGroup */
-    KSM_MSG_ERROR = 35,         /* KsmMsgError; then the socket is closed */
+    KSM_MSG_RESIZE = 3,        /* KsmMsgResize -> OK */
+    KSM_MSG_LOOKUP = 4,        /* count KsmLookup -> ANSWERS */
+    KSM_MSG_PUBLISH = 5,       /* count KsmPublish + content -> ANSWERS */
+    KSM_MSG_WITHDRAW = 6,      /* count KsmRange of pages -> OK */
+    KSM_MSG_RELEASE = 7,       /* count KsmRange of pages -> OK */
+    KSM_MSG_FETCH_RESULTS = 8, /* -> ANSWERS with count KsmResult */
+    KSM_MSG_STATS = 9,         /* KsmMsgStats -> GROUP */
+    KSM_MSG_MAP = 10,          /* KsmMsgMap + count one-byte cells -> OK */
+    KSM_MSG_RECLAIM = 11,      /* count KsmReclaimRange -> OK; 0: no more */
+    KSM_MSG_OK = 32,           /* KsmMsg */
+    KSM_MSG_ANSWERS = 33,      /* KsmMsg, count items in the bulk memory */
+    KSM_MSG_GROUP = 34,        /* KsmMsgGroup */
+    KSM_MSG_ERROR = 35,        /* KsmMsgError; then the socket is closed */
 } KsmMsgType;
 
 typedef struct KsmMsg {
     guint32 type;
-    guint32 serial;             /* the reply repeats the request's */
-    guint32 count;              /* items in the bulk memory */
-    guint32 reserved;           /* 0 */
+    guint32 serial;   /* the reply repeats the request's */
+    guint32 count;    /* items in the bulk memory */
+    guint32 reserved; /* 0 */
 } KsmMsg;
 
 /* Random and never 0; identifies an engine uniquely. */
@@ -135,44 +135,44 @@ typedef struct KsmEngineId {
 typedef struct KsmMsgHello {
     KsmMsg msg;
     guint32 magic;
-    guint32 version;            /* newest version that the client speaks */
-    guint64 pages;              /* current number of guest pages, all regions */
+    guint32 version; /* newest version that the client speaks */
+    guint64 pages;   /* current number of guest pages, all regions */
     char group[KSM_GROUP_BYTES];
-    char name[KSM_NAME_BYTES_5];    /* the first part of the name */
-    gint32 node;                /* NUMA node of the store, or KSM_NODE_ANY */
-    guint32 reserved;           /* 0 */
+    char name[KSM_NAME_BYTES_5]; /* the first part of the name */
+    gint32 node;                 /* NUMA node of the store, or KSM_NODE_ANY */
+    guint32 reserved;            /* 0 */
     /* since version 6 */
     KsmEngineId engine;
-    char more_name[KSM_NAME_BYTES - KSM_NAME_BYTES_5];  /* if name has no NUL */
+    char more_name[KSM_NAME_BYTES - KSM_NAME_BYTES_5]; /* if name has no NUL */
 } KsmMsgHello;
 
 typedef enum KsmWelcome {
-    KSM_WELCOME_NEW = 0,        /* nothing is bound */
-    KSM_WELCOME_RESUMED = 1,    /* this process's earlier bindings are valid */
-    KSM_WELCOME_HANDED = 2,     /* this is the store you sent: RECLAIM it */
+    KSM_WELCOME_NEW = 0,     /* nothing is bound */
+    KSM_WELCOME_RESUMED = 1, /* this process's earlier bindings are valid */
+    KSM_WELCOME_HANDED = 2,  /* this is the store you sent: RECLAIM it */
 } KsmWelcome;
 
 /* Carries two descriptors, in this order: bulk memory, store (read-only). */
 typedef struct KsmMsgWelcome {
     KsmMsg msg;
-    guint32 version;            /* used from now on */
-    guint32 outcome;            /* KsmWelcome */
-    guint64 broker_id;          /* random, changes with each start */
-    guint64 store_id;           /* the group's store, unique per broker_id */
-    guint64 store_bytes;        /* of all slots; the file may be longer */
-    guint64 max_pages;          /* maximum guest pages of a session */
+    guint32 version;     /* used from now on */
+    guint32 outcome;     /* KsmWelcome */
+    guint64 broker_id;   /* random, changes with each start */
+    guint64 store_id;    /* the group's store, unique per broker_id */
+    guint64 store_bytes; /* of all slots; the file may be longer */
+    guint64 max_pages;   /* maximum guest pages of a session */
     /* since version 6 */
-    KsmEngineId engine;         /* as in HELLO: the session's engine */
+    KsmEngineId engine; /* as in HELLO: the session's engine */
 } KsmMsgWelcome;
 
 typedef struct KsmMsgResize {
     KsmMsg msg;
-    guint64 pages;              /* new number, not below the old one */
+    guint64 pages; /* new number, not below the old one */
 } KsmMsgResize;
 
 typedef struct KsmMsgError {
     KsmMsg msg;
-    guint32 code;               /* KsmError */
+    guint32 code; /* KsmError */
     char reason[KSM_REASON_BYTES];
 } KsmMsgError;
 
@@ -184,60 +184,60 @@ typedef struct KsmMsgError {
  */
 typedef struct KsmMsgStats {
     KsmMsg msg;
-    KSM_STATS_STATES(KSM_STATS_MEMBER)      /* pages by state */
-    KSM_STATS_COUNTERS(KSM_STATS_MEMBER)    /* since the engine's start */
+    KSM_STATS_STATES(KSM_STATS_MEMBER)   /* pages by state */
+    KSM_STATS_COUNTERS(KSM_STATS_MEMBER) /* since the engine's start */
     guint64 window_us_histogram[KSM_WINDOW_BUCKETS];
-    KSM_STATS_GAUGES(KSM_STATS_MEMBER)      /* now */
-    gint64 general_profit;      /* bytes */
-    guint32 state;              /* KsmState */
-    guint32 degraded;           /* KsmDegraded */
-    guint32 interval_ms;        /* in force, including back-off */
-    guint32 reserved;           /* 0 */
+    KSM_STATS_GAUGES(KSM_STATS_MEMBER) /* now */
+    gint64 general_profit;             /* bytes */
+    guint32 state;                     /* KsmState */
+    guint32 degraded;                  /* KsmDegraded */
+    guint32 interval_ms;               /* in force, including back-off */
+    guint32 reserved;                  /* 0 */
     /* the options in force */
-    guint32 run;                /* KsmRunMode */
+    guint32 run; /* KsmRunMode */
     guint32 scan_cpu_percent;
     guint32 scan_interval_ms;
-    guint32 max_mappings_set;   /* 0: automatic */
+    guint32 max_mappings_set; /* 0: automatic */
     /* the last setting carried out; 0: none since HELLO */
     guint32 setting_serial;
-    guint32 setting_error;      /* KsmError; 0: fully in force */
+    guint32 setting_error; /* KsmError; 0: fully in force */
     char setting_reason[KSM_REASON_BYTES];
-    char stand_aside[KSM_ASIDE_BYTES];  /* its reason; "": none */
+    char stand_aside[KSM_ASIDE_BYTES]; /* its reason; "": none */
     /* since version 5 */
     KSM_STATS_SINCE_5(KSM_STATS_MEMBER)
-    guint32 keep_huge;          /* the option */
-    guint32 reserved2;          /* 0 */
+    guint32 keep_huge; /* the option */
+    guint32 reserved2; /* 0 */
 } KsmMsgStats;
 
 /* Fields of a setting. */
-#define KSM_SETTING_RUN               (1u << 0)
-#define KSM_SETTING_SCAN_CPU_PERCENT  (1u << 1)
-#define KSM_SETTING_SCAN_INTERVAL     (1u << 2)
-#define KSM_SETTING_MAX_MAPPINGS      (1u << 3)
-#define KSM_SETTING_KEEP_HUGE         (1u << 4)   /* since version 5 */
-#define KSM_SETTING_ALL               ((1u << 5) - 1)
+#define KSM_SETTING_RUN (1u << 0)
+#define KSM_SETTING_SCAN_CPU_PERCENT (1u << 1)
+#define KSM_SETTING_SCAN_INTERVAL (1u << 2)
+#define KSM_SETTING_MAX_MAPPINGS (1u << 3)
+#define KSM_SETTING_KEEP_HUGE (1u << 4) /* since version 5 */
+#define KSM_SETTING_ALL ((1u << 5) - 1)
 
 /* Carry out once for each serial, and acknowledge in STATS immediately. */
 typedef struct KsmSetting {
-    guint32 serial;             /* 0: none */
-    guint32 fields;             /* KSM_SETTING_*: what to change */
-    guint32 run;                /* KsmRunMode */
+    guint32 serial; /* 0: none */
+    guint32 fields; /* KSM_SETTING_*: what to change */
+    guint32 run;    /* KsmRunMode */
     guint32 scan_cpu_percent;
     guint32 scan_interval_ms;
     guint32 max_mappings;
-    guint32 keep_huge;          /* since version 5, with the next field */
-    guint32 reserved;           /* 0 */
+    guint32 keep_huge; /* since version 5, with the next field */
+    guint32 reserved;  /* 0 */
 } KsmSetting;
 
 typedef struct KsmMsgGroup {
     KsmMsg msg;
-    guint64 pages_shared;       /* slots in use */
-    guint64 pages_sharing;      /* pages bound to them */
-    guint64 pages_unshared;     /* listed pages */
+    guint64 pages_shared;   /* slots in use */
+    guint64 pages_sharing;  /* pages bound to them */
+    guint64 pages_unshared; /* listed pages */
     guint64 sessions;
-    guint32 results_waiting;    /* for this client */
-    guint32 map_serial;         /* send a MAP with this serial; 0: none */
-    KsmSetting setting;         /* the last field: a version may extend it */
+    guint32 results_waiting; /* for this client */
+    guint32 map_serial;      /* send a MAP with this serial; 0: none */
+    KsmSetting setting;      /* the last field: a version may extend it */
 } KsmMsgGroup;
 
 static inline gboolean ksm_engine_id_is_none(const KsmEngineId *id)
@@ -259,20 +259,20 @@ static inline gsize ksm_proto_hello_bytes(guint32 version)
 
 static inline gsize ksm_proto_welcome_bytes(guint32 version)
 {
-    return version >= 6 ? sizeof(KsmMsgWelcome)
-                        : offsetof(KsmMsgWelcome, engine);
+    return version >= 6 ? sizeof(KsmMsgWelcome) :
+                          offsetof(KsmMsgWelcome, engine);
 }
 
 static inline gsize ksm_proto_stats_bytes(guint32 version)
 {
-    return version >= 5 ? sizeof(KsmMsgStats)
-                        : offsetof(KsmMsgStats, given_back);
+    return version >= 5 ? sizeof(KsmMsgStats) :
+                          offsetof(KsmMsgStats, given_back);
 }
 
 static inline gsize ksm_proto_group_bytes(guint32 version)
 {
-    return version >= 5 ? sizeof(KsmMsgGroup)
-                        : offsetof(KsmMsgGroup, setting.keep_huge);
+    return version >= 5 ? sizeof(KsmMsgGroup) :
+                          offsetof(KsmMsgGroup, setting.keep_huge);
 }
 
 /*
@@ -292,43 +292,43 @@ typedef enum KsmMapState {
     KSM_MAP_NONE = 7,
 } KsmMapState;
 
-#define KSM_MAP_STATES      8u
+#define KSM_MAP_STATES 8u
 #define KSM_MAP_SHARE_SHIFT 3
-#define KSM_MAP_SHARE_ALL   31u
+#define KSM_MAP_SHARE_ALL 31u
 
 /* A map that GROUP requested; its cells are at KSM_BULK_REQUEST. */
 typedef struct KsmMsgMap {
     KsmMsg msg;
-    guint64 pages;              /* represented by the cells, at least 1 */
-    guint32 pages_per_cell;     /* a power of two */
+    guint64 pages;          /* represented by the cells, at least 1 */
+    guint32 pages_per_cell; /* a power of two */
     guint32 map_serial;
 } KsmMsgMap;
 
 typedef struct KsmFingerprint {
-    guint64 hi;                 /* XXH128_hash_t.high64: the trees' key */
+    guint64 hi; /* XXH128_hash_t.high64: the trees' key */
     guint64 lo;
 } KsmFingerprint;
 
 typedef struct KsmLookup {
     KsmFingerprint fingerprint;
     guint32 page;
-    guint32 reserved;           /* 0 */
+    guint32 reserved; /* 0 */
 } KsmLookup;
 
 typedef enum KsmAnswerKind {
-    KSM_ANSWER_LISTED = 0,      /* the page is listed: no other page has this
+    KSM_ANSWER_LISTED = 0,  /* the page is listed: no other page has this
                                    content, or another is about to be
                                    published */
-    KSM_ANSWER_SLOT = 1,        /* a slot has it; the page is bound to it */
-    KSM_ANSWER_PUBLISH = 2,     /* another page has it too: publish yours */
-    KSM_ANSWER_REFUSED = 3,     /* a limit, or a different page with this
+    KSM_ANSWER_SLOT = 1,    /* a slot has it; the page is bound to it */
+    KSM_ANSWER_PUBLISH = 2, /* another page has it too: publish yours */
+    KSM_ANSWER_REFUSED = 3, /* a limit, or a different page with this
                                    fingerprint */
 } KsmAnswerKind;
 
 /* One for each item of LOOKUP and PUBLISH, in order. */
 typedef struct KsmAnswer {
-    guint32 kind;               /* KsmAnswerKind */
-    guint32 slot;               /* of this item's page, or KSM_SLOT_NONE */
+    guint32 kind; /* KsmAnswerKind */
+    guint32 slot; /* of this item's page, or KSM_SLOT_NONE */
 } KsmAnswer;
 
 /*

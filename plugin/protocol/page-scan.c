@@ -88,9 +88,9 @@ static void compare(void *opaque)
     Job *job = opaque;
     guint32 i = 0;
 
-    while (i < job->count && !memcmp(job->a + (gsize)i * KSM_PAGE_BYTES,
-                                     job->b + (gsize)i * KSM_PAGE_BYTES,
-                                     KSM_PAGE_BYTES)) {
+    while (i < job->count &&
+           !memcmp(job->a + (gsize)i * KSM_PAGE_BYTES,
+                   job->b + (gsize)i * KSM_PAGE_BYTES, KSM_PAGE_BYTES)) {
         job->done = ++i;
     }
 }
@@ -109,8 +109,8 @@ static void find_zeros(void *opaque)
     Job *job = opaque;
     guint32 i = 0;
 
-    while (i < job->count && ksm_fingerprint_is_zero(
-                                 job->a + (gsize)i * KSM_PAGE_BYTES)) {
+    while (i < job->count &&
+           ksm_fingerprint_is_zero(job->a + (gsize)i * KSM_PAGE_BYTES)) {
         job->done = ++i;
     }
 }

@@ -7,7 +7,7 @@
 
 /* Result of reading a page of 4096 bytes. */
 typedef struct KsmPageScan {
-    const guint8 *content;      /* in: the page to read */
+    const guint8 *content; /* in: the page to read */
     gboolean failed;
     gboolean zero;
     KsmFingerprint fingerprint; /* valid if neither failed nor zero */

@@ -17,8 +17,9 @@ char *ksm_session_name_part(const char *name, gsize most)
         gunichar c = g_utf8_get_char_validated(name, -1);
         gboolean valid = c != (gunichar)-1 && c != (gunichar)-2;
 
-        g_string_append_c(part, valid && c < 0x80 && g_ascii_isprint((char)c)
-                                ? (char)c : '?');
+        g_string_append_c(part, valid && c < 0x80 && g_ascii_isprint((char)c) ?
+                                    (char)c :
+                                    '?');
         name = valid ? g_utf8_next_char(name) : name + 1;
     }
     if (part->len > most) {

@@ -17,8 +17,8 @@
  * Maximum lengths that are not truncated.  KubeVirt names a VM NAMESPACE_NAME,
  * each of up to 63 characters.
  */
-#define KSM_NAME_VM_MAX        191u
-#define KSM_NAME_BACKEND_MAX   63u
+#define KSM_NAME_VM_MAX 191u
+#define KSM_NAME_BACKEND_MAX 63u
 
 /**
  * Returns @name with each character that is not printable ASCII replaced by

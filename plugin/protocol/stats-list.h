@@ -24,17 +24,17 @@
 #define KSM_STATS_LIST_H
 
 typedef enum KsmStatKind {
-    KSM_STAT_STATE,             /* guest pages now in a state */
-    KSM_STAT_GAUGE,             /* current value */
-    KSM_STAT_COUNTER,           /* since the engine's start */
-    KSM_STAT_PEAK,              /* maximum since then */
+    KSM_STAT_STATE,   /* guest pages now in a state */
+    KSM_STAT_GAUGE,   /* current value */
+    KSM_STAT_COUNTER, /* since the engine's start */
+    KSM_STAT_PEAK,    /* maximum since then */
 } KsmStatKind;
 
 typedef enum KsmStatUnit {
-    KSM_STAT_PAGES,             /* current guest pages: at most pages_total */
+    KSM_STAT_PAGES, /* current guest pages: at most pages_total */
     KSM_STAT_BYTES,
     KSM_STAT_NS,
-    KSM_STAT_NUMBER,            /* number of anything else */
+    KSM_STAT_NUMBER, /* number of anything else */
 } KsmStatUnit;
 
 /* X(name, kind, unit), as in KSM_STAT_kind and KSM_STAT_unit. */
@@ -97,7 +97,7 @@ typedef enum KsmStatUnit {
 #define KSM_STATS_MEMBER(name, kind, unit) guint64 name;
 
 /* For X: counts the rows. */
-#define KSM_STATS_ONE_MORE(name, kind, unit) + 1
+#define KSM_STATS_ONE_MORE(name, kind, unit) +1
 #define KSM_STATS_COUNT (0 KSM_STATS_FIELDS(KSM_STATS_ONE_MORE))
 
 #endif /* KSM_STATS_LIST_H */

@@ -10,6 +10,6 @@
 const KsmStatsRow ksm_stats_table[KSM_STATS_COUNT] = { KSM_STATS_FIELDS(ROW) };
 
 /* Sums over the states use KSM_STATS_STATES: all states and the total. */
-#define IS_STATE(name, kind, unit) + (KSM_STAT_##kind == KSM_STAT_STATE)
+#define IS_STATE(name, kind, unit) +(KSM_STAT_##kind == KSM_STAT_STATE)
 G_STATIC_ASSERT((1 KSM_STATS_FIELDS(IS_STATE)) ==
                 (0 KSM_STATS_STATES(KSM_STATS_ONE_MORE)));

@@ -10,7 +10,7 @@
 
 typedef struct KsmStatsRow {
     const char *name;
-    gsize offset;               /* of a guint64 in KsmMsgStats */
+    gsize offset; /* of a guint64 in KsmMsgStats */
     KsmStatUnit unit;
 } KsmStatsRow;
 

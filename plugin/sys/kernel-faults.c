@@ -26,7 +26,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .since = "6.7",
         .fixed = "6.8.10 6.9",
         .source = "CVE record; Debian's changelog",
-    }, {
+    },
+    {
         .id = "CVE-2025-21984",
         .title = "mm: fix kernel BUG when userfaultfd_move encounters "
                  "swapcache",
@@ -37,7 +38,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .since = "6.8",
         .fixed = "6.12.20 6.13.8 6.14",
         .source = "CVE record; Debian's changelog",
-    }, {
+    },
+    {
         .id = "CVE-2025-38242",
         .title = "mm: userfaultfd: fix race of userfaultfd_move and swap "
                  "cache",
@@ -48,7 +50,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .since = "6.8",
         .fixed = "6.12.37 6.15.5 6.16",
         .source = "CVE record; Debian's changelog",
-    }, {
+    },
+    {
         .id = "058313515d5a",
         .title = "mm: shmem: fix potential data corruption during shmem "
                  "swapin",
@@ -59,7 +62,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .since = "6.12",
         .fixed = "6.12.78 6.14",
         .source = "Debian's changelog; it did not apply to 6.13",
-    }, {
+    },
+    {
         .id = "CVE-2025-38686",
         .title = "userfaultfd: fix a crash in UFFDIO_MOVE when PMD is a "
                  "migration entry",
@@ -69,7 +73,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .since = "6.8",
         .fixed = "6.12.43 6.15.11 6.16.2 6.17",
         .source = "CVE record; Debian's changelog",
-    }, {
+    },
+    {
         .id = "fe4cdc2c4e24",
         .title = "mm/userfaultfd: fix release hang over concurrent GUP",
         .what = "closing the tracker hangs while a device pins pages",
@@ -79,7 +84,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .fixed = "6.12.24 6.15",
         .source = "Debian's changelog; its releases of 6.13 and 6.14 were not "
                   "found; kernels older than 6.8 also have it",
-    }, {
+    },
+    {
         .id = "8e80af52db65",
         .title = "userfaultfd: gate must_wait writability check on "
                  "pte_present()",
@@ -92,7 +98,8 @@ const KsmKernelFault ksm_kernel_faults[] = {
         .source = "Debian's changelog for 6.12; 6.18 and 7.1 by inference: "
                   "queued for all on 2026-07-03, and these came after 6.12.96; "
                   "kernels older than 6.8 also have it",
-    }, {
+    },
+    {
         .id = "move-livelock",
         .title = "userfaultfd: fix UFFDIO_MOVE livelock on large folio with "
                  "extra references",
@@ -107,5 +114,5 @@ const KsmKernelFault ksm_kernel_faults[] = {
     },
 };
 
-const unsigned ksm_kernel_fault_count =
-    sizeof(ksm_kernel_faults) / sizeof(ksm_kernel_faults[0]);
+const unsigned ksm_kernel_fault_count = sizeof(ksm_kernel_faults) /
+                                        sizeof(ksm_kernel_faults[0]);

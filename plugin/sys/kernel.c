@@ -22,8 +22,8 @@ static bool is_vendor(const char *rest, unsigned patch)
     if (strstr(rest, ".fc")) {
         return false;
     }
-    return strstr(rest, ".el") || strstr(rest, "-pve") ||
-           strstr(rest, "uek") || strstr(rest, "-realtime") ||
+    return strstr(rest, ".el") || strstr(rest, "-pve") || strstr(rest, "uek") ||
+           strstr(rest, "-realtime") ||
            (patch == 0 && rest[0] == '-' && rest[1] >= '0' && rest[1] <= '9');
 }
 
@@ -32,8 +32,8 @@ int ksm_kernel_parse(const char *release, KsmKernelVersion *version)
     int used = 0;
 
     version->patch = 0;
-    if (sscanf(release, "%u.%u%n", &version->major, &version->minor,
-               &used) != 2) {
+    if (sscanf(release, "%u.%u%n", &version->major, &version->minor, &used) !=
+        2) {
         return -EINVAL;
     }
     release += used;
@@ -143,8 +143,7 @@ uint32_t ksm_kernel_filter(uint32_t faults, KsmFaultEffect effect,
     return faults & kept;
 }
 
-uint32_t ksm_kernel_in_series(const KsmKernelVersion *version,
-                              uint32_t faults)
+uint32_t ksm_kernel_in_series(const KsmKernelVersion *version, uint32_t faults)
 {
     uint32_t mended = 0;
     KsmKernelVersion other;

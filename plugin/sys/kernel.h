@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KSM_KERNEL_TEXT 24u     /* holds any version, with its NUL */
+#define KSM_KERNEL_TEXT 24u /* holds any version, with its NUL */
 
 typedef struct KsmKernelVersion {
     unsigned major, minor, patch;
@@ -19,15 +19,15 @@ typedef struct KsmKernelVersion {
 } KsmKernelVersion;
 
 typedef enum KsmFaultEffect {
-    KSM_FAULT_CORRUPTS,         /* guest memory is at risk */
-    KSM_FAULT_CRASHES,          /* the host */
-    KSM_FAULT_STALLS,           /* a guest hangs, forever or for long */
+    KSM_FAULT_CORRUPTS, /* guest memory is at risk */
+    KSM_FAULT_CRASHES,  /* the host */
+    KSM_FAULT_STALLS,   /* a guest hangs, forever or for long */
 } KsmFaultEffect;
 
 typedef enum KsmFaultCondition {
     KSM_FAULT_ALWAYS,
     KSM_FAULT_WITH_SWAP,
-    KSM_FAULT_WITH_HUGE_STORE,  /* swap, and the store may use huge pages */
+    KSM_FAULT_WITH_HUGE_STORE, /* swap, and the store may use huge pages */
 } KsmFaultCondition;
 
 /*
@@ -35,14 +35,14 @@ typedef enum KsmFaultCondition {
  * 6.12 was fixed; "6.16" means that release and all later ones.
  */
 typedef struct KsmKernelFault {
-    const char *id;             /* CVE, or commit, or a short name */
-    const char *title;          /* of the commit that fixes it */
-    const char *what;           /* effect on this project */
+    const char *id;    /* CVE, or commit, or a short name */
+    const char *title; /* of the commit that fixes it */
+    const char *what;  /* effect on this project */
     KsmFaultEffect effect;
     KsmFaultCondition condition;
     const char *since;
     const char *fixed;
-    const char *source;         /* of the versions; what was not found */
+    const char *source; /* of the versions; what was not found */
 } KsmKernelFault;
 
 /* Defined in kernel-faults.c; at most 32 rows. */
@@ -51,7 +51,7 @@ extern const unsigned ksm_kernel_fault_count;
 
 /* Properties of the host that a fault may depend on. */
 typedef struct KsmKernelHost {
-    bool swap;                  /* includes zram; zswap needs swap */
+    bool swap; /* includes zram; zswap needs swap */
     bool huge_store;
 } KsmKernelHost;
 
@@ -73,8 +73,7 @@ uint32_t ksm_kernel_filter(uint32_t faults, KsmFaultEffect effect,
                            const KsmKernelHost *host);
 
 /* The subset that a later release of the same series has fixed. */
-uint32_t ksm_kernel_in_series(const KsmKernelVersion *version,
-                              uint32_t faults);
+uint32_t ksm_kernel_in_series(const KsmKernelVersion *version, uint32_t faults);
 
 /* The lowest later version without any of these faults; "" if none. */
 void ksm_kernel_better(const KsmKernelVersion *version, uint32_t faults,

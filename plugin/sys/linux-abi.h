@@ -13,41 +13,41 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 
-#ifndef UFFD_FEATURE_WP_UNPOPULATED         /* 6.4 */
-#define UFFD_FEATURE_WP_UNPOPULATED         (1 << 13)
+#ifndef UFFD_FEATURE_WP_UNPOPULATED /* 6.4 */
+#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
 #endif
-#ifndef UFFD_FEATURE_WP_ASYNC               /* 6.7 */
-#define UFFD_FEATURE_WP_ASYNC               (1 << 15)
+#ifndef UFFD_FEATURE_WP_ASYNC /* 6.7 */
+#define UFFD_FEATURE_WP_ASYNC (1 << 15)
 #endif
-#ifndef UFFD_FEATURE_MOVE                   /* 6.8 */
-#define UFFD_FEATURE_MOVE                   (1 << 16)
+#ifndef UFFD_FEATURE_MOVE /* 6.8 */
+#define UFFD_FEATURE_MOVE (1 << 16)
 #endif
 
-#ifndef UFFDIO_MOVE                         /* 6.8 */
+#ifndef UFFDIO_MOVE /* 6.8 */
 struct uffdio_move {
     __u64 dst;
     __u64 src;
     __u64 len;
     __u64 mode;
-    __s64 move;                 /* bytes moved, or -errno */
+    __s64 move; /* bytes moved, or -errno */
 };
-#define UFFDIO_MOVE_MODE_DONTWAKE           ((__u64)1 << 0)
-#define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES    ((__u64)1 << 1)
-#define UFFDIO_MOVE                 _IOWR(UFFDIO, 0x05, struct uffdio_move)
+#define UFFDIO_MOVE_MODE_DONTWAKE ((__u64)1 << 0)
+#define UFFDIO_MOVE_MODE_ALLOW_SRC_HOLES ((__u64)1 << 1)
+#define UFFDIO_MOVE _IOWR(UFFDIO, 0x05, struct uffdio_move)
 #endif
 
-#ifndef USERFAULTFD_IOC_NEW                 /* 6.1 */
-#define USERFAULTFD_IOC_NEW                 _IO(0xAA, 0x00)
+#ifndef USERFAULTFD_IOC_NEW /* 6.1 */
+#define USERFAULTFD_IOC_NEW _IO(0xAA, 0x00)
 #endif
 
-#ifndef PAGEMAP_SCAN                        /* 6.7 */
-#define PAGE_IS_WPALLOWED   (1 << 0)
-#define PAGE_IS_WRITTEN     (1 << 1)
-#define PAGE_IS_FILE        (1 << 2)
-#define PAGE_IS_PRESENT     (1 << 3)
-#define PAGE_IS_SWAPPED     (1 << 4)
-#define PAGE_IS_PFNZERO     (1 << 5)
-#define PAGE_IS_HUGE        (1 << 6)
+#ifndef PAGEMAP_SCAN /* 6.7 */
+#define PAGE_IS_WPALLOWED (1 << 0)
+#define PAGE_IS_WRITTEN (1 << 1)
+#define PAGE_IS_FILE (1 << 2)
+#define PAGE_IS_PRESENT (1 << 3)
+#define PAGE_IS_SWAPPED (1 << 4)
+#define PAGE_IS_PFNZERO (1 << 5)
+#define PAGE_IS_HUGE (1 << 6)
 
 struct page_region {
     __u64 start;
@@ -55,8 +55,8 @@ struct page_region {
     __u64 categories;
 };
 
-#define PM_SCAN_WP_MATCHING     (1 << 0)
-#define PM_SCAN_CHECK_WPASYNC   (1 << 1)
+#define PM_SCAN_WP_MATCHING (1 << 0)
+#define PM_SCAN_CHECK_WPASYNC (1 << 1)
 
 struct pm_scan_arg {
     __u64 size;
@@ -72,22 +72,22 @@ struct pm_scan_arg {
     __u64 category_anyof_mask;
     __u64 return_mask;
 };
-#define PAGEMAP_SCAN            _IOWR('f', 16, struct pm_scan_arg)
+#define PAGEMAP_SCAN _IOWR('f', 16, struct pm_scan_arg)
 #endif
 
-#ifndef MADV_POPULATE_READ                  /* 5.14 */
-#define MADV_POPULATE_READ      22
-#define MADV_POPULATE_WRITE     23
+#ifndef MADV_POPULATE_READ /* 5.14 */
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
 #endif
 
-#ifndef MADV_DONTNEED_LOCKED                /* 5.18 */
-#define MADV_DONTNEED_LOCKED    24
+#ifndef MADV_DONTNEED_LOCKED /* 5.18 */
+#define MADV_DONTNEED_LOCKED 24
 #endif
-#ifndef MADV_COLLAPSE                       /* 6.1 */
-#define MADV_COLLAPSE           25
+#ifndef MADV_COLLAPSE /* 6.1 */
+#define MADV_COLLAPSE 25
 #endif
 
-#ifndef PROCMAP_QUERY                       /* 6.11 */
+#ifndef PROCMAP_QUERY /* 6.11 */
 struct procmap_query {
     __u64 size;
     __u64 query_flags;
@@ -105,16 +105,16 @@ struct procmap_query {
     __u64 vma_name_addr;
     __u64 build_id_addr;
 };
-#define PROCMAP_QUERY           _IOWR('f', 17, struct procmap_query)
+#define PROCMAP_QUERY _IOWR('f', 17, struct procmap_query)
 #endif
 
-#ifndef PR_GET_MEMORY_MERGE                 /* 6.4 */
-#define PR_SET_MEMORY_MERGE     67
-#define PR_GET_MEMORY_MERGE     68
+#ifndef PR_GET_MEMORY_MERGE /* 6.4 */
+#define PR_SET_MEMORY_MERGE 67
+#define PR_GET_MEMORY_MERGE 68
 #endif
 
-#ifndef MREMAP_DONTUNMAP                    /* 5.7 */
-#define MREMAP_DONTUNMAP        4
+#ifndef MREMAP_DONTUNMAP /* 5.7 */
+#define MREMAP_DONTUNMAP 4
 #endif
 
 #endif /* KSM_LINUX_ABI_H */

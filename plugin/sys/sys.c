@@ -225,8 +225,8 @@ static int sys_remap_onto(void *src, size_t bytes, void *dst)
     if (!in_one_mapping(src, bytes)) {
         return -EFAULT;
     }
-    p = mremap(src, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED |
-               MREMAP_DONTUNMAP, dst);
+    p = mremap(src, bytes, bytes,
+               MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, dst);
 
     return p == MAP_FAILED ? -errno : 0;
 }
@@ -236,7 +236,7 @@ static int sys_advise(void *addr, size_t bytes, int advice)
     return madvise(addr, bytes, advice) ? -errno : 0;
 }
 
-#define MAX_NODES 1024ul        /* maximum of the kernel's MAX_NUMNODES */
+#define MAX_NODES 1024ul /* maximum of the kernel's MAX_NUMNODES */
 
 static int sys_copy_policy(void *to, size_t bytes, const void *from)
 {
@@ -252,7 +252,9 @@ static int sys_copy_policy(void *to, size_t bytes, const void *from)
         return 0;
     }
     return syscall(SYS_mbind, to, bytes, mode, nodes, MAX_NODES + 1,
-                   MPOL_MF_MOVE) ? -errno : 0;
+                   MPOL_MF_MOVE) ?
+               -errno :
+               0;
 }
 
 static unsigned sys_max_map_count(void)
@@ -297,8 +299,9 @@ static uint64_t faults_of(int who)
 {
     struct rusage usage;
 
-    return getrusage(who, &usage) ? 0 : (uint64_t)usage.ru_minflt +
-                                        (uint64_t)usage.ru_majflt;
+    return getrusage(who, &usage) ?
+               0 :
+               (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
 }
 
 static uint64_t sys_faults_of_others(void)
@@ -377,8 +380,9 @@ bool ksm_sys_is_private_anonymous(const void *addr, size_t bytes)
     FILE *f = fopen("/proc/self/maps", "re");
 
     while (f && at < end && fgets(line, sizeof(line), f)) {
-        if (sscanf(line, "%lx-%lx %*c%*c%*c%c %*x %*s %lu",
-                   &from, &to, &share, &inode) != 4 || to <= at) {
+        if (sscanf(line, "%lx-%lx %*c%*c%*c%c %*x %*s %lu", &from, &to, &share,
+                   &inode) != 4 ||
+            to <= at) {
             continue;
         }
         if (from > at || share != 'p' || inode != 0) {

@@ -32,8 +32,7 @@ typedef struct KsmSys {
     int (*uffd_unregister)(int fd, void *addr, size_t bytes);
     int (*uffd_protect)(int fd, void *addr, size_t bytes, bool protect);
     /* *moved: bytes that were moved, also on failure. */
-    int (*uffd_move)(int fd, void *dst, void *src, size_t bytes,
-                     size_t *moved);
+    int (*uffd_move)(int fd, void *dst, void *src, size_t bytes, size_t *moved);
     int (*uffd_wake)(int fd, void *addr, size_t bytes);
 
     int (*pagemap_open)(int *fd);

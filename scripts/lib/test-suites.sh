@@ -8,7 +8,7 @@ KSM_TOTALS=$KSM_ROOT/scripts/lib/test-totals.py
 ksm_test_packages()
 {
     ksm_packages "${KSM_PLUGIN_PACKAGES[@]}" "${KSM_LIBVIRT_PACKAGES[@]}" \
-        python3 git shellcheck cppcheck clang libclang-rt-dev python3-prometheus-client tmux mandoc \
+        python3 git shellcheck cppcheck clang clang-format libclang-rt-dev python3-prometheus-client tmux mandoc \
         apparmor systemd spin
 }
 
@@ -87,6 +87,19 @@ ksm_shell_scripts()
 ksm_check_shell()
 {
     ksm_shell_scripts | xargs shellcheck -x
+}
+
+# Each release of clang-format lays a little out in another way: Debian 12's is
+# the one that counts.
+ksm_check_format()
+{
+    local tool
+    tool=$(command -v clang-format-14 || command -v clang-format)
+    if ! "$tool" --version | grep -q 'version 14\.'; then
+        echo "format: not compared, as $("$tool" --version) is not version 14"
+        return 0
+    fi
+    git ls-files '*.c' '*.h' | xargs "$tool" --dry-run -Werror
 }
 
 ksm_check_cppcheck()

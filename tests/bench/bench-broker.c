@@ -26,10 +26,10 @@ typedef struct World {
     KsmStoreBudget budget;
     KsmGroup *group;
     KsmMember *members[VMS];
-    guint64 pages;              /* listed by each */
+    guint64 pages; /* listed by each */
     guint64 lookups;
     guint64 cpu_ns;
-    guint64 bytes_before;       /* resident */
+    guint64 bytes_before; /* resident */
 } World;
 
 /* One batch of look-ups, only the broker's part of it timed. */
@@ -106,8 +106,9 @@ static double rate(World *world)
 /* One step; the last one prints the totals' names, the others their own. */
 static void run_step(World *world, guint64 pages, gboolean last)
 {
-    g_autofree char *suffix = last ? g_strdup("") :
-        g_strdup_printf("_%" G_GUINT64_FORMAT "x%u", pages, VMS);
+    g_autofree char *suffix =
+        last ? g_strdup("") :
+               g_strdup_printf("_%" G_GUINT64_FORMAT "x%u", pages, VMS);
     double lists, lookups;
 
     list_up_to(world, pages);
@@ -118,8 +119,8 @@ static void run_step(World *world, guint64 pages, gboolean last)
            "\"bytes_per_listed_page%s\": %.2f, \"tree_levels%s\": %u, ",
            suffix, lists, suffix, lookups, suffix,
            (double)(bench_resident_bytes() - world->bytes_before) /
-           (double)world->group->listed, suffix,
-           ksm_fp_tree_levels(world->group->unstable));
+               (double)world->group->listed,
+           suffix, ksm_fp_tree_levels(world->group->unstable));
     fflush(stdout);
 }
 
@@ -136,8 +137,10 @@ static gboolean parse_steps(const char *const *texts, guint count,
         if (!g_ascii_string_to_unsigned(texts[i], 10, before + 1,
                                         G_GUINT64_CONSTANT(1) << 30, &pages,
                                         NULL)) {
-            fprintf(stderr, "bench-broker: not a rising number of pages: "
-                    "%s\n", texts[i]);
+            fprintf(stderr,
+                    "bench-broker: not a rising number of pages: "
+                    "%s\n",
+                    texts[i]);
             return FALSE;
         }
         g_array_append_val(steps, pages);
@@ -161,16 +164,15 @@ int main(int argc, char **argv)
     world.bytes_before = bench_resident_bytes();
     world.group = ksm_group_new("bench", 1024, 1, &world.budget, NULL);
     for (i = 0; i < VMS; i++) {
-        world.members[i] = ksm_member_new(
-            world.group, g_array_index(steps, guint64, steps->len - 1), NULL);
+        world.members[i] =
+            ksm_member_new(world.group,
+                           g_array_index(steps, guint64, steps->len - 1), NULL);
         g_assert_nonnull(world.members[i]);
     }
     printf("{");
     for (i = 0; i < steps->len; i++) {
-        run_step(&world, g_array_index(steps, guint64, i),
-                 i + 1 == steps->len);
+        run_step(&world, g_array_index(steps, guint64, i), i + 1 == steps->len);
     }
-    printf("\"listed_pages\": %" G_GUINT64_FORMAT "}\n",
-           world.group->listed);
+    printf("\"listed_pages\": %" G_GUINT64_FORMAT "}\n", world.group->listed);
     return 0;
 }

@@ -86,7 +86,7 @@ static void work_timed(const Job *job, BenchTwin which, guint64 seed,
     volatile guint64 sink;
 
     sink = job->hot ? work_hot(memory->config, base, seed) :
-           work(base, memory->config->pages, seed);
+                      work(base, memory->config->pages, seed);
     (void)sink;
     clock_ns = bench_clock_ns(CLOCK_MONOTONIC) - clock_ns;
     cpu_ns = bench_clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu_ns;

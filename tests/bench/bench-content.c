@@ -117,8 +117,8 @@ guint64 *bench_content_layout(const BenchConfig *config, guint index)
     return ids;
 }
 
-guint64 bench_content_mergeable(const BenchConfig *config,
-                                const guint64 *ids, guint64 pages)
+guint64 bench_content_mergeable(const BenchConfig *config, const guint64 *ids,
+                                guint64 pages)
 {
     guint64 count = 0, i;
 

@@ -29,7 +29,8 @@ static void unmerge(Bench *bench)
     bench_all(bench, BENCH_RUN, KSM_RUN_UNMERGE);
     if (ksm_test_wait(is_private, bench, UNMERGE_SECONDS) < 0) {
         g_error("still %" G_GUINT64_FORMAT " pages merged after %g s of "
-                "unmerging", bench_merged(bench), UNMERGE_SECONDS);
+                "unmerging",
+                bench_merged(bench), UNMERGE_SECONDS);
     }
     bench_run(bench, FALSE);
 }

@@ -78,7 +78,7 @@ static void put_back(void)
     guint i;
 
     if (getpid() != opened_by) {
-        return;                 /* a forked worker */
+        return; /* a forked worker */
     }
     for (i = 0; i < G_N_ELEMENTS(restore); i++) {
         int fd = open(restore[i].path, O_WRONLY | O_CLOEXEC);
@@ -86,7 +86,7 @@ static void put_back(void)
         if (fd >= 0) {
             ssize_t n = write(fd, restore[i].text, strlen(restore[i].text));
 
-            (void)n;            /* nobody left to tell */
+            (void)n; /* nobody left to tell */
             close(fd);
         }
     }
@@ -102,8 +102,8 @@ static void on_signal(int number)
 static void remember(guint i, const char *name, guint64 value)
 {
     g_snprintf(restore[i].path, sizeof(restore[i].path), KSM_DIR "%s", name);
-    g_snprintf(restore[i].text, sizeof(restore[i].text),
-               "%" G_GUINT64_FORMAT, value);
+    g_snprintf(restore[i].text, sizeof(restore[i].text), "%" G_GUINT64_FORMAT,
+               value);
 }
 
 void bench_ksmd_open(void)

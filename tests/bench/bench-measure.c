@@ -21,5 +21,5 @@ guint64 bench_resident_bytes(void)
         return 0;
     }
     return g_ascii_strtoull(strchr(text, ' '), NULL, 10) *
-        (guint64)sysconf(_SC_PAGESIZE);
+           (guint64)sysconf(_SC_PAGESIZE);
 }

@@ -57,8 +57,8 @@ guint64 bench_memory_kib(Bench *bench)
     for (i = 0; i < bench->started; i++) {
         const BenchShared *shared = bench->workers[i].shared;
 
-        kib += bench->config.side == BENCH_KSMD ? shared->pss_kib
-                                                : shared->anonymous_kib;
+        kib += bench->config.side == BENCH_KSMD ? shared->pss_kib :
+                                                  shared->anonymous_kib;
     }
     return kib;
 }
@@ -105,8 +105,8 @@ void bench_report_metadata(Bench *bench)
     for (i = 0; i < bench->started; i++) {
         const BenchWorker *worker = &bench->workers[i];
 
-        bytes += broker ? worker->shared->stats.metadata_bytes
-                        : bench_ksmd_item_bytes(worker->pid);
+        bytes += broker ? worker->shared->stats.metadata_bytes :
+                          bench_ksmd_item_bytes(worker->pid);
     }
     if (broker) {
         broker_kib = ksm_test_status_kib(broker->pid, "RssAnon");

@@ -16,7 +16,7 @@ typedef struct Load {
     const char *name;
     void (*run)(Bench *bench);
     BenchLayout layout;
-    gboolean twin;              /* as in BenchConfig */
+    gboolean twin; /* as in BenchConfig */
     gboolean one_by_one;
 } Load;
 
@@ -36,19 +36,26 @@ static const Load loads[] = {
 };
 
 static BenchConfig config = {
-    .processes = 4, .pages = 32768, .mean_run = 64, .duplicate_percent = 50,
-    .seed = 1, .seconds = 5, .limit_seconds = 120, .interval_ms = 10,
-    .cpu_percent = 100, .hot_percent = 50,
+    .processes = 4,
+    .pages = 32768,
+    .mean_run = 64,
+    .duplicate_percent = 50,
+    .seed = 1,
+    .seconds = 5,
+    .limit_seconds = 120,
+    .interval_ms = 10,
+    .cpu_percent = 100,
+    .hot_percent = 50,
 };
 static char *side_name;
 
 static GOptionEntry entries[] = {
     { "side", 's', 0, G_OPTION_ARG_STRING, &side_name,
       "Who merges: ours (default), ksmd, plain", "SIDE" },
-    { "processes", 'n', 0, G_OPTION_ARG_INT, &config.processes,
-      "Processes (4)", "N" },
-    { "pages", 'p', 0, G_OPTION_ARG_INT, &config.pages,
-      "Pages of each (32768)", "N" },
+    { "processes", 'n', 0, G_OPTION_ARG_INT, &config.processes, "Processes (4)",
+      "N" },
+    { "pages", 'p', 0, G_OPTION_ARG_INT, &config.pages, "Pages of each (32768)",
+      "N" },
     { "mean-run", 'm', 0, G_OPTION_ARG_INT, &config.mean_run,
       "Mean length of runs (64)", "PAGES" },
     { "duplicates", 'd', 0, G_OPTION_ARG_INT, &config.duplicate_percent,
@@ -70,8 +77,8 @@ static GOptionEntry entries[] = {
       "Default settings of either side", NULL },
     { "brief", 0, 0, G_OPTION_ARG_NONE, &config.brief,
       "End when converged, as profiles want it", NULL },
-    { "huge", 0, 0, G_OPTION_ARG_NONE, &config.huge,
-      "Ask for huge pages", NULL },
+    { "huge", 0, 0, G_OPTION_ARG_NONE, &config.huge, "Ask for huge pages",
+      NULL },
     { "keep-huge", 0, 0, G_OPTION_ARG_INT, &config.keep_huge,
       "Our keep-huge (0)", "PAGES" },
     { "hot", 0, 0, G_OPTION_ARG_INT, &config.hot_percent,
@@ -81,8 +88,7 @@ static GOptionEntry entries[] = {
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
 };
 
-static gboolean parse(int *argc, char ***argv, const Load **load,
-                      GError **errp)
+static gboolean parse(int *argc, char ***argv, const Load **load, GError **errp)
 {
     g_autoptr(GOptionContext) context = g_option_context_new("WORKLOAD");
     gsize i;

@@ -256,8 +256,8 @@ void bench_settle(Bench *bench, double limit_s, BenchSettled *settled)
             settled->wall_s = now - start;
             settled->cpu_ns = bench_cpu_ns(bench) - cpu_start;
         }
-        if ((merged && now - changed > CALM_SECONDS &&
-             !bench->unhurried) || now - start > limit_s) {
+        if ((merged && now - changed > CALM_SECONDS && !bench->unhurried) ||
+            now - start > limit_s) {
             break;
         }
     } while ((double)merged < CONVERGED * (double)mergeable_now(bench));
@@ -291,7 +291,7 @@ void bench_report_histogram(Bench *bench, const char *prefix,
         const char *name;
         double share;
     } points[] = {
-        { "p50", 0.5 }, { "p99", 0.99 }, { "p999", 0.999 },
+        { "p50", 0.5 },      { "p99", 0.99 },       { "p999", 0.999 },
         { "p9999", 0.9999 }, { "p99999", 0.99999 },
     };
     g_autofree char *max_name = NULL;

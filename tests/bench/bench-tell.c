@@ -24,7 +24,7 @@
 #include "page-content.h"
 #include "require.h"
 
-#define GUESSES 4000u           /* of each kind */
+#define GUESSES 4000u /* of each kind */
 #define PAGES (2 * GUESSES)
 #define BYTES ((gsize)PAGES * KSM_PAGE_BYTES)
 #define SETTLE_SECONDS 60.0
@@ -34,7 +34,7 @@ typedef struct Guest {
     KsmEngine *engine;
     KsmRegion *region;
     guint8 *memory;
-    gboolean finds;             /* the victim is in its group */
+    gboolean finds; /* the victim is in its group */
 } Guest;
 
 static guint64 now_ns(void)
@@ -63,8 +63,8 @@ static void guest_open(Guest *guest, const char *name, const char *group,
     guest->memory = mmap(NULL, BYTES, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(guest->memory != MAP_FAILED);
-    guest->region = ksm_region_add(guest->engine, "ram", guest->memory,
-                                   BYTES, KSM_REGION_FRESH, &error);
+    guest->region = ksm_region_add(guest->engine, "ram", guest->memory, BYTES,
+                                   KSM_REGION_FRESH, &error);
     g_assert_no_error(error);
     g_assert_true(ksm_engine_start(guest->engine, &error));
 }
@@ -132,8 +132,7 @@ static double accuracy(const guint64 *right, const guint64 *wrong)
     guint best = 0, i;
 
     for (i = 0; i < GUESSES; i += 10) {
-        guint hits = below(wrong, right[i]) + GUESSES -
-            below(right, right[i]);
+        guint hits = below(wrong, right[i]) + GUESSES - below(right, right[i]);
 
         best = MAX(best, MAX(hits, 2 * GUESSES - hits));
     }
@@ -151,12 +150,12 @@ static void tell(const char *group, const char *what, guint64 times[PAGES])
     }
     qsort(right, GUESSES, sizeof(guint64), compare);
     qsort(wrong, GUESSES, sizeof(guint64), compare);
-    printf("%-6s %-12s %6" G_GUINT64_FORMAT " %6" G_GUINT64_FORMAT " %6"
-           G_GUINT64_FORMAT "  %6" G_GUINT64_FORMAT " %6" G_GUINT64_FORMAT
-           " %6" G_GUINT64_FORMAT "  %5.3f\n", group, what,
-           right[GUESSES / 10], right[GUESSES / 2], right[GUESSES * 9 / 10],
-           wrong[GUESSES / 10], wrong[GUESSES / 2], wrong[GUESSES * 9 / 10],
-           accuracy(right, wrong));
+    printf("%-6s %-12s %6" G_GUINT64_FORMAT " %6" G_GUINT64_FORMAT
+           " %6" G_GUINT64_FORMAT "  %6" G_GUINT64_FORMAT " %6" G_GUINT64_FORMAT
+           " %6" G_GUINT64_FORMAT "  %5.3f\n",
+           group, what, right[GUESSES / 10], right[GUESSES / 2],
+           right[GUESSES * 9 / 10], wrong[GUESSES / 10], wrong[GUESSES / 2],
+           wrong[GUESSES * 9 / 10], accuracy(right, wrong));
 }
 
 static void measure(Guest *spy, gboolean writes, guint64 times[PAGES])

@@ -31,8 +31,8 @@ static void rewrite(BenchMemory *memory)
 {
     const BenchConfig *config = memory->config;
     guint64 random = memory->index + 17, number = config->pages, i = 0;
-    guint64 count = (guint64)((double)config->pages *
-                              config->change_percent / 100);
+    guint64 count =
+        (guint64)((double)config->pages * config->change_percent / 100);
     g_autofree guint64 *chosen = g_new(guint64, count + 1);
     guint64 slice = count / REWRITES_PER_SECOND + 1, k;
 
@@ -77,13 +77,13 @@ void bench_threads_start(BenchMemory *memory, BenchOrder what)
     Job *job = g_new(Job, 1);
 
     job->memory = memory;
-    job->run = what == BENCH_TOUCH ? bench_touch :
-               what == BENCH_CHASE ? bench_chase :
-               what == BENCH_HOT ? bench_hot :
-               what == BENCH_REWRITE ? rewrite : compute;
+    job->run = what == BENCH_TOUCH   ? bench_touch :
+               what == BENCH_CHASE   ? bench_chase :
+               what == BENCH_HOT     ? bench_hot :
+               what == BENCH_REWRITE ? rewrite :
+                                       compute;
     g_atomic_int_set(&memory->shared->stop, 0);
-    g_ptr_array_add(memory->threads,
-                    g_thread_new("bench", thread_main, job));
+    g_ptr_array_add(memory->threads, g_thread_new("bench", thread_main, job));
 }
 
 void bench_threads_stop(BenchMemory *memory)

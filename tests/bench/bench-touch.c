@@ -24,15 +24,15 @@
 #define LONG_NS 5000u
 
 typedef struct Scheduled {
-    guint64 delay_ns;           /* ready, but without a processor */
+    guint64 delay_ns; /* ready, but without a processor */
     glong sleeps;
 } Scheduled;
 
 typedef struct Toucher {
     BenchShared *shared;
     int schedstat;
-    Scheduled last;             /* when looked up last */
-    guint64 ended_ns;           /* the access before */
+    Scheduled last;   /* when looked up last */
+    guint64 ended_ns; /* the access before */
 } Toucher;
 
 /* What has come to the thread's account since the last call. */
@@ -49,7 +49,8 @@ static Scheduled look_up(Toucher *toucher)
     getrusage(RUSAGE_THREAD, &usage);
     now->sleeps = usage.ru_nvcsw;
     return (Scheduled) {
-        now->delay_ns - before.delay_ns, now->sleeps - before.sleeps,
+        now->delay_ns - before.delay_ns,
+        now->sleeps - before.sleeps,
     };
 }
 
@@ -75,8 +76,7 @@ void bench_touch(BenchMemory *memory)
 {
     Toucher toucher = {
         .shared = memory->shared,
-        .schedstat = open("/proc/thread-self/schedstat",
-                          O_RDONLY | O_CLOEXEC),
+        .schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC),
     };
     guint64 random = memory->index + 99;
     guint64 written_ns = bench_clock_ns(CLOCK_MONOTONIC);
@@ -85,17 +85,18 @@ void bench_touch(BenchMemory *memory)
     g_assert_cmpint(toucher.schedstat, >=, 0);
     while (!bench_threads_stopped(memory)) {
         guint64 page = ksm_test_below(&random, memory->config->pages);
-        volatile guint64 *at = (volatile guint64 *)(gpointer)
-            (memory->base + page * KSM_PAGE_BYTES);
+        volatile guint64 *at =
+            (volatile guint64 *)(gpointer)(memory->base +
+                                           page * KSM_PAGE_BYTES);
         gint watched = g_atomic_int_get(&memory->shared->watch);
         guint64 start_ns = bench_clock_ns(CLOCK_MONOTONIC);
 
         if (start_ns - toucher.ended_ns > LONG_NS) {
-            look_up(&toucher);  /* it was between two accesses */
+            look_up(&toucher); /* it was between two accesses */
             start_ns = bench_clock_ns(CLOCK_MONOTONIC);
         }
         if (start_ns - written_ns > WRITE_EVERY_NS) {
-            *at = *at;          /* same content, but a write to the kernel */
+            *at = *at; /* same content, but a write to the kernel */
             written_ns = start_ns;
         } else {
             sink += *at;

@@ -68,7 +68,9 @@ static guint fp_find_batch(gpointer map, const guint64 *keys, guint count)
         ksm_fp_tree_seek(map, keys + done, n, places);
         for (i = 0; i < n; i++) {
             hits += ksm_fp_tree_find_at(map, &places[i], keys[done + i],
-                                        &value) ? 1 : 0;
+                                        &value) ?
+                        1 :
+                        0;
         }
     }
     return hits;
@@ -187,8 +189,7 @@ static gboolean sorted_find(gpointer opaque, guint64 key)
 static const Map maps[] = {
     { "fp-tree", fp_make, fp_insert, fp_insert_batch, fp_find, fp_find_batch,
       fp_remove },
-    { "GTree", gtree_make, gtree_insert, NULL, gtree_find, NULL,
-      gtree_remove },
+    { "GTree", gtree_make, gtree_insert, NULL, gtree_find, NULL, gtree_remove },
     { "GHashTable", hash_make, hash_insert, NULL, hash_find, NULL,
       hash_remove },
     { "sorted", sorted_make, NULL, NULL, sorted_find, NULL, NULL },
@@ -289,11 +290,11 @@ static void measure(const Map *map, guint count)
     printf("%10u %-10s", count, map->name);
     print_number(map->insert != NULL ? time_insert(map, it, keys, count) : -1);
     bytes = (double)(bench_resident_bytes() - before) / count;
-    print_number(map->insert_batch != NULL
-                 ? time_insert_batch(map, keys, count) : -1);
+    print_number(
+        map->insert_batch != NULL ? time_insert_batch(map, keys, count) : -1);
     print_number(time_find(map, it, keys, count, finds));
-    print_number(map->find_batch != NULL
-                 ? time_batch(map, it, keys, count, finds) : -1);
+    print_number(
+        map->find_batch != NULL ? time_batch(map, it, keys, count, finds) : -1);
     print_number(map->remove != NULL ? time_remove(map, it, keys, finds) : -1);
     print_number(bytes);
     printf("\n");
@@ -317,8 +318,8 @@ static gboolean measure_apart(const Map *map, guint count)
 int main(int argc, char **argv)
 {
     static const char *const defaults[] = { "100000", "1000000", "10000000" };
-    const char *const *sizes = argc > 1 ? (const char *const *)argv + 1
-                                        : defaults;
+    const char *const *sizes = argc > 1 ? (const char *const *)argv + 1 :
+                                          defaults;
     int count = argc > 1 ? argc - 1 : (int)G_N_ELEMENTS(defaults), i;
     gboolean ok = TRUE;
     guint m;
@@ -330,8 +331,7 @@ int main(int argc, char **argv)
         guint64 keys = g_ascii_strtoull(sizes[i], NULL, 10);
 
         if (keys == 0 || keys > G_MAXUINT32 / 2) {
-            fprintf(stderr, "bench-tree: not a number of keys: %s\n",
-                    sizes[i]);
+            fprintf(stderr, "bench-tree: not a number of keys: %s\n", sizes[i]);
             return 2;
         }
         for (m = 0; m < G_N_ELEMENTS(maps); m++) {

@@ -25,14 +25,25 @@
 #define STAGING_PAGES 1024u
 
 typedef enum Step {
-    STEP_REGISTER, STEP_MOVE, STEP_IN_PLACE, STEP_COPIED, STEP_MAP, STEP_WAKE,
-    STEP_DROP, STEP_LOAD, STEPS,
+    STEP_REGISTER,
+    STEP_MOVE,
+    STEP_IN_PLACE,
+    STEP_COPIED,
+    STEP_MAP,
+    STEP_WAKE,
+    STEP_DROP,
+    STEP_LOAD,
+    STEPS,
 } Step;
 
 static const char *const step_names[STEPS] = {
-    [STEP_REGISTER] = "register", [STEP_MOVE] = "move",
-    [STEP_IN_PLACE] = "read_in_place", [STEP_COPIED] = "read_copied",
-    [STEP_MAP] = "map", [STEP_WAKE] = "wake", [STEP_DROP] = "drop",
+    [STEP_REGISTER] = "register",
+    [STEP_MOVE] = "move",
+    [STEP_IN_PLACE] = "read_in_place",
+    [STEP_COPIED] = "read_copied",
+    [STEP_MAP] = "map",
+    [STEP_WAKE] = "wake",
+    [STEP_DROP] = "drop",
     [STEP_LOAD] = "load_slots",
 };
 
@@ -42,7 +53,7 @@ typedef struct Fixture {
     guint8 *ram;
     guint8 *staging;
     int store;
-    guint32 used;               /* pages of staging */
+    guint32 used; /* pages of staging */
     guint64 ns[STEPS];
     guint64 times[STEPS];
 } Fixture;
@@ -60,8 +71,8 @@ static guint8 *map_memory(guint pages)
     void *p = NULL;
 
     check(ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
-                       &p), "mmap");
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &p),
+          "mmap");
     ksm_sys->advise(p, bytes, MADV_NOHUGEPAGE);
     check(ksm_sys->advise(p, bytes, MADV_DONTFORK), "madvise");
     return p;
@@ -85,17 +96,19 @@ static void set_up(Fixture *s)
         guint8 *page = s->ram + (gsize)i * KSM_PAGE_BYTES;
 
         ksm_test_page_make(page, KSM_TEST_SEEDED, i);
-        if (pwrite(s->store, page, KSM_PAGE_BYTES,
-                   (off_t)i * KSM_PAGE_BYTES) != KSM_PAGE_BYTES) {
+        if (pwrite(s->store, page, KSM_PAGE_BYTES, (off_t)i * KSM_PAGE_BYTES) !=
+            KSM_PAGE_BYTES) {
             g_error("the store could not be written");
         }
     }
     check(ksm_sys->uffd_register(s->tracker.uffd, s->ram,
                                  (gsize)PAGES * KSM_PAGE_BYTES,
-                                 UFFDIO_REGISTER_MODE_WP), "register");
+                                 UFFDIO_REGISTER_MODE_WP),
+          "register");
     check(ksm_sys->uffd_register(s->tracker.uffd, s->staging,
                                  (gsize)STAGING_PAGES * KSM_PAGE_BYTES,
-                                 UFFDIO_REGISTER_MODE_MISSING), "register");
+                                 UFFDIO_REGISTER_MODE_MISSING),
+          "register");
 }
 
 static void tear_down(Fixture *s)
@@ -134,7 +147,8 @@ static void window(Fixture *s, guint32 first, guint32 count, gboolean copied)
     add(s, STEP_LOAD, &at);
     check(ksm_sys->uffd_register(s->tracker.uffd, addr, bytes,
                                  UFFDIO_REGISTER_MODE_MISSING |
-                                 UFFDIO_REGISTER_MODE_WP), "register");
+                                     UFFDIO_REGISTER_MODE_WP),
+          "register");
     add(s, STEP_REGISTER, &at);
     check(ksm_sys->uffd_move(s->tracker.uffd, staging, addr, bytes, &moved),
           "move");
@@ -149,7 +163,8 @@ static void window(Fixture *s, guint32 first, guint32 count, gboolean copied)
     add(s, copied ? STEP_COPIED : STEP_IN_PLACE, &at);
     check(ksm_sys->map(addr, bytes, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, s->store,
-                       offset, NULL), "mmap");
+                       offset, NULL),
+          "mmap");
     add(s, STEP_MAP, &at);
     check(ksm_sys->uffd_wake(s->tracker.uffd, addr, bytes), "wake");
     add(s, STEP_WAKE, &at);
@@ -160,7 +175,8 @@ static void drop(Fixture *s)
     guint64 at = ksm_sys_thread_cpu_ns();
 
     check(ksm_sys->advise(s->staging, (gsize)s->used * KSM_PAGE_BYTES,
-                          MADV_DONTNEED), "drop");
+                          MADV_DONTNEED),
+          "drop");
     add(s, STEP_DROP, &at);
     s->used = 0;
 }
@@ -200,8 +216,10 @@ int main(int argc, char **argv)
         guint64 run = g_ascii_strtoull(argv[i], NULL, 10);
 
         if (!run || run > KSM_WINDOW_PAGES) {
-            fprintf(stderr, "bench-window: '%s' is no number of pages from 1 "
-                    "to %u\n", argv[i], KSM_WINDOW_PAGES);
+            fprintf(stderr,
+                    "bench-window: '%s' is no number of pages from 1 "
+                    "to %u\n",
+                    argv[i], KSM_WINDOW_PAGES);
             return 2;
         }
         measure((guint32)run, json);

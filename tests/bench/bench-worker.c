@@ -57,8 +57,8 @@ static void actor_map(Actor *actor)
         memory->twin = map_memory(actor);
     }
     if (config->side == BENCH_KSMD) {
-        g_assert_cmpint(madvise(memory->base, actor->bytes, MADV_MERGEABLE),
-                        ==, 0);
+        g_assert_cmpint(madvise(memory->base, actor->bytes, MADV_MERGEABLE), ==,
+                        0);
     }
 }
 
@@ -84,8 +84,8 @@ static void actor_make_engine(Actor *actor, const char *socket)
     actor->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     ksm_region_add(actor->engine, "ram", actor->memory.base, actor->bytes,
-                   KSM_REGION_FRESH |
-                   (config->huge ? KSM_REGION_HUGEPAGE : 0), &error);
+                   KSM_REGION_FRESH | (config->huge ? KSM_REGION_HUGEPAGE : 0),
+                   &error);
     g_assert_no_error(error);
     g_assert_true(ksm_engine_start(actor->engine, &error));
 }
@@ -98,9 +98,8 @@ static void fill_pages(const BenchMemory *memory, guint8 *base, guint64 first,
     for (i = first; i < end; i++) {
         volatile guint8 *page = base + i * KSM_PAGE_BYTES;
 
-        bench_content_make(memory->config, memory->ids[i],
-                           (void *)(gsize)page);
-        *page = *page;          /* zeros, too, take a page */
+        bench_content_make(memory->config, memory->ids[i], (void *)(gsize)page);
+        *page = *page; /* zeros, too, take a page */
     }
 }
 
@@ -118,8 +117,9 @@ static void actor_fill(Actor *actor)
             fill_pages(memory, memory->twin, first, end);
         }
     }
-    memory->shared->mergeable = bench_content_mergeable(
-        memory->config, memory->ids, memory->config->pages);
+    memory->shared->mergeable = bench_content_mergeable(memory->config,
+                                                        memory->ids,
+                                                        memory->config->pages);
 }
 
 static guint64 actor_check(Actor *actor)
@@ -190,9 +190,9 @@ static guint64 actor_obey(Actor *actor, const Message *message)
         actor_put(actor, message);
         break;
     case BENCH_COUNT_SHARED:
-        return ksm_test_count_foreign(
-            actor->memory.base + message->first * KSM_PAGE_BYTES,
-            message->count);
+        return ksm_test_count_foreign(actor->memory.base +
+                                          message->first * KSM_PAGE_BYTES,
+                                      message->count);
     case BENCH_CLEAR_HISTOGRAM:
         memset(&shared->histogram, 0, sizeof(shared->histogram));
         break;
@@ -220,10 +220,12 @@ static void actor_main(BenchWorker *worker, const BenchConfig *config,
                        const char *socket, guint index)
 {
     Actor actor = { .memory = {
-        .config = config, .shared = worker->shared, .index = index,
-        .ids = bench_content_layout(config, index),
-        .threads = g_ptr_array_new(),
-    } };
+                        .config = config,
+                        .shared = worker->shared,
+                        .index = index,
+                        .ids = bench_content_layout(config, index),
+                        .threads = g_ptr_array_new(),
+                    } };
     Message message = { 0 };
 
     actor_map(&actor);
@@ -233,9 +235,8 @@ static void actor_main(BenchWorker *worker, const BenchConfig *config,
     do {
         guint64 answer;
 
-        if (recv(worker->fd, &message, sizeof(message), 0) !=
-            sizeof(message)) {
-            _exit(0);           /* the parent has ended */
+        if (recv(worker->fd, &message, sizeof(message), 0) != sizeof(message)) {
+            _exit(0); /* the parent has ended */
         }
         answer = actor_obey(&actor, &message);
         if (send(worker->fd, &answer, sizeof(answer), MSG_NOSIGNAL) < 0) {
@@ -254,8 +255,8 @@ void bench_worker_start(BenchWorker *worker, const BenchConfig *config,
     worker->shared = mmap(NULL, sizeof(BenchShared), PROT_READ | PROT_WRITE,
                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     g_assert_true(worker->shared != MAP_FAILED);
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-                               fds), ==, 0);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds),
+                    ==, 0);
     fflush(NULL);
     worker->pid = fork();
     g_assert_cmpint(worker->pid, >=, 0);
@@ -276,7 +277,10 @@ void bench_worker_tell(BenchWorker *worker, BenchOrder order, guint64 first,
                        guint64 count, guint64 id)
 {
     Message message = {
-        .order = order, .first = first, .count = count, .id = id,
+        .order = order,
+        .first = first,
+        .count = count,
+        .id = id,
     };
 
     g_assert_cmpint(send(worker->fd, &message, sizeof(message), MSG_NOSIGNAL),
@@ -294,8 +298,8 @@ guint64 bench_worker_hear(BenchWorker *worker)
     return answer;
 }
 
-guint64 bench_worker_order(BenchWorker *worker, BenchOrder order,
-                           guint64 first, guint64 count, guint64 id)
+guint64 bench_worker_order(BenchWorker *worker, BenchOrder order, guint64 first,
+                           guint64 count, guint64 id)
 {
     bench_worker_tell(worker, order, first, count, id);
     return bench_worker_hear(worker);

@@ -33,13 +33,15 @@
 #define BENCH_HOT_ACCESSES 32768u
 
 typedef enum BenchSide {
-    BENCH_OURS, BENCH_KSMD, BENCH_PLAIN,
+    BENCH_OURS,
+    BENCH_KSMD,
+    BENCH_PLAIN,
 } BenchSide;
 
 typedef enum BenchLayout {
-    BENCH_RUNS,                 /* duplicates and others in runs */
-    BENCH_TAILS,                /* the same, contents differ in 8 bytes */
-    BENCH_FILL,                 /* every byte 0xCC */
+    BENCH_RUNS,  /* duplicates and others in runs */
+    BENCH_TAILS, /* the same, contents differ in 8 bytes */
+    BENCH_FILL,  /* every byte 0xCC */
     BENCH_ZERO,
 } BenchLayout;
 
@@ -48,24 +50,24 @@ typedef struct BenchConfig {
     BenchSide side;
     BenchLayout layout;
     guint processes;
-    guint pages;                /* of each process */
+    guint pages; /* of each process */
     guint mean_run;
     guint duplicate_percent;
-    double change_percent;      /* pages rewritten all the time */
+    double change_percent; /* pages rewritten all the time */
     guint busy_threads;
     guint seed;
-    double seconds;             /* of the steady workloads */
-    double limit_seconds;       /* to converge */
-    guint interval_ms;          /* ours; 0: the default */
-    guint cpu_percent;          /* ours; 0: the default */
-    gboolean shipped;           /* default settings, see bench_ship() */
-    gboolean huge;              /* MADV_HUGEPAGE on the memory */
-    guint keep_huge;            /* ours */
-    guint hot_percent;          /* of the pages: what the hot thread uses */
-    guint write_every;          /* accesses between two of its writes */
-    gboolean brief;             /* end when converged */
-    gboolean twin;              /* the same again, which nobody merges */
-    gboolean one_by_one;        /* the workload starts the workers */
+    double seconds;       /* of the steady workloads */
+    double limit_seconds; /* to converge */
+    guint interval_ms;    /* ours; 0: the default */
+    guint cpu_percent;    /* ours; 0: the default */
+    gboolean shipped;     /* default settings, see bench_ship() */
+    gboolean huge;        /* MADV_HUGEPAGE on the memory */
+    guint keep_huge;      /* ours */
+    guint hot_percent;    /* of the pages: what the hot thread uses */
+    guint write_every;    /* accesses between two of its writes */
+    gboolean brief;       /* end when converged */
+    gboolean twin;        /* the same again, which nobody merges */
+    gboolean one_by_one;  /* the workload starts the workers */
 } BenchConfig;
 
 /* --- bench-content --- */
@@ -74,8 +76,8 @@ typedef struct BenchConfig {
 guint64 *bench_content_layout(const BenchConfig *config, guint index);
 
 /** How many of these pages can be merged with another. */
-guint64 bench_content_mergeable(const BenchConfig *config,
-                                const guint64 *ids, guint64 pages);
+guint64 bench_content_mergeable(const BenchConfig *config, const guint64 *ids,
+                                guint64 pages);
 
 /** A content that stands nowhere else. */
 guint64 bench_content_unique(guint index, guint64 number);
@@ -109,45 +111,45 @@ double bench_median(double *values, guint count);
 /** The same work done in two memories, in turn: see bench-chase.c. */
 typedef enum BenchTwin { BENCH_MERGED, BENCH_TWIN } BenchTwin;
 typedef struct BenchPair {
-    guint32 cpu_ns[2];          /* by BenchTwin: of the thread */
+    guint32 cpu_ns[2]; /* by BenchTwin: of the thread */
     guint32 clock_ns[2];
 } BenchPair;
 
 /** Memory that a worker and its parent share. */
 typedef struct BenchShared {
-    KsmStats stats;             /* after BENCH_STATS */
-    guint64 anonymous_kib;      /* after BENCH_MEMORY */
+    KsmStats stats;        /* after BENCH_STATS */
+    guint64 anonymous_kib; /* after BENCH_MEMORY */
     guint64 pss_kib;
     guint64 mappings;
     guint64 huge_kib;
-    guint64 mergeable;          /* pages that have a duplicate somewhere */
-    guint64 operations;         /* of the rewriting thread */
-    BenchHistogram histogram;   /* of BENCH_COW and the touching thread */
-    BenchHistogram held;        /* of the latter, while it had a processor */
-    gint watch, watched;        /* atomic: it times; it knows */
-    gint stop;                  /* atomic: the threads end */
-    gint pairs_done;            /* atomic; of the chasing thread */
+    guint64 mergeable;        /* pages that have a duplicate somewhere */
+    guint64 operations;       /* of the rewriting thread */
+    BenchHistogram histogram; /* of BENCH_COW and the touching thread */
+    BenchHistogram held;      /* of the latter, while it had a processor */
+    gint watch, watched;      /* atomic: it times; it knows */
+    gint stop;                /* atomic: the threads end */
+    gint pairs_done;          /* atomic; of the chasing thread */
     BenchPair pairs[BENCH_MAX_PAIRS];
 } BenchShared;
 
 typedef enum BenchOrder {
     BENCH_FILL_MEMORY,
-    BENCH_RUN,                  /* argument: KsmRunMode */
-    BENCH_INTERVAL,             /* argument: ms */
-    BENCH_CPU,                  /* argument: percent */
+    BENCH_RUN,      /* argument: KsmRunMode */
+    BENCH_INTERVAL, /* argument: ms */
+    BENCH_CPU,      /* argument: percent */
     BENCH_STATS,
     BENCH_MEMORY,
-    BENCH_CHECK,                /* answer: pages that are wrong */
-    BENCH_PUT,                  /* first, count, content id: writes pages */
-    BENCH_COUNT_SHARED,         /* first, count; answer: pages, by /proc */
+    BENCH_CHECK,        /* answer: pages that are wrong */
+    BENCH_PUT,          /* first, count, content id: writes pages */
+    BENCH_COUNT_SHARED, /* first, count; answer: pages, by /proc */
     BENCH_CLEAR_HISTOGRAM,
-    BENCH_COW,                  /* count: writes to shared pages, timed */
-    BENCH_TOUCH,                /* starts a thread that touches pages */
-    BENCH_CHASE,                /* starts a thread bound by memory */
-    BENCH_HOT,                  /* the same in a hot part, at random */
-    BENCH_REWRITE,              /* starts a thread that rewrites pages */
-    BENCH_BUSY,                 /* starts a thread that only computes */
-    BENCH_STOP,                 /* ends these threads */
+    BENCH_COW,     /* count: writes to shared pages, timed */
+    BENCH_TOUCH,   /* starts a thread that touches pages */
+    BENCH_CHASE,   /* starts a thread bound by memory */
+    BENCH_HOT,     /* the same in a hot part, at random */
+    BENCH_REWRITE, /* starts a thread that rewrites pages */
+    BENCH_BUSY,    /* starts a thread that only computes */
+    BENCH_STOP,    /* ends these threads */
     BENCH_QUIT,
 } BenchOrder;
 
@@ -160,8 +162,8 @@ typedef struct BenchWorker {
 /** Forks a worker whose memory is filled and known to its side. */
 void bench_worker_start(BenchWorker *worker, const BenchConfig *config,
                         const char *socket, guint index);
-guint64 bench_worker_order(BenchWorker *worker, BenchOrder order,
-                           guint64 first, guint64 count, guint64 id);
+guint64 bench_worker_order(BenchWorker *worker, BenchOrder order, guint64 first,
+                           guint64 count, guint64 id);
 /** The same in two steps, for all at once. */
 void bench_worker_tell(BenchWorker *worker, BenchOrder order, guint64 first,
                        guint64 count, guint64 id);
@@ -174,7 +176,7 @@ typedef struct BenchMemory {
     const BenchConfig *config;
     BenchShared *shared;
     guint8 *base;
-    guint8 *twin;               /* the same content, or NULL */
+    guint8 *twin; /* the same content, or NULL */
     guint64 *ids;
     guint index;
     GPtrArray *threads;
@@ -210,13 +212,13 @@ guint64 bench_ksmd_item_bytes(pid_t pid);
 typedef struct Bench {
     BenchConfig config;
     BenchWorker workers[BENCH_MAX_WORKERS];
-    guint started;              /* workers */
-    guint64 mergeable;          /* pages of all workers */
+    guint started;     /* workers */
+    guint64 mergeable; /* pages of all workers */
     guint64 before_kib;
-    guint64 broker_kib;         /* anonymous memory of the broker, before */
-    guint64 pages;              /* of all workers */
-    gpointer broker;            /* KsmTestBroker */
-    gboolean unhurried;         /* bench_ship() was done */
+    guint64 broker_kib; /* anonymous memory of the broker, before */
+    guint64 pages;      /* of all workers */
+    gpointer broker;    /* KsmTestBroker */
+    gboolean unhurried; /* bench_ship() was done */
     GString *json;
 } Bench;
 
@@ -238,7 +240,7 @@ typedef struct BenchSettled {
     double wall_s;
     guint64 cpu_ns;
     guint64 merged;
-    double fraction;            /* of the mergeable pages */
+    double fraction; /* of the mergeable pages */
     double passes;
 } BenchSettled;
 /** Waits until what can be merged is, or nothing changes any more. */

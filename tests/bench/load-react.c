@@ -21,12 +21,12 @@
 #define POLL_US 5000u
 
 typedef struct Event {
-    guint64 from_page;          /* of the last worker */
-    guint64 to_page;            /* of the first */
+    guint64 from_page; /* of the last worker */
+    guint64 to_page;   /* of the first */
     guint64 id;
-    double due;                 /* seconds since the start */
+    double due; /* seconds since the start */
     gboolean begun;
-    double took_s;              /* negative: not yet */
+    double took_s; /* negative: not yet */
 } Event;
 
 /* The first of EVENT_PAGES pages of a worker that nobody else has. */
@@ -75,8 +75,7 @@ static gboolean is_shared(Bench *bench, const Event *event)
     return bench_worker_order(&bench->workers[0], BENCH_COUNT_SHARED,
                               event->to_page, EVENT_PAGES, 0) == EVENT_PAGES &&
            bench_worker_order(from_worker(bench), BENCH_COUNT_SHARED,
-                              event->from_page, EVENT_PAGES,
-                              0) == EVENT_PAGES;
+                              event->from_page, EVENT_PAGES, 0) == EVENT_PAGES;
 }
 
 /* Begins events that are due, looks at those that have begun. */
@@ -154,7 +153,7 @@ void bench_load_react(Bench *bench)
         bench_worker_order(from_worker(bench), BENCH_PUT, events[i].from_page,
                            EVENT_PAGES, events[i].id);
     }
-    bench_wait_passes(bench, 1);    /* it may have begun before */
+    bench_wait_passes(bench, 1); /* it may have begun before */
     known_s = bench_wait_passes(bench, KNOWN_PASSES);
     bench_report(bench, "round_s", known_s / KNOWN_PASSES);
     run_events(bench, events, EVENTS, known_s);

@@ -19,7 +19,7 @@
 
 /* Indices of pairs that lie in a phase as a whole. */
 typedef struct Phase {
-    GArray *pairs;              /* BenchPair */
+    GArray *pairs; /* BenchPair */
     gint first;
 } Phase;
 
@@ -36,7 +36,7 @@ static void collect(Bench *bench, gboolean begins, gpointer opaque)
     Phase *phase = opaque;
 
     if (begins) {
-        phase->first = done + 1;    /* the one under way is of both phases */
+        phase->first = done + 1; /* the one under way is of both phases */
     } else if (done > phase->first) {
         g_array_append_vals(phase->pairs, &shared->pairs[phase->first],
                             (guint)(done - phase->first));
@@ -51,8 +51,7 @@ static void collect_for(Bench *bench, double seconds, Phase *phase)
     collect(bench, FALSE, phase);
 }
 
-static double median_of(const Phase *phase,
-                        double (*value)(const BenchPair *))
+static double median_of(const Phase *phase, double (*value)(const BenchPair *))
 {
     g_autofree double *values = g_new0(double, phase->pairs->len + 1);
     guint i;
@@ -92,7 +91,9 @@ static void report(Bench *bench, const char *name, const Phase *phase,
         const char *suffix;
         double (*value)(const BenchPair *);
     } values[] = {
-        { "", by_cpu }, { "_clock", by_clock }, { "_twin", of_twin },
+        { "", by_cpu },
+        { "_clock", by_clock },
+        { "_twin", of_twin },
     };
     g_autofree char *count = g_strconcat("pairs_", name, NULL);
     guint i;
@@ -101,8 +102,9 @@ static void report(Bench *bench, const char *name, const Phase *phase,
         g_autofree char *full = NULL;
 
         full = g_strconcat("speed_", name, values[i].suffix, NULL);
-        bench_report(bench, full, median_of(phase, values[i].value) /
-                     (before ? median_of(before, values[i].value) : 1));
+        bench_report(bench, full,
+                     median_of(phase, values[i].value) /
+                         (before ? median_of(before, values[i].value) : 1));
     }
     bench_report(bench, count, phase->pairs->len);
 }
@@ -173,11 +175,10 @@ void bench_load_hot(Bench *bench)
     collect_for(bench, 2 * bench->config.seconds, &after);
     bench_report(bench, "cpu_percent",
                  (double)(bench_cpu_ns(bench) - cpu_ns) / 1e7 /
-                 (ksm_test_now() - start));
+                     (ksm_test_now() - start));
     report(bench, "before", &before, NULL);
     report(bench, "hot", &after, &before);
-    bench_report(bench, "accesses_per_us", median_of(&after,
-                                                     accesses_per_us));
+    bench_report(bench, "accesses_per_us", median_of(&after, accesses_per_us));
     report_huge(bench);
     bench_worker_order(&bench->workers[0], BENCH_STOP, 0, 0, 0);
     bench_run(bench, FALSE);

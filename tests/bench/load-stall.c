@@ -35,8 +35,7 @@ static void watch(Bench *bench, gboolean begins, gpointer opaque)
 
     (void)opaque;
     g_atomic_int_set(&shared->watch, begins);
-    g_assert_cmpfloat(ksm_test_wait(has_noticed, shared, WATCH_SECONDS), >=,
-                      0);
+    g_assert_cmpfloat(ksm_test_wait(has_noticed, shared, WATCH_SECONDS), >=, 0);
 }
 
 void bench_load_stall(Bench *bench)

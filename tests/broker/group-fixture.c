@@ -73,7 +73,7 @@ KsmAnswer group_lookup(KsmMember *member, guint32 page, guint32 number)
 }
 
 KsmAnswer group_publish(KsmMember *member, guint32 page, guint32 number,
-                         guint32 order)
+                        guint32 order)
 {
     KsmPublish item = { page, order };
     KsmAnswer answer = { 99, 99 };
@@ -81,8 +81,8 @@ KsmAnswer group_publish(KsmMember *member, guint32 page, guint32 number,
     GError *error = NULL;
 
     proto_content(content, number);
-    g_assert_true(ksm_group_publish(member, &item, 1, content, &answer,
-                                    &error));
+    g_assert_true(
+        ksm_group_publish(member, &item, 1, content, &answer, &error));
     g_assert_no_error(error);
     return answer;
 }
@@ -92,8 +92,7 @@ void group_assert_content(Fixture *self, guint32 slot, guint32 number)
     guint8 page[PAGE];
 
     proto_content(page, number);
-    g_assert_cmpmem(ksm_store_page(self->group->store, slot), PAGE, page,
-                    PAGE);
+    g_assert_cmpmem(ksm_store_page(self->group->store, slot), PAGE, page, PAGE);
 }
 
 KsmPageLink group_state(const KsmMember *member, guint32 page)

@@ -6,14 +6,14 @@
 #include <glib.h>
 
 #include "group/group.h"
-#include "proto-client.h"     /* contents */
+#include "proto-client.h" /* contents */
 
 #define PAGE 4096u
 
 typedef struct Fixture {
     KsmStoreBudget budget;
     KsmGroup *group;
-    KsmMember *a, *b, *c;       /* c: NULL unless a test makes it */
+    KsmMember *a, *b, *c; /* c: NULL unless a test makes it */
 } Fixture;
 
 typedef struct GroupTest {
@@ -27,8 +27,7 @@ void group_set_up(Fixture *self, gconstpointer unused);
 void group_tear_down(Fixture *self, gconstpointer unused);
 
 /** What main() is to return. */
-int group_run_tests(int argc, char **argv, const GroupTest *tests,
-                    guint count);
+int group_run_tests(int argc, char **argv, const GroupTest *tests, guint count);
 
 /** Ends a member as the end of its process does, and frees it. */
 void group_member_end(KsmMember *member);

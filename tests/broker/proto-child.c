@@ -86,7 +86,7 @@ static int child_reap(ProtoChild *child)
 
 static int child_end(ProtoChild *child)
 {
-    child_close(child);             /* one that waits for orders ends */
+    child_close(child); /* one that waits for orders ends */
     return child_reap(child);
 }
 

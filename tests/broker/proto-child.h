@@ -11,8 +11,8 @@ typedef void (*ProtoChildMain)(gpointer opaque);
 
 typedef struct ProtoChild {
     pid_t pid;
-    int orders;                 /* write end */
-    int reports;                /* read end */
+    int orders;  /* write end */
+    int reports; /* read end */
 } ProtoChild;
 
 /**

@@ -15,7 +15,7 @@
 #define PAGE 4096u
 #define WAIT_MS 10000
 
-static GHashTable *claimed;     /* names whose numbers are in use */
+static GHashTable *claimed; /* names whose numbers are in use */
 
 KsmEngineId proto_engine(guint64 number)
 {
@@ -51,8 +51,8 @@ ProtoClient *proto_client_connect(const char *socket_path)
     client->version = KSM_PROTO_VERSION;
     client->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     g_assert_cmpint(client->fd, >=, 0);
-    if (connect(client->fd, (struct sockaddr *)&address, sizeof(address))
-        != 0) {
+    if (connect(client->fd, (struct sockaddr *)&address, sizeof(address)) !=
+        0) {
         g_error("connecting to %s: %s", socket_path, g_strerror(errno));
     }
     return client;
@@ -105,7 +105,9 @@ gsize proto_client_receive(ProtoClient *client, ProtoReply *reply)
     } control;
     struct iovec iov = { reply, sizeof(*reply) };
     struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
         .msg_controllen = sizeof(control),
     };
     struct pollfd entry = { .fd = client->fd, .events = POLLIN };
@@ -141,7 +143,9 @@ gboolean proto_client_send_fds(ProtoClient *client, gconstpointer packet,
     } control = { .bytes = { 0 } };
     struct iovec iov = { (gpointer)packet, bytes };
     struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
         .msg_controllen = CMSG_SPACE(count * sizeof(int)),
     };
 
@@ -182,11 +186,12 @@ gboolean proto_client_send_hello(ProtoClient *client, const char *group,
                       sizeof(hello.more_name));
         }
     }
-    return fd >= 0
-        ? proto_client_send_fds(client, &hello,
-                                ksm_proto_hello_bytes(client->version), &fd, 1)
-        : proto_client_send(client, &hello,
-                            ksm_proto_hello_bytes(client->version));
+    return fd >= 0 ?
+               proto_client_send_fds(client, &hello,
+                                     ksm_proto_hello_bytes(client->version),
+                                     &fd, 1) :
+               proto_client_send(client, &hello,
+                                 ksm_proto_hello_bytes(client->version));
 }
 
 ProtoReply proto_client_hello_with(ProtoClient *client, const char *group,
@@ -232,7 +237,8 @@ ProtoReply proto_client_request(ProtoClient *client, KsmMsgType type,
         .msg = { .type = type, .serial = ++client->serial, .count = count },
     };
     gsize bytes = type == KSM_MSG_STATS ?
-                  ksm_proto_stats_bytes(client->version) : sizeof(request.msg);
+                      ksm_proto_stats_bytes(client->version) :
+                      sizeof(request.msg);
     ProtoReply reply;
 
     g_assert_true(proto_client_send(client, &request, bytes));
@@ -257,8 +263,7 @@ static KsmAnswer one_answer(ProtoClient *client, KsmMsgType type)
     return answer;
 }
 
-KsmAnswer proto_client_lookup(ProtoClient *client, guint32 page,
-                              guint32 number)
+KsmAnswer proto_client_lookup(ProtoClient *client, guint32 page, guint32 number)
 {
     KsmLookup item = { proto_fingerprint(number), page, 0 };
 
@@ -272,7 +277,8 @@ guint32 proto_client_find(ProtoClient *client, guint32 page, guint32 number)
     KsmAnswer answer;
 
     while ((answer = proto_client_lookup(client, page, number)).kind !=
-           KSM_ANSWER_SLOT && g_get_monotonic_time() < end) {
+               KSM_ANSWER_SLOT &&
+           g_get_monotonic_time() < end) {
         g_usleep(1000);
     }
     return answer.slot;
@@ -303,7 +309,9 @@ ProtoReply proto_client_hold(ProtoClient *client, guint32 page, guint32 slot,
 {
     KsmReclaimRange item = { page, slot, count };
     KsmMsg request = {
-        .type = KSM_MSG_RECLAIM, .serial = ++client->serial, .count = count > 0,
+        .type = KSM_MSG_RECLAIM,
+        .serial = ++client->serial,
+        .count = count > 0,
     };
     ProtoReply reply;
 
@@ -342,13 +350,12 @@ KsmFingerprint proto_fingerprint(guint32 number)
     return (KsmFingerprint) { hash.high64, hash.low64 };
 }
 
-void proto_client_assert_slot(ProtoClient *client, guint32 slot,
-                              guint32 number)
+void proto_client_assert_slot(ProtoClient *client, guint32 slot, guint32 number)
 {
     guint8 wanted[PAGE], page[PAGE];
 
     proto_content(wanted, number);
-    g_assert_cmpint(pread(client->store_fd, page, PAGE, (off_t)slot * PAGE),
-                    ==, PAGE);
+    g_assert_cmpint(pread(client->store_fd, page, PAGE, (off_t)slot * PAGE), ==,
+                    PAGE);
     g_assert_cmpmem(page, PAGE, wanted, PAGE);
 }

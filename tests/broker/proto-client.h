@@ -12,13 +12,13 @@
 
 typedef struct ProtoClient {
     int fd;
-    int store_fd;               /* -1 before WELCOME */
+    int store_fd; /* -1 before WELCOME */
     guint8 *bulk;
     guint32 serial;
-    int node;                   /* for HELLO; KSM_NODE_ANY at first */
-    guint32 version;            /* for HELLO; then the one that is spoken */
-    KsmEngineId engine;         /* for HELLO; none: by its name */
-    char *claimed;              /* the name's number is in use by this one */
+    int node;           /* for HELLO; KSM_NODE_ANY at first */
+    guint32 version;    /* for HELLO; then the one that is spoken */
+    KsmEngineId engine; /* for HELLO; none: by its name */
+    char *claimed;      /* the name's number is in use by this one */
     KsmMsgWelcome welcome;
 } ProtoClient;
 

@@ -24,8 +24,8 @@ static int listening_socket(const char *path, int type)
     int fd = socket(AF_UNIX, type, 0);
 
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
-    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof(address)),
-                    ==, 0);
+    g_assert_cmpint(bind(fd, (struct sockaddr *)&address, sizeof(address)), ==,
+                    0);
     g_assert_cmpint(listen(fd, 5), ==, 0);
     return fd;
 }
@@ -97,10 +97,9 @@ static void test_activation_with_control(void)
     fd = socket(AF_UNIX, SOCK_STREAM, 0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
-    g_assert_cmpint(connect(fd, (struct sockaddr *)&address,
-                            sizeof(address)), ==, 0);
-    g_assert_cmpint(send(fd, request, strlen(request), 0), ==,
-                    strlen(request));
+    g_assert_cmpint(connect(fd, (struct sockaddr *)&address, sizeof(address)),
+                    ==, 0);
+    g_assert_cmpint(send(fd, request, strlen(request), 0), ==, strlen(request));
     g_assert_cmpint(recv(fd, reply, sizeof(reply) - 1, MSG_WAITALL), ==,
                     sizeof(reply) - 1);
     g_assert_true(g_str_has_prefix(reply, "{\"ok\":true"));
@@ -132,7 +131,8 @@ static void test_activation_of_wrong_type(void)
 static void test_mark(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
-    g_autofree char *mark = g_build_filename(broker->dir, "sessions.lock", NULL);
+    g_autofree char *mark = g_build_filename(broker->dir, "sessions.lock",
+                                             NULL);
     ProtoClient *client;
     struct stat status;
 

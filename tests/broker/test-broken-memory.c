@@ -85,10 +85,10 @@ static void test_told(Fixture *self, gconstpointer unused)
     g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_LISTED);
     again = group_publish(self->b, 1, 1, 0);
     g_assert_cmpuint(again.slot, !=, first.slot);
-    ksm_group_retire(self->group, 4000);          /* nobody's */
+    ksm_group_retire(self->group, 4000); /* nobody's */
     g_assert_cmpuint(self->group->retired, ==, 1);
-    g_assert_false(ksm_store_find_slot(self->group->store, (guint8 *)&slot,
-                                       &slot));
+    g_assert_false(
+        ksm_store_find_slot(self->group->store, (guint8 *)&slot, &slot));
 }
 
 /* Memory that the client shares with the broker: refused. */
@@ -108,8 +108,8 @@ static void test_content(Fixture *self, gconstpointer unused)
     proto_content(contents, 1);
     proto_content(contents + PAGE, 2);
     ksm_test_poison(uffd, contents);
-    g_assert_true(ksm_group_publish(self->a, items, 2, contents, answers,
-                                    NULL));
+    g_assert_true(
+        ksm_group_publish(self->a, items, 2, contents, answers, NULL));
     g_assert_cmpint(answers[0].kind, ==, KSM_ANSWER_REFUSED);
     g_assert_cmpint(answers[1].kind, ==, KSM_ANSWER_SLOT);
     group_assert_content(self, answers[1].slot, 2);
@@ -135,9 +135,9 @@ static int make_store_of_before(Fixture *self, guint32 count)
     }
     ksm_store_unreserve(store, &(KsmStoreExtent) { count, extent.end });
     g_assert_cmpuint(ksm_roster_add(ksm_store_roster(store),
-                                      ksm_identity_self(),
-                                      &(KsmEngineId) { { 1, 2 } }), !=,
-                     KSM_ROSTER_NONE);
+                                    ksm_identity_self(),
+                                    &(KsmEngineId) { { 1, 2 } }),
+                     !=, KSM_ROSTER_NONE);
     return ksm_store_open(store, NULL);
 }
 
@@ -153,8 +153,8 @@ static void test_taken_up(Fixture *self, gconstpointer unused)
         return;
     }
     fd = make_store_of_before(self, 3);
-    g_assert_true(ksm_reclaim_begin(self->group, fd, &who, &self->budget,
-                                     &error));
+    g_assert_true(
+        ksm_reclaim_begin(self->group, fd, &who, &self->budget, &error));
     g_assert_no_error(error);
     ksm_test_poison(uffd, page_of(self, 1));
     while (ksm_reclaim_is_filing(self->group)) {

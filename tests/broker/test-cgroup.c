@@ -6,9 +6,11 @@
 #include "host/cgroup.h"
 
 #define NONE G_MAXUINT64
-#define V2_MOUNT "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 " \
+#define V2_MOUNT \
+    "30 23 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 " \
     "cgroup2 rw,nsdelegate\n"
-#define OTHER_MOUNTS "23 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n" \
+#define OTHER_MOUNTS \
+    "23 1 8:1 / / rw,relatime - ext4 /dev/sda1 rw\n" \
     "28 23 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct\n"
 
 typedef struct File {
@@ -17,11 +19,12 @@ typedef struct File {
 
 typedef struct Tree {
     const char *name;
-    const char *groups, *mounts;    /* of /proc/self */
+    const char *groups, *mounts; /* of /proc/self */
     File files[10];
     guint64 limit, room;
 } Tree;
 
+/* clang-format off */
 static const Tree trees[] = {
     { "none", "0::/\n", OTHER_MOUNTS, { { NULL, NULL } }, NONE, NONE },
     { "no-limit", "0::/a\n", V2_MOUNT, {
@@ -72,6 +75,7 @@ static const Tree trees[] = {
           { "cg/mem/memory.limit_in_bytes", "9223372036854771712\n" },
           { "cg/mem/memory.usage_in_bytes", "7000\n" } }, 8000, 3000 },
 };
+/* clang-format on */
 
 static void put(const char *root, const char *path, const char *text)
 {

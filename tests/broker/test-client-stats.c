@@ -20,12 +20,13 @@ static void test_lies(void)
 
         g_test_message("%s", row->name);
         /* as they are called: those of memory at present */
-        g_assert_cmpuint(taken, ==, g_str_has_prefix(row->name, "pages_") ||
-                         g_str_has_suffix(row->name, "_pages") ? 1000
-                                                               : G_MAXUINT64);
+        g_assert_cmpuint(taken, ==,
+                         g_str_has_prefix(row->name, "pages_") ||
+                                 g_str_has_suffix(row->name, "_pages") ?
+                             1000 :
+                             G_MAXUINT64);
     }
-    g_assert_cmpuint(strlen(client.stats.stand_aside), ==,
-                     KSM_ASIDE_BYTES - 1);
+    g_assert_cmpuint(strlen(client.stats.stand_aside), ==, KSM_ASIDE_BYTES - 1);
     g_assert_cmpuint(strlen(client.stats.setting_reason), ==,
                      KSM_REASON_BYTES - 1);
     g_assert_cmpint(client.stats.stand_aside[0], ==, '?');

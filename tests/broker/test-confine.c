@@ -27,7 +27,7 @@
 #include "require.h"
 #include "host/fd-reaper.h"
 
-#define DONE 0                  /* exit status of a child that got through */
+#define DONE 0 /* exit status of a child that got through */
 #define OTHER 99
 
 static gboolean has_landlock(void)
@@ -46,8 +46,7 @@ static char *status_of(const char *task, const char *name)
     g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
     lines = g_strsplit(text, "\n", -1);
     for (i = 0; lines[i] != NULL; i++) {
-        if (g_str_has_prefix(lines[i], name) &&
-            lines[i][strlen(name)] == ':') {
+        if (g_str_has_prefix(lines[i], name) && lines[i][strlen(name)] == ':') {
             return g_strdup(g_strstrip(lines[i] + strlen(name) + 1));
         }
     }
@@ -83,8 +82,8 @@ static gboolean serves(gpointer broker)
 
 static void assert_confined(KsmTestBroker *broker)
 {
-    static const char *const sets[] = { "CapInh", "CapPrm", "CapEff",
-                                        "CapAmb", "CapBnd" };
+    static const char *const sets[] = { "CapInh", "CapPrm", "CapEff", "CapAmb",
+                                        "CapBnd" };
     g_autofree char *log = NULL;
     gsize i;
 
@@ -200,7 +199,7 @@ static int read_meminfo(const char *dir)
     return try_open("/proc/meminfo", O_RDONLY);
 }
 
-static pid_t tester;            /* getppid() is not allowed */
+static pid_t tester; /* getppid() is not allowed */
 
 static int open_of_tester(const char *name)
 {
@@ -256,8 +255,9 @@ static int reopen_memfd(const char *dir)
     g_autofree char *path = g_strdup_printf("/proc/self/fd/%d", fd);
 
     (void)dir;
-    return fd < 0 || ftruncate(fd, 4096) != 0 || fchmod(fd, 0400) != 0
-        ? errno : try_open(path, O_RDONLY | O_NOATIME);
+    return fd < 0 || ftruncate(fd, 4096) != 0 || fchmod(fd, 0400) != 0 ?
+               errno :
+               try_open(path, O_RDONLY | O_NOATIME);
 }
 
 static int remove_socket(const char *dir)
@@ -324,8 +324,10 @@ static int trace_parent(const char *dir)
     char byte;
     struct iovec here = { &byte, 1 }, there = { (gpointer)dir, 1 };
 
-    return syscall(SYS_process_vm_readv, getppid(), &here, 1, &there, 1, 0)
-        < 0 ? errno : 0;
+    return syscall(SYS_process_vm_readv, getppid(), &here, 1, &there, 1, 0) <
+                   0 ?
+               errno :
+               0;
 }
 
 static int end_in_abort(const char *dir)
@@ -339,9 +341,9 @@ static int end_in_abort(const char *dir)
 typedef struct Row {
     const char *name;
     Attempt *attempt;
-    int signal;                 /* that ends the process, or 0 */
-    int error;                  /* errno, or 0: it works */
-    gboolean landlock;          /* that is what refuses it */
+    int signal;        /* that ends the process, or 0 */
+    int error;         /* errno, or 0: it works */
+    gboolean landlock; /* that is what refuses it */
 } Row;
 
 static const Row rows[] = {

@@ -21,8 +21,8 @@
 #include "proto-client.h"
 #include "require.h"
 
-#define CROWD 20u               /* processes */
-#define EACH 50u                /* sessions of each: 1000 in all */
+#define CROWD 20u /* processes */
+#define EACH 50u  /* sessions of each: 1000 in all */
 #define OPEN_CLIENTS 60u
 #define SLOW_SECONDS 30.0
 
@@ -37,7 +37,7 @@ static guint count_fds_of(pid_t pid)
         n++;
     }
     closedir(dir);
-    return n - 2;               /* without . and .. */
+    return n - 2; /* without . and .. */
 }
 
 static guint64 own_kib(pid_t pid)
@@ -77,7 +77,7 @@ static gboolean few_are_left(gpointer opaque)
     const Few *few = opaque;
 
     return proto_client_stats(few->witness).sessions == 1 &&
-        count_fds_of(few->broker->pid) <= few->fds;
+           count_fds_of(few->broker->pid) <= few->fds;
 }
 
 static void test_thousand_sessions(void)
@@ -103,14 +103,14 @@ static void test_thousand_sessions(void)
         g_assert_cmpuint(proto_child_wait(crowd[i]), ==, 2);
     }
     g_test_message("%u sessions in %.2f s: %u descriptors, %" G_GUINT64_FORMAT
-                   " KiB more", CROWD * EACH, ksm_test_now() - start,
+                   " KiB more",
+                   CROWD * EACH, ksm_test_now() - start,
                    count_fds_of(broker->pid) - few.fds,
                    own_kib(broker->pid) - kib);
     g_assert_cmpfloat(ksm_test_now() - start, <, SLOW_SECONDS);
     g_assert_cmpuint(proto_client_stats(witness).sessions, ==,
                      CROWD * EACH + 1);
-    g_assert_cmpuint(count_fds_of(broker->pid) - few.fds, <,
-                     3 * CROWD * EACH);
+    g_assert_cmpuint(count_fds_of(broker->pid) - few.fds, <, 3 * CROWD * EACH);
     g_assert_cmpuint(own_kib(broker->pid) - kib, <, 32 * 1024);
     for (i = 0; i < CROWD; i++) {
         proto_child_kill(crowd[i]);
@@ -172,9 +172,9 @@ static void test_open_requests(void)
     kill(broker->pid, SIGCONT);
     start = ksm_test_now();
     proto_client_stats(witness);
-    g_test_message("%u open requests: %.0f ms for another's, %"
-                   G_GUINT64_FORMAT " KiB more", all,
-                   (ksm_test_now() - start) * 1e3,
+    g_test_message("%u open requests: %.0f ms for another's, %" G_GUINT64_FORMAT
+                   " KiB more",
+                   all, (ksm_test_now() - start) * 1e3,
                    own_kib(broker->pid) - kib);
     g_assert_cmpuint(all, >, OPEN_CLIENTS * 100);
     g_assert_cmpuint(own_kib(broker->pid) - kib, <, 4 * 1024);
@@ -191,9 +191,10 @@ static void replay_main(gpointer opaque)
 {
     const KsmTestBroker *broker = opaque;
     static const KsmMsgType order[] = {
-        KSM_MSG_LOOKUP, KSM_MSG_PUBLISH, KSM_MSG_FETCH_RESULTS, KSM_MSG_RELEASE,
-        KSM_MSG_WITHDRAW, KSM_MSG_LOOKUP, KSM_MSG_PUBLISH, KSM_MSG_RELEASE,
-        KSM_MSG_STATS, KSM_MSG_HELLO, KSM_MSG_RECLAIM,
+        KSM_MSG_LOOKUP,  KSM_MSG_PUBLISH,  KSM_MSG_FETCH_RESULTS,
+        KSM_MSG_RELEASE, KSM_MSG_WITHDRAW, KSM_MSG_LOOKUP,
+        KSM_MSG_PUBLISH, KSM_MSG_RELEASE,  KSM_MSG_STATS,
+        KSM_MSG_HELLO,   KSM_MSG_RECLAIM,
     };
     guint turn, step;
 
@@ -222,9 +223,10 @@ static void replay_main(gpointer opaque)
             proto_content(client->bulk + KSM_BULK_CONTENT, page + 1);
             if (!proto_client_send(client, &packet,
                                    order[which] == KSM_MSG_STATS ?
-                                   sizeof(packet) :
+                                       sizeof(packet) :
                                    order[which] == KSM_MSG_HELLO ?
-                                   sizeof(KsmMsgHello) : sizeof(KsmMsg)) ||
+                                       sizeof(KsmMsgHello) :
+                                       sizeof(KsmMsg)) ||
                 proto_client_receive(client, &reply) == 0 ||
                 reply.msg.type == KSM_MSG_ERROR) {
                 break;
@@ -285,8 +287,7 @@ static gpointer flip(gpointer opaque)
 }
 
 /* A slot that a content's fingerprint leads to has that content. */
-static void assert_true_name(ProtoClient *witness, guint32 number,
-                             guint *found)
+static void assert_true_name(ProtoClient *witness, guint32 number, guint *found)
 {
     KsmAnswer answer = proto_client_lookup(witness, number, number);
 
@@ -313,8 +314,9 @@ static void test_changing(void)
 
     for (i = 0; i < 3000; i++) {
         memcpy(client->bulk, &publish, sizeof(publish));
-        g_assert_cmpuint(proto_client_request(client, KSM_MSG_PUBLISH, 1)
-                         .msg.type, ==, KSM_MSG_ANSWERS);
+        g_assert_cmpuint(
+            proto_client_request(client, KSM_MSG_PUBLISH, 1).msg.type, ==,
+            KSM_MSG_ANSWERS);
         assert_true_name(witness, 1, &found);
         assert_true_name(witness, 2, &found);
         proto_client_range(client, KSM_MSG_RELEASE, 1, 1);
@@ -346,7 +348,7 @@ static void test_no_descriptors(void)
     g_autoptr(ProtoClient) newcomer = NULL;
     ProtoReply reply;
 
-    proto_client_stats(witness);        /* it has done all of HELLO by then */
+    proto_client_stats(witness); /* it has done all of HELLO by then */
     set_nofile(broker->pid, count_fds_of(broker->pid) + 1);
     newcomer = proto_client_connect(broker->socket);
     /* Room for its socket, but not for who it is. */
@@ -368,8 +370,9 @@ static void test_far_future(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
     const char *argv[] = {
-        "/usr/bin/unshare", "--time", "--monotonic", "3000000000", "--",
-        ksm_test_broker_program(), "--listen", broker->socket, NULL,
+        "/usr/bin/unshare", "--time",       "--monotonic",
+        "3000000000",       "--",           ksm_test_broker_program(),
+        "--listen",         broker->socket, NULL,
     };
     ProtoClient *client;
     gint tries = 0;

@@ -25,8 +25,8 @@ static guint32 ask_for(const char *socket, const char *group,
 {
     ProtoClient *client = proto_client_connect(socket);
     ProtoReply reply = proto_client_hello(client, group, "asks", 100);
-    guint32 result = reply.msg.type == KSM_MSG_WELCOME ? WELCOME
-                                                       : reply.error.code;
+    guint32 result = reply.msg.type == KSM_MSG_WELCOME ? WELCOME :
+                                                         reply.error.code;
 
     if (reply.msg.type == KSM_MSG_ERROR &&
         strstr(reply.error.reason, reason) == NULL) {
@@ -37,14 +37,17 @@ static guint32 ask_for(const char *socket, const char *group,
 }
 
 typedef enum Way {
-    CHILD, GRANDCHILD, ORPHAN, CHILD_OF_ORPHAN,
-    GIVEN_AWAY,                 /* to its parent's parent */
+    CHILD,
+    GRANDCHILD,
+    ORPHAN,
+    CHILD_OF_ORPHAN,
+    GIVEN_AWAY, /* to its parent's parent */
 } Way;
 
 typedef struct Deed {
     const char *socket, *group; /* that the descendant asks for */
     Way way;
-    gboolean ends;              /* the member does, before that */
+    gboolean ends; /* the member does, before that */
 } Deed;
 
 /* In a new process, which tells the test itself; @parent is to end. */
@@ -52,7 +55,7 @@ static void descendant_run(const Deed *deed, pid_t parent)
 {
     if (deed->way == ORPHAN || deed->way == CHILD_OF_ORPHAN) {
         while (getppid() == parent) {
-            g_usleep(1000);     /* until it has another */
+            g_usleep(1000); /* until it has another */
         }
     }
     if (deed->way == CHILD_OF_ORPHAN && fork() > 0) {
@@ -64,9 +67,9 @@ static void descendant_run(const Deed *deed, pid_t parent)
         proto_child_await();
     }
     proto_child_report(ask_for(deed->socket, deed->group,
-                               deed->way >= ORPHAN
-                               ? "systemd-run --scope"
-                               : "is a child of VM 'member' of group a"));
+                               deed->way >= ORPHAN ?
+                                   "systemd-run --scope" :
+                                   "is a child of VM 'member' of group a"));
     _exit(0);
 }
 
@@ -74,9 +77,10 @@ static void member_run(gpointer opaque)
 {
     const Deed *deed = opaque;
     ProtoClient *client = proto_client_new(deed->socket, "a", "member", 100);
-    pid_t first = deed->way == GIVEN_AWAY
-        ? (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL, NULL, NULL,
-                         NULL) : fork();
+    pid_t first = deed->way == GIVEN_AWAY ?
+                      (pid_t)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, NULL,
+                                     NULL, NULL, NULL) :
+                      fork();
 
     if (first == 0) {
         pid_t parent = getpid();

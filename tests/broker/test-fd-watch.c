@@ -6,16 +6,16 @@
 
 #include "host/fd-watch.h"
 
-#define PAIRS 200u              /* more than are taken from the set at once */
+#define PAIRS 200u /* more than are taken from the set at once */
 
 /* One end of a pair of sockets, watched; the other end speaks. */
 typedef struct End {
     KsmFdWatch watch;
     int fd, peer;
     guint calls;
-    GIOCondition condition;     /* of the last call */
-    struct End *victim;         /* whose watch a call clears */
-    gboolean last;              /* a call returns FALSE */
+    GIOCondition condition; /* of the last call */
+    struct End *victim;     /* whose watch a call clears */
+    gboolean last;          /* a call returns FALSE */
 } End;
 
 static gboolean on_ready(gint fd, GIOCondition condition, gpointer data)
@@ -37,12 +37,12 @@ static void end_open(End *self, GIOCondition condition)
     int fds[2];
 
     *self = (End) { .calls = 0 };
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-                               fds), ==, 0);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds),
+                    ==, 0);
     self->fd = fds[0];
     self->peer = fds[1];
-    g_assert_true(ksm_fd_watch_set(&self->watch, self->fd, condition, on_ready,
-                                self));
+    g_assert_true(
+        ksm_fd_watch_set(&self->watch, self->fd, condition, on_ready, self));
 }
 
 static void end_close(End *self)
@@ -85,15 +85,15 @@ static void test_conditions(void)
     end_speak(&end);
     turn();
     turn();
-    g_assert_cmpuint(end.calls, ==, 2);     /* as long as it is so */
+    g_assert_cmpuint(end.calls, ==, 2); /* as long as it is so */
     g_assert_cmpint(end.condition, ==, G_IO_IN);
 
-    g_assert_true(ksm_fd_watch_set(&end.watch, end.fd, (GIOCondition)0, on_ready,
-                                &end));
+    g_assert_true(
+        ksm_fd_watch_set(&end.watch, end.fd, (GIOCondition)0, on_ready, &end));
     turn();
     g_assert_cmpuint(end.calls, ==, 2);
-    g_assert_true(ksm_fd_watch_set(&end.watch, end.fd, G_IO_OUT, on_ready,
-                                &end));
+    g_assert_true(
+        ksm_fd_watch_set(&end.watch, end.fd, G_IO_OUT, on_ready, &end));
     turn();
     g_assert_cmpuint(end.calls, ==, 3);
     g_assert_cmpint(end.condition, ==, G_IO_OUT);

@@ -14,16 +14,16 @@
 #include "group/member.h"
 
 #define SLOTS 12288u
-#define FIRST 3000u             /* contents 1 .. FIRST in slots 0 .. */
-#define TILE_AT 3008u           /* 64 copies of TILE_NUMBER */
+#define FIRST 3000u   /* contents 1 .. FIRST in slots 0 .. */
+#define TILE_AT 3008u /* 64 copies of TILE_NUMBER */
 #define TILE_NUMBER 5000u
 #define TILE_COPIES 64u
-#define MORE_AT 4000u           /* contents MORE_NUMBER .. in a row */
+#define MORE_AT 4000u /* contents MORE_NUMBER .. in a row */
 #define MORE_NUMBER 10001u
 #define MORE 3000u
 #define HOLE_AT 3500u
-#define ZERO_AT 8000u           /* a hole that a client has read */
-#define ZEROS_AT 9000u          /* a tile that was published: write_zeros() */
+#define ZERO_AT 8000u  /* a hole that a client has read */
+#define ZEROS_AT 9000u /* a tile that was published: write_zeros() */
 #define NEW_NUMBER 50000u
 
 /* The content of a slot of the store before; 0: none. */
@@ -35,8 +35,9 @@ static guint32 number_of(guint32 slot)
     if (slot >= TILE_AT && slot < TILE_AT + TILE_COPIES) {
         return TILE_NUMBER;
     }
-    return slot >= MORE_AT && slot < MORE_AT + MORE
-        ? slot - MORE_AT + MORE_NUMBER : 0;
+    return slot >= MORE_AT && slot < MORE_AT + MORE ?
+               slot - MORE_AT + MORE_NUMBER :
+               0;
 }
 
 static void write_slot(KsmStore *store, guint32 slot, guint32 number)
@@ -68,7 +69,8 @@ static void write_zeros(KsmStore *store)
 static void begin_with(Fixture *self, gboolean zeros)
 {
     const KsmRosterEntry who = {
-        .process = ksm_identity_self(), .engine = { { 1, 2 } },
+        .process = ksm_identity_self(),
+        .engine = { { 1, 2 } },
     };
     g_autoptr(KsmStore) store = NULL;
     g_autoptr(GError) error = NULL;
@@ -86,9 +88,9 @@ static void begin_with(Fixture *self, gboolean zeros)
     if (zeros) {
         write_zeros(store);
     }
-    g_assert_cmpuint(ksm_roster_add(ksm_store_roster(store),
-                                      who.process, &who.engine), !=,
-                     KSM_ROSTER_NONE);
+    g_assert_cmpuint(ksm_roster_add(ksm_store_roster(store), who.process,
+                                    &who.engine),
+                     !=, KSM_ROSTER_NONE);
     fd = ksm_store_open(store, NULL);
     g_clear_pointer(&store, ksm_store_free);
     ksm_reclaim_begin(self->group, fd, &who, &self->budget, &error);
@@ -126,7 +128,7 @@ static void finish(Fixture *self)
 
 /* ---- at any moment ----------------------------------------------------- */
 
-#define PAGES 10000u            /* of each member: group-fixture.c */
+#define PAGES 10000u /* of each member: group-fixture.c */
 
 typedef struct Model {
     guint32 a[PAGES], b[PAGES]; /* content of each bound page; 0: not bound */
@@ -212,7 +214,8 @@ static void check_words(Fixture *self, const KsmMember *member,
         g_assert_cmpint(ksm_page_link(word) == KSM_PAGE_LINK_BOUND, ==,
                         numbers[page] != 0);
         if (numbers[page] != 0) {
-            group_assert_content(self, ksm_page_link_value(word), numbers[page]);
+            group_assert_content(self, ksm_page_link_value(word),
+                                 numbers[page]);
             count++;
         }
     }
@@ -260,7 +263,7 @@ static void test_any_moment(Fixture *self, gconstpointer unused)
     check_words(self, self->a, model->a);
     check_words(self, self->b, model->b);
     for (slot = 0; slot < SLOTS; slot++) {
-        if (number_of(slot) != 0) {     /* the claimants' reference keeps it */
+        if (number_of(slot) != 0) { /* the claimants' reference keeps it */
             group_assert_content(self, slot, number_of(slot));
         }
     }
@@ -397,13 +400,13 @@ static void test_zeros(Fixture *self, gconstpointer unused)
 
     (void)unused;
     begin_with(self, TRUE);
-    for (i = 0; i < 10; i++) {  /* before it is filed */
+    for (i = 0; i < 10; i++) { /* before it is filed */
         g_assert_true(hold(self->a, i, ZEROS_AT + 3 + i));
     }
     file_all(self);
     g_assert_cmpuint(ksm_store_slot(self->group->store, ZEROS_AT)->refs, ==,
                      10 + 1);
-    g_assert_true(hold(self->a, 10, ZEROS_AT + 60));    /* and after */
+    g_assert_true(hold(self->a, 10, ZEROS_AT + 60)); /* and after */
     g_assert_true(hold(self->a, 11, ZERO_AT));
     g_assert_cmpuint(group_lookup(self->b, TILE_COPIES + 5, 0).slot, ==,
                      ZEROS_AT + 5);

@@ -16,8 +16,7 @@ static void test_seek(void)
     for (round = 0; round < 4000; round++) {
         guint64 keys[KSM_FP_TREE_LANES], value, wanted;
         KsmFpPlace places[KSM_FP_TREE_LANES];
-        guint count = (guint)g_rand_int_range(rand, 0,
-                                              KSM_FP_TREE_LANES + 1);
+        guint count = (guint)g_rand_int_range(rand, 0, KSM_FP_TREE_LANES + 1);
 
         for (i = 0; i < count; i++) {
             keys[i] = tree_random(rand) % 40000 << 40;
@@ -27,7 +26,8 @@ static void test_seek(void)
             gboolean found = ksm_fp_tree_find(tree, keys[i], &wanted);
 
             g_assert_cmpint(ksm_fp_tree_find_at(tree, &places[i], keys[i],
-                                                &value), ==, found);
+                                                &value),
+                            ==, found);
             g_assert_true(!found || value == wanted);
         }
         for (i = 0; i < count; i++) {

@@ -7,7 +7,11 @@
 
 /* How the keys of a run are chosen. */
 typedef enum Shape {
-    SHAPE_EVEN, SHAPE_FEW, SHAPE_RISING, SHAPE_FALLING, SHAPE_CLUSTERS,
+    SHAPE_EVEN,
+    SHAPE_FEW,
+    SHAPE_RISING,
+    SHAPE_FALLING,
+    SHAPE_CLUSTERS,
 } Shape;
 
 static guint64 shape_key(Shape shape, GRand *rand, guint64 i)
@@ -247,8 +251,8 @@ int main(int argc, char **argv)
         const char *name;
         Shape shape;
     } shapes[] = {
-        { "even", SHAPE_EVEN }, { "few", SHAPE_FEW },
-        { "rising", SHAPE_RISING }, { "falling", SHAPE_FALLING },
+        { "even", SHAPE_EVEN },         { "few", SHAPE_FEW },
+        { "rising", SHAPE_RISING },     { "falling", SHAPE_FALLING },
         { "clusters", SHAPE_CLUSTERS },
     };
     guint i;

@@ -69,12 +69,12 @@ static void test_withdrawn(Fixture *self, gconstpointer unused)
     ksm_member_withdraw(self->a, 1, 1);
     g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_LISTED);
     group_lookup(self->a, 2, 2);
-    group_lookup(self->a, 2, 3);                  /* other content by now */
+    group_lookup(self->a, 2, 3); /* other content by now */
     g_assert_cmpint(group_lookup(self->b, 2, 2).kind, ==, KSM_ANSWER_LISTED);
 
     group_lookup(self->a, 3, 4);
     group_lookup(self->b, 3, 4);
-    group_publish(self->b, 3, 4, 0);              /* a result for a:3 waits */
+    group_publish(self->b, 3, 4, 0); /* a result for a:3 waits */
     ksm_member_withdraw(self->a, 3, 1);
     g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 0);
     g_assert_cmpint(group_state(self->a, 3), ==, KSM_PAGE_LINK_NOTHING);
@@ -91,7 +91,7 @@ static void test_hint_outlives_slot(Fixture *self, gconstpointer unused)
     ksm_member_release(self->b, 1, 1);
     while (ksm_group_work(self->group)) {
     }
-    group_publish(self->b, 2, 2, 0);              /* takes the slot's place */
+    group_publish(self->b, 2, 2, 0); /* takes the slot's place */
     g_assert_cmpuint(ksm_group_take_results(self->a, &result, 1), ==, 0);
     g_assert_cmpint(group_state(self->a, 1), ==, KSM_PAGE_LINK_LISTED);
     g_assert_cmpint(group_lookup(self->b, 1, 1).kind, ==, KSM_ANSWER_PUBLISH);
@@ -137,8 +137,8 @@ static void test_same_request(Fixture *self, gconstpointer unused)
     g_assert_cmpint(answers[0].kind, ==, KSM_ANSWER_LISTED);
     g_assert_cmpint(answers[1].kind, ==, KSM_ANSWER_PUBLISH);
     g_assert_cmpint(answers[2].kind, ==, KSM_ANSWER_PUBLISH);
-    g_assert_true(ksm_group_publish(self->a, pages, 3, contents, answers,
-                                    NULL));
+    g_assert_true(
+        ksm_group_publish(self->a, pages, 3, contents, answers, NULL));
     g_assert_cmpuint(answers[0].slot, ==, answers[1].slot);
     g_assert_cmpuint(answers[0].slot, ==, answers[2].slot);
     g_assert_cmpuint(self->group->bound, ==, 3);
@@ -215,7 +215,7 @@ static void test_sweep(Fixture *self, gconstpointer unused)
         most = MAX(most, ksm_fp_tree_count(self->group->unstable));
     }
     g_assert_cmpuint(self->group->listed, ==, 100);
-    g_assert_cmpuint(most, <, 100000);      /* without background turns */
+    g_assert_cmpuint(most, <, 100000); /* without background turns */
     while (ksm_group_sweep(self->group)) {
     }
     g_assert_cmpuint(ksm_fp_tree_count(self->group->unstable), <, 2000);
@@ -251,7 +251,8 @@ static void test_member_ids(Fixture *self, gconstpointer unused)
         if (i < 2) {
             group_member_end(self->a);
             /* the page that waited for that one is listed again */
-            g_assert_cmpuint(ksm_group_take_results(self->b, &result, 1), ==, 0);
+            g_assert_cmpuint(ksm_group_take_results(self->b, &result, 1), ==,
+                             0);
         }
     }
     ksm_member_release(self->b, 2, 1);
@@ -259,7 +260,7 @@ static void test_member_ids(Fixture *self, gconstpointer unused)
 }
 
 typedef struct Model {
-    guint32 content[2][64];     /* what the client has mapped; 0: nothing */
+    guint32 content[2][64]; /* what the client has mapped; 0: nothing */
 } Model;
 
 static void model_check(Fixture *self, const Model *model)
@@ -277,7 +278,7 @@ static void model_check(Fixture *self, const Model *model)
             bound += is_bound;
             if (is_bound) {
                 group_assert_content(self, ksm_page_link_value(word),
-                               model->content[m][page]);
+                                     model->content[m][page]);
             }
         }
     }
@@ -307,9 +308,10 @@ static void test_random(Fixture *self, gconstpointer unused)
             answer = *mapped ? answer : group_lookup(members[m], page, number);
             break;
         case 1:
-            answer = *mapped ? answer
-                : group_publish(members[m], page, number,
-                          (guint32)g_rand_int_range(rand, 0, 4));
+            answer = *mapped ?
+                         answer :
+                         group_publish(members[m], page, number,
+                                       (guint32)g_rand_int_range(rand, 0, 4));
             break;
         case 2:
             ksm_member_release(members[m], page, 1);

@@ -47,7 +47,8 @@ static int fake_open(Fake fake)
     g_autofree char *name = g_strdup_printf("ksm-store:%u:h", geteuid());
     g_autofree char *path = NULL;
     int fd = memfd_create(fake.name != NULL ? fake.name : name,
-                          MFD_CLOEXEC | MFD_ALLOW_SEALING), opened;
+                          MFD_CLOEXEC | MFD_ALLOW_SEALING),
+        opened;
 
     g_assert_cmpint(fd, >=, 0);
     g_assert_cmpint(ftruncate(fd, fake.bytes), ==, 0);
@@ -244,7 +245,7 @@ static guint count_fds(pid_t pid)
 typedef struct Fixture {
     KsmTestBroker *broker;
     ProtoClient *witness;
-    ProtoChild *bystander;      /* instead of a witness */
+    ProtoChild *bystander; /* instead of a witness */
     guint fds;
     const Row *row;
 } Fixture;
@@ -269,11 +270,11 @@ static void fixture_open(Fixture *fixture, gboolean in_child)
     fixture->broker = ksm_test_broker_new(NULL);
     if (in_child) {
         fixture->bystander = proto_child_new(bystander_run,
-                                           fixture->broker->socket);
+                                             fixture->broker->socket);
         g_assert_cmpuint(proto_child_wait(fixture->bystander), ==, 1);
     } else {
         fixture->witness = proto_client_new(fixture->broker->socket, "g",
-                                          "witness", 100);
+                                            "witness", 100);
         proto_client_publish(fixture->witness, 1, 1, 0);
     }
     fixture->fds = count_fds(fixture->broker->pid);
@@ -318,14 +319,18 @@ static void send_hello(ProtoClient *client, const char *group, const int *fds,
                        guint count)
 {
     KsmMsgHello hello = {
-        .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
-        .version = KSM_PROTO_VERSION, .pages = 100, .name = "villain",
-        .node = KSM_NODE_ANY, .engine = proto_engine(1),
+        .msg = { .type = KSM_MSG_HELLO },
+        .magic = KSM_PROTO_MAGIC,
+        .version = KSM_PROTO_VERSION,
+        .pages = 100,
+        .name = "villain",
+        .node = KSM_NODE_ANY,
+        .engine = proto_engine(1),
     };
 
     g_strlcpy(hello.group, group, sizeof(hello.group));
-    g_assert_true(proto_client_send_fds(client, &hello, sizeof(hello), fds,
-                                        count));
+    g_assert_true(
+        proto_client_send_fds(client, &hello, sizeof(hello), fds, count));
 }
 
 static void row_in_child(gpointer opaque)
@@ -356,7 +361,7 @@ static void test_rows(void)
 
         g_test_message("%s", rows[i].name);
         if (rows[i].open == open_owner && geteuid() != 0) {
-            continue;           /* cannot give a file away */
+            continue; /* cannot give a file away */
         }
         fixture.row = &rows[i];
         child = proto_child_new(row_in_child, &fixture);
@@ -382,7 +387,8 @@ static void test_too_many(void)
     send_hello(two, "h", fds, 2);
     expect_error(two, ERROR_PROTOCOL, "other control data");
     late = proto_client_new(fixture.broker->socket, "g", "late", 100);
-    g_assert_true(proto_client_send_fds(late, &results, sizeof(results), fds, 1));
+    g_assert_true(
+        proto_client_send_fds(late, &results, sizeof(results), fds, 1));
     expect_error(late, ERROR_PROTOCOL, "other control data");
     empty = proto_client_connect(fixture.broker->socket);
     g_assert_true(proto_client_send_fds(empty, "", 0, fds, 1));
@@ -418,7 +424,8 @@ static int open_lingering(void)
 {
     struct linger linger = { 1, 3 };
     struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+        .sin_family = AF_INET,
+        .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
     };
     socklen_t length = sizeof(address);
     int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -456,7 +463,7 @@ static void test_slow_to_close(void)
     client = proto_client_connect(fixture.broker->socket);
     send_hello(client, "g", &fd, 1);
     start = ksm_test_now();
-    close(fd);                  /* the broker's is the last one then */
+    close(fd); /* the broker's is the last one then */
     expect_error(client, ERROR_INVALID, "already uses another store");
     proto_client_stats(fixture.witness);
     took = ksm_test_now() - start;
@@ -488,14 +495,15 @@ static const Lie lies[] = {
 
 typedef struct FakeBroker {
     const Fixture *fixture;
-    const Lie *lie;             /* NULL: other requests instead of RECLAIM */
+    const Lie *lie; /* NULL: other requests instead of RECLAIM */
 } FakeBroker;
 
 static void fake_broker_run(gpointer opaque)
 {
     const FakeBroker *fake = opaque;
     ProtoClient *client = proto_client_new(fake->fixture->broker->socket, "g",
-                                           "fake", 100), *before = client;
+                                           "fake", 100),
+                *before = client;
     ProtoReply reply;
 
     proto_client_lookup(client, 50, 1);
@@ -503,8 +511,7 @@ static void fake_broker_run(gpointer opaque)
     proto_child_await();
     client = proto_client_connect(fake->fixture->broker->socket);
     client->engine = before->engine;
-    reply = proto_client_hello_with(client, "g", "fake", 100,
-                                    before->store_fd);
+    reply = proto_client_hello_with(client, "g", "fake", 100, before->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_WELCOME);
     g_assert_cmpuint(reply.welcome.outcome, ==, KSM_WELCOME_HANDED);
     if (fake->lie != NULL) {
@@ -520,8 +527,9 @@ static void fake_broker_run(gpointer opaque)
     }
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpuint(reply.error.code, ==, ERROR_PROTOCOL);
-    if (strstr(reply.error.reason, fake->lie != NULL ? fake->lie->reason
-               : "before the end of RECLAIM") == NULL) {
+    if (strstr(reply.error.reason, fake->lie != NULL ?
+                                       fake->lie->reason :
+                                       "before the end of RECLAIM") == NULL) {
         g_error("told '%s'", reply.error.reason);
     }
     proto_child_report(2);
@@ -548,8 +556,8 @@ static void lie_once(const Lie *lie)
     before = fixture.witness;
     first = proto_client_lookup(before, 90, 1).slot;
     for (i = 1; i < 10; i++) {
-        g_assert_cmpuint(proto_client_publish(before, 1 + i, 1 + i, 0).slot,
-                         ==, first + i);
+        g_assert_cmpuint(proto_client_publish(before, 1 + i, 1 + i, 0).slot, ==,
+                         first + i);
     }
     proto_client_range(before, KSM_MSG_RELEASE, 90, 1);
     g_assert_cmpuint(first, ==, 0);
@@ -561,7 +569,8 @@ static void lie_once(const Lie *lie)
     fixture.witness->engine = before->engine;
     g_assert_cmpuint(proto_client_hello_with(fixture.witness, "g", "witness",
                                              100, before->store_fd)
-                     .welcome.outcome, ==, KSM_WELCOME_HANDED);
+                         .welcome.outcome,
+                     ==, KSM_WELCOME_HANDED);
     proto_client_free(before);
     proto_child_go_on(child);
     g_assert_cmpuint(proto_child_wait(child), ==, 2);

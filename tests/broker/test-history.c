@@ -8,8 +8,10 @@
 static KsmTotals totals_of(guint i)
 {
     KsmTotals totals = {
-        .pages_shared = i, .pages_sharing = 3 * (guint64)i,
-        .zero_pages = 2 * (guint64)i, .pages_broken = i / 2,
+        .pages_shared = i,
+        .pages_sharing = 3 * (guint64)i,
+        .zero_pages = 2 * (guint64)i,
+        .pages_broken = i / 2,
         .cpu_centi = i % 100,
     };
 

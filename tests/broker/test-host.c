@@ -20,12 +20,12 @@
 #include "require.h"
 
 #define MIB (1024u * 1024u)
-#define SPARE_BYTES (16u * MIB)         /* left below a limit that comes */
+#define SPARE_BYTES (16u * MIB) /* left below a limit that comes */
 #define CGROUP_BYTES (64u * MIB)
 #define TILE_ORDER 6u
 #define TILE_BYTES (4096u << TILE_ORDER)
-#define HUGE_PAGES (1u << 28)           /* with a table of 1 GiB */
-#define MANY_PAGES (8u * MIB)           /* of the session that lists too much */
+#define HUGE_PAGES (1u << 28) /* with a table of 1 GiB */
+#define MANY_PAGES (8u * MIB) /* of the session that lists too much */
 
 static gboolean ended(gpointer opaque)
 {
@@ -85,9 +85,15 @@ static void test_start(void)
         g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
         /* Root could raise the limit again. */
         const char *argv[] = {
-            "/usr/bin/prlimit", rows[i].limit, "/usr/bin/setpriv",
-            "--bounding-set=-all", "--inh-caps=-all",
-            ksm_test_broker_program(), "--listen", broker->socket, NULL,
+            "/usr/bin/prlimit",
+            rows[i].limit,
+            "/usr/bin/setpriv",
+            "--bounding-set=-all",
+            "--inh-caps=-all",
+            ksm_test_broker_program(),
+            "--listen",
+            broker->socket,
+            NULL,
         };
         g_autofree char *log = NULL;
         int fd = g_open(broker->log, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
@@ -127,12 +133,15 @@ static guint list_pages(ProtoClient *client, guint32 first, guint32 stride)
         guint64 number = (guint64)first + i + 1;
 
         items[i] = (KsmLookup) {
-            { number * 0x9e3779b97f4a7c15u, number }, first + i * stride, 0,
+            { number * 0x9e3779b97f4a7c15u, number },
+            first + i * stride,
+            0,
         };
     }
     g_assert_cmpuint(proto_client_request(client, KSM_MSG_LOOKUP,
-                                          KSM_BATCH_LOOKUPS).msg.type, ==,
-                     KSM_MSG_ANSWERS);
+                                          KSM_BATCH_LOOKUPS)
+                         .msg.type,
+                     ==, KSM_MSG_ANSWERS);
     for (i = 0; i < KSM_BATCH_LOOKUPS; i++) {
         g_assert_true(answers[i].kind == KSM_ANSWER_LISTED ||
                       answers[i].kind == KSM_ANSWER_REFUSED);
@@ -312,9 +321,8 @@ static void test_cgroup_table(void)
         first += KSM_BATCH_LOOKUPS * LEAF;
         g_assert_cmpuint(first, <, HUGE_PAGES / 2);
     }
-    g_test_message("refused after %u leaves, %" G_GUINT64_FORMAT
-                   " MiB charged", first / LEAF,
-                   ksm_test_cgroup_usage(cgroup) / MIB);
+    g_test_message("refused after %u leaves, %" G_GUINT64_FORMAT " MiB charged",
+                   first / LEAF, ksm_test_cgroup_usage(cgroup) / MIB);
     g_assert_cmpuint(first, >, 0);
     g_assert_cmpuint(ksm_test_cgroup_usage(cgroup), <, CGROUP_BYTES);
     g_assert_cmpint(proto_client_lookup(witness, 2, 1).kind, ==,
@@ -330,7 +338,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/host/parent", test_parent);
 #if defined(__SANITIZE_ADDRESS__)
-    return g_test_run();        /* it takes address space without end */
+    return g_test_run(); /* it takes address space without end */
 #endif
     g_test_add_func("/host/start", test_start);
     g_test_add_data_func("/host/address-space", NULL, test_at_work);

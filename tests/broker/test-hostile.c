@@ -33,7 +33,7 @@ static void fixture_open(Fixture *fixture, const char *options)
 {
     fixture->broker = ksm_test_broker_new(options);
     fixture->witness = proto_client_new(fixture->broker->socket, "g", "witness",
-                                      100);
+                                        100);
     g_assert_cmpint(proto_client_publish(fixture->witness, 1, 1, 0).kind, ==,
                     KSM_ANSWER_SLOT);
 }
@@ -60,13 +60,13 @@ typedef union Packet {
 
 typedef struct Row {
     const char *name;
-    const char *reason;         /* must be in the answer and in the log */
+    const char *reason; /* must be in the answer and in the log */
     gboolean before_hello;
-    guint32 code;               /* 0: ERROR_PROTOCOL */
+    guint32 code; /* 0: ERROR_PROTOCOL */
     guint32 type;
-    gsize bytes;                /* 0: of a plain message */
+    gsize bytes; /* 0: of a plain message */
     guint32 count;
-    guint32 item[6];            /* the first bytes of the bulk memory */
+    guint32 item[6]; /* the first bytes of the bulk memory */
     void (*spoil)(Packet *packet);
 } Row;
 
@@ -170,13 +170,22 @@ static void spoil_map_wraps(Packet *packet)
 }
 
 #define MAP KSM_MSG_MAP, sizeof(KsmMsgMap)
-#define HELLO KSM_MSG_HELLO, sizeof(KsmMsgHello), 0, { 0 }
-#define RESIZE KSM_MSG_RESIZE, sizeof(KsmMsgResize), 0, { 0 }
-#define OLD_HELLO 160           /* of version 3 */
+#define HELLO \
+    KSM_MSG_HELLO, sizeof(KsmMsgHello), 0, \
+    { \
+        0 \
+    }
+#define RESIZE \
+    KSM_MSG_RESIZE, sizeof(KsmMsgResize), 0, \
+    { \
+        0 \
+    }
+#define OLD_HELLO 160 /* of version 3 */
 #define M16 sizeof(KsmMsg)
 #define BEFORE TRUE
 #define AFTER FALSE
 
+/* clang-format off */
 static const Row rows[] = {
     { "empty", "a packet of 0 bytes", AFTER, 0, 0, G_MAXSIZE, 0, { 0 },
       NULL },
@@ -278,6 +287,7 @@ static const Row rows[] = {
     { "map-wraps", "MAP of 2 cells", AFTER, 0, MAP, 2, { 0 },
       spoil_map_wraps },
 };
+/* clang-format on */
 
 static void packet_of_row(const Row *row, Packet *packet, gsize *bytes)
 {
@@ -376,7 +386,9 @@ static void test_descriptor(void)
     KsmMsg results = { .type = KSM_MSG_FETCH_RESULTS };
     struct iovec iov = { &results, sizeof(results) };
     struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = &control,
         .msg_controllen = sizeof(control),
     };
     int fds[2];
@@ -417,7 +429,7 @@ static void test_reason_before_end(void)
     }
     kill(fixture.broker->pid, SIGCONT);
     end.fd = client->fd;
-    g_assert_cmpint(poll(&end, 1, 10000), ==, 1);   /* closed by now */
+    g_assert_cmpint(poll(&end, 1, 10000), ==, 1); /* closed by now */
     g_assert_cmpuint(proto_client_receive(client, &reply), ==,
                      sizeof(KsmMsgError));
     g_assert_nonnull(strstr(reply.error.reason, "unknown message 99"));
@@ -437,7 +449,7 @@ static void test_does_not_read(void)
     fixture_open(&fixture, NULL);
     client = proto_client_new(fixture.broker->socket, "g", "villain", 100);
     end = ksm_test_now() + 10;
-    while (turns < 50) {        /* that many turns and nothing is taken */
+    while (turns < 50) { /* that many turns and nothing is taken */
         results.serial = sent;
         if (send(client->fd, &results, sizeof(results), MSG_DONTWAIT) < 0) {
             g_assert_cmpint(errno, ==, EAGAIN);
@@ -516,8 +528,7 @@ static void test_storm(void)
     args[1] = child;
     proto_child_wait(child);
     g_assert_cmpfloat(ksm_test_wait(storm_is_over, args, 60), >=, 0);
-    g_test_message("worst answer during a storm: %.0f ms",
-                   witness_worst * 1e3);
+    g_test_message("worst answer during a storm: %.0f ms", witness_worst * 1e3);
     g_assert_cmpfloat(witness_worst, <, 2.0);
     g_assert_cmpuint(proto_child_wait(child), ==, 2);
     proto_child_free(child);
@@ -544,23 +555,23 @@ static void test_limits(void)
     guint refused = 0, i;
 
     fixture_open(&fixture, "--max-sessions 3 --max-pages 1000 "
-               "--max-total-pages 1500 --max-store-mib 1");
+                           "--max-total-pages 1500 --max-store-mib 1");
     expect_limit(&fixture, "big", 1001, "the maximum of a session is 1000");
     second = proto_client_new(fixture.broker->socket, "g", "second", 1000);
     expect_limit(&fixture, "third", 500,
                  "all users have 1100 of 1500 guest pages");
     for (i = 0; i < 300; i++) {
         refused += proto_client_publish(second, i, 100 + i, 0).kind ==
-            KSM_ANSWER_REFUSED;
+                   KSM_ANSWER_REFUSED;
     }
-    g_assert_cmpuint(refused, ==, 300 - 255);   /* the witness has one */
+    g_assert_cmpuint(refused, ==, 300 - 255); /* the witness has one */
     log = ksm_test_broker_read_log(fixture.broker);
     g_assert_nonnull(strstr(log, "stores are full"));
-    g_assert_null(strstr(strstr(log, "stores are full") + 1,
-                         "stores are full"));
+    g_assert_null(
+        strstr(strstr(log, "stores are full") + 1, "stores are full"));
     {
-        g_autoptr(ProtoClient) third =
-            proto_client_new(fixture.broker->socket, "g", "third", 10);
+        g_autoptr(ProtoClient) third = proto_client_new(fixture.broker->socket,
+                                                        "g", "third", 10);
 
         g_assert_nonnull(third);
         expect_limit(&fixture, "fourth", 10, "3 of 3 sessions");
@@ -583,14 +594,17 @@ static void test_one_process_limit(void)
     clients = g_ptr_array_new_with_free_func(
         (GDestroyNotify)(void (*)(void))proto_client_free);
     for (i = 0; i < TRIES; i++) {
-        g_ptr_array_add(clients,
-                        proto_client_connect(fixture.broker->socket));
+        g_ptr_array_add(clients, proto_client_connect(fixture.broker->socket));
     }
     for (i = 0; i < TRIES; i++) {
         KsmMsgHello hello = {
-            .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
-            .version = KSM_PROTO_VERSION, .group = "g", .name = "x",
-            .node = KSM_NODE_ANY, .engine = proto_engine(i + 1),
+            .msg = { .type = KSM_MSG_HELLO },
+            .magic = KSM_PROTO_MAGIC,
+            .version = KSM_PROTO_VERSION,
+            .group = "g",
+            .name = "x",
+            .node = KSM_NODE_ANY,
+            .engine = proto_engine(i + 1),
         };
         ProtoReply reply;
 
@@ -637,10 +651,10 @@ static void test_noise(void)
                     (guint32)g_rand_int_range(rand, 0, 3) * 64 %
                     (guint32)g_rand_int_range(rand, 1, 220);
             }
-            bytes = packet.msg.type == KSM_MSG_STATS ? sizeof(packet)
-                : packet.msg.type == KSM_MSG_RESIZE ? sizeof(KsmMsgResize)
-                : packet.msg.type == KSM_MSG_MAP ? sizeof(KsmMsgMap)
-                : bytes;
+            bytes = packet.msg.type == KSM_MSG_STATS  ? sizeof(packet) :
+                    packet.msg.type == KSM_MSG_RESIZE ? sizeof(KsmMsgResize) :
+                    packet.msg.type == KSM_MSG_MAP    ? sizeof(KsmMsgMap) :
+                                                        bytes;
             if (!proto_client_send(client, &packet, bytes) ||
                 proto_client_receive(client, &reply) == 0 ||
                 reply.msg.type == KSM_MSG_ERROR) {

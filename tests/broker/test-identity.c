@@ -58,11 +58,11 @@ static void test_identity(void)
     kill(one, SIGKILL);
     while (!ksm_pidfd_is_dead(pidfd)) {
     }
-    g_assert_cmpint(ksm_identity_open(first), ==, -ESRCH);  /* a zombie */
+    g_assert_cmpint(ksm_identity_open(first), ==, -ESRCH); /* a zombie */
     close(pidfd);
     sleeper_end(one);
     g_assert_cmpint(ksm_identity_open(first), ==, -ESRCH);
-    if (first >> 22 != 0) {     /* Linux 6.9: another had this number once */
+    if (first >> 22 != 0) { /* Linux 6.9: another had this number once */
         g_assert_cmpint(ksm_identity_open(second + (1ull << 32)), ==, -ESRCH);
     }
     sleeper_end(two);
@@ -73,7 +73,8 @@ static int roster_file(gsize roster_bytes)
     int fd = memfd_create("roster", MFD_CLOEXEC);
 
     g_assert_cmpint(ftruncate(fd, (off_t)SLOTS * KSM_STORE_PAGE_BYTES +
-                              (off_t)roster_bytes), ==, 0);
+                                      (off_t)roster_bytes),
+                    ==, 0);
     return fd;
 }
 
@@ -110,9 +111,9 @@ static void check_roster(gsize roster_bytes)
     g_assert_true(ksm_roster_next(roster, &at, &entry));
     g_assert_cmpuint(entry.process, ==, 1006);
     g_assert_cmpuint(at, ==, 6);
-    g_assert_true(roster_bytes == KSM_ROSTER_BYTES_1
-                  ? ksm_engine_id_is_none(&entry.engine)
-                  : ksm_engine_id_equal(&entry.engine, &engine));
+    g_assert_true(roster_bytes == KSM_ROSTER_BYTES_1 ?
+                      ksm_engine_id_is_none(&entry.engine) :
+                      ksm_engine_id_equal(&entry.engine, &engine));
     g_assert_cmpuint(enter(roster, 1), ==, 5);
     g_assert_cmpuint(enter(roster, 2), ==, 7);
     g_assert_cmpuint(enter(roster, 3), ==, G_MAXUINT16);
@@ -150,7 +151,7 @@ static void test_owner(void)
     g_clear_error(&error);
     ksm_roster_free(roster);
     pid = fork();
-    if (pid == 0) {             /* takes it, and ends without a word */
+    if (pid == 0) { /* takes it, and ends without a word */
         _exit(ksm_roster_take(fd, SLOTS, NULL) == NULL);
     }
     g_assert_cmpint(waitpid(pid, &status, 0), ==, pid);
@@ -182,7 +183,7 @@ static void test_marks(void)
     KsmRosterEntry entry;
     void *mapped;
 
-    g_assert_false(ksm_roster_is_gone(roster, at));     /* it has no mark */
+    g_assert_false(ksm_roster_is_gone(roster, at)); /* it has no mark */
     g_assert_true(ksm_roster_mark(roster, at, one));
     g_assert_true(ksm_roster_mark(roster, other, two));
     g_assert_true(ksm_roster_next(roster, &at, &entry) && entry.marked);
@@ -241,7 +242,7 @@ static void check_zeros(gsize roster_bytes)
     ksm_roster_clear(roster, 0);
     g_assert_cmpuint(enter(roster, 78), ==, 0);
     ksm_roster_free(roster);
-    after += (guint64)1 << 56;  /* a version that is not known here */
+    after += (guint64)1 << 56; /* a version that is not known here */
     g_assert_cmpint(pwrite(fd, &after, sizeof(after), at), ==, 8);
     g_assert_null(ksm_roster_take(fd, SLOTS, &error));
     g_assert_nonnull(strstr(error->message, "of another version"));

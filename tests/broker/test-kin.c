@@ -12,14 +12,14 @@
 #include "clients/kin.h"
 
 #define SCOPE "/machine.slice/vm.scope"
-#define M 100                   /* the member */
-#define P 200                   /* the one asked about */
+#define M 100 /* the member */
+#define P 200 /* the one asked about */
 
 typedef struct Entry {
     pid_t pid, parent;
     guint64 born;
     const char *name, *cgroup;
-    const char *inner;          /* its number in a namespace of its own */
+    const char *inner; /* its number in a namespace of its own */
 } Entry;
 
 static void write_file(const char *dir, const char *name, const char *text)
@@ -33,16 +33,18 @@ static void write_entry(const char *proc, const Entry *entry)
 {
     g_autofree char *dir = g_strdup_printf("%s/%d", proc, (int)entry->pid);
     g_autofree char *stat = g_strdup_printf(
-        "%d (%s) S %d 9 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 %"
-        G_GUINT64_FORMAT " 11 12 13\n", (int)entry->pid, entry->name,
-        (int)entry->parent, entry->born);
-    g_autofree char *status = g_strdup_printf(
-        "Name:\t%s\nTgid:\t%d\nNSpid:\t%d%s%s\nKthread:\t0\n",
-        entry->name, (int)entry->pid, (int)entry->pid,
-        entry->inner != NULL ? "\t" : "",
-        entry->inner != NULL ? entry->inner : "");
-    g_autofree char *cgroup = g_strdup_printf("%s%s\n",
-        strchr(entry->cgroup, ':') != NULL ? "" : "0::", entry->cgroup);
+        "%d (%s) S %d 9 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 %" G_GUINT64_FORMAT
+        " 11 12 13\n",
+        (int)entry->pid, entry->name, (int)entry->parent, entry->born);
+    g_autofree char *status =
+        g_strdup_printf("Name:\t%s\nTgid:\t%d\nNSpid:\t%d%s%s\nKthread:\t0\n",
+                        entry->name, (int)entry->pid, (int)entry->pid,
+                        entry->inner != NULL ? "\t" : "",
+                        entry->inner != NULL ? entry->inner : "");
+    g_autofree char *cgroup =
+        g_strdup_printf("%s%s\n",
+                        strchr(entry->cgroup, ':') != NULL ? "" : "0::",
+                        entry->cgroup);
 
     g_assert_cmpint(g_mkdir(dir, 0700), ==, 0);
     write_file(dir, "stat", stat);
@@ -70,13 +72,14 @@ static void remove_entry(const char *proc, pid_t pid)
 
 typedef struct Row {
     const char *name;
-    KsmKinship kinship;         /* of P to M */
-    gboolean siblings;          /* may be children, given away */
-    Entry entries[8];           /* beside init */
+    KsmKinship kinship; /* of P to M */
+    gboolean siblings;  /* may be children, given away */
+    Entry entries[8];   /* beside init */
 } Row;
 
 static const Entry init = { 1, 0, 0, "systemd", "/init.scope", NULL };
 
+/* clang-format off */
 static const Row rows[] = {
     { "child", KSM_KIN_DESCENDANT, FALSE, {
         { M, 1, 50, "qemu", SCOPE, NULL },
@@ -177,6 +180,7 @@ static const Row rows[] = {
         { M, 90, 50, "qemu", SCOPE, NULL },
         { P, 91, 60, "qemu", SCOPE, NULL } } },
 };
+/* clang-format on */
 
 static char *proc_new(const Row *row)
 {
@@ -234,17 +238,18 @@ static void test_row(gconstpointer opaque)
 /* The member was moved to another scope since it named its group. */
 static void test_moved(void)
 {
-    static const Row row = { "moved", KSM_KIN_MAYBE, FALSE, {
-        { M, 1, 50, "qemu", "/shell.scope", NULL },
-        { P, 1, 60, "x", SCOPE, NULL } } };
+    static const Row row = { "moved",
+                             KSM_KIN_MAYBE,
+                             FALSE,
+                             { { M, 1, 50, "qemu", "/shell.scope", NULL },
+                               { P, 1, 60, "x", SCOPE, NULL } } };
     char *proc = proc_new(&row);
     g_autoptr(KsmKin) member = ksm_kin_read(proc, M, NULL);
     g_autoptr(KsmKin) asked = ksm_kin_read(proc, P, NULL);
 
     g_assert_cmpint(ksm_kin_to(asked, member, "/shell.scope", FALSE), ==,
                     KSM_KIN_NONE);
-    g_assert_cmpint(ksm_kin_to(asked, member, SCOPE, FALSE), ==,
-                    KSM_KIN_MAYBE);
+    g_assert_cmpint(ksm_kin_to(asked, member, SCOPE, FALSE), ==, KSM_KIN_MAYBE);
     proc_free(proc, &row);
 }
 
@@ -262,9 +267,11 @@ static void assert_not_told(pid_t pid, const Row *row, const char *reason)
 static void test_not_told(void)
 {
     static const Row none = { "none", KSM_KIN_NONE, FALSE, { { 0 } } };
-    static const Row ring = { "ring", KSM_KIN_NONE, FALSE, {
-        { P, 201, 60, "x", SCOPE, NULL },
-        { 201, P, 60, "x", SCOPE, NULL } } };
+    static const Row ring = { "ring",
+                              KSM_KIN_NONE,
+                              FALSE,
+                              { { P, 201, 60, "x", SCOPE, NULL },
+                                { 201, P, 60, "x", SCOPE, NULL } } };
 
     assert_not_told(P, &none, "/proc is hidden");
     assert_not_told(P, &ring, "its parents change");

@@ -28,8 +28,8 @@ static gboolean nothing_is_left(gpointer witness)
     KsmMsgGroup group = proto_client_stats(witness);
 
     return group.pages_shared == 0 && group.pages_sharing == 0 &&
-        group.pages_unshared == 0 &&
-        ksm_test_store_bytes(self->store_fd, self->welcome.store_bytes) == 0;
+           group.pages_unshared == 0 &&
+           ksm_test_store_bytes(self->store_fd, self->welcome.store_bytes) == 0;
 }
 
 /* Publishes contents of its own, then lists as many pages more. */
@@ -100,8 +100,9 @@ static void stormer_run(gpointer socket)
                    sizeof(publish));
         }
         memset(client->bulk + KSM_BULK_CONTENT, (int)i, 200 * 4096);
-        msg.type = i % 3 == 0 ? KSM_MSG_PUBLISH
-            : i % 3 == 1 ? KSM_MSG_RELEASE : KSM_MSG_FETCH_RESULTS;
+        msg.type = i % 3 == 0 ? KSM_MSG_PUBLISH :
+                   i % 3 == 1 ? KSM_MSG_RELEASE :
+                                KSM_MSG_FETCH_RESULTS;
         msg.serial = i;
         proto_client_send(client, &msg, sizeof(msg));
     }
@@ -118,7 +119,7 @@ static void test_killed_at_work(void)
         ProtoChild *child = proto_child_new(stormer_run, broker->socket);
 
         proto_child_wait(child);
-        g_usleep(i * 500);      /* another moment each time */
+        g_usleep(i * 500); /* another moment each time */
         proto_child_kill(child);
     }
     g_assert_cmpfloat(ksm_test_wait(nothing_is_left, witness, 10), >=, 0);
@@ -130,7 +131,7 @@ static void closer_run(gpointer socket)
     guint32 slot = proto_client_publish(client, 7, 7, 0).slot;
     int store_fd;
 
-    store_fd = dup(client->store_fd);       /* as if it mapped it */
+    store_fd = dup(client->store_fd); /* as if it mapped it */
     hoard(client, 100, 10);
     proto_client_free(client);
     proto_child_report(slot);
@@ -165,7 +166,7 @@ static void test_orphan_and_return(void)
     g_assert_cmpuint(proto_client_stats(witness).pages_shared, ==, 11);
     proto_client_assert_slot(witness, slot, 7);
     proto_child_go_on(child);
-    g_assert_cmpuint(proto_child_wait(child), ==, 1);   /* page 1999's */
+    g_assert_cmpuint(proto_child_wait(child), ==, 1); /* page 1999's */
     proto_child_free(child);
     g_assert_cmpfloat(ksm_test_wait(nothing_is_shared, witness, 5), >=, 0);
 }
@@ -246,7 +247,10 @@ static void test_lock(void)
     enum { BROKERS = 8 };
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
     const char *argv[] = {
-        ksm_test_broker_program(), "--listen", broker->socket, NULL,
+        ksm_test_broker_program(),
+        "--listen",
+        broker->socket,
+        NULL,
     };
     int log = g_open(broker->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     g_autofree char *text = NULL;
@@ -306,7 +310,10 @@ static void test_file_in_the_way(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
     const char *argv[] = {
-        ksm_test_broker_program(), "--listen", broker->socket, NULL,
+        ksm_test_broker_program(),
+        "--listen",
+        broker->socket,
+        NULL,
     };
     int log = g_open(broker->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     g_autofree char *content = NULL;
@@ -349,7 +356,10 @@ static void test_terminate_at_once(void)
     for (i = 0; i < 20; i++) {
         g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
         const char *argv[] = {
-            ksm_test_broker_program(), "--listen", broker->socket, NULL,
+            ksm_test_broker_program(),
+            "--listen",
+            broker->socket,
+            NULL,
         };
 
         broker->pid = ksm_test_spawn(argv, -1, -1);
@@ -364,8 +374,10 @@ static void test_terminate_at_once(void)
 static void test_options(void)
 {
     static const OptionRow rows[] = {
-        { "--version", 0, "guest-ksmd " }, { "--help", 0, "--idle-exit" },
-        { "--nonsense", 2, "nknown option" }, { "word", 2, "no arguments" },
+        { "--version", 0, "guest-ksmd " },
+        { "--help", 0, "--idle-exit" },
+        { "--nonsense", 2, "nknown option" },
+        { "word", 2, "no arguments" },
         { "--log-level=loud", 2, "--log-level" },
         { "--socket-mode=999", 2, "--socket-mode" },
         { "--socket-group=no-such-group", 2, "--socket-group" },
@@ -376,15 +388,17 @@ static void test_options(void)
         { "--idle-exit=-3", 2, "--idle-exit" },
         { "--listen=/no/such/directory/s", 1, "/no/such/directory" },
         { "--listen=/tmp/0123456789012345678901234567890123456789012345678901"
-          "23456789012345678901234567890123456789012345678901234567890", 1,
-          "at most 107 bytes" },
+          "23456789012345678901234567890123456789012345678901234567890",
+          1, "at most 107 bytes" },
     };
     guint i;
 
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
         g_autoptr(KsmTestBroker) broker = ksm_test_broker_new_idle();
         const char *argv[] = {
-            ksm_test_broker_program(), rows[i].option, NULL,
+            ksm_test_broker_program(),
+            rows[i].option,
+            NULL,
         };
         int log = g_open(broker->log, O_WRONLY | O_CREAT | O_APPEND, 0600);
         int status = ksm_test_reap(ksm_test_spawn(argv, -1, log), 10);

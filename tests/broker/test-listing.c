@@ -45,8 +45,8 @@ static void expect_hint(KsmMember *member, guint32 page, guint32 slot)
     g_assert_cmpuint(result.page, ==, page);
     g_assert_cmpuint(result.slot, ==, slot);
     g_assert_cmpint(group_state(member, page), ==,
-                    slot == KSM_SLOT_NONE ? KSM_PAGE_LINK_NOTHING
-                                          : KSM_PAGE_LINK_BOUND);
+                    slot == KSM_SLOT_NONE ? KSM_PAGE_LINK_NOTHING :
+                                            KSM_PAGE_LINK_BOUND);
 }
 
 static void test_wait(Fixture *self, gconstpointer unused)
@@ -112,8 +112,7 @@ static void withdraws(Fixture *self)
 
 static void has_other_content(Fixture *self)
 {
-    g_assert_cmpint(group_publish(self->b, 1, 2, 0).kind, ==,
-                    KSM_ANSWER_SLOT);
+    g_assert_cmpint(group_publish(self->b, 1, 2, 0).kind, ==, KSM_ANSWER_SLOT);
 }
 
 static void looks_other_content_up(Fixture *self)
@@ -194,9 +193,10 @@ static void check_drops_out(Fixture *self, void (*drop_out)(Fixture *self))
 
 static void test_drops_out(Fixture *self, gconstpointer unused)
 {
-    static void (*const ways[])(Fixture *self) = {
-        withdraws, has_other_content, looks_other_content_up, is_refused,
-        loses_its_connection, ends, is_replaced, says_nothing,
+    static void (*const ways[])(Fixture * self) = {
+        withdraws,   has_other_content,    looks_other_content_up,
+        is_refused,  loses_its_connection, ends,
+        is_replaced, says_nothing,
     };
     guint i;
 
@@ -241,7 +241,7 @@ static void test_distrusted(Fixture *self, gconstpointer unused)
         }
         waits++;
         says_nothing(self);
-        group_lookup(self->c, 1, number);       /* finds that out */
+        group_lookup(self->c, 1, number); /* finds that out */
         ksm_group_take_results(self->a, &result, 1);
     }
     g_assert_cmpuint(waits, >=, 10);
@@ -249,8 +249,7 @@ static void test_distrusted(Fixture *self, gconstpointer unused)
     now_us += 3600ll * G_USEC_PER_SEC;
     group_lookup(self->a, 1, 5000);
     group_lookup(self->b, 1, 5000);
-    g_assert_cmpint(group_lookup(self->c, 1, 5000).kind, ==,
-                    KSM_ANSWER_LISTED);
+    g_assert_cmpint(group_lookup(self->c, 1, 5000).kind, ==, KSM_ANSWER_LISTED);
 }
 
 /* Turns kept make up for those let pass: no client is always in time. */
@@ -313,12 +312,15 @@ static void test_no_room(Fixture *self, gconstpointer unused)
 #define CONTENTS 12u
 
 typedef enum PageIs {
-    PAGE_UNKNOWN, PAGE_CANDIDATE, PAGE_TO_PUBLISH, PAGE_SHARED,
+    PAGE_UNKNOWN,
+    PAGE_CANDIDATE,
+    PAGE_TO_PUBLISH,
+    PAGE_SHARED,
 } PageIs;
 
 typedef struct Client {
     KsmMember *member;
-    guint32 content[PAGES];     /* from 1 on */
+    guint32 content[PAGES]; /* from 1 on */
     PageIs is[PAGES];
 } Client;
 
@@ -338,11 +340,11 @@ static void client_file(Client *self, guint32 page, KsmAnswer answer)
 static void client_advance(Client *self, guint32 page)
 {
     if (self->is[page] == PAGE_UNKNOWN) {
-        client_file(self, page, group_lookup(self->member, page,
-                                             self->content[page]));
+        client_file(self, page,
+                    group_lookup(self->member, page, self->content[page]));
     } else if (self->is[page] == PAGE_TO_PUBLISH) {
-        client_file(self, page, group_publish(self->member, page,
-                                              self->content[page], 0));
+        client_file(self, page,
+                    group_publish(self->member, page, self->content[page], 0));
     }
 }
 
@@ -353,8 +355,9 @@ static void client_fetch_hints(Client *self)
 
     for (i = 0; i < count; i++) {
         g_assert_cmpint(self->is[results[i].page], ==, PAGE_CANDIDATE);
-        self->is[results[i].page] = results[i].slot == KSM_SLOT_NONE
-            ? PAGE_UNKNOWN : PAGE_SHARED;
+        self->is[results[i].page] = results[i].slot == KSM_SLOT_NONE ?
+                                        PAGE_UNKNOWN :
+                                        PAGE_SHARED;
     }
 }
 
@@ -397,7 +400,7 @@ static void clients_step(Fixture *self, Client *clients, GRand *rand)
     } else if (what < 162) {
         client_replace(client, self->group);
     } else if (what < 170 && client->is[page] == PAGE_TO_PUBLISH) {
-        client->is[page] = PAGE_UNKNOWN;    /* it has no time for it */
+        client->is[page] = PAGE_UNKNOWN; /* it has no time for it */
     } else if (what < 180) {
         now_us += g_rand_int_range(rand, 0, KSM_LISTING_WAIT_US / 4);
     } else if (what < 190) {

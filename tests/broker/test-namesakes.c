@@ -23,14 +23,14 @@
 
 #define PAGES 100u
 #define NAME "same/ram0"
-#define OLD_SLOTS 4096u         /* of the store of an older broker */
+#define OLD_SLOTS 4096u /* of the store of an older broker */
 
 /* One of them, and what it has: its page n holds content n. */
 typedef struct Engine {
     guint32 version, page, slot;
     KsmEngineId id;
-    ProtoClient *client;        /* NULL: not connected */
-    int store_fd;               /* its open file, kept over connections */
+    ProtoClient *client; /* NULL: not connected */
+    int store_fd;        /* its open file, kept over connections */
 } Engine;
 
 static KsmWelcome connect_as(Engine *self, KsmTestBroker *broker, int fd)
@@ -192,8 +192,9 @@ static void test_end_not_noticed(void)
 
 static void hold_own(Engine *self)
 {
-    g_assert_cmpuint(proto_client_hold(self->client, self->page, self->slot, 1)
-                     .msg.type, ==, KSM_MSG_OK);
+    g_assert_cmpuint(
+        proto_client_hold(self->client, self->page, self->slot, 1).msg.type, ==,
+        KSM_MSG_OK);
 }
 
 static void held_all(Engine *self)
@@ -201,7 +202,6 @@ static void held_all(Engine *self)
     g_assert_cmpuint(proto_client_hold(self->client, 0, 0, 0).msg.type, ==,
                      KSM_MSG_OK);
 }
-
 
 static gboolean only_own_is_left(gpointer client)
 {
@@ -212,9 +212,12 @@ static gboolean only_own_is_left(gpointer client)
 static void hand_over_both(guint32 version)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
-    Engine one, two, other = {
-        .version = version, .page = 30, .store_fd = -1,
-    };
+    Engine one, two,
+        other = {
+            .version = version,
+            .page = 30,
+            .store_fd = -1,
+        };
 
     if (version > KSM_PROTO_NAMELESS) {
         other.id = proto_engine(30);
@@ -378,9 +381,11 @@ static int old_store(guint count)
     guint i;
 
     g_assert_cmpint(ftruncate(fd, (off_t)OLD_SLOTS * KSM_STORE_PAGE_BYTES +
-                              KSM_ROSTER_BYTES_1), ==, 0);
-    g_assert_cmpint(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW |
-                          F_SEAL_SEAL), ==, 0);
+                                      KSM_ROSTER_BYTES_1),
+                    ==, 0);
+    g_assert_cmpint(fcntl(fd, F_ADD_SEALS,
+                          F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL),
+                    ==, 0);
     roster = ksm_roster_new(fd, OLD_SLOTS, NULL);
     g_assert_nonnull(roster);
     for (i = 0; i < count; i++) {
@@ -390,7 +395,7 @@ static int old_store(guint count)
         g_assert_cmpint(pwrite(fd, page, sizeof(page), i * sizeof(page)), ==,
                         sizeof(page));
         ksm_roster_add(roster, ksm_identity_self(),
-                         &(KsmEngineId) { { 0, 0 } });
+                       &(KsmEngineId) { { 0, 0 } });
     }
     ksm_roster_free(roster);
     g_assert_cmpint(fchmod(fd, 0400), ==, 0);
@@ -414,10 +419,11 @@ static void take_up_old(guint32 version)
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
     int store_fd = old_store(2);
     Engine one = { version, 10, 0, proto_engine(10), NULL, store_fd };
-    Engine two = { version, 20, 1, proto_engine(20), NULL,
-                   open_anew(store_fd) };
-    Engine nobody = { version, 30, 0, proto_engine(30), NULL,
-                      open_anew(store_fd) };
+    Engine two = {
+        version, 20, 1, proto_engine(20), NULL, open_anew(store_fd)
+    };
+    Engine nobody = { version,          30,   0,
+                      proto_engine(30), NULL, open_anew(store_fd) };
     guint turn;
 
     for (turn = 0; turn < 3; turn++) {
@@ -485,7 +491,6 @@ int main(int argc, char **argv)
     g_test_add_func("/namesakes/ended-unheard", test_ended_unheard);
     g_test_add_func("/namesakes/begun-anew", test_begun_anew);
     g_test_add_func("/namesakes/old-roster", test_old_roster);
-    g_test_add_func("/namesakes/old-roster-nameless",
-                    test_old_roster_nameless);
+    g_test_add_func("/namesakes/old-roster-nameless", test_old_roster_nameless);
     return g_test_run();
 }

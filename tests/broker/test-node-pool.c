@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#define NODES 5000u             /* some chunks */
+#define NODES 5000u /* some chunks */
 
 /* Bytes of a node's page that are in memory. */
 static gsize resident(gpointer node)

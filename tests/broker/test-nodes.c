@@ -22,7 +22,7 @@
 #define PAGES 1000u
 #define ERROR_INVALID 4u
 #define ERROR_GROUP 8u
-#define NO_NODE 1000            /* no machine has that many */
+#define NO_NODE 1000 /* no machine has that many */
 
 /* A policy for what @client maps of its store. */
 static void steer(const ProtoClient *client, int mode)
@@ -32,8 +32,9 @@ static void steer(const ProtoClient *client, int mode)
                        MAP_PRIVATE | MAP_NORESERVE, client->store_fd, 0);
 
     g_assert_true(store != MAP_FAILED);
-    g_assert_cmpint(syscall(SYS_mbind, store, client->welcome.store_bytes,
-                            mode, nodes, 1024ul, 0), ==, 0);
+    g_assert_cmpint(syscall(SYS_mbind, store, client->welcome.store_bytes, mode,
+                            nodes, 1024ul, 0),
+                    ==, 0);
     munmap(store, client->welcome.store_bytes);
 }
 
@@ -87,8 +88,8 @@ static void assert_policy(KsmTestBroker *broker, const char *suffix,
         if (strstr(lines[i], name) != NULL) {
             g_test_message("%s", lines[i]);
             found += strstr(lines[i], policy) != NULL ||
-                (strcmp(policy, " bind:0 ") == 0 &&
-                 strstr(lines[i], " bind=static:0 ") != NULL);
+                     (strcmp(policy, " bind:0 ") == 0 &&
+                      strstr(lines[i], " bind=static:0 ") != NULL);
         }
     }
     if (found == 0) {
@@ -167,8 +168,7 @@ static void test_refused(void)
     assert_refused(broker, NO_NODE, -1, ERROR_GROUP,
                    "NUMA node 1000: it does not exist, has no memory");
     assert_refused(broker, KSM_MAX_NODE, -1, ERROR_GROUP, "NUMA node 1023");
-    assert_refused(broker, KSM_MAX_NODE + 1, -1, ERROR_GROUP,
-                   "NUMA node 1024");
+    assert_refused(broker, KSM_MAX_NODE + 1, -1, ERROR_GROUP, "NUMA node 1024");
     assert_refused(broker, G_MAXINT32, -1, ERROR_GROUP, "NUMA node 2147483647");
     g_assert_cmpuint(proto_client_stats(one).sessions, ==, 1);
 }
@@ -220,7 +220,7 @@ static void test_adopted(void)
     any_slot = proto_client_publish(any, 1, 10, 0).slot;
     one_slot = proto_client_publish(one, 1, 20, 0).slot;
     ksm_test_broker_kill(broker);
-    steer(one, MPOL_DEFAULT);   /* nobody is there to mind */
+    steer(one, MPOL_DEFAULT); /* nobody is there to mind */
     ksm_test_broker_start(broker);
 
     /* first each of them in the other's place */

@@ -95,7 +95,7 @@ static void test_tile_takes_over(Fixture *self, gconstpointer unused)
     g_assert_cmpuint(single.slot, !=, tile.slot);
     g_assert_cmpuint(group_lookup(self->a, 2, 1).slot, ==, tile.slot - 1);
     g_assert_cmpuint(group_publish(self->a, 4, 1, 1).slot, ==, tile.slot - 3);
-    ksm_member_release(self->a, 1, 1);      /* the single page goes */
+    ksm_member_release(self->a, 1, 1); /* the single page goes */
     g_assert_cmpuint(ksm_store_used(self->group->store), ==, 4);
     g_assert_cmpint(group_lookup(self->a, 1, 1).kind, ==, KSM_ANSWER_SLOT);
 }
@@ -113,10 +113,10 @@ static void test_contiguous(Fixture *self, gconstpointer unused)
     (void)unused;
     for (i = 0; i < ITEMS; i++) {
         items[i] = (KsmPublish) { i, 0 };
-        proto_content(contents + i * PAGE, i);   /* 0: zero, 40: known */
+        proto_content(contents + i * PAGE, i); /* 0: zero, 40: known */
     }
-    g_assert_true(ksm_group_publish(self->a, items, ITEMS, contents, answers,
-                                    NULL));
+    g_assert_true(
+        ksm_group_publish(self->a, items, ITEMS, contents, answers, NULL));
     g_assert_cmpint(answers[0].kind, ==, KSM_ANSWER_REFUSED);
     g_assert_cmpuint(answers[40].slot, ==, known);
     next = answers[1].slot;
@@ -145,11 +145,9 @@ static void test_zeros(Fixture *self, gconstpointer unused)
         answer = group_publish(self->a, 1, 0, KSM_MAX_TILE_ORDER);
         g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
         group_assert_content(self, answer.slot, 0);
-        g_assert_cmpuint(group_lookup(self->b, 2, 0).slot, ==,
-                         answer.slot + 1);
-        g_assert_cmpuint(group_publish(self->b, 3, 0,
-                                       KSM_MAX_TILE_ORDER).slot, ==,
-                         answer.slot + 2);
+        g_assert_cmpuint(group_lookup(self->b, 2, 0).slot, ==, answer.slot + 1);
+        g_assert_cmpuint(group_publish(self->b, 3, 0, KSM_MAX_TILE_ORDER).slot,
+                         ==, answer.slot + 2);
         g_assert_cmpuint(ksm_store_used(self->group->store), ==,
                          1u << KSM_MAX_TILE_ORDER);
         ksm_member_release(self->a, 1, 1);
@@ -182,8 +180,8 @@ static void test_no_memory(Fixture *self, gconstpointer unused)
         items[i] = (KsmPublish) { 100 + i, i == TILE ? 2 : 0 };
         proto_content(contents + i * PAGE, i == ITEMS - 1 ? i - 1 : i + 1);
     }
-    group_lookup(self->b, 2, 3);            /* is told of what is written */
-    group_lookup(self->b, 3, TILE + 1);     /* and not of what is not */
+    group_lookup(self->b, 2, 3);        /* is told of what is written */
+    group_lookup(self->b, 3, TILE + 1); /* and not of what is not */
     g_assert_cmpint(getrlimit(RLIMIT_FSIZE, &before), ==, 0);
     limit = (struct rlimit) { (first + ROOM) * PAGE, before.rlim_max };
     signal(SIGXFSZ, SIG_IGN);
@@ -192,8 +190,8 @@ static void test_no_memory(Fixture *self, gconstpointer unused)
     g_assert_cmpint(setrlimit(RLIMIT_FSIZE, &before), ==, 0);
     g_assert_true(ok);
     for (i = 0; i < ITEMS; i++) {
-        g_assert_cmpint(answers[i].kind, ==, i < TILE ? KSM_ANSWER_SLOT
-                                                      : KSM_ANSWER_REFUSED);
+        g_assert_cmpint(answers[i].kind, ==,
+                        i < TILE ? KSM_ANSWER_SLOT : KSM_ANSWER_REFUSED);
         g_assert_cmpint(group_state(self->a, 100 + i), ==,
                         i < TILE ? KSM_PAGE_LINK_BOUND : KSM_PAGE_LINK_NOTHING);
         if (i < TILE) {

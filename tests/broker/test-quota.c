@@ -24,10 +24,11 @@
 #define FLOOD_UID 1001u
 #define VICTIM_UID 1002u
 #define FLOOD_PROCESSES 20u
-#define FLOOD_ATTEMPTS 500u     /* of each: 10,000 in all */
-#define FLOOD_PAGES (1u << 18)  /* of a session, in the first place */
-#define FLOOD_CONTENTS 1024u    /* pages of the others, and what is published */
-#define OPTIONS "--socket-mode 0666 --max-sessions 64 --max-store-mib 16 " \
+#define FLOOD_ATTEMPTS 500u    /* of each: 10,000 in all */
+#define FLOOD_PAGES (1u << 18) /* of a session, in the first place */
+#define FLOOD_CONTENTS 1024u   /* pages of the others, and what is published */
+#define OPTIONS \
+    "--socket-mode 0666 --max-sessions 64 --max-store-mib 16 " \
     "--max-total-pages 16777216 --log-level info"
 
 typedef struct Flood {
@@ -90,8 +91,8 @@ static void flood_run(gpointer opaque)
     for (i = 0; i < 8; i++) {
         g_autofree char *name = g_strdup_printf("s%u", i);
 
-        client = take_pages(socket, name, i == 0 ? FLOOD_PAGES :
-                            FLOOD_CONTENTS, &attempts);
+        client = take_pages(socket, name, i == 0 ? FLOOD_PAGES : FLOOD_CONTENTS,
+                            &attempts);
         if (client != NULL && i == 1) {
             publish_all(client, (guint32)getpid() * FLOOD_CONTENTS + 1);
         }
@@ -203,7 +204,7 @@ static void test_flood(void)
 
 /* ---- each limit, and what is said of it -------------------------------- */
 
-#define CONTROL_MAX 16u         /* connections of one user, of 32 */
+#define CONTROL_MAX 16u /* connections of one user, of 32 */
 
 static void expect_refused(const char *socket, const char *name, guint64 pages,
                            const char *reason)
@@ -222,7 +223,8 @@ static void limits_run(gpointer opaque)
 {
     const char *socket = ((const KsmTestBroker *)opaque)->socket;
     g_autofree char *pages = g_strdup_printf("process %d has 300 of 400 guest "
-                                             "pages", getpid());
+                                             "pages",
+                                             getpid());
     g_autofree char *sessions = g_strdup_printf("process %d has 3 sessions",
                                                 getpid());
     guint i;
@@ -234,13 +236,14 @@ static void limits_run(gpointer opaque)
 
         g_assert_cmpint(proto_client_publish(client, 1, 1 + i, 0).kind, ==,
                         KSM_ANSWER_SLOT);
-        proto_client_free(client);      /* what it holds stays a session */
+        proto_client_free(client); /* what it holds stays a session */
     }
     expect_refused(socket, "fourth", 1, sessions);
     {
         ProtoClient *client = proto_client_connect(socket);
         KsmMsgResize resize = {
-            .msg = { .type = KSM_MSG_RESIZE }, .pages = 201,
+            .msg = { .type = KSM_MSG_RESIZE },
+            .pages = 201,
         };
         ProtoReply reply = proto_client_hello(client, "g", "s0", 100);
 
@@ -297,7 +300,8 @@ static void root_run(gpointer opaque)
     const char *socket = ((const KsmTestBroker *)opaque)->socket;
 
     proto_client_new(socket, "g", "r0", 670);
-    expect_refused(socket, "r1", 1, "all users have 1000 of 1000 guest pages, "
+    expect_refused(socket, "r1", 1,
+                   "all users have 1000 of 1000 guest pages, "
                    "this needs 1 more");
     proto_child_report(1);
     proto_child_await();
@@ -306,7 +310,10 @@ static void root_run(gpointer opaque)
 static void test_limits(void)
 {
     static const ProtoChildMain mains[] = {
-        limits_run, limits_more_run, limits_last_run, root_run,
+        limits_run,
+        limits_more_run,
+        limits_last_run,
+        root_run,
     };
     ProtoChild *children[G_N_ELEMENTS(mains)];
     g_autoptr(KsmTestBroker) broker = NULL;
@@ -333,15 +340,14 @@ static void test_limits(void)
 static char *control_connect(const KsmTestBroker *broker, int *fd)
 {
     static const char request[] = "{\"request\":\"status\"}\n";
-    g_autofree char *path = g_build_filename(broker->dir, "control.sock",
-                                             NULL);
+    g_autofree char *path = g_build_filename(broker->dir, "control.sock", NULL);
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     char line[4096] = "";
 
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
     *fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    g_assert_cmpint(connect(*fd, (struct sockaddr *)&address,
-                            sizeof(address)), ==, 0);
+    g_assert_cmpint(connect(*fd, (struct sockaddr *)&address, sizeof(address)),
+                    ==, 0);
     g_assert_cmpint(send(*fd, request, sizeof(request) - 1, MSG_NOSIGNAL), >,
                     0);
     g_assert_cmpint(recv(*fd, line, sizeof(line) - 1, 0), >, 0);
@@ -360,8 +366,7 @@ static void control_run(gpointer opaque)
         int fd;
         g_autofree char *line = control_connect(opaque, &fd);
 
-        g_assert_cmpint(strstr(line, "\"busy\"") != NULL, ==,
-                        i == CONTROL_MAX);
+        g_assert_cmpint(strstr(line, "\"busy\"") != NULL, ==, i == CONTROL_MAX);
     }
     proto_child_report(1);
     proto_child_await();
@@ -392,7 +397,7 @@ static void test_control(void)
 /* ---- many requests of one user ----------------------------------------- */
 
 #define BUSY_CLIENTS 60u
-#define BUSY_REQUESTS 10u       /* of each */
+#define BUSY_REQUESTS 10u /* of each */
 
 typedef struct Busy {
     KsmTestBroker *broker;
@@ -404,8 +409,10 @@ static void send_plain(ProtoClient *client, KsmMsgType type, guint32 count)
         .msg = { .type = type, .serial = ++client->serial, .count = count },
     };
 
-    g_assert_true(proto_client_send(client, &request, type == KSM_MSG_STATS
-                                    ? sizeof(request) : sizeof(request.msg)));
+    g_assert_true(proto_client_send(client, &request,
+                                    type == KSM_MSG_STATS ?
+                                        sizeof(request) :
+                                        sizeof(request.msg)));
 }
 
 /* As many answers as have come by now. */
@@ -436,7 +443,10 @@ static void busy_run(gpointer opaque)
         for (item = 0; item < KSM_BATCH_LOOKUPS; item++) {
             const KsmLookup lookup = {
                 { (guint64)(i * KSM_BATCH_LOOKUPS + item + 1) *
-                  0x9e3779b97f4a7c15u, item }, item, 0,
+                      0x9e3779b97f4a7c15u,
+                  item },
+                item,
+                0,
             };
 
             memcpy(clients[i]->bulk + item * sizeof(lookup), &lookup,
@@ -444,14 +454,14 @@ static void busy_run(gpointer opaque)
         }
     }
     proto_child_report(1);
-    proto_child_await();        /* the broker stands still */
+    proto_child_await(); /* the broker stands still */
     for (i = 0; i < BUSY_CLIENTS; i++) {
         for (item = 0; item < BUSY_REQUESTS; item++) {
             send_plain(clients[i], KSM_MSG_LOOKUP, KSM_BATCH_LOOKUPS);
         }
     }
     proto_child_report(2);
-    proto_child_await();        /* it does so again */
+    proto_child_await(); /* it does so again */
     for (i = 0; i < BUSY_CLIENTS; i++) {
         n += count_answers(clients[i]);
     }
@@ -592,8 +602,7 @@ static gboolean nothing_is_left(gpointer witness)
 static void tiles_run(gpointer opaque)
 {
     const KsmTestBroker *broker = opaque;
-    ProtoClient *hog = proto_client_new(broker->socket, "g", "hog",
-                                        LONG_PAGES);
+    ProtoClient *hog = proto_client_new(broker->socket, "g", "hog", LONG_PAGES);
 
     put_tiles(hog, 1);
     proto_child_report(1);
@@ -624,8 +633,7 @@ static void test_tiles_cut_off(void)
 static void hog_run(gpointer opaque)
 {
     const KsmTestBroker *broker = opaque;
-    ProtoClient *hog = proto_client_new(broker->socket, "g", "hog",
-                                        LONG_PAGES);
+    ProtoClient *hog = proto_client_new(broker->socket, "g", "hog", LONG_PAGES);
 
     put_tiles(hog, 1);
     proto_child_report(1);
@@ -663,11 +671,12 @@ static void test_repeated(void)
         proto_client_stats(witness);
         took[i] = ksm_test_now() - start;
     }
-    qsort(took, ASKED, sizeof(*took), (int (*)(const void *, const void *))
-          compare_doubles);
+    qsort(took, ASKED, sizeof(*took),
+          (int (*)(const void *, const void *))compare_doubles);
     g_test_message("beside tiles without end: %.2f ms median, %.2f ms 99 %%, "
-                   "%.2f ms the longest", took[ASKED / 2] * 1e3,
-                   took[ASKED * 99 / 100] * 1e3, took[ASKED - 1] * 1e3);
+                   "%.2f ms the longest",
+                   took[ASKED / 2] * 1e3, took[ASKED * 99 / 100] * 1e3,
+                   took[ASKED - 1] * 1e3);
     g_assert_cmpfloat(took[ASKED - 1], <, ANSWER_SECONDS);
     proto_child_kill(child);
 }

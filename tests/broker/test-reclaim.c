@@ -47,8 +47,7 @@ static ProtoClient *come_back(KsmTestBroker *broker, ProtoClient *before,
     return client;
 }
 
-static void hold(ProtoClient *client, guint32 page, guint32 slot,
-                 guint32 count)
+static void hold(ProtoClient *client, guint32 page, guint32 slot, guint32 count)
 {
     ProtoReply reply = proto_client_hold(client, page, slot, count);
 
@@ -90,9 +89,9 @@ static gboolean has_so_many(gpointer opaque)
     const Wanted *wanted = opaque;
 
     return proto_client_stats(wanted->client).pages_shared == wanted->shared &&
-        ksm_test_store_bytes(wanted->client->store_fd,
-                             wanted->client->welcome.store_bytes) ==
-        wanted->shared * 4096;
+           ksm_test_store_bytes(wanted->client->store_fd,
+                                wanted->client->welcome.store_bytes) ==
+               wanted->shared * 4096;
 }
 
 /* So many slots hold content, in the broker's figures and in the file. */
@@ -105,7 +104,8 @@ static void wait_shared(ProtoClient *client, guint64 shared)
                 "; the file has %" G_GUINT64_FORMAT,
                 proto_client_stats(client).pages_shared, shared,
                 ksm_test_store_bytes(client->store_fd,
-                                     client->welcome.store_bytes) / 4096);
+                                     client->welcome.store_bytes) /
+                    4096);
     }
 }
 
@@ -130,17 +130,16 @@ static void take_up(const char *options)
     }
     hold(client, 0, tile, 1);
     hold(client, 500, slots[10], 1);
-    hold(client, 500, slots[10], 1);        /* twice is once */
+    hold(client, 500, slots[10], 1); /* twice is once */
     hold(client, 0, 0, 0);
     g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, 52);
     wait_shared(client, 50 + 16);
     for (i = 0; i < 50; i++) {
-        g_assert_cmpuint(proto_client_find(client, 1000 + i, 100 + i),
-                         ==, slots[i]);
+        g_assert_cmpuint(proto_client_find(client, 1000 + i, 100 + i), ==,
+                         slots[i]);
         proto_client_assert_slot(client, slots[i], 100 + i);
     }
-    g_assert_cmpuint(proto_client_find(client, 2005, 7), ==,
-                     tile + 2005 % 16);
+    g_assert_cmpuint(proto_client_find(client, 2005, 7), ==, tile + 2005 % 16);
     proto_client_range(client, KSM_MSG_RELEASE, 0, 1000);
     wait_shared(client, 66);
     proto_client_range(client, KSM_MSG_RELEASE, 1000, PAGES - 1000);
@@ -204,7 +203,7 @@ static void test_nothing_is_freed_early(void)
     proto_child_wait(children[1]);
     kill_and_restart(broker);
     client = come_back(broker, client, "a");
-    hold(client, 0, 0, 0);                  /* maps nothing any more */
+    hold(client, 0, 0, 0); /* maps nothing any more */
     g_assert_cmpuint(proto_client_stats(client).pages_shared, ==, 35);
     proto_child_go_on(children[0]);
     g_assert_cmpuint(proto_child_wait(children[0]), ==, KSM_WELCOME_HANDED);
@@ -217,7 +216,7 @@ static void test_nothing_is_freed_early(void)
     wait_shared(client, 36);
     proto_client_range(client, KSM_MSG_RELEASE, 1, 2);
     wait_shared(client, 35);
-    proto_child_kill(children[1]);          /* it never came */
+    proto_child_kill(children[1]); /* it never came */
     wait_shared(client, 10);
     proto_child_free(children[0]);
     wait_shared(client, 0);
@@ -303,8 +302,8 @@ static void test_zeros(void)
     g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
                                                      PAGES);
     g_autofree guint32 *slots = publish(client, 100, 10), *others = NULL;
-    guint32 head = proto_client_publish(client, AT, 0,
-                                        KSM_MAX_TILE_ORDER).slot, i;
+    guint32 head = proto_client_publish(client, AT, 0, KSM_MAX_TILE_ORDER).slot,
+            i;
     g_autoptr(ProtoClient) second = NULL;
 
     g_assert_cmpuint(head, !=, KSM_SLOT_NONE);
@@ -329,9 +328,9 @@ static void test_zeros(void)
     for (i = 0; i < 4; i++) {
         proto_client_range(client, KSM_MSG_RELEASE, AT, TILE);
         wait_shared(client, 10 + 600);
-        g_assert_cmpint(proto_client_publish(client, AT, 0,
-                                             KSM_MAX_TILE_ORDER).kind, ==,
-                        KSM_ANSWER_SLOT);
+        g_assert_cmpint(
+            proto_client_publish(client, AT, 0, KSM_MAX_TILE_ORDER).kind, ==,
+            KSM_ANSWER_SLOT);
     }
     wait_shared(client, 10 + TILE + 600);
 }
@@ -366,7 +365,7 @@ static void test_cut_off(void)
     g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_RESUMED);
     proto_child_go_on(child);
     g_assert_cmpuint(proto_child_wait(child), ==, KSM_WELCOME_HANDED);
-    proto_child_kill(child);                /* in the middle of it, too */
+    proto_child_kill(child); /* in the middle of it, too */
     wait_shared(client, 40);
 }
 
@@ -379,9 +378,14 @@ static void test_killed_at_it(void)
                                                      PAGES);
     guint32 base = proto_client_publish(client, 0, 1, 0).slot, page, turn;
     KsmMsgHello hello = {
-        .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
-        .version = KSM_PROTO_VERSION, .pages = PAGES, .group = "g",
-        .name = "a", .node = KSM_NODE_ANY, .engine = client->engine,
+        .msg = { .type = KSM_MSG_HELLO },
+        .magic = KSM_PROTO_MAGIC,
+        .version = KSM_PROTO_VERSION,
+        .pages = PAGES,
+        .group = "g",
+        .name = "a",
+        .node = KSM_NODE_ANY,
+        .engine = client->engine,
     };
 
     for (page = 1; page < COUNT; page++) {
@@ -395,7 +399,7 @@ static void test_killed_at_it(void)
         passing = proto_client_connect(broker->socket);
         g_assert_true(proto_client_send_fds(passing, &hello, sizeof(hello),
                                             &client->store_fd, 1));
-        g_usleep(turn * 2500);  /* another moment each time */
+        g_usleep(turn * 2500); /* another moment each time */
     }
     kill_and_restart(broker);
     client = come_back(broker, client, "a");
@@ -403,8 +407,7 @@ static void test_killed_at_it(void)
     hold(client, 0, 0, 0);
     wait_shared(client, COUNT);
     g_assert_cmpuint(proto_client_stats(client).pages_sharing, ==, COUNT);
-    g_assert_cmpuint(proto_client_find(client, 50000, 777), ==,
-                     base + 776);
+    g_assert_cmpuint(proto_client_find(client, 50000, 777), ==, base + 776);
     proto_client_range(client, KSM_MSG_RELEASE, 0, PAGES);
     wait_shared(client, 0);
 }
@@ -510,8 +513,7 @@ static void test_newcomer(void)
     newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
     proto_client_publish(newcomer, 1, 1, 0);
     refused = proto_client_connect(broker->socket);
-    reply = proto_client_hello_with(refused, "g", "a", PAGES,
-                                    client->store_fd);
+    reply = proto_client_hello_with(refused, "g", "a", PAGES, client->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpuint(reply.error.code, ==, ERROR_INVALID);
     g_assert_nonnull(strstr(reply.error.reason, "already uses another store"));
@@ -530,13 +532,12 @@ static void test_two_brokers(void)
     ProtoReply reply;
 
     kill(broker->pid, SIGSTOP);
-    reply = proto_client_hello_with(refused, "g", "a", PAGES,
-                                    client->store_fd);
+    reply = proto_client_hello_with(refused, "g", "a", PAGES, client->store_fd);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
     g_assert_cmpuint(reply.error.code, ==, ERROR_INVALID);
     g_assert_nonnull(strstr(reply.error.reason, "another broker still owns"));
     ksm_test_broker_kill(broker);
-    client = come_back(second, client, "a");    /* of whatever size */
+    client = come_back(second, client, "a"); /* of whatever size */
     hold(client, 100, slots[0], 10);
     hold(client, 0, 0, 0);
     wait_shared(client, 10);
@@ -554,8 +555,9 @@ static void stranger_run(gpointer opaque)
     client = proto_client_connect(((KsmTestBroker *)args[0])->socket);
     reply = proto_client_hello_with(client, "g", "c", PAGES,
                                     ((ProtoClient *)args[1])->store_fd);
-    proto_child_report(reply.msg.type == KSM_MSG_ERROR ? reply.error.code :
-                       100 + reply.welcome.outcome);
+    proto_child_report(reply.msg.type == KSM_MSG_ERROR ?
+                           reply.error.code :
+                           100 + reply.welcome.outcome);
     proto_child_await();
 }
 
@@ -614,8 +616,9 @@ static void publish_batch(ProtoClient *client, guint32 first)
                       first + i + 1);
     }
     g_assert_cmpuint(proto_client_request(client, KSM_MSG_PUBLISH,
-                                          KSM_BATCH_PUBLISH).msg.type, ==,
-                     KSM_MSG_ANSWERS);
+                                          KSM_BATCH_PUBLISH)
+                         .msg.type,
+                     ==, KSM_MSG_ANSWERS);
 }
 
 static gboolean is_filed(gpointer broker)
@@ -654,7 +657,7 @@ static void test_answered_meanwhile(void)
     g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_HANDED);
     newcomer = proto_client_new(broker->socket, "g", "new", PAGES);
     answered = ksm_test_now() - start;
-    hold(client, 0, 0, 1);              /* the first and the last of them */
+    hold(client, 0, 0, 1); /* the first and the last of them */
     hold(client, COUNT - 1, COUNT - 1, 1);
     g_assert_cmpint(proto_client_lookup(newcomer, 1, COUNT + 7).kind, ==,
                     KSM_ANSWER_LISTED);

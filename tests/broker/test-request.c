@@ -12,12 +12,12 @@
 #include "clients/session.h"
 #include "error.h"
 
-#define PAGES 100000u           /* some steps of a WITHDRAW, of a RELEASE */
+#define PAGES 100000u /* some steps of a WITHDRAW, of a RELEASE */
 
 static KsmBroker *broker;
 static KsmProcess *process;
 static guint readied, closed;
-static KsmRequestState *last;   /* that a hook was called with */
+static KsmRequestState *last; /* that a hook was called with */
 
 static void on_ready(KsmRequestState *state)
 {
@@ -59,7 +59,8 @@ static int listening(void)
     int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     g_assert_cmpint(bind(fd, (struct sockaddr *)&address,
-                         sizeof(address.sun_family)), ==, 0);
+                         sizeof(address.sun_family)),
+                    ==, 0);
     g_assert_cmpint(listen(fd, 8), ==, 0);
     return fd;
 }
@@ -77,7 +78,7 @@ static void make_broker(void)
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), ==, 0);
     process = ksm_process_of_peer(broker, fds[1], NULL);
     g_assert_nonnull(process);
-    process->connections++;     /* it stays */
+    process->connections++; /* it stays */
     close(fds[0]);
     close(fds[1]);
 }
@@ -96,8 +97,12 @@ static KsmRequestResult say_hello(KsmRequestState *state, guint8 engine,
 {
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO, .serial = 40 },
-        .magic = KSM_PROTO_MAGIC, .version = KSM_PROTO_VERSION,
-        .pages = PAGES, .group = "g", .name = "vm/ram", .node = KSM_NODE_ANY,
+        .magic = KSM_PROTO_MAGIC,
+        .version = KSM_PROTO_VERSION,
+        .pages = PAGES,
+        .group = "g",
+        .name = "vm/ram",
+        .node = KSM_NODE_ANY,
     };
 
     memset(&hello.engine, engine, sizeof(hello.engine));
@@ -152,8 +157,7 @@ static void list_pages(KsmRequestState *state)
     memset(items, 0, sizeof(items));
     for (i = 0; i < G_N_ELEMENTS(items); i++) {
         items[i].page = i;
-        memset(&items[i].fingerprint, (int)i + 1,
-               sizeof(items[i].fingerprint));
+        memset(&items[i].fingerprint, (int)i + 1, sizeof(items[i].fingerprint));
     }
     memcpy(state->bulk + KSM_BULK_REQUEST, items, sizeof(items));
     g_assert_cmpint(say(state, KSM_MSG_LOOKUP, 4, &reply, NULL), ==,
@@ -182,7 +186,8 @@ static void test_failure_has_no_reply(void)
     g_assert_cmpint(say_hello(&state, 2, &reply), ==, KSM_REQUEST_FAILED);
     expect_nothing(&reply);
     g_assert_cmpint(say(&state, KSM_MSG_LOOKUP, KSM_BATCH_LOOKUPS + 1, &reply,
-                        &error), ==, KSM_REQUEST_FAILED);
+                        &error),
+                    ==, KSM_REQUEST_FAILED);
     g_assert_error(error, KSM_ERROR, KSM_ERROR_PROTOCOL);
     expect_nothing(&reply);
     state_end(&state);
@@ -294,8 +299,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     make_broker();
     g_test_add_func("/request/answers", test_answers);
-    g_test_add_func("/request/failure-has-no-reply",
-                    test_failure_has_no_reply);
+    g_test_add_func("/request/failure-has-no-reply", test_failure_has_no_reply);
     g_test_add_data_func("/request/withdraw-ends-in-one-reply",
                          GINT_TO_POINTER(KSM_MSG_WITHDRAW),
                          test_steps_end_in_one_reply);

@@ -17,7 +17,7 @@ static void test_alone(void)
     ksm_share_take(&part, 999);
     g_assert_cmpuint(ksm_share_left(&part), ==, 1);
     g_assert_cmpuint(all.used, ==, 999);
-    ksm_share_take(&part, 11);         /* a store that is taken up */
+    ksm_share_take(&part, 11); /* a store that is taken up */
     g_assert_cmpuint(ksm_share_left(&part), ==, 0);
     g_assert_cmpuint(ksm_share_left(&all), ==, 0);
     ksm_share_give(&part, 1010);
@@ -92,7 +92,9 @@ static void test_room(void)
 
         for (i = 0; i < USERS; i++) {
             users[i] = (KsmShare) {
-                .limit = G_MAXUINT64, .all = &all, .percent = percents[row],
+                .limit = G_MAXUINT64,
+                .all = &all,
+                .percent = percents[row],
             };
         }
         late = users[0];
@@ -100,8 +102,8 @@ static void test_room(void)
             KsmShare *user = &users[g_test_rand_int_range(0, USERS)];
 
             if (g_test_rand_int_range(0, 4) == 0) {
-                ksm_share_give(user, user->used / (guint64)
-                                g_test_rand_int_range(1, 10));
+                ksm_share_give(user, user->used /
+                                         (guint64)g_test_rand_int_range(1, 10));
             } else {
                 ksm_share_take(user, ksm_share_left(user));
             }
@@ -112,7 +114,8 @@ static void test_room(void)
                               left * percents[row] / 100 - 1);
         }
         g_test_message("%u %%: at least %" G_GUINT64_FORMAT " free, the rule "
-                       "says %.0f", percents[row], fewest, left);
+                       "says %.0f",
+                       percents[row], fewest, left);
     }
 }
 

@@ -31,8 +31,7 @@ static gboolean store_is_empty(gpointer client)
 {
     const ProtoClient *self = client;
 
-    return ksm_test_store_bytes(self->store_fd, self->welcome.store_bytes) ==
-        0;
+    return ksm_test_store_bytes(self->store_fd, self->welcome.store_bytes) == 0;
 }
 
 static void test_share(void)
@@ -48,10 +47,8 @@ static void test_share(void)
     g_assert_cmpuint(a->welcome.outcome, ==, 0);
     g_assert_cmpint(lseek(a->store_fd, 0, SEEK_END), >=,
                     (off_t)a->welcome.store_bytes);
-    g_assert_cmpint(proto_client_lookup(a, 5, 1).kind, ==,
-                    KSM_ANSWER_LISTED);
-    g_assert_cmpint(proto_client_lookup(b, 6, 1).kind, ==,
-                    KSM_ANSWER_PUBLISH);
+    g_assert_cmpint(proto_client_lookup(a, 5, 1).kind, ==, KSM_ANSWER_LISTED);
+    g_assert_cmpint(proto_client_lookup(b, 6, 1).kind, ==, KSM_ANSWER_PUBLISH);
     answer = proto_client_publish(b, 6, 1, 0);
     g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
     proto_client_assert_slot(a, answer.slot, 1);
@@ -71,8 +68,7 @@ static void test_share(void)
 static void test_tile(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
-    g_autoptr(ProtoClient) a = proto_client_new(broker->socket, "g", "a",
-                                                5000);
+    g_autoptr(ProtoClient) a = proto_client_new(broker->socket, "g", "a", 5000);
     guint32 head = proto_client_publish(a, 64, 7, 6).slot;
     guint32 page;
 
@@ -89,7 +85,7 @@ static void test_tile(void)
 typedef struct Stranger {
     const char *socket;
     const char *group;
-    guint64 store_id;           /* that it must not get */
+    guint64 store_id; /* that it must not get */
     uid_t uid;
 } Stranger;
 
@@ -200,8 +196,9 @@ static void test_torn_publish(void)
         KsmLookup item = { .page = page + 1 };
 
         g_assert_cmpint(answer.kind, ==, KSM_ANSWER_SLOT);
-        g_assert_cmpint(pread(a->store_fd, slot, PAGE, (off_t)answer.slot *
-                              PAGE), ==, PAGE);
+        g_assert_cmpint(pread(a->store_fd, slot, PAGE,
+                              (off_t)answer.slot * PAGE),
+                        ==, PAGE);
         proto_content(wanted, 3);
         changed += memcmp(slot, wanted, PAGE) != 0;
         hash = XXH3_128bits(slot, PAGE);
@@ -265,7 +262,7 @@ static void test_one_group_for_life(void)
     client = proto_client_connect(broker->socket);
     reply = proto_client_hello(client, "two", "a", 100);
     g_assert_cmpuint(reply.msg.type, ==, KSM_MSG_ERROR);
-    g_assert_cmpuint(reply.error.code, ==, 8);      /* KSM_ERROR_GROUP */
+    g_assert_cmpuint(reply.error.code, ==, 8); /* KSM_ERROR_GROUP */
     proto_client_free(client);
     proto_client_free(proto_client_new(broker->socket, "one", "a", 100));
 }
@@ -289,8 +286,7 @@ static void test_many_clients(void)
         g_assert_cmpint(proto_client_lookup(clients[i], 2, 100 + i).kind, ==,
                         KSM_ANSWER_LISTED);
     }
-    g_assert_cmpuint(proto_client_stats(clients[0]).pages_sharing, ==,
-                     CLIENTS);
+    g_assert_cmpuint(proto_client_stats(clients[0]).pages_sharing, ==, CLIENTS);
     g_assert_cmpuint(proto_client_stats(clients[0]).pages_shared, ==, 1);
     g_assert_cmpuint(proto_client_stats(clients[0]).pages_unshared, ==,
                      CLIENTS);
@@ -320,7 +316,8 @@ static void test_resize(void)
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
     g_autoptr(ProtoClient) a = proto_client_new(broker->socket, "g", "a", 0);
     KsmMsgResize resize = {
-        .msg = { .type = KSM_MSG_RESIZE, .serial = 7 }, .pages = 1 << 24,
+        .msg = { .type = KSM_MSG_RESIZE, .serial = 7 },
+        .pages = 1 << 24,
     };
     ProtoReply reply;
 
@@ -344,7 +341,9 @@ static void list_many(ProtoClient *client, guint32 count)
             XXH128_hash_t hash = XXH3_128bits(&number, sizeof(number));
 
             items[i] = (KsmLookup) {
-                { hash.high64, hash.low64 }, page + i, 0,
+                { hash.high64, hash.low64 },
+                page + i,
+                0,
             };
         }
         memcpy(client->bulk, items, i * sizeof(*items));
@@ -380,10 +379,11 @@ static void test_bytes_per_page(void)
     log = ksm_test_broker_read_log(broker);
     counted = g_ascii_strtod(strstr(log, "memory_bytes=") + 13, NULL) / PAGES;
     resident = (g_ascii_strtod(strchr(after, ' '), NULL) -
-                g_ascii_strtod(strchr(before, ' '), NULL)) * PAGE / PAGES;
+                g_ascii_strtod(strchr(before, ' '), NULL)) *
+               PAGE / PAGES;
     g_test_message("a listed page costs %.1f bytes (%.1f resident); %.2f "
-                   "million look-ups a second through the socket", counted,
-                   resident, PAGES / seconds / 1e6);
+                   "million look-ups a second through the socket",
+                   counted, resident, PAGES / seconds / 1e6);
     g_assert_cmpfloat(counted, <, 24.0);
     g_assert_cmpfloat(resident, <, 26.0);
 }

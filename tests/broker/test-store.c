@@ -41,19 +41,20 @@ static void test_map_random(void)
     guint step;
 
     for (step = 0; step < 40000; step++) {
-        guint32 count = (guint32)g_rand_int_range(rand, 1, step % 50 ? 70
-                                                                     : 700);
+        guint32 count = (guint32)g_rand_int_range(rand, 1,
+                                                  step % 50 ? 70 : 700);
         guint32 first = (guint32)g_rand_int_range(rand, 0, (gint)SLOTS);
 
         if (g_rand_boolean(rand)) {
             gboolean possible = oracle_find(taken, 0, SLOTS, count) !=
-                KSM_SLOT_MAP_NONE;
+                                KSM_SLOT_MAP_NONE;
 
             first = ksm_slot_map_take(map, count);
             g_assert_cmpint(first != KSM_SLOT_MAP_NONE, ==, possible);
             if (possible) {
                 g_assert_cmpuint(oracle_find(taken, first, first + count,
-                                             count), ==, first);
+                                             count),
+                                 ==, first);
                 memset(taken + first, 1, count);
                 in_use += count;
             }
@@ -302,10 +303,11 @@ static void test_store_descriptor(void)
     g_assert_cmpint(byte, ==, 5);
     g_assert_cmpint(pwrite(fd, &byte, 1, (off_t)offset), ==, -1);
     g_assert_cmpint(ftruncate(fd, 0), ==, -1);
-    g_assert_cmpint(fallocate(fd, FALLOC_FL_PUNCH_HOLE |
-                              FALLOC_FL_KEEP_SIZE, 0, PAGE), ==, -1);
-    g_assert_true(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
-                  == MAP_FAILED);
+    g_assert_cmpint(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+                              PAGE),
+                    ==, -1);
+    g_assert_true(mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) ==
+                  MAP_FAILED);
     map = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd,
                (off_t)offset);
     g_assert_true(map != MAP_FAILED);

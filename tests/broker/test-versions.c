@@ -14,7 +14,7 @@
 #include "require.h"
 
 #define PAGES 1000u
-#define LATER 4711u             /* a version that is still to come */
+#define LATER 4711u /* a version that is still to come */
 
 static ProtoClient *join(KsmTestBroker *broker, const char *name,
                          guint32 version, int store_fd)
@@ -66,7 +66,9 @@ static void test_sizes(void)
         guint32 version;
         gsize stats, group;
     } rows[] = {
-        { 4, 648, 80 }, { 5, 704, 88 }, { 6, 704, 88 },
+        { 4, 648, 80 },
+        { 5, 704, 88 },
+        { 6, 704, 88 },
     };
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
     guint i, j;
@@ -107,8 +109,7 @@ static void test_upgrade(void)
                      KSM_MSG_OK);
     g_assert_cmpuint(proto_client_hold(old, 0, 0, 0).msg.type, ==, KSM_MSG_OK);
     {
-        g_autoptr(ProtoClient) now = join(broker, "now", KSM_PROTO_VERSION,
-                                          -1);
+        g_autoptr(ProtoClient) now = join(broker, "now", KSM_PROTO_VERSION, -1);
 
         g_assert_cmpuint(proto_client_find(now, 2, 1), ==, slot);
         g_assert_cmpuint(proto_client_stats(now).pages_sharing, ==, 2);

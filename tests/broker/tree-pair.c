@@ -56,8 +56,7 @@ void tree_pair_insert_at(TreePair *pair, KsmFpPlace *place, guint64 key,
     g_tree_replace(pair->oracle, boxed(key), boxed(value));
 }
 
-gboolean tree_pair_find_at(const TreePair *pair, KsmFpPlace *place,
-                           guint64 key)
+gboolean tree_pair_find_at(const TreePair *pair, KsmFpPlace *place, guint64 key)
 {
     const guint64 *wanted = g_tree_lookup(pair->oracle, &key);
     guint64 value = 0;

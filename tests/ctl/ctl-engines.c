@@ -56,8 +56,10 @@ static KsmRemote *remote_of(char **words)
 static void do_remote(char **words)
 {
     KsmRemoteSpec spec = {
-        .socket = broker->socket, .pages = number(words, 3),
-        .name = words[1], .group = words[2],
+        .socket = broker->socket,
+        .pages = number(words, 3),
+        .name = words[1],
+        .group = words[2],
         .on_node = words[4] != NULL,
     };
 
@@ -126,9 +128,9 @@ static void obey(const char *line)
         const char *name;
         void (*act)(char **words);
     } orders[] = {
-        { "remote", do_remote }, { "fill", do_fill },
-        { "settle", do_settle }, { "state", do_state },
-        { "broker", do_broker }, { "free", do_free },
+        { "remote", do_remote },       { "fill", do_fill },
+        { "settle", do_settle },       { "state", do_state },
+        { "broker", do_broker },       { "free", do_free },
         { "zero-page", do_zero_page },
     };
     g_auto(GStrv) words = g_strsplit(line, " ", -1);

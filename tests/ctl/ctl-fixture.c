@@ -124,23 +124,22 @@ char *ctl_fixture_ask_error(KsmTestBroker *broker, const char *request)
         g_error("%s was not refused", request);
     }
     error = json_object_get_object_member(reply, "error");
-    g_assert_cmpuint(strlen(json_object_get_string_member(error, "message")),
-                     >, 0);
+    g_assert_cmpuint(strlen(json_object_get_string_member(error, "message")), >,
+                     0);
     return g_strdup(json_object_get_string_member(error, "code"));
 }
 
 JsonObject *ctl_fixture_session(KsmTestBroker *broker, const char *name)
 {
     g_autoptr(JsonObject) reply = ctl_fixture_ask(broker,
-                                                "{\"request\":\"sessions\"}");
+                                                  "{\"request\":\"sessions\"}");
     JsonArray *sessions = json_object_get_array_member(reply, "sessions");
     guint i;
 
     for (i = 0; i < json_array_get_length(sessions); i++) {
         JsonObject *session = json_array_get_object_element(sessions, i);
 
-        if (strcmp(json_object_get_string_member(session, "name"),
-                   name) == 0) {
+        if (strcmp(json_object_get_string_member(session, "name"), name) == 0) {
             return json_object_ref(session);
         }
     }
@@ -156,15 +155,15 @@ static gboolean field_is(gpointer opaque)
 {
     const Expected *expected = opaque;
     g_autoptr(JsonObject) session = ctl_fixture_session(expected->broker,
-                                                      expected->name);
+                                                        expected->name);
 
     return session != NULL &&
-        g_strcmp0(json_object_get_string_member(session, expected->field),
-                  expected->value) == 0;
+           g_strcmp0(json_object_get_string_member(session, expected->field),
+                     expected->value) == 0;
 }
 
 void ctl_fixture_wait(KsmTestBroker *broker, const char *name,
-                    const char *field, const char *value)
+                      const char *field, const char *value)
 {
     Expected expected = { broker, name, field, value };
 
@@ -178,16 +177,18 @@ void ctl_fixture_assert_int(JsonObject *object, const char *field, gint64 value)
     gint64 got = json_object_get_int_member(object, field);
 
     if (got != value) {
-        g_error("%s is %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT, field,
-                got, value);
+        g_error("%s is %" G_GINT64_FORMAT ", not %" G_GINT64_FORMAT, field, got,
+                value);
     }
 }
 
 KsmRemote *ctl_fixture_remote(KsmTestBroker *broker, const char *name,
-                            const char *group)
+                              const char *group)
 {
     KsmRemoteSpec spec = {
-        .socket = broker->socket, .group = group, .name = name,
+        .socket = broker->socket,
+        .group = group,
+        .name = name,
         .pages = CTL_SCENE_PAGES,
     };
 
@@ -206,7 +207,7 @@ guint ctl_pair_zeros(void)
 
 guint ctl_pair_slots(void)
 {
-    const guint tile = 64;      /* of zeros */
+    const guint tile = 64; /* of zeros */
 
     return CTL_PAIR_SHARED + (ctl_pair_zeros() ? 0 : tile);
 }
@@ -247,7 +248,8 @@ void ctl_pair_close(CtlPair *pair)
 
     for (i = 0; i < 2; i++) {
         g_assert_cmpuint(ksm_remote_check(pair->vms[i], 0, CTL_PAIR_SHARED,
-                                          KSM_TEST_SEEDED, 7, TRUE), ==, 0);
+                                          KSM_TEST_SEEDED, 7, TRUE),
+                         ==, 0);
         ksm_remote_free(pair->vms[i]);
     }
     g_assert_true(ksm_test_broker_stop(pair->broker));

@@ -35,16 +35,16 @@ JsonObject *ctl_fixture_session(KsmTestBroker *broker, const char *name);
 
 /** Waits until a field of that session has that value. */
 void ctl_fixture_wait(KsmTestBroker *broker, const char *name,
-                    const char *field, const char *value);
+                      const char *field, const char *value);
 
 /** Fails the test unless that member is that number. */
 void ctl_fixture_assert_int(JsonObject *object, const char *field,
-                          gint64 value);
+                            gint64 value);
 
 /** An engine of CTL_SCENE_PAGES pages in pause mode. */
 #define CTL_SCENE_PAGES 512u
 KsmRemote *ctl_fixture_remote(KsmTestBroker *broker, const char *name,
-                            const char *group);
+                              const char *group);
 
 /** Two VMs, one/ram0 and two/ram0 of group web, in pause mode. */
 typedef struct CtlPair {
@@ -52,8 +52,8 @@ typedef struct CtlPair {
     KsmRemote *vms[2];
 } CtlPair;
 
-#define CTL_PAIR_SHARED 300u    /* first pages, of contents that both have */
-#define CTL_PAIR_ZEROS 100u     /* of zeros, after those; no more is touched */
+#define CTL_PAIR_SHARED 300u /* first pages, of contents that both have */
+#define CTL_PAIR_ZEROS 100u  /* of zeros, after those; no more is touched */
 
 /**
  * What each of them has when all is shared, and the slots of their group: where

@@ -10,11 +10,14 @@
 #include "ctl-fixture.h"
 
 /* In a child under another user: the reply, in the exit status. */
-typedef enum Told { TOLD_OK = 10, TOLD_PERMISSION, TOLD_EACCES, TOLD_OTHER }
-    Told;
+typedef enum Told {
+    TOLD_OK = 10,
+    TOLD_PERMISSION,
+    TOLD_EACCES,
+    TOLD_OTHER
+} Told;
 
-static Told ask_as(KsmTestBroker *broker, uid_t uid, gid_t gid,
-                   gid_t more_gid)
+static Told ask_as(KsmTestBroker *broker, uid_t uid, gid_t gid, gid_t more_gid)
 {
     pid_t pid = fork();
     int status;
@@ -34,9 +37,10 @@ static Told ask_as(KsmTestBroker *broker, uid_t uid, gid_t gid,
         }
         ctl_fixture_send(fd, "{\"request\":\"status\"}\n", 21);
         reply = ctl_fixture_receive(fd);
-        _exit(reply == NULL ? TOLD_OTHER :
-              strstr(reply, "\"ok\":true") ? TOLD_OK :
-              strstr(reply, "\"permission\"") ? TOLD_PERMISSION : TOLD_OTHER);
+        _exit(reply == NULL                   ? TOLD_OTHER :
+              strstr(reply, "\"ok\":true")    ? TOLD_OK :
+              strstr(reply, "\"permission\"") ? TOLD_PERMISSION :
+                                                TOLD_OTHER);
     }
     status = ksm_test_reap(pid, 20);
     g_assert_true(WIFEXITED(status));
@@ -45,7 +49,7 @@ static Told ask_as(KsmTestBroker *broker, uid_t uid, gid_t gid,
 
 static void test_permission(void)
 {
-    const gid_t none = (gid_t)-1, group = 1;    /* daemon */
+    const gid_t none = (gid_t)-1, group = 1; /* daemon */
     g_autofree char *path = NULL;
     const struct group *daemon = getgrgid(group);
     g_autofree char *options = NULL;
@@ -59,16 +63,13 @@ static void test_permission(void)
     broker = ksm_test_broker_new(options);
     path = ctl_fixture_socket(broker);
     g_assert_cmpint(g_chmod(broker->dir, 0755), ==, 0);
-    g_assert_cmpint(ask_as(broker, 65534, 65534, none), ==,
-                    TOLD_EACCES);
+    g_assert_cmpint(ask_as(broker, 65534, 65534, none), ==, TOLD_EACCES);
     g_assert_cmpint(ask_as(broker, 65534, group, none), ==, TOLD_OK);
     g_assert_cmpint(ask_as(broker, 65534, 65534, group), ==, TOLD_OK);
     /* the mode is widened by mistake: the broker looks for itself */
     g_assert_cmpint(g_chmod(path, 0666), ==, 0);
-    g_assert_cmpint(ask_as(broker, 65534, 65534, none), ==,
-                    TOLD_PERMISSION);
-    g_assert_cmpint(ask_as(broker, 65534, 65534, 2), ==,
-                    TOLD_PERMISSION);
+    g_assert_cmpint(ask_as(broker, 65534, 65534, none), ==, TOLD_PERMISSION);
+    g_assert_cmpint(ask_as(broker, 65534, 65534, 2), ==, TOLD_PERMISSION);
     g_assert_cmpint(ask_as(broker, 65534, 65534, group), ==, TOLD_OK);
     g_assert_true(ksm_test_broker_stop(broker));
 }

@@ -12,8 +12,8 @@
 #include "proto-client.h"
 #include "require.h"
 
-#define CLIENTS 32              /* that the broker takes */
-#define SOCKET_BYTES 212992u    /* net.core.wmem_default */
+#define CLIENTS 32           /* that the broker takes */
+#define SOCKET_BYTES 212992u /* net.core.wmem_default */
 
 typedef struct Fixture {
     KsmTestBroker *broker;
@@ -24,13 +24,13 @@ static void fixture_open(Fixture *fixture, const char *options)
 {
     fixture->broker = ksm_test_broker_new(options);
     fixture->witness = proto_client_new(fixture->broker->socket, "g", "witness",
-                                      100);
+                                        100);
 }
 
 static void fixture_close(Fixture *fixture)
 {
     g_autoptr(JsonObject) status = ctl_fixture_ask(fixture->broker,
-                                                 "{\"request\":\"status\"}");
+                                                   "{\"request\":\"status\"}");
 
     g_assert_true(json_object_get_boolean_member(status, "ok"));
     g_assert_cmpint(proto_client_publish(fixture->witness, 2, 1, 0).kind, ==,
@@ -67,18 +67,21 @@ static void test_nonsense(void)
         { "{\"request\":\"set\"}", "bad-request" },
         { "{\"request\":\"set\",\"target\":\"all\"}", "bad-request" },
         { "{\"request\":\"set\",\"run\":\"run\"}", "bad-request" },
-        { "{\"request\":\"set\",\"target\":\"all\",\"run\":1}",
-          "bad-request" },
+        { "{\"request\":\"set\",\"target\":\"all\",\"run\":1}", "bad-request" },
         { "{\"request\":\"set\",\"target\":\"all\",\"run\":\"stop\"}",
           "bad-request" },
         { "{\"request\":\"set\",\"target\":\"all\","
-          "\"scan_cpu_percent\":\"5\"}", "bad-request" },
+          "\"scan_cpu_percent\":\"5\"}",
+          "bad-request" },
         { "{\"request\":\"set\",\"target\":\"all\","
-          "\"scan_cpu_percent\":5.5}", "bad-request" },
+          "\"scan_cpu_percent\":5.5}",
+          "bad-request" },
         { "{\"request\":\"set\",\"target\":\"all\","
-          "\"scan_interval_ms\":-1}", "bad-request" },
+          "\"scan_interval_ms\":-1}",
+          "bad-request" },
         { "{\"request\":\"set\",\"target\":\"all\","
-          "\"max_mappings\":4294967296}", "bad-request" },
+          "\"max_mappings\":4294967296}",
+          "bad-request" },
         { "{\"request\":\"map\"}", "bad-request" },
         { "{\"request\":\"map\",\"target\":\"group:\"}", "no-such-group" },
         { "{\"request\":\"history\",\"seconds\":-5}", "bad-request" },
@@ -91,7 +94,7 @@ static void test_nonsense(void)
     fixture_open(&fixture, NULL);
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
         g_autofree char *code = ctl_fixture_ask_error(fixture.broker,
-                                                    rows[i].request);
+                                                      rows[i].request);
 
         g_test_message("row %u: %s", i, code);
         g_assert_cmpstr(code, ==, rows[i].code);
@@ -177,8 +180,10 @@ static void test_random(void)
         int fd = ctl_fixture_connect(fixture.broker);
 
         for (k = 0; k < length; k++) {
-            line[k] = i % 2 ? (char)g_rand_int_range(rand, 11, 256) :
-                alphabet[g_rand_int_range(rand, 0, sizeof(alphabet) - 1)];
+            line[k] =
+                i % 2 ?
+                    (char)g_rand_int_range(rand, 11, 256) :
+                    alphabet[g_rand_int_range(rand, 0, sizeof(alphabet) - 1)];
         }
         line[length] = '\n';
         ctl_fixture_send(fd, line, length + 1);
@@ -200,8 +205,8 @@ static gboolean is_closed(gpointer opaque)
 /* So many of one process; free the array. */
 static GPtrArray *many_sessions(Fixture *fixture, guint count)
 {
-    GPtrArray *clients = g_ptr_array_new_with_free_func(
-        (GDestroyNotify)proto_client_free);
+    GPtrArray *clients =
+        g_ptr_array_new_with_free_func((GDestroyNotify)proto_client_free);
     guint i;
 
     for (i = 0; i < count; i++) {
@@ -230,15 +235,14 @@ static void test_slow_reader(void)
     begin = ksm_test_now();
     while (ksm_test_now() - begin < 12) {
         double asked = ksm_test_now();
-        g_autoptr(JsonObject) status = ctl_fixture_ask(fixture.broker,
-            "{\"request\":\"status\"}");
+        g_autoptr(JsonObject) status =
+            ctl_fixture_ask(fixture.broker, "{\"request\":\"status\"}");
 
         g_assert_true(json_object_has_member(status, "groups"));
         slowest = MAX(slowest, ksm_test_now() - asked);
         g_usleep(50000);
     }
-    g_test_message("slowest reply to another client: %.1f ms",
-                   slowest * 1000);
+    g_test_message("slowest reply to another client: %.1f ms", slowest * 1000);
     g_assert_cmpfloat(slowest, <, 1.0);
     /* it was cut off: part of a line, then the end */
     reply = ctl_fixture_receive(slow);
@@ -360,10 +364,10 @@ static void test_cost(void)
         for (i = 0; i < clients->len; i++) {
             proto_client_stats(g_ptr_array_index(clients, i));
         }
-        json_object_unref(ctl_fixture_ask(fixture.broker,
-                                        "{\"request\":\"status\"}"));
-        json_object_unref(ctl_fixture_ask(fixture.broker,
-                                        "{\"request\":\"sessions\"}"));
+        json_object_unref(
+            ctl_fixture_ask(fixture.broker, "{\"request\":\"status\"}"));
+        json_object_unref(
+            ctl_fixture_ask(fixture.broker, "{\"request\":\"sessions\"}"));
         g_usleep((gulong)(MAX(begin + 1 - ksm_test_now(), 0) * 1e6));
     }
     spent = cpu_seconds(fixture.broker->pid) - spent;

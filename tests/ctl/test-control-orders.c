@@ -51,14 +51,17 @@ static void test_orders(void)
         return;
     }
     ctl_pair_share(&fixture);
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
-          "\"run\":\"run\"}", "done", NULL);
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"one\","
+          "\"run\":\"run\"}",
+          "done", NULL);
     g_assert_cmpint(stats_of(fixture.vms[0]).run, ==, KSM_RUN_RUN);
     g_assert_cmpint(stats_of(fixture.vms[1]).run, ==, KSM_RUN_PAUSE);
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"vm:one\","
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"vm:one\","
           "\"scan_cpu_percent\":3,\"scan_interval_ms\":60000,"
-          "\"max_mappings\":1000,\"keep_huge\":64,\"run\":\"pause\"}", "done",
-          NULL);
+          "\"max_mappings\":1000,\"keep_huge\":64,\"run\":\"pause\"}",
+          "done", NULL);
     stats = stats_of(fixture.vms[0]);
     g_assert_cmpint(stats.run, ==, KSM_RUN_PAUSE);
     g_assert_cmpuint(stats.scan_cpu_percent, ==, 3);
@@ -67,15 +70,23 @@ static void test_orders(void)
     ctl_fixture_assert_int(session, "max_mappings_set", 1000);
     ctl_fixture_assert_int(session, "keep_huge", 64);
     ctl_fixture_assert_int(session, "protocol", KSM_PROTO_VERSION);
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
-          "\"keep_huge\":513}", "failed", "at most 512");
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
-          "\"scan_cpu_percent\":101}", "failed", "between 1 and 100");
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
-          "\"scan_interval_ms\":9}", "failed", "between 10 and 3600000");
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"one\","
+          "\"keep_huge\":513}",
+          "failed", "at most 512");
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"one\","
+          "\"scan_cpu_percent\":101}",
+          "failed", "between 1 and 100");
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"one\","
+          "\"scan_interval_ms\":9}",
+          "failed", "between 10 and 3600000");
     g_assert_cmpuint(stats_of(fixture.vms[0]).scan_cpu_percent, ==, 3);
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
-          "\"run\":\"unmerge\"}", "done", NULL);
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"one\","
+          "\"run\":\"unmerge\"}",
+          "done", NULL);
     ctl_fixture_wait(fixture.broker, "one/ram0", "state", "unmerged");
     g_assert_cmpuint(stats_of(fixture.vms[0]).pages_sharing, ==, 0);
     g_assert_cmpuint(stats_of(fixture.vms[1]).pages_sharing, ==,
@@ -91,16 +102,18 @@ static void test_older_library(void)
     g_autoptr(JsonObject) session = NULL;
 
     old->version = 4;
-    g_assert_cmpint(proto_client_hello(old, "g", "old/ram0", 100).msg.type,
-                    ==, KSM_MSG_WELCOME);
+    g_assert_cmpint(proto_client_hello(old, "g", "old/ram0", 100).msg.type, ==,
+                    KSM_MSG_WELCOME);
     proto_client_stats(old);
     session = ctl_fixture_session(broker, "old/ram0");
     ctl_fixture_assert_int(session, "protocol", 4);
     g_assert_true(json_object_has_member(session, "merges"));
     g_assert_false(json_object_has_member(session, "keep_huge"));
     g_assert_false(json_object_has_member(session, "pages_hwpoison"));
-    order(broker, "{\"request\":\"set\",\"target\":\"old\","
-          "\"keep_huge\":64}", "failed", "an older version");
+    order(broker,
+          "{\"request\":\"set\",\"target\":\"old\","
+          "\"keep_huge\":64}",
+          "failed", "an older version");
 }
 
 /* An engine that sleeps for an hour between rounds obeys all the same. */
@@ -112,12 +125,16 @@ static void test_order_in_sleep(void)
     if (!ctl_pair_open(&fixture)) {
         return;
     }
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
-          "\"scan_interval_ms\":3600000,\"run\":\"run\"}", "done", NULL);
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"one\","
+          "\"scan_interval_ms\":3600000,\"run\":\"run\"}",
+          "done", NULL);
     ctl_fixture_wait(fixture.broker, "one/ram0", "state", "running");
     begin = ksm_test_now();
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"one\","
-          "\"run\":\"pause\"}", "done", NULL);
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"one\","
+          "\"run\":\"pause\"}",
+          "done", NULL);
     g_test_message("paused after %.2f s", ksm_test_now() - begin);
     g_assert_cmpint(stats_of(fixture.vms[0]).run, ==, KSM_RUN_PAUSE);
     ctl_pair_close(&fixture);
@@ -133,8 +150,10 @@ static void test_order_pending(void)
     }
     ctl_pair_share(&fixture);
     kill(ksm_remote_pid(fixture.vms[1]), SIGSTOP);
-    order(fixture.broker, "{\"request\":\"set\",\"target\":\"two\","
-          "\"run\":\"run\"}", "pending", NULL);
+    order(fixture.broker,
+          "{\"request\":\"set\",\"target\":\"two\","
+          "\"run\":\"run\"}",
+          "pending", NULL);
     kill(ksm_remote_pid(fixture.vms[1]), SIGCONT);
     ctl_fixture_wait(fixture.broker, "two/ram0", "state", "running");
     ctl_pair_close(&fixture);
@@ -170,8 +189,8 @@ static void test_order_lost(void)
 
 static guint sessions_of(KsmTestBroker *broker, const char *target)
 {
-    g_autofree char *request = g_strdup_printf(
-        "{\"request\":\"sessions\",\"target\":\"%s\"}", target);
+    g_autofree char *request =
+        g_strdup_printf("{\"request\":\"sessions\",\"target\":\"%s\"}", target);
     g_autoptr(JsonObject) reply = ctl_fixture_ask(broker, request);
 
     if (!json_object_get_boolean_member(reply, "ok")) {
@@ -197,7 +216,7 @@ static void test_targets(void)
         const char *name, *group;
     } vms[] = {
         { "one/ram0", "web" }, { "twin/ram0", "web" }, { "twin/ram0", "db" },
-        { "db/ram0", "web" }, { "plain", "db" },
+        { "db/ram0", "web" },  { "plain", "db" },
     };
     g_autoptr(KsmTestBroker) broker = NULL;
     KsmRemote *remotes[G_N_ELEMENTS(vms)];
@@ -275,8 +294,8 @@ static void test_stood_aside(void)
     ctl_fixture_wait(broker, "aside", "state", "stood-aside");
     ctl_fixture_wait(broker, "aside", "stand_aside", "a test wants it so");
     reply = ctl_fixture_ask(broker, "{\"request\":\"set\",\"target\":"
-                          "\"aside\",\"scan_cpu_percent\":42,"
-                          "\"run\":\"pause\"}");
+                                    "\"aside\",\"scan_cpu_percent\":42,"
+                                    "\"run\":\"pause\"}");
     g_assert_cmpint(ksm_engine_get_run(engine), ==, KSM_RUN_PAUSE);
     g_assert_cmpuint(ksm_engine_get_scan_cpu_percent(engine), ==, 42);
     g_atomic_int_set(&aside, 0);

@@ -48,8 +48,7 @@ static void assert_as_told(JsonObject *session, KsmRemote *remote)
     /* what is left of it as its own, is what is not shared */
     g_assert_cmpuint(told.maps.anonymous_kib, ==,
                      4 * (CTL_SCENE_PAGES - told.stats.pages_untouched -
-                          told.stats.pages_sharing -
-                          told.stats.zero_pages));
+                          told.stats.pages_sharing - told.stats.zero_pages));
 }
 
 static void test_figures(void)
@@ -68,17 +67,18 @@ static void test_figures(void)
     groups = json_object_get_array_member(status, "groups");
     g_assert_cmpuint(json_array_get_length(groups), ==, 1);
     assert_sums(json_array_get_object_element(groups, 0));
-    ctl_fixture_assert_int(json_object_get_object_member(status, "broker"), "pid",
-               fixture.broker->pid);
+    ctl_fixture_assert_int(json_object_get_object_member(status, "broker"),
+                           "pid", fixture.broker->pid);
     for (i = 0; i < 2; i++) {
-        g_autoptr(JsonObject) session = ctl_fixture_session(fixture.broker,
-            i == 0 ? "one/ram0" : "two/ram0");
+        g_autoptr(JsonObject) session =
+            ctl_fixture_session(fixture.broker,
+                                i == 0 ? "one/ram0" : "two/ram0");
 
         assert_as_told(session, fixture.vms[i]);
         ctl_fixture_assert_int(session, "bound_pages", SHARING);
         ctl_fixture_assert_int(session, "saved_pages", SAVED / 2);
-        g_assert_cmpstr(json_object_get_string_member(session, "backend"),
-                        ==, "ram0");
+        g_assert_cmpstr(json_object_get_string_member(session, "backend"), ==,
+                        "ram0");
     }
     ctl_pair_close(&fixture);
 }
@@ -91,7 +91,9 @@ static void test_names(void)
     g_autoptr(ProtoClient) long_one = NULL;
     g_autofree char *name = g_strnfill(KSM_NAME_BYTES - 1, 'n');
     static const char *const names[] = {
-        "vm/ram", "vm/ram#2", "vm/ram#2#2",
+        "vm/ram",
+        "vm/ram#2",
+        "vm/ram#2#2",
     };
     g_autoptr(JsonObject) reply = NULL;
     guint i;
@@ -105,8 +107,7 @@ static void test_names(void)
         g_autoptr(JsonObject) session = ctl_fixture_session(broker, names[i]);
 
         g_assert_nonnull(session);
-        g_assert_cmpstr(json_object_get_string_member(session, "vm"), ==,
-                        "vm");
+        g_assert_cmpstr(json_object_get_string_member(session, "vm"), ==, "vm");
     }
     {
         g_autoptr(JsonObject) session = ctl_fixture_session(broker, name);
@@ -137,7 +138,7 @@ static void test_host(void)
 {
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
     g_autoptr(JsonObject) status = ctl_fixture_ask(broker,
-                                                 "{\"request\":\"status\"}");
+                                                   "{\"request\":\"status\"}");
     JsonObject *host = json_object_get_object_member(status, "host");
     gint64 all = json_object_get_int_member(host, "memory_bytes");
     gint64 available = json_object_get_int_member(host, "available_bytes");
@@ -151,8 +152,9 @@ static void test_host(void)
 /* The state that a page was filled to have. */
 static guint expected_cell(guint page)
 {
-    return (page < SHARING ? KSM_MAP_SHARED : page < SHARING + ZEROS ?
-            KSM_MAP_ZERO : KSM_MAP_UNTOUCHED) |
+    return (page < SHARING         ? KSM_MAP_SHARED :
+            page < SHARING + ZEROS ? KSM_MAP_ZERO :
+                                     KSM_MAP_UNTOUCHED) |
            KSM_MAP_SHARE_ALL << KSM_MAP_SHARE_SHIFT;
 }
 
@@ -169,7 +171,7 @@ static void test_map(void)
     }
     ctl_pair_share(&fixture);
     reply = ctl_fixture_ask(fixture.broker,
-                          "{\"request\":\"map\",\"target\":\"two\"}");
+                            "{\"request\":\"map\",\"target\":\"two\"}");
     g_assert_true(json_object_get_boolean_member(reply, "ok"));
     ctl_fixture_assert_int(reply, "pages", CTL_SCENE_PAGES);
     ctl_fixture_assert_int(reply, "pages_per_cell", 1);
@@ -221,10 +223,13 @@ static gint64 latest(KsmTestBroker *broker, const char *request, guint index)
     JsonArray *samples = json_object_get_array_member(reply, "samples");
     guint count = json_array_get_length(samples);
 
-    g_assert_cmpuint(json_array_get_length(json_object_get_array_member(
-                         reply, "fields")), ==, 7);
-    return count == 0 ? -1 : json_array_get_int_element(
-        json_array_get_array_element(samples, count - 1), index);
+    g_assert_cmpuint(json_array_get_length(
+                         json_object_get_array_member(reply, "fields")),
+                     ==, 7);
+    return count == 0 ?
+               -1 :
+               json_array_get_int_element(
+                   json_array_get_array_element(samples, count - 1), index);
 }
 
 static gboolean history_knows(gpointer opaque)
@@ -254,7 +259,7 @@ static void test_history(void)
     g_assert_cmpint(latest(fixture.broker, of_group, 3), ==, 2 * ZEROS);
     g_assert_cmpint(latest(fixture.broker, of_group, 5), ==, SAVED);
     code = ctl_fixture_ask_error(fixture.broker,
-        "{\"request\":\"history\",\"group\":\"one\"}");
+                                 "{\"request\":\"history\",\"group\":\"one\"}");
     g_assert_cmpstr(code, ==, "no-such-group");
     ctl_pair_close(&fixture);
 }
@@ -279,8 +284,7 @@ static void assert_told(JsonObject *session, JsonObject *total, gsize told)
         }
     }
     /* besides, metadata_bytes and cpu_ns are summed up */
-    g_assert_cmpuint(states, ==,
-                     2 + (0 KSM_STATS_STATES(KSM_STATS_ONE_MORE)));
+    g_assert_cmpuint(states, ==, 2 + (0 KSM_STATS_STATES(KSM_STATS_ONE_MORE)));
 }
 
 /* Every statistic, and what no engine here gets to count: a client says it. */

@@ -25,8 +25,8 @@ static int ctl(KsmTestBroker *broker, const char *arguments, char **out,
     int status = 0, i;
 
     g_assert_nonnull(g_getenv("GUEST_KSMCTL"));
-    g_ptr_array_add(argv, g_strdup(program ? program :
-                                   g_getenv("GUEST_KSMCTL")));
+    g_ptr_array_add(argv,
+                    g_strdup(program ? program : g_getenv("GUEST_KSMCTL")));
     if (broker) {
         g_ptr_array_add(argv, g_strdup("--socket"));
         g_ptr_array_add(argv, ctl_fixture_socket(broker));
@@ -35,8 +35,8 @@ static int ctl(KsmTestBroker *broker, const char *arguments, char **out,
         g_ptr_array_add(argv, g_strdup(words[i]));
     }
     g_ptr_array_add(argv, NULL);
-    g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_DEFAULT,
-                 child_setup, NULL, out, err, &status, &error);
+    g_spawn_sync(NULL, (char **)argv->pdata, NULL, G_SPAWN_DEFAULT, child_setup,
+                 NULL, out, err, &status, &error);
     g_assert_no_error(error);
     g_assert_true(WIFEXITED(status));
     return WEXITSTATUS(status);
@@ -81,8 +81,8 @@ static void test_show(void)
     saved = g_strdup_printf("saved       %.1f MiB of the 4.0 MiB of 2 VMs: "
                             "%.1f sharing %.1f, and %.1f of zeros",
                             mib(2 * all - ctl_pair_slots()),
-                            mib(2 * ctl_pair_sharing()),
-                            mib(ctl_pair_slots()), mib(2 * ctl_pair_zeros()));
+                            mib(2 * ctl_pair_sharing()), mib(ctl_pair_slots()),
+                            mib(2 * ctl_pair_zeros()));
     row = g_strdup_printf("2.0      %.1f   %.1f     0.0       0.0    %.1f",
                           mib(ctl_pair_sharing()), mib(ctl_pair_zeros()),
                           mib(all - ctl_pair_slots() / 2));
@@ -110,22 +110,23 @@ static void test_order(void)
         return;
     }
     ctl_pair_share(&fixture);
-    expect(fixture.broker, "run one", 0, "one/ram0 (group web, process ",
-           NULL);
+    expect(fixture.broker, "run one", 0, "one/ram0 (group web, process ", NULL);
     ctl_fixture_wait(fixture.broker, "one/ram0", "run", "run");
     ctl_fixture_wait(fixture.broker, "two/ram0", "run", "pause");
     expect(fixture.broker, "run --all", 0, "two/ram0", NULL);
     ctl_fixture_wait(fixture.broker, "two/ram0", "run", "run");
     expect(fixture.broker, "pause web", 0, "two/ram0", NULL);
     ctl_fixture_wait(fixture.broker, "two/ram0", "run", "pause");
-    expect(fixture.broker, "set one scan-interval=2000 scan-cpu-percent=7 "
-           "max-mappings=900", 0, "done", NULL);
+    expect(fixture.broker,
+           "set one scan-interval=2000 scan-cpu-percent=7 "
+           "max-mappings=900",
+           0, "done", NULL);
     expect(fixture.broker, "vm one", 0, "scan-cpu-percent 7", NULL);
     expect(fixture.broker, "vm one", 0, "scan-interval 2000", NULL);
     expect(fixture.broker, "set one scan-interval=2", 1, "failed",
            "scan-interval must be between 10 and 3600000 ms, not 2");
-    expect(fixture.broker, "set --json all run=run", 0,
-           "\"result\" : \"done\"", NULL);
+    expect(fixture.broker, "set --json all run=run", 0, "\"result\" : \"done\"",
+           NULL);
     expect(fixture.broker, "unmerge one two", 0, "two/ram0", NULL);
     ctl_fixture_wait(fixture.broker, "one/ram0", "state", "unmerged");
     ctl_fixture_wait(fixture.broker, "two/ram0", "state", "unmerged");

@@ -15,26 +15,25 @@
 
 /* A domain as libxml2 writes it, with what is special about it. */
 static char *domain(const char *attributes, const char *machine,
-                    const char *above, const char *devices,
-                    const char *below)
+                    const char *above, const char *devices, const char *below)
 {
-    return g_strdup_printf(
-        "<domain%s type='kvm'>\n"
-        "  <name>web</name>\n"
-        "  <memory unit='KiB'>70001</memory>\n"
-        "%s"
-        "  <os>\n"
-        "    <type arch='x86_64' machine='%s'>hvm</type>\n"
-        "  </os>\n"
-        "  <features>\n"
-        "    <acpi/>\n"
-        "  </features>\n"
-        "  <devices>\n"
-        "    <emulator>/usr/bin/qemu</emulator>\n"
-        "%s"
-        "  </devices>\n"
-        "%s"
-        "</domain>\n", attributes, above, machine, devices, below);
+    return g_strdup_printf("<domain%s type='kvm'>\n"
+                           "  <name>web</name>\n"
+                           "  <memory unit='KiB'>70001</memory>\n"
+                           "%s"
+                           "  <os>\n"
+                           "    <type arch='x86_64' machine='%s'>hvm</type>\n"
+                           "  </os>\n"
+                           "  <features>\n"
+                           "    <acpi/>\n"
+                           "  </features>\n"
+                           "  <devices>\n"
+                           "    <emulator>/usr/bin/qemu</emulator>\n"
+                           "%s"
+                           "  </devices>\n"
+                           "%s"
+                           "</domain>\n",
+                           attributes, above, machine, devices, below);
 }
 
 static char *plain(void)
@@ -71,18 +70,24 @@ static void test_round_trip(void)
                "    <qemu:arg value='nvdimm=off'/>\n"
                "    <qemu:env name='A' value='it&apos;s &quot;b&quot;'/>\n"
                "  </qemu:commandline>\n"),
-        domain(NS, "pc", "  <metadata>\n    <x:y xmlns:x='urn:x'/>\n"
-               "  </metadata>\n", "",
+        domain(NS, "pc",
+               "  <metadata>\n    <x:y xmlns:x='urn:x'/>\n"
+               "  </metadata>\n",
+               "",
                "  <qemu:capabilities>\n"
                "    <qemu:del capability='no-hpet'/>\n"
                "  </qemu:capabilities>\n"),
-        domain("", "pc", "  <clock offset='utc'>\n"
-               "    <timer name='hpet' present='no'/>\n  </clock>\n", "", ""),
+        domain("", "pc",
+               "  <clock offset='utc'>\n"
+               "    <timer name='hpet' present='no'/>\n  </clock>\n",
+               "", ""),
     };
     const KsmDomainSettings settings[] = {
         { .group = "a", .libvirt_version = NEW_LIBVIRT },
         { .group = "a", .libvirt_version = OLD_LIBVIRT },
-        { .group = "a", .emulator = "/opt/qemu", .broker = "/run/a,b",
+        { .group = "a",
+          .emulator = "/opt/qemu",
+          .broker = "/run/a,b",
           .libvirt_version = OLD_LIBVIRT },
     };
     const KsmDomainSettings again = { .libvirt_version = OLD_LIBVIRT };
@@ -115,27 +120,33 @@ static void test_round_trip(void)
 
 static void test_what_is_written(void)
 {
-    g_autofree char *xml = domain("", "pc", "  <clock offset='utc'>\n"
-        "    <timer name='hpet' present='no'/>\n  </clock>\n", "", "");
+    g_autofree char *xml =
+        domain("", "pc",
+               "  <clock offset='utc'>\n"
+               "    <timer name='hpet' present='no'/>\n  </clock>\n",
+               "", "");
     const KsmDomainSettings settings = {
-        .group = "web", .broker = "/run/a,b", .emulator = "/opt/qemu",
+        .group = "web",
+        .broker = "/run/a,b",
+        .emulator = "/opt/qemu",
         .libvirt_version = OLD_LIBVIRT,
     };
     g_autofree char *text = enable(xml, &settings);
     g_autoptr(KsmDomainState) state = ksm_domain_inspect(text, NULL);
 
-    g_assert_nonnull(strstr(text,
-        "  <qemu:commandline>\n"
-        "    <qemu:arg value='-object'/>\n"
-        "    <qemu:arg value='memory-backend-ksm,id=ksm0,size=72351744,"
-        "group=web,broker=/run/a,,b,ram-id=pc.ram'/>\n"
-        "    <qemu:arg value='-machine'/>\n"
-        "    <qemu:arg value='memory-backend=ksm0,hpet=off'/>\n"
-        "  </qemu:commandline>\n"
-        "  <qemu:capabilities>\n"
-        "    <qemu:del capability='no-hpet'/>\n"
-        "  </qemu:capabilities>\n"
-        "</domain>\n"));
+    g_assert_nonnull(
+        strstr(text,
+               "  <qemu:commandline>\n"
+               "    <qemu:arg value='-object'/>\n"
+               "    <qemu:arg value='memory-backend-ksm,id=ksm0,size=72351744,"
+               "group=web,broker=/run/a,,b,ram-id=pc.ram'/>\n"
+               "    <qemu:arg value='-machine'/>\n"
+               "    <qemu:arg value='memory-backend=ksm0,hpet=off'/>\n"
+               "  </qemu:commandline>\n"
+               "  <qemu:capabilities>\n"
+               "    <qemu:del capability='no-hpet'/>\n"
+               "  </qemu:capabilities>\n"
+               "</domain>\n"));
     g_assert_nonnull(strstr(text, "    <emulator>/opt/qemu</emulator>\n"));
     g_assert_true(state->enabled);
     g_assert_cmpstr(ksm_opts_get(state->backend, "broker"), ==, "/run/a,b");
@@ -148,7 +159,8 @@ static void test_emulator_chosen_since(void)
 {
     g_autofree char *xml = plain();
     const KsmDomainSettings settings = {
-        .group = "web", .emulator = "/opt/qemu",
+        .group = "web",
+        .emulator = "/opt/qemu",
         .libvirt_version = NEW_LIBVIRT,
     };
     g_autofree char *text = enable(xml, &settings);
@@ -192,8 +204,10 @@ static void test_refusals(void)
         { "pc", "", "<disk type='vhostuser'/>", "vhost-user device" },
         { "pc", "", "<video><driver name='vhostuser'/></video>",
           "vhost-user device" },
-        { "pc", "", "<filesystem type='mount'><driver type='virtiofs'/>"
-          "</filesystem>", "virtiofs" },
+        { "pc", "",
+          "<filesystem type='mount'><driver type='virtiofs'/>"
+          "</filesystem>",
+          "virtiofs" },
         { "pc", "", "<hostdev mode='subsystem' type='pci'/>",
           "a device of the host" },
         { "pc", "", "<interface type='vdpa'/>", "a device of the host" },
@@ -230,7 +244,8 @@ static void test_not_refused(void)
 
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
         g_autofree char *xml = domain("", "pc", rows[i],
-            "<hostdev mode='subsystem' type='usb'/>", "");
+                                      "<hostdev mode='subsystem' type='usb'/>",
+                                      "");
         g_autofree char *text = enable(xml, &settings);
 
         assert_disabled(text, xml);
@@ -246,16 +261,19 @@ static void test_node(void)
 {
     static const struct {
         const char *above, *across;
-        const char *ends;       /* of the object; NULL: it is refused */
+        const char *ends; /* of the object; NULL: it is refused */
         KsmCtlStatus code;
         const char *reason;
     } rows[] = {
         { "", "on", "ram-id=pc.ram,merge-across-nodes=on'/>", 0, NULL },
-        { BOUND("strict", "1"), "off", "ram-id=pc.ram,merge-across-nodes=off,"
-          "host-nodes=1,policy=bind'/>", 0, NULL },
-        { BOUND("preferred", "12"), "off", "ram-id=pc.ram,"
-          "merge-across-nodes=off,host-nodes=12,policy=preferred'/>", 0,
-          NULL },
+        { BOUND("strict", "1"), "off",
+          "ram-id=pc.ram,merge-across-nodes=off,"
+          "host-nodes=1,policy=bind'/>",
+          0, NULL },
+        { BOUND("preferred", "12"), "off",
+          "ram-id=pc.ram,"
+          "merge-across-nodes=off,host-nodes=12,policy=preferred'/>",
+          0, NULL },
         { BOUND("strict", "0"), "on", NULL, KSM_CTL_FAILED,
           "--set merge-across-nodes=off" },
         { "", "off", NULL, KSM_CTL_FAILED, "not bound to one" },
@@ -281,7 +299,8 @@ static void test_node(void)
                                                rows[i].across);
         char *properties[] = { set, NULL };
         const KsmDomainSettings settings = {
-            .group = "web", .properties = properties,
+            .group = "web",
+            .properties = properties,
             .libvirt_version = NEW_LIBVIRT,
         };
         g_autoptr(GError) error = NULL;
@@ -303,8 +322,8 @@ static void test_node(void)
 /* Enabling again takes over another node, and that there is none any more. */
 static void test_node_again(void)
 {
-    char *off[] = { (char *)"merge-across-nodes=off",
-                    (char *)"keep-huge=64", NULL };
+    char *off[] = { (char *)"merge-across-nodes=off", (char *)"keep-huge=64",
+                    NULL };
     char *on[] = { (char *)"merge-across-nodes=on", NULL };
     const KsmDomainSettings first = { .group = "web", .properties = off };
     const KsmDomainSettings as_it_is = { .group = NULL };
@@ -312,20 +331,18 @@ static void test_node_again(void)
     g_autofree char *xml = domain("", "pc", BOUND("strict", "0"), "", "");
     g_autofree char *one = enable(xml, &first);
     g_auto(GStrv) parts = g_strsplit(one, "mode='strict' nodeset='0'", 2);
-    g_autofree char *moved = g_strjoinv("mode='preferred' nodeset='1'",
-                                        parts);
+    g_autofree char *moved = g_strjoinv("mode='preferred' nodeset='1'", parts);
     g_autofree char *two = enable(moved, &as_it_is);
     g_auto(GStrv) moved_parts = g_strsplit(two, BOUND("preferred", "1"), 2);
     g_autofree char *freed = g_strjoinv("", moved_parts);
     g_autofree char *three = enable(freed, &last);
 
     g_assert_nonnull(strstr(one, ",merge-across-nodes=off,keep-huge=64,"
-                            "host-nodes=0,policy=bind'/>"));
+                                 "host-nodes=0,policy=bind'/>"));
     g_assert_nonnull(strstr(two, ",merge-across-nodes=off,keep-huge=64,"
-                            "host-nodes=1,policy=preferred'/>"));
+                                 "host-nodes=1,policy=preferred'/>"));
     g_assert_null(ksm_domain_enable(freed, &as_it_is, NULL));
-    g_assert_nonnull(strstr(three,
-                            ",merge-across-nodes=on,keep-huge=64'/>"));
+    g_assert_nonnull(strstr(three, ",merge-across-nodes=on,keep-huge=64'/>"));
 }
 
 static void test_no_domain(void)

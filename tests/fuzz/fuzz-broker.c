@@ -19,7 +19,7 @@
 #define CLIENTS 3u
 
 typedef struct Client {
-    int fd;                     /* -1: not connected */
+    int fd; /* -1: not connected */
     int store_fd;
     guint8 *bulk;
     guint32 sent, answered;
@@ -56,8 +56,8 @@ static void client_open(Client *client)
     int fds[2];
 
     client_close(client);
-    g_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC |
-                        SOCK_NONBLOCK, 0, fds) == 0);
+    g_assert(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK,
+                        0, fds) == 0);
     client->fd = fds[0];
     ksm_connection_new(fuzz_world(), fds[1]);
 }
@@ -90,7 +90,9 @@ static void client_listen(Client *client)
 
     while (client->fd >= 0) {
         struct msghdr msg = {
-            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+            .msg_iov = &iov,
+            .msg_iovlen = 1,
+            .msg_control = &control,
             .msg_controllen = sizeof(control),
         };
 
@@ -151,8 +153,7 @@ static void say_hello(Client *client, FuzzInput *input)
     if (flags & 0x80) {
         fuzz_take(input, packet.hello.group, 8);
     }
-    client_send(client, &packet,
-                ksm_proto_hello_bytes(packet.hello.version),
+    client_send(client, &packet, ksm_proto_hello_bytes(packet.hello.version),
                 flags & 0x40 ? clients[flags % CLIENTS].store_fd : -1);
 }
 
@@ -175,17 +176,18 @@ static void fill_content(Client *client, FuzzInput *input)
     guint32 page = fuzz_byte(input);
 
     if (client->bulk != NULL) {
-        memset(client->bulk + KSM_BULK_CONTENT + page * 4096,
-               fuzz_byte(input), 4096);
+        memset(client->bulk + KSM_BULK_CONTENT + page * 4096, fuzz_byte(input),
+               4096);
     }
 }
 
 static gsize size_of(guint32 type)
 {
-    return type == KSM_MSG_HELLO ? sizeof(KsmMsgHello) :
+    return type == KSM_MSG_HELLO  ? sizeof(KsmMsgHello) :
            type == KSM_MSG_RESIZE ? sizeof(KsmMsgResize) :
-           type == KSM_MSG_STATS ? sizeof(KsmMsgStats) :
-           type == KSM_MSG_MAP ? sizeof(KsmMsgMap) : sizeof(KsmMsg);
+           type == KSM_MSG_STATS  ? sizeof(KsmMsgStats) :
+           type == KSM_MSG_MAP    ? sizeof(KsmMsgMap) :
+                                    sizeof(KsmMsg);
 }
 
 /* A message of the right size, filled from the input as far as that goes. */
@@ -231,7 +233,7 @@ static void act(FuzzInput *input)
     } else if (deed % 16 < 14) {
         client_close(client);
     } else if (deed % 16 < 15) {
-        g_main_context_iteration(NULL, FALSE);  /* one step of its work */
+        g_main_context_iteration(NULL, FALSE); /* one step of its work */
         return;
     }
     if (deed < 0xc0) {

@@ -20,8 +20,8 @@ static int connect_to_broker(int type, void (*take)(int fd))
 {
     int fds[2];
 
-    g_assert(socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds)
-             == 0);
+    g_assert(socketpair(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) ==
+             0);
     take(fds[1]);
     return fds[0];
 }
@@ -40,9 +40,13 @@ static void take_session(int fd)
 static void say_hello(void)
 {
     KsmMsgHello hello = {
-        .msg = { .type = KSM_MSG_HELLO }, .magic = KSM_PROTO_MAGIC,
-        .version = KSM_PROTO_VERSION, .pages = 64, .group = "g",
-        .name = "vm1/ram", .node = KSM_NODE_ANY,
+        .msg = { .type = KSM_MSG_HELLO },
+        .magic = KSM_PROTO_MAGIC,
+        .version = KSM_PROTO_VERSION,
+        .pages = 64,
+        .group = "g",
+        .name = "vm1/ram",
+        .node = KSM_NODE_ANY,
         .engine = { { 1, 1 } },
     };
 
@@ -70,8 +74,8 @@ static void check_line(const char *line, gsize bytes)
     g_autoptr(GError) error = NULL;
 
     if (!json_parser_load_from_data(parser, line, (gssize)bytes, &error)) {
-        g_error("the reply is not JSON: %s: %.*s", error->message,
-                (int)bytes, line);
+        g_error("the reply is not JSON: %s: %.*s", error->message, (int)bytes,
+                line);
     }
 }
 
@@ -83,13 +87,13 @@ static gboolean read_replies(void)
     gssize n;
     char *end;
 
-    while ((n = recv(control_fd, text + filled, sizeof(text) - filled, 0))
-           > 0) {
+    while ((n = recv(control_fd, text + filled, sizeof(text) - filled, 0)) >
+           0) {
         filled += (gsize)n;
         fuzz_world_run();
     }
-    for (end = text; filled > 0 &&
-         (end = memchr(text, '\n', filled)) != NULL;) {
+    for (end = text;
+         filled > 0 && (end = memchr(text, '\n', filled)) != NULL;) {
         gsize bytes = (gsize)(end + 1 - text);
 
         check_line(text, bytes);

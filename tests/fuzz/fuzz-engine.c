@@ -119,7 +119,7 @@ static void lie(FakeBroker *self, const FakeBrokerPacket *request,
     case 0:
     case 1:
     case 2:
-        break;                  /* as is proper */
+        break; /* as is proper */
     case 3:
     case 4:
         falsify_items(input, reply);
@@ -159,8 +159,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
     (void)argc;
     (void)argv;
     fuzz_keep_input();
-    g_log_set_handler(NULL, G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |
-                      G_LOG_LEVEL_DEBUG, quiet, NULL);
+    g_log_set_handler(NULL,
+                      G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |
+                          G_LOG_LEVEL_DEBUG,
+                      quiet, NULL);
     fake = fake_broker_new(lie);
     ksm_options_init(&options);
     options.group = "fuzz";
@@ -187,8 +189,9 @@ static void meet(void)
     engine->turn.run = KSM_RUN_RUN;
     ksm_engine_set_run(engine, KSM_RUN_RUN);
     if (ksm_connection_open(engine, &error)) {
-        for (round = 0; round < ROUNDS &&
-             ksm_broker_client_connected(&engine->broker); round++) {
+        for (round = 0;
+             round < ROUNDS && ksm_broker_client_connected(&engine->broker);
+             round++) {
             ksm_pace_begin(engine, TRUE);
             ksm_round_run(engine, TRUE);
             ksm_round_results(engine);

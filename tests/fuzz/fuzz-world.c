@@ -18,7 +18,7 @@
 #include "host/fd-reaper.h"
 
 #define STORE_SLOTS 512u
-#define MAX_TURNS 100000u      /* more work than an input can make */
+#define MAX_TURNS 100000u /* more work than an input can make */
 
 static KsmBroker *broker;
 
@@ -28,8 +28,9 @@ static int listening(int type)
     int fd = socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
     /* By its number alone it gets a name that nobody else has. */
-    g_assert(fd >= 0 && bind(fd, (struct sockaddr *)&address,
-                             sizeof(address.sun_family)) == 0 &&
+    g_assert(fd >= 0 &&
+             bind(fd, (struct sockaddr *)&address,
+                  sizeof(address.sun_family)) == 0 &&
              listen(fd, 8) == 0);
     return fd;
 }
@@ -76,8 +77,7 @@ void fuzz_world_clear(void)
     KsmProcess *process;
 
     fuzz_world_run();
-    process = g_hash_table_lookup(broker->processes,
-                                  GINT_TO_POINTER(getpid()));
+    process = g_hash_table_lookup(broker->processes, GINT_TO_POINTER(getpid()));
     if (process != NULL) {
         ksm_process_ended(process);
     }

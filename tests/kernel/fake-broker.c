@@ -37,11 +37,11 @@ static void prepare_welcome(FakeBroker *fake, const FakeBrokerPacket *request,
                             FakeBrokerReply *reply)
 {
     int fd = fake_broker_memfd(KSM_BULK_BYTES, MFD_ALLOW_SEALING,
-                        F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+                               F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 
     drop_bulk(fake);
-    fake->bulk = mmap(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE,
-                      MAP_SHARED, fd, 0);
+    fake->bulk = mmap(NULL, KSM_BULK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
+                      fd, 0);
     g_assert_true(fake->bulk != MAP_FAILED);
     fake->pages = (guint)request->hello.pages;
     reply->fds[0] = fd;
@@ -90,7 +90,7 @@ static void prepare(FakeBroker *fake, const FakeBrokerPacket *request,
     case KSM_MSG_LOOKUP:
         for (i = 0; i < count; i++) {
             fake_broker_answers(fake)[i] = (KsmAnswer) { KSM_ANSWER_PUBLISH,
-                                                  KSM_SLOT_NONE };
+                                                         KSM_SLOT_NONE };
         }
         reply->packet.msg.type = KSM_MSG_ANSWERS;
         reply->packet.msg.count = count;
@@ -136,7 +136,7 @@ static void send_reply(int fd, const FakeBrokerReply *reply)
     }
     for (i = 0; i < reply->times && reply->bytes > 0; i++) {
         if (sendmsg(fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
-            break;              /* it has gone, or does not read */
+            break; /* it has gone, or does not read */
         }
     }
 }
@@ -205,14 +205,16 @@ FakeBroker *fake_broker_new(FakeBrokerLie *lie)
     fake->dir = g_dir_make_tmp("ksm-fake-XXXXXX", NULL);
     fake->path = g_build_filename(fake->dir, "broker.sock", NULL);
     fake->store_fd = fake_broker_memfd(FAKE_BROKER_BYTES, MFD_ALLOW_SEALING,
-                                F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+                                       F_SEAL_SHRINK | F_SEAL_GROW |
+                                           F_SEAL_SEAL);
     fake->store = mmap(NULL, FAKE_BROKER_BYTES, PROT_READ | PROT_WRITE,
                        MAP_SHARED, fake->store_fd, 0);
     g_assert_true(fake->store != MAP_FAILED);
     g_strlcpy(address.sun_path, fake->path, sizeof(address.sun_path));
     fake->listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     g_assert_cmpint(bind(fake->listen_fd, (struct sockaddr *)&address,
-                         sizeof(address)), ==, 0);
+                         sizeof(address)),
+                    ==, 0);
     g_assert_cmpint(listen(fake->listen_fd, 8), ==, 0);
     fake->thread = g_thread_new("fake", fake_broker_thread, fake);
     return fake;
@@ -222,7 +224,8 @@ void fake_broker_empty(FakeBroker *fake)
 {
     g_assert_cmpint(fallocate(fake->store_fd,
                               FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
-                              FAKE_BROKER_BYTES), ==, 0);
+                              FAKE_BROKER_BYTES),
+                    ==, 0);
     fake->next_slot = 0;
 }
 

@@ -33,10 +33,10 @@ typedef struct FakeBroker FakeBroker;
 /* What is sent for one request; a test changes it. */
 typedef struct FakeBrokerReply {
     FakeBrokerPacket packet;
-    gsize bytes;                /* 0: nothing is sent */
-    int fds[3];                 /* -1: none; owned by the fake */
-    guint times;                /* how often it is sent */
-    gboolean close;             /* and the connection then ends */
+    gsize bytes;    /* 0: nothing is sent */
+    int fds[3];     /* -1: none; owned by the fake */
+    guint times;    /* how often it is sent */
+    gboolean close; /* and the connection then ends */
 } FakeBrokerReply;
 
 /** Changes the reply to @request; the bulk memory holds it already. */
@@ -45,16 +45,16 @@ typedef void FakeBrokerLie(FakeBroker *fake, const FakeBrokerPacket *request,
 
 struct FakeBroker {
     char *dir, *path;
-    FakeBrokerLie *lie;               /* or NULL */
-    gpointer opaque;            /* for the lie */
-    guint8 *store;              /* writable mapping of the store */
+    FakeBrokerLie *lie; /* or NULL */
+    gpointer opaque;    /* for the lie */
+    guint8 *store;      /* writable mapping of the store */
     int store_fd;
-    guint8 *bulk;               /* of the connection, or NULL */
+    guint8 *bulk; /* of the connection, or NULL */
     guint32 next_slot;
-    guint pages;                /* of the session, as HELLO or RESIZE said */
+    guint pages; /* of the session, as HELLO or RESIZE said */
     /* atomic: */
     gint connections, requests, welcomes;
-    gint ended;                 /* connections that are over */
+    gint ended; /* connections that are over */
     gint stop;
     int listen_fd;
     GThread *thread;

@@ -43,7 +43,9 @@ static void toggle_suspend(Oracle *oracle, guint64 *random)
 static void toggle(Oracle *oracle, guint64 *random)
 {
     static const KsmRunMode modes[] = {
-        KSM_RUN_PAUSE, KSM_RUN_RUN, KSM_RUN_UNMERGE,
+        KSM_RUN_PAUSE,
+        KSM_RUN_RUN,
+        KSM_RUN_UNMERGE,
     };
     g_autoptr(GError) error = NULL;
     guint64 what = ksm_test_below(random, 10);
@@ -80,8 +82,7 @@ static void unmerge(Oracle *oracle, guint64 *random)
     pause_ms(random, 120);
 }
 
-static void check_extra(Oracle *oracle, unsigned char *memory,
-                        const char *when)
+static void check_extra(Oracle *oracle, unsigned char *memory, const char *when)
 {
     guint64 i;
 
@@ -125,8 +126,7 @@ static void region_life(Oracle *oracle, guint64 *random)
         complain(oracle, "a removed region is still registered or mapped");
     }
     for (i = 0; i < EXTRA_PAGES; i++) {
-        if (!ksm_test_page_is(memory + i * KSM_PAGE_BYTES, KSM_TEST_ZERO,
-                              0)) {
+        if (!ksm_test_page_is(memory + i * KSM_PAGE_BYTES, KSM_TEST_ZERO, 0)) {
             complain(oracle, "a removed region is not empty");
             break;
         }
@@ -180,8 +180,7 @@ gpointer oracle_chaos_thread(gpointer opaque)
 {
     Oracle *oracle = opaque;
     guint features = oracle->config->features;
-    guint64 random = ksm_test_mix(oracle->config->seed,
-                                  1000 + oracle->index);
+    guint64 random = ksm_test_mix(oracle->config->seed, 1000 + oracle->index);
 
     while (!oracle_stops(oracle)) {
         if (features & ORACLE_TOGGLE) {

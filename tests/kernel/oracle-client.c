@@ -81,10 +81,9 @@ static void add_some(Writer *writer)
                    ksm_test_below(&writer->random, ORACLE_COUNTER_PAGES);
     guint64 *words = oracle_page(oracle, page);
 
-    while (writer->adds < MAX_ADDS &&
-           ksm_test_below(&writer->random, 4) != 0) {
-        guint64 *word = &words[ksm_test_below(&writer->random,
-                                              KSM_PAGE_BYTES / 8)];
+    while (writer->adds < MAX_ADDS && ksm_test_below(&writer->random, 4) != 0) {
+        guint64 *word =
+            &words[ksm_test_below(&writer->random, KSM_PAGE_BYTES / 8)];
         guint64 amount = ksm_test_random(&writer->random);
 
         __atomic_fetch_add(word, amount, __ATOMIC_SEQ_CST);
@@ -121,8 +120,7 @@ static void cool_down(Writer *writer, guint64 first, guint64 count)
 static void heat(Writer *writer)
 {
     guint64 count = MIN(HOT_PAGES, writer->owned);
-    guint64 first = ksm_test_below(&writer->random,
-                                   writer->owned - count + 1);
+    guint64 first = ksm_test_below(&writer->random, writer->owned - count + 1);
     guint64 batches = 20 + ksm_test_below(&writer->random, 60);
     guint i;
 
@@ -176,7 +174,7 @@ static gpointer reader_thread(gpointer opaque)
     while (!oracle_stops(oracle)) {
         for (i = 0; i < BATCH; i++) {
             guint64 limit = i % 4 ? oracle->first_counter :
-                            oracle->constant_pages;
+                                    oracle->constant_pages;
 
             oracle_verify(oracle, ksm_test_below(&random, limit));
         }
@@ -259,9 +257,9 @@ static void fill_constant(Oracle *oracle)
         } else if (part < 2) {
             oracle_write(oracle, i, KSM_TEST_BYTE, part ? 0xcc : 0);
         } else {
-            oracle_write(oracle, i, KSM_TEST_SEEDED, part < 4 ?
-                         ksm_test_mix(unique, i) :
-                         oracle_home_seed(oracle, i));
+            oracle_write(oracle, i, KSM_TEST_SEEDED,
+                         part < 4 ? ksm_test_mix(unique, i) :
+                                    oracle_home_seed(oracle, i));
         }
     }
 }
@@ -321,15 +319,14 @@ static void run_threads(Oracle *oracle)
         writer[i].own = g_new0(guint32, oracle->config->pages);
         writer[i].random = ksm_test_mix((guint64)getpid() << 8 | i,
                                         oracle->config->seed);
-        g_ptr_array_add(threads, g_thread_new("writer", writer_thread,
-                                              &writer[i]));
+        g_ptr_array_add(threads,
+                        g_thread_new("writer", writer_thread, &writer[i]));
     }
     for (i = 0; i < readers; i++) {
-        g_ptr_array_add(threads, g_thread_new("reader", reader_thread,
-                                              oracle));
+        g_ptr_array_add(threads, g_thread_new("reader", reader_thread, oracle));
     }
-    g_ptr_array_add(threads, g_thread_new("chaos", oracle_chaos_thread,
-                                          oracle));
+    g_ptr_array_add(threads,
+                    g_thread_new("chaos", oracle_chaos_thread, oracle));
     while (!oracle_stops(oracle)) {
         publish(oracle, turn++);
         g_usleep(30000);
@@ -346,8 +343,10 @@ static int run_client(OracleShared *shared, guint index)
 {
     g_autoptr(GError) error = NULL;
     Oracle oracle = {
-        .config = &shared->config, .figures = &shared->clients[index],
-        .stop = &shared->stop, .index = index,
+        .config = &shared->config,
+        .figures = &shared->clients[index],
+        .stop = &shared->stop,
+        .index = index,
     };
 
     oracle.constant_pages = oracle.config->pages / 8;
@@ -368,8 +367,8 @@ static int run_client(OracleShared *shared, guint index)
     publish(&oracle, 1);
     ksm_engine_free(oracle.engine);
     g_free(oracle.pages);
-    return __atomic_load_n(&oracle.figures->mismatches, __ATOMIC_RELAXED) ?
-           1 : 0;
+    return __atomic_load_n(&oracle.figures->mismatches, __ATOMIC_RELAXED) ? 1 :
+                                                                            0;
 }
 
 void oracle_client_main(int argc, char **argv)

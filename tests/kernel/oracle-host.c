@@ -38,8 +38,7 @@ static void swap_out(Oracle *oracle, guint64 *random)
 {
     guint64 pages = oracle->bytes / KSM_PAGE_BYTES;
     guint64 first = ksm_test_below(random, pages);
-    guint64 count = MIN(1 + ksm_test_below(random, MAX_PAGES),
-                        pages - first);
+    guint64 count = MIN(1 + ksm_test_below(random, MAX_PAGES), pages - first);
 
     /* Refused in store mappings, which are a file of another user's. */
     madvise(oracle_page(oracle, first), count * KSM_PAGE_BYTES, MADV_PAGEOUT);
@@ -53,8 +52,8 @@ static void make_huge(Oracle *oracle, guint64 *random)
     guint64 first = ksm_test_below(random, pages / HUGE_PAGES) * HUGE_PAGES;
 
     /* Fails where a piece of it is in the store, or pages are in use. */
-    if (madvise(oracle_page(oracle, first),
-                (gsize)HUGE_PAGES * KSM_PAGE_BYTES, MADV_COLLAPSE) == 0) {
+    if (madvise(oracle_page(oracle, first), (gsize)HUGE_PAGES * KSM_PAGE_BYTES,
+                MADV_COLLAPSE) == 0) {
         oracle_count(&oracle->figures->collapsed, 1);
     }
 }
@@ -85,8 +84,8 @@ void oracle_host_check(const OracleFigures *clients, guint count,
         swapped += clients[i].swapped_kib_max;
     }
     g_test_message("%" PRIu64 " huge pages made; %" PRIu64 " KiB in swap at "
-                   "most%s", collapsed, swapped,
-                   swaps ? "" : ": there is no swap");
+                   "most%s",
+                   collapsed, swapped, swaps ? "" : ": there is no swap");
     if (swaps) {
         g_assert_cmpuint(swapped, >, 0);
     }

@@ -30,8 +30,8 @@ struct OracleIo {
 #ifdef HAVE_LIBURING
     struct io_uring ring;
     gboolean has_ring;
-    guint64 fixed;              /* own[fixed] is the first registered one */
-    guint fixed_steps;          /* 0: none is registered */
+    guint64 fixed;     /* own[fixed] is the first registered one */
+    guint fixed_steps; /* 0: none is registered */
 #endif
 };
 
@@ -126,7 +126,7 @@ static void prepare(OracleIo *io, guint64 k, guint64 from, int fd)
         io_uring_prep_read(sqe, fd, page, KSM_PAGE_BYTES, offset);
     }
     if (from & 1) {
-        sqe->flags |= IOSQE_ASYNC;      /* by a kernel thread */
+        sqe->flags |= IOSQE_ASYNC; /* by a kernel thread */
     }
 }
 
@@ -157,7 +157,8 @@ static void ring_pages(OracleIo *io, guint64 *random)
     guint count = 1 + (guint)ksm_test_below(random, MAX_PAGES);
     guint64 from = ksm_test_below(random, ORACLE_FILE_PAGES - count);
     int fd = ksm_test_below(random, 2) && oracle->direct_file >= 0 ?
-             oracle->direct_file : oracle->file;
+                 oracle->direct_file :
+                 oracle->file;
     guint64 k;
     guint i;
 
@@ -167,15 +168,15 @@ static void ring_pages(OracleIo *io, guint64 *random)
         io->fixed_steps--;
     }
     k = io->fixed_steps ?
-        io->fixed + ksm_test_below(random, FIXED_PAGES - count) :
-        ksm_test_below(random, io->owned - count);
+            io->fixed + ksm_test_below(random, FIXED_PAGES - count) :
+            ksm_test_below(random, io->owned - count);
     for (i = 0; i < count; i++) {
         oracle_begin(oracle, io->own[k + i]);
         oracle_hold(oracle, io->own[k + i]);
         prepare(io, k + i, from + i, fd);
     }
     io_uring_submit(&io->ring);
-    for (i = 0; i < count; i++) {       /* while it is in flight */
+    for (i = 0; i < count; i++) { /* while it is in flight */
         oracle_verify(oracle, ksm_test_below(random, oracle->first_counter));
     }
     reap(io, count);

@@ -58,8 +58,7 @@ void oracle_begin(Oracle *oracle, guint64 page)
 {
     OraclePage *entry = &oracle->pages[page];
 
-    __atomic_store_n(&entry->sequence, entry->sequence + 1,
-                     __ATOMIC_RELAXED);
+    __atomic_store_n(&entry->sequence, entry->sequence + 1, __ATOMIC_RELAXED);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
@@ -67,8 +66,7 @@ static void finish(Oracle *oracle, guint64 page)
 {
     OraclePage *entry = &oracle->pages[page];
 
-    __atomic_store_n(&entry->sequence, entry->sequence + 1,
-                     __ATOMIC_RELEASE);
+    __atomic_store_n(&entry->sequence, entry->sequence + 1, __ATOMIC_RELEASE);
     oracle_count(&oracle->figures->writes, 1);
 }
 
@@ -82,8 +80,7 @@ void oracle_end(Oracle *oracle, guint64 page, KsmTestKind kind, guint64 seed)
     finish(oracle, page);
 }
 
-void oracle_write(Oracle *oracle, guint64 page, KsmTestKind kind,
-                  guint64 seed)
+void oracle_write(Oracle *oracle, guint64 page, KsmTestKind kind, guint64 seed)
 {
     guint64 words[KSM_PAGE_BYTES / 8];
 
@@ -114,8 +111,8 @@ static void note_latency(Oracle *oracle, gint64 ns)
     guint64 us = (guint64)(ns / 1000);
     guint bucket = us ? 63 - (guint)__builtin_clzll(us) + 1 : 0;
 
-    oracle_count(&oracle->figures->latency_us[MIN(bucket,
-                                              ORACLE_LATENCIES - 1)], 1);
+    oracle_count(
+        &oracle->figures->latency_us[MIN(bucket, ORACLE_LATENCIES - 1)], 1);
     oracle_raise(&oracle->figures->latency_max_us, us);
 }
 
@@ -128,11 +125,10 @@ static gint64 now_ns(void)
 }
 
 /* One aligned word, timed: what a guest feels of the engine. */
-static void store_word(Oracle *oracle, guint64 page, guint16 at,
-                       guint64 value)
+static void store_word(Oracle *oracle, guint64 page, guint16 at, guint64 value)
 {
-    volatile guint64 *word = (volatile guint64 *)
-        ((unsigned char *)oracle_page(oracle, page) + at);
+    volatile guint64 *word =
+        (volatile guint64 *)((unsigned char *)oracle_page(oracle, page) + at);
     gint64 start = now_ns();
 
     *word = value;
@@ -190,7 +186,8 @@ static void report(Oracle *oracle, guint64 page, const OraclePage *entry,
     if (nr > REPORTS || (oracle->config->features & ORACLE_SCRIBBLE)) {
         return;
     }
-    fprintf(stderr, "# MISMATCH client %u page %" PRIu64 " owner %d kind %u "
+    fprintf(stderr,
+            "# MISMATCH client %u page %" PRIu64 " owner %d kind %u "
             "seed %016" PRIx64 " home %016" PRIx64 " patches %u sequence %u: "
             "%u words wrong, first %u (got %016" PRIx64 ", want %016" PRIx64
             "), %u words zero; now %s\n",
@@ -198,7 +195,8 @@ static void report(Oracle *oracle, guint64 page, const OraclePage *entry,
             entry->seed, oracle_home_seed(oracle, page), entry->patches,
             entry->sequence, wrong, first, got[first], wanted[first], zero,
             memcmp(oracle_page(oracle, page), wanted, KSM_PAGE_BYTES) ?
-            "still wrong" : "right");
+                "still wrong" :
+                "right");
 }
 
 /** Checks any page from any thread; FALSE when it is wrong. */

@@ -124,8 +124,7 @@ static gboolean is_ready(gpointer opaque)
 
     oracle_run_check_alive(run);
     for (i = 0; i < run->row->clients; i++) {
-        if (__atomic_load_n(&run->shared->clients[i].ready,
-                            __ATOMIC_SEQ_CST) <
+        if (__atomic_load_n(&run->shared->clients[i].ready, __ATOMIC_SEQ_CST) <
             run->shared->config.writers) {
             return FALSE;
         }
@@ -197,8 +196,8 @@ static gboolean has_resumed(gpointer opaque)
 
         if (!run->resume_rounds[i] && stats.broker == KSM_BROKER_CONNECTED &&
             stats.merges > run->then[i].merges) {
-            run->resume_rounds[i] = stats.full_scans -
-                                    run->then[i].full_scans + 1;
+            run->resume_rounds[i] = stats.full_scans - run->then[i].full_scans +
+                                    1;
         }
         all = all && run->resume_rounds[i];
     }
@@ -228,8 +227,7 @@ void oracle_run_kill_broker(OracleRun *run)
     ksm_test_broker_kill(run->broker);
     run->broker_kills++;
     if (run->broker_kills % 2) {
-        g_assert_cmpfloat(ksm_test_wait(has_lost, run, RESUME_SECONDS), >=,
-                          0);
+        g_assert_cmpfloat(ksm_test_wait(has_lost, run, RESUME_SECONDS), >=, 0);
     }
     g_usleep((gulong)ksm_test_below(&run->random, 400000));
     for (i = 0; i < run->row->clients; i++) {
@@ -242,9 +240,9 @@ void oracle_run_kill_broker(OracleRun *run)
         for (i = 0; i < run->row->clients; i++) {
             KsmStats stats = oracle_run_client_stats(run, i);
 
-            g_test_message("client %u: broker %d merges %" PRIu64 " now %"
-                           PRIu64 ", rounds %" PRIu64, i, stats.broker,
-                           run->then[i].merges, stats.merges,
+            g_test_message("client %u: broker %d merges %" PRIu64
+                           " now %" PRIu64 ", rounds %" PRIu64,
+                           i, stats.broker, run->then[i].merges, stats.merges,
                            stats.full_scans - run->then[i].full_scans);
         }
         g_error("sharing did not resume within %g s", RESUME_SECONDS);

@@ -13,13 +13,13 @@
 
 typedef struct OracleRow {
     const char *name;
-    guint weight;               /* share of KSM_TEST_SECONDS */
+    guint weight; /* share of KSM_TEST_SECONDS */
     guint clients;
-    guint mib;                  /* region of a client */
+    guint mib; /* region of a client */
     guint features;
     guint max_mappings;
     gboolean kill_clients, kill_broker;
-    guint64 least;              /* merges and breaks, in all */
+    guint64 least; /* merges and breaks, in all */
 } OracleRow;
 
 typedef struct OracleRun {
@@ -29,11 +29,11 @@ typedef struct OracleRun {
     int shared_fd;
     pid_t pids[ORACLE_CLIENTS];
     guint64 random;
-    KsmStats past;              /* of clients that have ended */
+    KsmStats past; /* of clients that have ended */
     guint client_kills, broker_kills;
     double resume_max;
     guint64 resume_rounds_max;
-    KsmStats then[ORACLE_CLIENTS]; /* when the broker was killed */
+    KsmStats then[ORACLE_CLIENTS];         /* when the broker was killed */
     guint64 resume_rounds[ORACLE_CLIENTS]; /* until it shared; 0: not yet */
 } OracleRun;
 

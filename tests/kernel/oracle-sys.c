@@ -20,7 +20,7 @@
 #define FAIL_ONE_IN 300
 
 static gboolean dawdles, fails;
-static guint64 *disturbed;      /* how often, for the parent */
+static guint64 *disturbed; /* how often, for the parent */
 
 static guint64 draw(guint64 limit)
 {
@@ -60,7 +60,7 @@ static int odd_register(int fd, void *addr, size_t bytes, uint64_t mode)
 
 static int odd_unregister(int fd, void *addr, size_t bytes)
 {
-    dawdle();                   /* of a whole mapping, it cannot fail */
+    dawdle(); /* of a whole mapping, it cannot fail */
     return ksm_sys_linux.uffd_unregister(fd, addr, bytes);
 }
 
@@ -72,8 +72,7 @@ static int odd_protect(int fd, void *addr, size_t bytes, bool protect)
 }
 
 /* Moves part of it only, now and then. */
-static int odd_move(int fd, void *dst, void *src, size_t bytes,
-                    size_t *moved)
+static int odd_move(int fd, void *dst, void *src, size_t bytes, size_t *moved)
 {
     int ret = disturb();
     size_t some = bytes;
@@ -123,8 +122,9 @@ static int odd_map(void *addr, size_t bytes, int prot, int flags, int fd,
 {
     int ret = disturb();
 
-    return ret ? ret : ksm_sys_linux.map(addr, bytes, prot, flags, fd,
-                                         offset, mapped);
+    return ret ?
+               ret :
+               ksm_sys_linux.map(addr, bytes, prot, flags, fd, offset, mapped);
 }
 
 static int odd_remap(void *src, size_t bytes, void *dst)

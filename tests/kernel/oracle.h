@@ -53,44 +53,44 @@ typedef enum OracleFeature {
 /** Set by the parent before it starts clients. */
 typedef struct OracleConfig {
     guint64 seed;
-    guint64 pages;              /* of the region of a client */
+    guint64 pages; /* of the region of a client */
     guint writers, readers;
     guint features;
     guint max_mappings;
     char socket[128];
-    char file[256];             /* ORACLE_FILE_PAGES of seeded pages */
+    char file[256]; /* ORACLE_FILE_PAGES of seeded pages */
 } OracleConfig;
 
 /** Figures of one client; it writes, the parent reads. */
 typedef struct OracleFigures {
-    guint64 ready;              /* its threads are at work */
+    guint64 ready; /* its threads are at work */
     guint64 writes, checks, mismatches;
     guint64 io_pages, discards, forks, toggles, regions, disturbed;
     guint64 latency_us[ORACLE_LATENCIES]; /* of single stores, by powers of 2 */
     guint64 latency_max_us;
-    guint64 mappings_max;       /* lines of /proc/self/maps in the region */
-    guint64 claimed_max;        /* the same by the engine's count */
+    guint64 mappings_max; /* lines of /proc/self/maps in the region */
+    guint64 claimed_max;  /* the same by the engine's count */
     guint64 huge_kib_max;
-    guint64 collapsed;          /* huge pages made of small ones */
+    guint64 collapsed; /* huge pages made of small ones */
     guint64 swapped_kib_max;
-    guint64 snapshot;           /* odd while stats is being written */
-    KsmStats stats;             /* its pointers are not valid elsewhere */
+    guint64 snapshot; /* odd while stats is being written */
+    KsmStats stats;   /* its pointers are not valid elsewhere */
 } OracleFigures;
 
 typedef struct OracleShared {
-    guint stop;                 /* atomic: finish, check everything, exit */
+    guint stop; /* atomic: finish, check everything, exit */
     OracleConfig config;
     OracleFigures clients[ORACLE_CLIENTS];
 } OracleShared;
 
 typedef struct OraclePage {
-    guint32 sequence;           /* odd while its owner changes it */
-    guint8 kind;                /* KsmTestKind */
+    guint32 sequence; /* odd while its owner changes it */
+    guint8 kind;      /* KsmTestKind */
     guint8 patches;
-    guint16 patch_at[ORACLE_PATCHES];   /* byte offset, multiple of 8 */
+    guint16 patch_at[ORACLE_PATCHES]; /* byte offset, multiple of 8 */
     guint64 seed;
     guint64 patch[ORACLE_PATCHES];
-    guint32 held;               /* transfers into it under way */
+    guint32 held; /* transfers into it under way */
 } OraclePage;
 
 /** A client's own state. */
@@ -101,13 +101,13 @@ typedef struct Oracle {
     guint index;
     unsigned char *memory;
     guint64 bytes;
-    guint64 constant_pages;     /* the first ones */
-    guint64 first_counter;      /* page */
+    guint64 constant_pages; /* the first ones */
+    guint64 first_counter;  /* page */
     OraclePage *pages;
     int file, direct_file;
     KsmEngine *engine;
     KsmRegion *region;
-    const char *aside;          /* atomic: a reason to stand aside */
+    const char *aside; /* atomic: a reason to stand aside */
 } Oracle;
 
 static inline void oracle_count(guint64 *figure, guint64 n)
@@ -141,8 +141,7 @@ guint64 oracle_file_seed(const OracleConfig *config, guint64 file_page);
 gint64 oracle_owner(const Oracle *oracle, guint64 page);
 void oracle_begin(Oracle *oracle, guint64 page);
 void oracle_end(Oracle *oracle, guint64 page, KsmTestKind kind, guint64 seed);
-void oracle_write(Oracle *oracle, guint64 page, KsmTestKind kind,
-                  guint64 seed);
+void oracle_write(Oracle *oracle, guint64 page, KsmTestKind kind, guint64 seed);
 void oracle_patch(Oracle *oracle, guint64 page, guint64 *random);
 void oracle_write_same(Oracle *oracle, guint64 page, guint64 *random);
 void oracle_discard(Oracle *oracle, guint64 page);

@@ -24,12 +24,12 @@ static KsmSys table;
 static int (*ask)(const char *name);
 
 /* A wrapper of a call: its name, parameters and arguments. */
-#define ODD(name, parameters, arguments)                                  \
-    static int odd_##name parameters                                      \
-    {                                                                     \
-        int ret = ask(#name);                                             \
-                                                                          \
-        return ret ? ret : ksm_test_host_sys()->name arguments;           \
+#define ODD(name, parameters, arguments) \
+    static int odd_##name parameters \
+    { \
+        int ret = ask(#name); \
+\
+        return ret ? ret : ksm_test_host_sys()->name arguments; \
     }
 
 ODD(uffd_open, (int *fd), (fd))
@@ -44,8 +44,9 @@ ODD(pagemap_scan, (int fd, struct pm_scan_arg *arg), (fd, arg))
 ODD(read_at, (int fd, void *to, size_t bytes, uint64_t offset),
     (fd, to, bytes, offset))
 ODD(copy_self, (void *to, const void *from, size_t bytes), (to, from, bytes))
-ODD(map, (void *addr, size_t bytes, int prot, int flags, int fd,
-          uint64_t offset, void **mapped),
+ODD(map,
+    (void *addr, size_t bytes, int prot, int flags, int fd, uint64_t offset,
+     void **mapped),
     (addr, bytes, prot, flags, fd, offset, mapped))
 ODD(unmap, (void *addr, size_t bytes), (addr, bytes))
 ODD(advise, (void *addr, size_t bytes, int advice), (addr, bytes, advice))
@@ -128,7 +129,7 @@ static void check(Scenario *scenario, const char *when)
     }
     if (scenario->region) {
         scenario->shared = MAX(scenario->shared,
-                            scenario->region->counts[KSM_PAGE_SHARED]);
+                               scenario->region->counts[KSM_PAGE_SHARED]);
     }
 }
 
@@ -174,7 +175,8 @@ static KsmEngine *make_engine(Scenario *scenario)
     options.group = "scenario";
     options.broker = scenario->fake->path;
     options.start_broker = FALSE;
-    options.dma_in_flight = scenario->dma_in_flight ? scenario->dma_in_flight : nothing_held;
+    options.dma_in_flight = scenario->dma_in_flight ? scenario->dma_in_flight :
+                                                      nothing_held;
     options.opaque = scenario;
     engine = ksm_engine_new(&options, &error);
     scenario->refusals += engine == NULL;
@@ -205,9 +207,9 @@ static void check_removed(Scenario *scenario)
         guint32 page;
 
         for (page = 0; page < SCENARIO_PAGES; page++) {
-            g_assert_true(ksm_test_page_is(scenario->memory + (gsize)page *
-                                           KSM_PAGE_BYTES, KSM_TEST_ZERO,
-                                           0));
+            g_assert_true(ksm_test_page_is(scenario->memory +
+                                               (gsize)page * KSM_PAGE_BYTES,
+                                           KSM_TEST_ZERO, 0));
         }
         return;
     }
@@ -219,7 +221,7 @@ static void with_engine(Scenario *scenario)
     g_autoptr(GError) error = NULL;
 
     scenario->region = ksm_region_add(scenario->engine, "ram", scenario->memory,
-                                   SCENARIO_BYTES, KSM_REGION_FRESH, &error);
+                                      SCENARIO_BYTES, KSM_REGION_FRESH, &error);
     if (!scenario->region) {
         g_assert_nonnull(error);
         scenario->refusals++;
@@ -244,7 +246,7 @@ void scenario_tell(Scenario *scenario)
 
     fake_broker_empty(fake);
     scenario->memory = mmap(NULL, SCENARIO_BYTES, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     g_assert_true(scenario->memory != MAP_FAILED);
     scenario->engine = make_engine(scenario);
     if (scenario->engine) {
@@ -261,8 +263,8 @@ void scenario_tell(Scenario *scenario)
 
 guint scenario_shared(void)
 {
-    return ksm_test_has_zero_page() ? SCENARIO_PAGES - SCENARIO_PAGES / 8
-                                    : SCENARIO_PAGES;
+    return ksm_test_has_zero_page() ? SCENARIO_PAGES - SCENARIO_PAGES / 8 :
+                                      SCENARIO_PAGES;
 }
 
 static void quiet(const gchar *domain, GLogLevelFlags level,
@@ -277,6 +279,8 @@ static void quiet(const gchar *domain, GLogLevelFlags level,
 void scenario_be_quiet(void)
 {
     g_log_set_always_fatal(G_LOG_FATAL_MASK);
-    g_log_set_handler(NULL, G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |
-                      G_LOG_LEVEL_DEBUG, quiet, NULL);
+    g_log_set_handler(NULL,
+                      G_LOG_LEVEL_WARNING | G_LOG_LEVEL_MESSAGE |
+                          G_LOG_LEVEL_DEBUG,
+                      quiet, NULL);
 }

@@ -27,7 +27,7 @@ typedef struct Scenario Scenario;
 struct Scenario {
     /* set by the test: */
     FakeBroker *fake;
-    char *(*trouble)(void);     /* what was done to it, in words */
+    char *(*trouble)(void); /* what was done to it, in words */
     /* or NULL: whether a page is given up: neither read nor written */
     gboolean (*is_lost)(Scenario *scenario, guint32 page);
     gboolean (*dma_in_flight)(const void *addr, gsize bytes, void *scenario);
@@ -36,10 +36,10 @@ struct Scenario {
     KsmEngine *engine;
     KsmRegion *region;
     guint8 *memory;
-    guint64 generation;         /* of the pages that are written again */
-    guint64 shared;             /* most pages shared at a time */
-    guint refusals;             /* the engine said no, with a reason */
-    gint connections;           /* of the engine to the broker */
+    guint64 generation; /* of the pages that are written again */
+    guint64 shared;     /* most pages shared at a time */
+    guint refusals;     /* the engine said no, with a reason */
+    gint connections;   /* of the engine to the broker */
 };
 
 /**

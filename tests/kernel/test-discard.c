@@ -38,7 +38,8 @@ static void set_up(Fixture *s)
         ksm_remote_fill(s->remotes[i], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
     }
     g_assert_cmpuint(ksm_remotes_settle(s->remotes, REMOTES, REMOTES * PAGES,
-                                        SETTLE_SECONDS), ==, REMOTES * PAGES);
+                                        SETTLE_SECONDS),
+                     ==, REMOTES * PAGES);
     ksm_remote_set_run(s->remotes[0], KSM_RUN_PAUSE);
     ksm_remote_set_run(s->remotes[1], KSM_RUN_PAUSE);
 }
@@ -63,8 +64,9 @@ static void wait_group(Fixture *s, guint64 slots, guint64 references)
     do {
         g_assert_true(ksm_test_probe_read(s->probe, &group));
         g_usleep(10000);
-    } while ((group.pages_shared != slots ||
-              group.pages_sharing != references) && ksm_test_now() < end);
+    } while (
+        (group.pages_shared != slots || group.pages_sharing != references) &&
+        ksm_test_now() < end);
     g_assert_cmpuint(group.pages_shared, ==, slots);
     g_assert_cmpuint(group.pages_sharing, ==, references);
 }
@@ -72,7 +74,8 @@ static void wait_group(Fixture *s, guint64 slots, guint64 references)
 static void check_empty(KsmRemote *remote, guint first, guint count)
 {
     g_assert_cmpuint(ksm_remote_check(remote, first, count, KSM_TEST_ZERO, 0,
-                                      FALSE), ==, 0);
+                                      FALSE),
+                     ==, 0);
 }
 
 /* Paused: nobody but ksm_region_discard() has been at work. */
@@ -126,15 +129,17 @@ static void test_between_others(void)
     }
     for (i = 0; i < PAGES; i += 2) {
         check_empty(s.remotes[0], i, 1);
-        g_assert_cmpuint(
-            ksm_remote_check(s.remotes[0], i + 1, 1,
-                             i < PAGES / 4 ? KSM_TEST_BYTE : KSM_TEST_SEEDED,
-                             i < PAGES / 4 ? 0xaa : SEED + i + 1, FALSE),
-            ==, 0);
+        g_assert_cmpuint(ksm_remote_check(s.remotes[0], i + 1, 1,
+                                          i < PAGES / 4 ? KSM_TEST_BYTE :
+                                                          KSM_TEST_SEEDED,
+                                          i < PAGES / 4 ? 0xaa : SEED + i + 1,
+                                          FALSE),
+                         ==, 0);
     }
     wait_group(&s, PAGES, REMOTES * PAGES - PAGES / 2);
     g_assert_cmpuint(ksm_remote_check(s.remotes[1], 0, PAGES, KSM_TEST_SEEDED,
-                                      SEED, TRUE), ==, 0);
+                                      SEED, TRUE),
+                     ==, 0);
     tear_down(&s);
 }
 
@@ -151,13 +156,14 @@ static void test_again(void)
     for (i = 0; i < 3; i++) {
         ksm_remote_discard(s.remotes[0], 0, PAGES);
         ksm_remote_fill(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
-        g_assert_cmpuint(ksm_remotes_settle(s.remotes, REMOTES,
-                                            REMOTES * PAGES, SETTLE_SECONDS),
+        g_assert_cmpuint(ksm_remotes_settle(s.remotes, REMOTES, REMOTES * PAGES,
+                                            SETTLE_SECONDS),
                          ==, REMOTES * PAGES);
         wait_group(&s, PAGES, REMOTES * PAGES);
     }
     g_assert_cmpuint(ksm_remote_check(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED,
-                                      SEED, TRUE), ==, 0);
+                                      SEED, TRUE),
+                     ==, 0);
     tear_down(&s);
 }
 
@@ -192,10 +198,12 @@ static void test_remapped(void)
     g_assert_cmpuint(state.maps.mappings, ==, 1);
     ksm_remote_fill(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
     g_assert_cmpuint(ksm_remotes_settle(s.remotes, REMOTES, REMOTES * PAGES,
-                                        SETTLE_SECONDS), ==, REMOTES * PAGES);
+                                        SETTLE_SECONDS),
+                     ==, REMOTES * PAGES);
     wait_group(&s, PAGES, REMOTES * PAGES);
     g_assert_cmpuint(ksm_remote_check(s.remotes[0], 0, PAGES, KSM_TEST_SEEDED,
-                                      SEED, TRUE), ==, 0);
+                                      SEED, TRUE),
+                     ==, 0);
     tear_down(&s);
 }
 

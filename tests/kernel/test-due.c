@@ -26,12 +26,12 @@ typedef struct Fixture {
     KsmTestBroker *broker;
     KsmEngine *engine;
     guint8 *memory;
-    guint64 want;               /* pages shared, or rounds */
+    guint64 want; /* pages shared, or rounds */
 } Fixture;
 
 static KsmSys table;
-static gint scans;              /* atomic: calls over guest memory */
-static guint8 *scanned;         /* which begins here */
+static gint scans;      /* atomic: calls over guest memory */
+static guint8 *scanned; /* which begins here */
 
 static int counting_scan(int fd, struct pm_scan_arg *arg)
 {
@@ -76,8 +76,9 @@ static void wait_sharing(Fixture *f, guint64 pages)
         KsmStats stats;
 
         ksm_engine_get_stats(f->engine, &stats);
-        g_error("%" G_GUINT64_FORMAT " pages are shared, not %"
-                G_GUINT64_FORMAT, stats.pages_sharing, pages);
+        g_error("%" G_GUINT64_FORMAT
+                " pages are shared, not %" G_GUINT64_FORMAT,
+                stats.pages_sharing, pages);
     }
 }
 
@@ -100,8 +101,7 @@ static gboolean is_quiet(gpointer opaque)
 }
 
 static gboolean no_dma(G_GNUC_UNUSED const void *addr,
-                       G_GNUC_UNUSED gsize bytes,
-                       G_GNUC_UNUSED void *opaque)
+                       G_GNUC_UNUSED gsize bytes, G_GNUC_UNUSED void *opaque)
 {
     return FALSE;
 }
@@ -197,7 +197,9 @@ static void by_another(guint8 *to, const guint8 *content, gsize bytes)
     g_assert_cmpint(child, >=, 0);
     if (child == 0) {
         _exit(process_vm_writev(parent, &local, 1, &remote, 1, 0) ==
-              (ssize_t)bytes ? 0 : 1);
+                      (ssize_t)bytes ?
+                  0 :
+                  1);
     }
     g_assert_cmpint(waitpid(child, &status, 0), ==, child);
     g_assert_cmpint(status, ==, 0);
@@ -240,7 +242,6 @@ int main(int argc, char **argv)
     g_test_add_func("/due/quiet", test_quiet);
     g_test_add_data_func("/due/found/cpu", by_cpu, test_found);
     g_test_add_data_func("/due/found/system-call", by_system_call, test_found);
-    g_test_add_data_func("/due/found/another-process", by_another,
-                         test_found);
+    g_test_add_data_func("/due/found/another-process", by_another, test_found);
     return g_test_run();
 }

@@ -20,9 +20,9 @@
 #include "require.h"
 #include "sys.h"
 
-#define HUGE_BYTES      ((gsize)2 << 20)
-#define MAX_ROUNDS      200u
-#define STUCK_SECONDS   30
+#define HUGE_BYTES ((gsize)2 << 20)
+#define MAX_ROUNDS 200u
+#define STUCK_SECONDS 30
 
 /* One engine whose memory holds each content twice; a device if need be. */
 typedef struct Fixture {
@@ -32,14 +32,14 @@ typedef struct Fixture {
     guint8 *memory;
     gsize bytes;
     guint32 pages;
-    gint device;                /* atomic: somebody needs memory to stay */
-    gint held;                  /* atomic: a transfer is under way */
+    gint device; /* atomic: somebody needs memory to stay */
+    gint held;   /* atomic: a transfer is under way */
 } Fixture;
 
 /* For the calls that the tests replace. */
 static Fixture *current;
 static KsmSys table;
-static gint remaps;             /* atomic: of RAM, since it was zeroed */
+static gint remaps; /* atomic: of RAM, since it was zeroed */
 
 static gboolean dma_may_write(const void *addr, gsize bytes, void *opaque)
 {
@@ -68,7 +68,7 @@ static void make_engine(Fixture *f)
     options.broker = f->broker->socket;
     options.start_broker = FALSE;
     options.required = TRUE;
-    options.scan_interval_ms = 3600000;     /* rounds are asked for */
+    options.scan_interval_ms = 3600000; /* rounds are asked for */
     options.scan_cpu_percent = 100;
     options.dma_in_flight = dma_may_write;
     options.stand_aside = reason;
@@ -162,7 +162,8 @@ static void break_pages(Fixture *f, guint32 step)
     ksm_engine_run_round(f->engine);
     figures(f, &stats);
     /* Those that are not shared any more just stay private. */
-    g_assert_cmpuint(stats.pages_broken, ==, f->pages / step - stats.given_back);
+    g_assert_cmpuint(stats.pages_broken, ==,
+                     f->pages / step - stats.given_back);
 }
 
 static void check_broken(Fixture *f, guint32 step)
@@ -170,9 +171,9 @@ static void check_broken(Fixture *f, guint32 step)
     guint32 page;
 
     for (page = 0; page < f->pages; page += step) {
-        g_assert_cmpuint(*(guint32 *)(gpointer)
-                         (f->memory + (gsize)page * KSM_PAGE_BYTES), ==,
-                         page + 1);
+        g_assert_cmpuint(*(guint32 *)(gpointer)(f->memory +
+                                                (gsize)page * KSM_PAGE_BYTES),
+                         ==, page + 1);
     }
 }
 
@@ -407,9 +408,9 @@ static void test_interrupted(void)
     tear_down(&f);
 }
 
-static GThread *program;        /* the test's thread */
-static gint let_go;             /* atomic: pieces, by the scanner */
-static gint let_go_here;        /* by the program */
+static GThread *program; /* the test's thread */
+static gint let_go;      /* atomic: pieces, by the scanner */
+static gint let_go_here; /* by the program */
 
 static int counting_unregister(int fd, void *addr, size_t bytes)
 {
@@ -469,8 +470,9 @@ static void test_suspend(void)
 /* Of the second userfaultfd alone, as a full table of mappings would. */
 static int unregister_fails(int fd, void *addr, size_t bytes)
 {
-    return fd == current->engine->sync_uffd ? -ENOMEM :
-           ksm_sys_linux.uffd_unregister(fd, addr, bytes);
+    return fd == current->engine->sync_uffd ?
+               -ENOMEM :
+               ksm_sys_linux.uffd_unregister(fd, addr, bytes);
 }
 
 static void stuck(int number)
@@ -539,7 +541,8 @@ static void test_locked(void)
     alarm(STUCK_SECONDS);
     for (i = 0; i < 20; i++) {
         g_assert_cmpint(mlockall(i % 2 ? MCL_CURRENT | MCL_FUTURE :
-                                 MCL_CURRENT), ==, 0);
+                                         MCL_CURRENT),
+                        ==, 0);
         g_usleep(2000);
         g_assert_cmpint(munlockall(), ==, 0);
         g_usleep(2000);
@@ -550,8 +553,7 @@ static void test_locked(void)
     g_atomic_int_set(&f.held, 0);
     for (i = 0; i < f.pages; i++) {
         g_assert_true(ksm_test_page_is(f.memory + (gsize)i * KSM_PAGE_BYTES,
-                                       KSM_TEST_SEEDED,
-                                       1 + i % (f.pages / 2)));
+                                       KSM_TEST_SEEDED, 1 + i % (f.pages / 2)));
     }
     fill(&f);
     share(&f, f.pages);

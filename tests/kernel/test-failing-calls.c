@@ -20,9 +20,9 @@
 
 static struct {
     guint calls;
-    guint from, to;             /* calls [from, to) fail */
+    guint from, to; /* calls [from, to) fail */
     int error;
-    const char *first;          /* the name of the first that failed */
+    const char *first; /* the name of the first that failed */
 } inject;
 
 static gboolean fails(const char *name)
@@ -78,8 +78,9 @@ static int fail_or_go_on(const char *name)
 static char *trouble(void)
 {
     return g_strdup_printf("calls %u to %u failed with %s, the first of them "
-                           "%s", inject.from, inject.to,
-                           g_strerror(-inject.error), inject.first);
+                           "%s",
+                           inject.from, inject.to, g_strerror(-inject.error),
+                           inject.first);
 }
 
 static void install(guint from, guint burst, int error)
@@ -114,8 +115,8 @@ static void test_untroubled(void)
     }
     fake = fake_broker_new(NULL);
     g_assert_false(tell(fake, G_MAXUINT - 1, 1, -ENOMEM, &scenario));
-    g_test_message("%u calls, %" G_GUINT64_FORMAT " pages shared",
-                   inject.calls, scenario.shared);
+    g_test_message("%u calls, %" G_GUINT64_FORMAT " pages shared", inject.calls,
+                   scenario.shared);
     g_assert_cmpuint(scenario.shared, ==, scenario_shared());
     g_assert_cmpuint(scenario.refusals, ==, 0);
     g_assert_cmpuint(inject.calls, >, 200);
@@ -128,14 +129,10 @@ typedef struct Series {
 } Series;
 
 static const Series all_series[] = {
-    { "one-nomem", 1, -ENOMEM },
-    { "one-again", 1, -EAGAIN },
-    { "one-busy", 1, -EBUSY },
-    { "two-nomem", 2, -ENOMEM },
-    { "two-again", 2, -EAGAIN },
-    { "three-nomem", 3, -ENOMEM },
-    { "five-nomem", 5, -ENOMEM },
-    { "twelve-nomem", 12, -ENOMEM },
+    { "one-nomem", 1, -ENOMEM },  { "one-again", 1, -EAGAIN },
+    { "one-busy", 1, -EBUSY },    { "two-nomem", 2, -ENOMEM },
+    { "two-again", 2, -EAGAIN },  { "three-nomem", 3, -ENOMEM },
+    { "five-nomem", 5, -ENOMEM }, { "twelve-nomem", 12, -ENOMEM },
 };
 
 static void test_series(gconstpointer opaque)
@@ -155,7 +152,8 @@ static void test_series(gconstpointer opaque)
         less += scenario.shared < scenario_shared();
     }
     g_test_message("%u points; %u times something was refused, %u times less "
-                   "was shared", from, refusals, less);
+                   "was shared",
+                   from, refusals, less);
     g_assert_cmpuint(from, >, 200);
 }
 

@@ -25,8 +25,8 @@
 #define BYTES ((gsize)PAGES * KSM_PAGE_BYTES)
 #define HUGE_BYTES ((gsize)2 << 20)
 #define ROUND_MS 10u
-#define TURNS 20u               /* rounds that a lie is watched for */
-#define FEW_REQUESTS 16         /* or so many answers, where rounds stop */
+#define TURNS 20u       /* rounds that a lie is watched for */
+#define FEW_REQUESTS 16 /* or so many answers, where rounds stop */
 #define MAX_SECONDS 20.0
 /* What the program waits for at most; a call that hurries takes 0.3 s. */
 #define PATIENCE 1.5
@@ -62,9 +62,9 @@ static void check(const Guest *guest)
     guint32 page;
 
     for (page = 0; page < PAGES; page++) {
-        g_assert_true(ksm_test_page_is(guest->memory +
-                                       (gsize)page * KSM_PAGE_BYTES,
-                                       KSM_TEST_SEEDED, 1 + seed_of(page)));
+        g_assert_true(
+            ksm_test_page_is(guest->memory + (gsize)page * KSM_PAGE_BYTES,
+                             KSM_TEST_SEEDED, 1 + seed_of(page)));
     }
 }
 
@@ -90,8 +90,8 @@ static void guest_open(Guest *guest, FakeBrokerLie *lie)
     g_assert_true(guest->mapped != MAP_FAILED);
     guest->memory = (guint8 *)(((guintptr)guest->mapped + HUGE_BYTES - 1) &
                                ~(guintptr)(HUGE_BYTES - 1));
-    guest->region = ksm_region_add(guest->engine, "ram", guest->memory,
-                                   BYTES, KSM_REGION_FRESH, &error);
+    guest->region = ksm_region_add(guest->engine, "ram", guest->memory, BYTES,
+                                   KSM_REGION_FRESH, &error);
     g_assert_no_error(error);
     fill(guest);
     g_assert_true(ksm_engine_start(guest->engine, &error));
@@ -129,9 +129,9 @@ static void swap_fd(FakeBrokerReply *reply, guint which, int fd)
     reply->fds[which] = fd;
 }
 
-#define WELCOME_ONLY(request)                       \
-    if ((request)->msg.type != KSM_MSG_HELLO) {     \
-        return;                                     \
+#define WELCOME_ONLY(request) \
+    if ((request)->msg.type != KSM_MSG_HELLO) { \
+        return; \
     }
 
 static void store_is_file(FakeBroker *fake, const FakeBrokerPacket *request,
@@ -330,8 +330,8 @@ static void test_welcome(gconstpointer opaque)
         return;
     }
     guest_open(&guest, welcomes[GPOINTER_TO_UINT(opaque)].lie);
-    g_assert_cmpfloat(ksm_test_wait(was_asked_again, &guest, MAX_SECONDS),
-                      >=, 0);
+    g_assert_cmpfloat(ksm_test_wait(was_asked_again, &guest, MAX_SECONDS), >=,
+                      0);
     g_assert_cmpint(stats_of(&guest).broker, !=, KSM_BROKER_CONNECTED);
     g_assert_cmpuint(stats_of(&guest).merges, ==, 0);
     guest_close(&guest);
@@ -344,10 +344,12 @@ static void slots_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
 {
     guint32 i;
 
-    for (i = 0; request->msg.type == KSM_MSG_LOOKUP &&
-         i < reply->packet.msg.count; i++) {
+    for (i = 0;
+         request->msg.type == KSM_MSG_LOOKUP && i < reply->packet.msg.count;
+         i++) {
         fake_broker_answers(fake)[i] = (KsmAnswer) {
-            KSM_ANSWER_SLOT, (guint32)g_random_int_range(0, FIRST_SLOTS),
+            KSM_ANSWER_SLOT,
+            (guint32)g_random_int_range(0, FIRST_SLOTS),
         };
     }
 }
@@ -361,8 +363,9 @@ static void slots_beyond(FakeBroker *fake, const FakeBrokerPacket *request,
     };
     guint32 i;
 
-    for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
-         i < reply->packet.msg.count; i++) {
+    for (i = 0;
+         request->msg.type == KSM_MSG_PUBLISH && i < reply->packet.msg.count;
+         i++) {
         fake_broker_answers(fake)[i].slot = slots[i % G_N_ELEMENTS(slots)];
     }
 }
@@ -373,8 +376,9 @@ static void one_byte_off(FakeBroker *fake, const FakeBrokerPacket *request,
 {
     guint32 i;
 
-    for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
-         i < reply->packet.msg.count; i++) {
+    for (i = 0;
+         request->msg.type == KSM_MSG_PUBLISH && i < reply->packet.msg.count;
+         i++) {
         fake->store[(gsize)fake_broker_answers(fake)[i].slot * 4096 + 4095] ^=
             1;
     }
@@ -385,8 +389,9 @@ static void all_one_slot(FakeBroker *fake, const FakeBrokerPacket *request,
 {
     guint32 i;
 
-    for (i = 0; request->msg.type == KSM_MSG_PUBLISH &&
-         i < reply->packet.msg.count; i++) {
+    for (i = 0;
+         request->msg.type == KSM_MSG_PUBLISH && i < reply->packet.msg.count;
+         i++) {
         fake_broker_answers(fake)[i].slot = fake_broker_answers(fake)[0].slot;
     }
 }
@@ -409,10 +414,11 @@ static void kinds_at_random(FakeBroker *fake, const FakeBrokerPacket *request,
 
     (void)request;
     for (i = 0; reply->packet.msg.type == KSM_MSG_ANSWERS &&
-         i < reply->packet.msg.count; i++) {
+                i < reply->packet.msg.count;
+         i++) {
         fake_broker_answers(fake)[i].kind = g_random_int() % 7 * 0x12345678u;
-        fake_broker_answers(fake)[i].slot = g_random_int() %
-            (i % 2 ? FIRST_SLOTS : 2 * FAKE_BROKER_SLOTS);
+        fake_broker_answers(fake)[i].slot =
+            g_random_int() % (i % 2 ? FIRST_SLOTS : 2 * FAKE_BROKER_SLOTS);
     }
 }
 
@@ -530,7 +536,7 @@ static void hints_without_end(FakeBroker *fake, const FakeBrokerPacket *request,
         reply->packet.msg.count = KSM_BATCH_RESULTS;
         for (i = 0; i < KSM_BATCH_RESULTS; i++) {
             fake_broker_hints(fake)[i] = (KsmResult) { i % PAGES,
-                                                     i % FIRST_SLOTS };
+                                                       i % FIRST_SLOTS };
         }
     }
 }
@@ -544,7 +550,8 @@ static void no_hints_without_end(FakeBroker *fake,
     if (request->msg.type == KSM_MSG_FETCH_RESULTS) {
         reply->packet.msg.count = KSM_BATCH_RESULTS;
         for (i = 0; i < KSM_BATCH_RESULTS; i++) {
-            fake_broker_hints(fake)[i] = (KsmResult) { i % PAGES, KSM_SLOT_NONE };
+            fake_broker_hints(fake)[i] = (KsmResult) { i % PAGES,
+                                                       KSM_SLOT_NONE };
         }
     }
 }
@@ -559,7 +566,8 @@ static void orders(FakeBroker *fake, const FakeBrokerPacket *request,
         reply->packet.group.pages_sharing = g_random_int() % 2;
         reply->packet.group.map_serial = g_random_int();
         reply->packet.group.setting = (KsmSetting) {
-            .serial = g_random_int(), .fields = g_random_int() % 64,
+            .serial = g_random_int(),
+            .fields = g_random_int() % 64,
             .run = g_random_int() % 4,
             .scan_cpu_percent = g_random_int() % 200,
             .scan_interval_ms = g_random_int() % 50,
@@ -579,7 +587,7 @@ static void resumes_falsely(FakeBroker *fake, const FakeBrokerPacket *request,
         close(fake->store_fd);
         munmap(fake->store, FAKE_BROKER_BYTES);
         fake->store_fd = fake_broker_memfd(FAKE_BROKER_BYTES, MFD_ALLOW_SEALING,
-                                    F_SEAL_SHRINK);
+                                           F_SEAL_SHRINK);
         fake->store = mmap(NULL, FAKE_BROKER_BYTES, PROT_READ | PROT_WRITE,
                            MAP_SHARED, fake->store_fd, 0);
         swap_fd(reply, 1, dup(fake->store_fd));
@@ -682,7 +690,7 @@ static gboolean has_seen_enough(gpointer opaque)
 static const struct {
     const char *name;
     FakeBrokerLie *lie;
-    gboolean shares;            /* something can be shared all the same */
+    gboolean shares; /* something can be shared all the same */
 } lies[] = {
     { "none", NULL, TRUE },
     { "slots-at-random", slots_at_random, FALSE },
@@ -721,13 +729,12 @@ static void test_lie(gconstpointer opaque)
         return;
     }
     guest_open(&guest, lies[row].lie);
-    g_assert_cmpfloat(ksm_test_wait(has_seen_enough, &guest, MAX_SECONDS),
-                      >=, 0);
+    g_assert_cmpfloat(ksm_test_wait(has_seen_enough, &guest, MAX_SECONDS), >=,
+                      0);
     stats = stats_of(&guest);
     g_test_message("%d connections, %d requests, %" G_GUINT64_FORMAT
-                   " rounds, %" G_GUINT64_FORMAT " merges, %"
-                   G_GUINT64_FORMAT " rollbacks, %" G_GUINT64_FORMAT
-                   " refused by the broker",
+                   " rounds, %" G_GUINT64_FORMAT " merges, %" G_GUINT64_FORMAT
+                   " rollbacks, %" G_GUINT64_FORMAT " refused by the broker",
                    guest.fake->connections, guest.fake->requests,
                    stats.full_scans, stats.merges, stats.rollbacks,
                    stats.refused_broker);
@@ -807,7 +814,8 @@ static void test_not_taken_over(void)
     g_assert_cmpint(ksm_sys->uffd_open(&uffd), ==, 0);
     g_assert_cmpint(ksm_sys->uffd_api(uffd, 0), ==, 0);
     g_assert_cmpint(ksm_sys->uffd_register(uffd, memory, BYTES,
-                                           UFFDIO_REGISTER_MODE_WP), ==, 0);
+                                           UFFDIO_REGISTER_MODE_WP),
+                    ==, 0);
     g_assert_null(ksm_region_add(guest.engine, "theirs", memory, BYTES,
                                  KSM_REGION_NONE, &error));
     g_assert_error(error, KSM_ERROR, KSM_ERROR_FAILED);
@@ -824,7 +832,7 @@ static void test_not_taken_over(void)
     guest_close(&guest);
 }
 
-#define HOLE_PAGES 64u          /* of no region, between two */
+#define HOLE_PAGES 64u /* of no region, between two */
 #define OTHER_FIRST (PAGES + HOLE_PAGES)
 
 /* Seed of a session page; of those in the second region every one has its own. */
@@ -883,8 +891,8 @@ static void hints_of_two_regions(FakeBroker *fake,
                                  const FakeBrokerPacket *request,
                                  FakeBrokerReply *reply)
 {
-    const KsmLookup *items = (const KsmLookup *)(gconstpointer)
-                             (fake->bulk + KSM_BULK_REQUEST);
+    const KsmLookup *items =
+        (const KsmLookup *)(gconstpointer)(fake->bulk + KSM_BULK_REQUEST);
     guint32 i;
 
     if (request->msg.type == KSM_MSG_LOOKUP) {
@@ -956,8 +964,8 @@ static void test_hints_of_regions(void)
 
 int main(int argc, char **argv)
 {
-    static FakeBrokerLie *const lies_early = type_unknown,
-                   *const ends_early = ends_in_publish;
+    static FakeBrokerLie *const lies_early = type_unknown, *const ends_early =
+                                                               ends_in_publish;
     guint i;
 
     g_test_init(&argc, &argv, NULL);

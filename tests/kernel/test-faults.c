@@ -68,7 +68,7 @@ static guint64 seed_of(const Guest *guest, guint32 page)
     guint32 half = guest->pages / 2;
 
     return 1 + (page < half ? page :
-                (guint32)((guint64)(page - half) * 7919 % half));
+                              (guint32)((guint64)(page - half) * 7919 % half));
 }
 
 static void fill(Guest *guest)
@@ -86,10 +86,9 @@ static void check(const Guest *guest)
     guint32 page;
 
     for (page = 0; page < guest->pages; page++) {
-        g_assert_true(ksm_test_page_is(guest->memory +
-                                       (gsize)page * KSM_PAGE_BYTES,
-                                       KSM_TEST_SEEDED,
-                                       seed_of(guest, page)));
+        g_assert_true(
+            ksm_test_page_is(guest->memory + (gsize)page * KSM_PAGE_BYTES,
+                             KSM_TEST_SEEDED, seed_of(guest, page)));
     }
 }
 
@@ -107,8 +106,8 @@ static KsmStats stats_of(const Guest *guest)
 #define MAP_PAGES 48000u
 /* When the limit is lowered: well below it, as figures are some 0.1 s old. */
 #define MAP_START 6000u
-#define MAP_LOWERED "20000"     /* more than other programs have */
-#define MAP_BELOW "12000"       /* less than we have by then */
+#define MAP_LOWERED "20000" /* more than other programs have */
+#define MAP_BELOW "12000"   /* less than we have by then */
 #define MAP_SECONDS 60.0
 
 static char *read_limit(void)
@@ -168,14 +167,14 @@ static void lower_and_raise(Guest *guest, const char *limit)
     KsmStats stats;
     guint64 scans;
 
-    g_assert_cmpfloat(ksm_test_wait(has_many_mappings, guest, MAP_SECONDS),
-                      >=, 0);
+    g_assert_cmpfloat(ksm_test_wait(has_many_mappings, guest, MAP_SECONDS), >=,
+                      0);
     g_assert_true(write_limit(MAP_LOWERED));
     g_assert_cmpfloat(ksm_test_wait(is_degraded, guest, MAP_SECONDS), >=, 0);
     stats = stats_of(guest);
     g_test_message("lowered to " MAP_LOWERED ": %" G_GUINT64_FORMAT
-                   " of %u pages shared, %" G_GUINT64_FORMAT " mappings, %"
-                   G_GUINT64_FORMAT " refused for the budget",
+                   " of %u pages shared, %" G_GUINT64_FORMAT
+                   " mappings, %" G_GUINT64_FORMAT " refused for the budget",
                    stats.pages_sharing, MAP_PAGES, stats.mappings,
                    stats.refused_budget);
     g_assert_cmpuint(stats.pages_sharing, <, MAP_PAGES);
@@ -314,8 +313,8 @@ static void test_bomb(void)
     }
     close(reports[0]);
     g_test_message("%u share all of it after %.1f s: the broker has %u "
-                   "descriptors and %" G_GUINT64_FORMAT " KiB more", BOMB,
-                   ksm_test_now() - start,
+                   "descriptors and %" G_GUINT64_FORMAT " KiB more",
+                   BOMB, ksm_test_now() - start,
                    count_fds_of(broker->pid) - alone.fds,
                    ksm_test_status_kib(broker->pid, "RssAnon") - kib);
     g_assert_cmpuint(count_fds_of(broker->pid) - alone.fds, <, 4 * BOMB);

@@ -34,7 +34,8 @@ static void check_remote(KsmRemote *remote)
     g_assert_cmpuint(state.all_mappings, <=, MAX_MAPPINGS);
     g_assert_cmpuint(state.maps.anonymous_kib, <=, PAGES * 4 / 100 + 64);
     g_assert_cmpuint(ksm_remote_check(remote, 0, PAGES, KSM_TEST_BYTE, FILL,
-                                      FALSE), ==, 0);
+                                      FALSE),
+                     ==, 0);
 }
 
 static void test_fill(void)
@@ -64,8 +65,8 @@ static void test_fill(void)
     g_assert_true(ksm_test_probe_read(probe, &group));
     g_test_message("%u pages of byte 0x%x in %u processes: %" PRIu64
                    " store pages (%" PRIu64 " KiB), %" PRIu64
-                   " references, settled in %.1f s", PAGES, FILL, REMOTES,
-                   group.pages_shared,
+                   " references, settled in %.1f s",
+                   PAGES, FILL, REMOTES, group.pages_shared,
                    ksm_test_probe_store_bytes(probe) / 1024,
                    group.pages_sharing, ksm_test_now() - start);
     g_assert_cmpuint(group.pages_shared, >, 0);
@@ -80,13 +81,16 @@ static void test_fill(void)
         ksm_remote_fill(remotes[0], i, 1, KSM_TEST_SEEDED, i, FALSE);
     }
     for (i = 0; i + 64 <= PAGES; i += 64) {
-        g_assert_cmpuint(ksm_remote_check(remotes[0], i, 1, KSM_TEST_SEEDED,
-                                          i, FALSE), ==, 0);
-        g_assert_cmpuint(ksm_remote_check(remotes[0], i + 1, 63,
-                                          KSM_TEST_BYTE, FILL, FALSE), ==, 0);
+        g_assert_cmpuint(ksm_remote_check(remotes[0], i, 1, KSM_TEST_SEEDED, i,
+                                          FALSE),
+                         ==, 0);
+        g_assert_cmpuint(ksm_remote_check(remotes[0], i + 1, 63, KSM_TEST_BYTE,
+                                          FILL, FALSE),
+                         ==, 0);
     }
-    g_assert_cmpuint(ksm_remote_check(remotes[1], 0, PAGES, KSM_TEST_BYTE,
-                                      FILL, FALSE), ==, 0);
+    g_assert_cmpuint(ksm_remote_check(remotes[1], 0, PAGES, KSM_TEST_BYTE, FILL,
+                                      FALSE),
+                     ==, 0);
     for (i = 0; i < REMOTES; i++) {
         ksm_remote_free(remotes[i]);
     }

@@ -20,9 +20,13 @@
 static KsmRemote *make(KsmTestBroker *broker, const char *group, int node)
 {
     KsmRemoteSpec spec = {
-        .socket = broker->socket, .group = group, .pages = PAGES,
-        .run = KSM_RUN_RUN, .tells_held = TRUE,
-        .on_node = node != ANY, .node = node,
+        .socket = broker->socket,
+        .group = group,
+        .pages = PAGES,
+        .run = KSM_RUN_RUN,
+        .tells_held = TRUE,
+        .on_node = node != ANY,
+        .node = node,
     };
     KsmRemote *remote = ksm_remote_new(&spec);
 
@@ -90,11 +94,13 @@ static void share_nothing(const Place *place, const Place *elsewhere)
         g_assert_cmpuint(state.stats.pages_sharing, ==, PAGES);
         g_assert_cmpuint(state.stats.group_pages_shared, ==, PAGES);
         g_assert_cmpuint(ksm_remote_check(pair[i], 0, PAGES, KSM_TEST_SEEDED,
-                                          SEED, TRUE), ==, 0);
+                                          SEED, TRUE),
+                         ==, 0);
     }
     assert_alone(other, elsewhere->group);
     g_assert_cmpuint(ksm_remote_check(other, 0, PAGES, KSM_TEST_SEEDED, SEED,
-                                      TRUE), ==, 0);
+                                      TRUE),
+                     ==, 0);
     ksm_remote_free(pair[0]);
     ksm_remote_free(pair[1]);
     ksm_remote_free(other);

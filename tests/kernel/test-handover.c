@@ -34,9 +34,9 @@ typedef struct Fixture {
     KsmRemoteSpec spec;
     KsmRemote *guests[GUESTS + 2];
     guint count;
-    guint others;               /* engines that are no remotes */
-    guint64 shared, sharing;    /* what the broker is to have */
-    gsize log_seen;             /* of the broker's log; 0: not asked yet */
+    guint others;            /* engines that are no remotes */
+    guint64 shared, sharing; /* what the broker is to have */
+    gsize log_seen;          /* of the broker's log; 0: not asked yet */
 } Fixture;
 
 static gboolean is_connected(gpointer remote)
@@ -99,7 +99,7 @@ static gboolean only_guests_are_left(gpointer opaque)
     }
     if (told && fixture->log_seen &&
         strtoul(strchr(told, '=') + 1, NULL, 10) ==
-        fixture->count + fixture->others) {
+            fixture->count + fixture->others) {
         return TRUE;
     }
     fixture->log_seen = strlen(log);
@@ -125,7 +125,8 @@ static void check_fixture(Fixture *fixture)
     for (i = 0; i < fixture->count; i++) {
         pids[i] = ksm_remote_pid(fixture->guests[i]);
         g_assert_cmpuint(ksm_remote_check(fixture->guests[i], 0, PAGES,
-                                          KSM_TEST_SEEDED, SEED, TRUE), ==, 0);
+                                          KSM_TEST_SEEDED, SEED, TRUE),
+                         ==, 0);
     }
     g_assert_cmpuint(ksm_test_count_stores(pids, fixture->count), ==, 1);
     wait_unprobed(fixture);
@@ -144,8 +145,8 @@ static void add_guest(Fixture *fixture)
 static void settle(Fixture *fixture)
 {
     g_assert_cmpuint(ksm_remotes_settle(fixture->guests, fixture->count,
-                                        fixture->sharing, SECONDS), ==,
-                     fixture->sharing);
+                                        fixture->sharing, SECONDS),
+                     ==, fixture->sharing);
 }
 
 static gboolean fixture_open(Fixture *fixture)
@@ -157,7 +158,9 @@ static gboolean fixture_open(Fixture *fixture)
     }
     fixture->broker = ksm_test_broker_new(NULL);
     fixture->spec = (KsmRemoteSpec) {
-        .socket = fixture->broker->socket, .group = GROUP, .pages = PAGES,
+        .socket = fixture->broker->socket,
+        .group = GROUP,
+        .pages = PAGES,
         .tells_held = TRUE,
     };
     for (i = 0; i < GUESTS; i++) {
@@ -189,7 +192,8 @@ static void wait_connected(Fixture *fixture)
 
     for (i = 0; i < fixture->count; i++) {
         g_assert_cmpfloat(ksm_test_wait(is_connected, fixture->guests[i],
-                                        SECONDS), >=, 0);
+                                        SECONDS),
+                          >=, 0);
     }
 }
 
@@ -251,9 +255,9 @@ static void test_meanwhile(void)
     if (!fixture_open(&fixture)) {
         return;
     }
-    ksm_remote_fill(fixture.guests[2], 0, PAGES, KSM_TEST_SEEDED,
-                    SEED + PAGES, TRUE);
-    add_guest(&fixture);          /* shares those pages with guest 2 */
+    ksm_remote_fill(fixture.guests[2], 0, PAGES, KSM_TEST_SEEDED, SEED + PAGES,
+                    TRUE);
+    add_guest(&fixture); /* shares those pages with guest 2 */
     last = fixture.guests[GUESTS];
     ksm_remote_fill(last, 0, PAGES, KSM_TEST_SEEDED, SEED + PAGES, TRUE);
     fixture.shared = 2 * PAGES;
@@ -291,7 +295,8 @@ static void test_too_late(void)
         add_guest(&fixture);
     }
     g_assert_cmpuint(ksm_remotes_settle(fixture.guests + GUESTS, 2, 2 * PAGES,
-                                        SECONDS), ==, 2 * PAGES);
+                                        SECONDS),
+                     ==, 2 * PAGES);
     for (i = 0; i < GUESTS; i++) {
         kill(ksm_remote_pid(fixture.guests[i]), SIGCONT);
     }
@@ -314,8 +319,8 @@ static void test_one_is_slow(void)
     ksm_test_broker_start(fixture.broker);
     add_guest(&fixture);
     g_assert_cmpuint(ksm_remotes_settle(fixture.guests + 1, GUESTS,
-                                        GUESTS * PAGES, SECONDS), ==,
-                     GUESTS * PAGES);
+                                        GUESTS * PAGES, SECONDS),
+                     ==, GUESTS * PAGES);
     ksm_remote_fill(fixture.guests[1], 0, PAGES, KSM_TEST_ZERO, 0, FALSE);
     ksm_remote_fill(fixture.guests[1], 0, PAGES, KSM_TEST_SEEDED, SEED, TRUE);
     kill(ksm_remote_pid(fixture.guests[0]), SIGCONT);
@@ -329,7 +334,8 @@ static void refuse_versions(const char *path, guint count)
     struct sockaddr_un address = { .sun_family = AF_UNIX };
     int listening = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     KsmMsgError reply = {
-        .msg = { .type = KSM_MSG_ERROR }, .code = KSM_ERROR_PROTOCOL,
+        .msg = { .type = KSM_MSG_ERROR },
+        .code = KSM_ERROR_PROTOCOL,
         .reason = "protocol version 3; this broker supports 4",
     };
     struct pollfd entry = { .fd = listening, .events = POLLIN };
@@ -337,7 +343,8 @@ static void refuse_versions(const char *path, guint count)
     g_strlcpy(address.sun_path, path, sizeof(address.sun_path));
     g_unlink(path);
     g_assert_cmpint(bind(listening, (struct sockaddr *)&address,
-                         sizeof(address)), ==, 0);
+                         sizeof(address)),
+                    ==, 0);
     g_assert_cmpint(listen(listening, 8), ==, 0);
     while (count--) {
         KsmMsgHello hello;
@@ -348,8 +355,7 @@ static void refuse_versions(const char *path, guint count)
         g_assert_cmpint(recv(fd, &hello, sizeof(hello), 0), >=,
                         offsetof(KsmMsgHello, engine));
         reply.msg.serial = hello.msg.serial;
-        g_assert_cmpint(send(fd, &reply, sizeof(reply), 0), ==,
-                        sizeof(reply));
+        g_assert_cmpint(send(fd, &reply, sizeof(reply), 0), ==, sizeof(reply));
         close(fd);
     }
     close(listening);
@@ -458,8 +464,8 @@ static void test_hung(void)
     kill(fixture.broker->pid, SIGSTOP);
     took = ksm_test_wait(has_noticed, engine, SECONDS);
     g_test_message("noticed after %.1f s, %" PRIu64 " writes meanwhile, the "
-                   "longest %.1f ms", took, writer.writes,
-                   writer.longest * 1e3);
+                   "longest %.1f ms",
+                   took, writer.writes, writer.longest * 1e3);
     g_assert_cmpfloat(took, >=, 0);
     g_assert_cmpuint(writer.writes, >, 1000);
     g_assert_cmpfloat(writer.longest, <, 1.0);
@@ -532,7 +538,7 @@ static gboolean has_met_broker(gpointer engine)
 }
 
 typedef enum Idleness {
-    ASIDE,                      /* by the program's callback */
+    ASIDE, /* by the program's callback */
     SUSPENDED,
     PAUSED,
 } Idleness;
@@ -556,8 +562,7 @@ static void make_idle(KsmEngine *engine, Idleness idleness)
 /* Pages in pairs, that nobody else has. */
 static guint8 *make_pairs(void)
 {
-    guint8 *memory = mmap(NULL, PAGES * KSM_PAGE_BYTES,
-                          PROT_READ | PROT_WRITE,
+    guint8 *memory = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     g_assert_true(memory != MAP_FAILED);
@@ -606,8 +611,7 @@ static void test_idle(gconstpointer opaque)
     g_assert_cmpfloat(ksm_test_wait(has_noticed, engine, SECONDS), >=, 0);
     ksm_test_broker_start(fixture.broker);
     wait_connected(&fixture);
-    g_assert_cmpfloat(ksm_test_wait(has_met_broker, engine, SECONDS), >=,
-                      0);
+    g_assert_cmpfloat(ksm_test_wait(has_met_broker, engine, SECONDS), >=, 0);
     wait_all(&fixture);
     for (i = 0; i < GUESTS; i++) {
         ksm_remote_fill(fixture.guests[i], 0, PAGES, KSM_TEST_SEEDED,
@@ -666,7 +670,8 @@ static void test_one_name(void)
         kill(fixture.broker->pid, SIGCONT);
         for (i = 0; i < 2; i++) {
             g_assert_cmpfloat(ksm_test_wait(has_met_broker, engines[i],
-                                            SECONDS), >=, 0);
+                                            SECONDS),
+                              >=, 0);
             ksm_engine_run_round(engines[i]);
         }
         wait_all(&fixture);

@@ -23,9 +23,9 @@
 typedef struct Fixture {
     KsmTestBroker *broker;
     KsmRemote *remotes[2];
-    KsmRemoteState state;       /* of the first one */
-    guint64 kept[2];            /* pages_kept_huge of both */
-    guint64 written;            /* rounds with writes, so far */
+    KsmRemoteState state; /* of the first one */
+    guint64 kept[2];      /* pages_kept_huge of both */
+    guint64 written;      /* rounds with writes, so far */
 } Fixture;
 
 static void look(Fixture *fixture)
@@ -53,8 +53,10 @@ static void check_kept(const Fixture *fixture, guint64 duplicates,
 static gboolean fixture_begin(Fixture *fixture, guint keep_huge)
 {
     KsmRemoteSpec spec = {
-        .pages = PAGES, .flags = KSM_REGION_HUGEPAGE,
-        .keep_huge = keep_huge, .tells_held = TRUE,
+        .pages = PAGES,
+        .flags = KSM_REGION_HUGEPAGE,
+        .keep_huge = keep_huge,
+        .tells_held = TRUE,
     };
     guint i;
 
@@ -106,8 +108,8 @@ static void check_common(Fixture *fixture, guint64 first, guint64 count)
 
     for (i = 0; i < 2; i++) {
         g_assert_cmpuint(ksm_remote_check(fixture->remotes[i], first, count,
-                                          KSM_TEST_SEEDED, COMMON, TRUE), ==,
-                         0);
+                                          KSM_TEST_SEEDED, COMMON, TRUE),
+                         ==, 0);
     }
 }
 
@@ -138,8 +140,8 @@ static void check_hot(Fixture *fixture)
 {
     g_assert_cmpuint(ksm_remote_check(fixture->remotes[0], 0, BLOCK,
                                       KSM_TEST_SEEDED,
-                                      UNIQUE(100 + fixture->written), TRUE), ==,
-                     0);
+                                      UNIQUE(100 + fixture->written), TRUE),
+                     ==, 0);
 }
 
 /* Until its block 0 rests; what was written then is right. */
@@ -165,8 +167,7 @@ static void test_off(void)
     pass_round(&fixture);
     g_assert_cmpuint(fixture.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
     pass_hot_round(&fixture);
-    g_assert_cmpuint(fixture.state.maps.huge_kib, ==,
-                     (BLOCKS - 1) * BLOCK_KIB);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==, (BLOCKS - 1) * BLOCK_KIB);
     fixture_end(&fixture);
 }
 
@@ -196,8 +197,8 @@ static void test_hot(void)
         pass_hot_round(&fixture);
         huge += fixture.state.maps.huge_kib == 2 * BLOCK_KIB;
     }
-    g_test_message("huge in %u of 60 rounds, %" G_GUINT64_FORMAT
-                   " collapses", huge, fixture.state.stats.collapses);
+    g_test_message("huge in %u of 60 rounds, %" G_GUINT64_FORMAT " collapses",
+                   huge, fixture.state.stats.collapses);
     g_assert_cmpuint(huge, >=, 45);
     check_hot(&fixture);
     check_common(&fixture, BLOCK, 2 * BLOCK);
@@ -222,8 +223,8 @@ static void test_warm(void)
     g_test_message("huge in %u of 100 rounds", huge);
     g_assert_cmpuint(huge, >=, 60);
     g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], 99, 1,
-                                      KSM_TEST_SEEDED, UNIQUE(149), TRUE), ==,
-                     0);
+                                      KSM_TEST_SEEDED, UNIQUE(149), TRUE),
+                     ==, 0);
     fixture_end(&fixture);
 }
 
@@ -242,8 +243,8 @@ static void test_calms(void)
     fill_common(&fixture, 0, BLOCK);
     pass_round(&fixture);
     g_assert_cmpuint(fixture.state.stats.pages_parked, ==, BLOCK);
-    for (i = 0; i < MAX_ROUNDS &&
-                fixture.state.stats.pages_sharing < BLOCK; i++) {
+    for (i = 0; i < MAX_ROUNDS && fixture.state.stats.pages_sharing < BLOCK;
+         i++) {
         pass_round(&fixture);
     }
     g_test_message("shared after %u rounds", i);
@@ -282,14 +283,16 @@ static void test_swapped(void)
         pass_round(&fixture);
     }
     g_test_message("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
-                   " KiB still there", fixture.state.maps.rss_kib, rss);
+                   " KiB still there",
+                   fixture.state.maps.rss_kib, rss);
     if (swap) {
         g_assert_cmpuint(fixture.state.maps.rss_kib, <, rss - BLOCK_KIB / 2);
     }
     g_assert_cmpuint(fixture.state.stats.pages_unshared, <=,
                      (BLOCKS - 1) * BLOCK);
     g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], 100, 50,
-                                      KSM_TEST_SEEDED, COMMON, TRUE), ==, 0);
+                                      KSM_TEST_SEEDED, COMMON, TRUE),
+                     ==, 0);
     fixture_end(&fixture);
     ksm_test_swap_off(swap);
 }
@@ -312,7 +315,8 @@ static void test_threshold(gconstpointer zeros)
     }
     pass_rounds(&fixture, 6);
     g_assert_cmpuint(fixture.state.stats.pages_sharing +
-                     fixture.state.stats.zero_pages, ==, 0);
+                         fixture.state.stats.zero_pages,
+                     ==, 0);
     check_kept(&fixture, zeros ? KEEP / 2 : KEEP, zeros ? KEEP / 2 : 0);
     g_assert_cmpuint(fixture.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
     /* Nothing is written: nothing is looked at. */
@@ -337,10 +341,10 @@ static void test_threshold(gconstpointer zeros)
     }
     pass_rounds(&fixture, 8);
     g_assert_cmpuint(fixture.state.stats.pages_sharing +
-                     fixture.state.stats.zero_pages, ==, KEEP + more);
+                         fixture.state.stats.zero_pages,
+                     ==, KEEP + more);
     check_kept(&fixture, 0, 0);
-    g_assert_cmpuint(fixture.state.maps.huge_kib, ==,
-                     (BLOCKS - 1) * BLOCK_KIB);
+    g_assert_cmpuint(fixture.state.maps.huge_kib, ==, (BLOCKS - 1) * BLOCK_KIB);
     check_common(&fixture, BLOCK, KEEP / 2);
     fixture_end(&fixture);
 }
@@ -363,7 +367,8 @@ static void test_leftovers(gconstpointer zeros)
     }
     pass_rounds(&fixture, 6);
     g_assert_cmpuint(fixture.state.stats.pages_sharing +
-                     fixture.state.stats.zero_pages, ==, BLOCK);
+                         fixture.state.stats.zero_pages,
+                     ==, BLOCK);
     for (i = 0; i < MAX_ROUNDS && !fixture.state.stats.pages_parked; i++) {
         ksm_remote_fill(fixture.remotes[0], LEFT, BLOCK - LEFT, KSM_TEST_SEEDED,
                         UNIQUE(200 + i), TRUE);
@@ -372,13 +377,16 @@ static void test_leftovers(gconstpointer zeros)
     g_test_message("rests after %u rounds", i);
     g_assert_cmpuint(fixture.state.stats.pages_parked, ==, BLOCK);
     g_assert_cmpuint(fixture.state.stats.pages_sharing +
-                     fixture.state.stats.zero_pages, ==, 0);
+                         fixture.state.stats.zero_pages,
+                     ==, 0);
     g_assert_cmpuint(fixture.state.maps.huge_kib, ==, BLOCKS * BLOCK_KIB);
-    g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], 0, LEFT, kind,
-                                      COMMON, TRUE), ==, 0);
+    g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], 0, LEFT, kind, COMMON,
+                                      TRUE),
+                     ==, 0);
     g_assert_cmpuint(ksm_remote_check(fixture.remotes[0], LEFT, BLOCK - LEFT,
                                       KSM_TEST_SEEDED, UNIQUE(200 + i - 1),
-                                      TRUE), ==, 0);
+                                      TRUE),
+                     ==, 0);
     fixture_end(&fixture);
 }
 

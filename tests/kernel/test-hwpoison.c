@@ -20,7 +20,7 @@
 #include "core/stats.h"
 
 typedef enum Place {
-    PLACE_ITS_OWN,              /* wherever it is */
+    PLACE_ITS_OWN, /* wherever it is */
     PLACE_SHADOW,
 } Place;
 
@@ -28,11 +28,11 @@ static struct {
     int uffd;
     guint32 page;
     Place place;
-    guint at;                   /* the point at which it fails */
-    guint points;               /* so far */
-    const char *name;           /* of that point */
+    guint at;         /* the point at which it fails */
+    guint points;     /* so far */
+    const char *name; /* of that point */
     Scenario *scenario;
-    guint8 *where;              /* in a window; else NULL: in the guest */
+    guint8 *where; /* in a window; else NULL: in the guest */
 } fail;
 
 /* ---- points --------------------------------------------------------------- */
@@ -86,12 +86,15 @@ static void follow(guint8 *to, guint8 *from, size_t bytes)
     if (!fail.scenario || !fail.scenario->region) {
         return;
     }
-    now = fail.where ? fail.where : fail.scenario->memory +
-          (gsize)fail.page * KSM_PAGE_BYTES;
+    now = fail.where ?
+              fail.where :
+              fail.scenario->memory + (gsize)fail.page * KSM_PAGE_BYTES;
     if (now >= from && now < from + bytes) {
         now = to + (now - from);
         fail.where = now == fail.scenario->memory +
-                     (gsize)fail.page * KSM_PAGE_BYTES ? NULL : now;
+                                 (gsize)fail.page * KSM_PAGE_BYTES ?
+                         NULL :
+                         now;
     }
 }
 
@@ -164,9 +167,10 @@ static int following_map(void *addr, size_t bytes, int prot, int flags, int fd,
 static char *trouble(void)
 {
     return g_strdup_printf("page %u failed %s, at point %u, before %s",
-                           fail.page, fail.place == PLACE_SHADOW ?
-                           "in the shadow" : "where it was", fail.at,
-                           fail.name ?: "nothing");
+                           fail.page,
+                           fail.place == PLACE_SHADOW ? "in the shadow" :
+                                                        "where it was",
+                           fail.at, fail.name ?: "nothing");
 }
 
 static gboolean has_failed(Scenario *scenario, guint32 page)
@@ -176,9 +180,9 @@ static gboolean has_failed(Scenario *scenario, guint32 page)
 }
 
 typedef struct Sums {
-    guint failed;               /* times the page was lost to the guest */
-    guint noticed;              /* of these, by the engine as well */
-    guint shared;               /* all other pages were shared */
+    guint failed;  /* times the page was lost to the guest */
+    guint noticed; /* of these, by the engine as well */
+    guint shared;  /* all other pages were shared */
 } Sums;
 
 static Sums sums;
@@ -196,7 +200,7 @@ static void before_end(Scenario *scenario)
     sums.failed += failed;
     sums.noticed += stats.pages_hwpoison > 0;
     sums.shared += scenario->shared >= scenario_shared() - 1;
-    fail.scenario = NULL;          /* no further points */
+    fail.scenario = NULL; /* no further points */
     if (!failed) {
         return;
     }
@@ -217,8 +221,11 @@ static void before_end(Scenario *scenario)
 static gboolean tell(FakeBroker *fake, guint32 page, Place place, guint at)
 {
     Scenario scenario = {
-        .fake = fake, .trouble = trouble, .is_lost = has_failed,
-        .dma_in_flight = none_held, .before_end = before_end,
+        .fake = fake,
+        .trouble = trouble,
+        .is_lost = has_failed,
+        .dma_in_flight = none_held,
+        .before_end = before_end,
     };
     KsmSys *calls = scenario_calls(point);
 
@@ -274,7 +281,8 @@ static void test_row(gconstpointer opaque)
     }
     g_test_message("%u points: the page failed for the guest %u times, %u "
                    "times the engine had found out; %u times all others were "
-                   "shared", at, sums.failed, sums.noticed, sums.shared);
+                   "shared",
+                   at, sums.failed, sums.noticed, sums.shared);
     g_assert_cmpuint(at, >, 200);
     g_assert_cmpuint(sums.failed, >, 0);
     g_assert_cmpuint(sums.shared, >, at / 2);

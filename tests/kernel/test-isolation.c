@@ -45,8 +45,8 @@ static void fill(guint8 *memory)
 
     for (page = 0; page < PAGES; page++) {
         for (word = 0; word < KSM_PAGE_BYTES / 8; word++) {
-            ((guint64 *)(gpointer)memory)[page * 512 + word] =
-                pattern(page, word);
+            ((guint64 *)(gpointer)memory)[page * 512 + word] = pattern(page,
+                                                                       word);
         }
     }
 }
@@ -57,8 +57,9 @@ static guint wrong_words(const guint8 *memory)
 
     for (page = 0; page < PAGES; page++) {
         for (word = 0; word < KSM_PAGE_BYTES / 8; word++) {
-            wrong += ((const guint64 *)(gconstpointer)memory)
-                         [page * 512 + word] != pattern(page, word);
+            wrong +=
+                ((const guint64 *)(gconstpointer)memory)[page * 512 + word] !=
+                pattern(page, word);
         }
     }
     return wrong;
@@ -80,7 +81,7 @@ static void set_up(Fixture *f)
     ksm_sys = &ksm_sys_linux;
     g_assert_true(ksm_tracker_open(&f->tracker, &error));
     g_assert_true(ksm_isolation_open(&f->isolation, f->tracker.uffd,
-                                      f->tracker.pagemap, &error));
+                                     f->tracker.pagemap, &error));
     f->store_fd = memfd_create("test-store", MFD_CLOEXEC);
     g_assert_cmpint(ftruncate(f->store_fd, BYTES), ==, 0);
     f->store = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_SHARED,
@@ -110,9 +111,9 @@ static guint32 share(Fixture *f, guint32 first, guint32 count,
                      KsmVerdict *verdict)
 {
     return ksm_isolation_share(&f->isolation, f->region, first, count,
-                                f->store + (gsize)first * KSM_PAGE_BYTES,
-                                f->store_fd, (guint64)first * KSM_PAGE_BYTES,
-                                verdict);
+                               f->store + (gsize)first * KSM_PAGE_BYTES,
+                               f->store_fd, (guint64)first * KSM_PAGE_BYTES,
+                               verdict);
 }
 
 static void collect(KsmRegion *region, guint32 first, guint32 end,
@@ -191,7 +192,8 @@ static void test_zero(void)
     set_up(&f);
     memset(f.ram, 0, 8 * KSM_PAGE_BYTES);
     g_assert_cmpuint(ksm_isolation_zero(&f.isolation, f.region, 0, PAGES,
-                                         &verdict), ==, 8);
+                                        &verdict),
+                     ==, 8);
     g_assert_cmpint(verdict, ==, KSM_VERDICT_CHANGED);
     g_assert_cmpint(mincore(f.ram, 8 * KSM_PAGE_BYTES, core), ==, 0);
     g_assert_cmpint(core[0] & 1, ==, 0);
@@ -226,7 +228,7 @@ static void test_hole(void)
 
 static struct {
     guint calls;
-    guint fail_from;            /* calls [fail_from, fail_to) fail */
+    guint fail_from; /* calls [fail_from, fail_to) fail */
     guint fail_to;
     int error;
     gboolean armed;
@@ -246,13 +248,13 @@ static gboolean fails(void)
 static int bad_register(int fd, void *addr, size_t bytes, uint64_t mode)
 {
     return fails() ? inject.error :
-           ksm_sys_linux.uffd_register(fd, addr, bytes, mode);
+                     ksm_sys_linux.uffd_register(fd, addr, bytes, mode);
 }
 
 static int bad_unregister(int fd, void *addr, size_t bytes)
 {
     return fails() ? inject.error :
-           ksm_sys_linux.uffd_unregister(fd, addr, bytes);
+                     ksm_sys_linux.uffd_unregister(fd, addr, bytes);
 }
 
 /*
@@ -270,8 +272,8 @@ static int bad_move(int fd, void *dst, void *src, size_t bytes, size_t *moved)
     if (inject.error == -EEXIST) {
         size_t uncounted;
 
-        ksm_sys_linux.uffd_move(fd, dst, src,
-                                half ? half : KSM_PAGE_BYTES, &uncounted);
+        ksm_sys_linux.uffd_move(fd, dst, src, half ? half : KSM_PAGE_BYTES,
+                                &uncounted);
         return inject.error;
     }
     if (half) {
@@ -284,8 +286,9 @@ static int bad_move(int fd, void *dst, void *src, size_t bytes, size_t *moved)
 static int bad_map(void *addr, size_t bytes, int prot, int flags, int fd,
                    uint64_t offset, void **mapped)
 {
-    return fails() ? inject.error :
-           ksm_sys_linux.map(addr, bytes, prot, flags, fd, offset, mapped);
+    return fails() ?
+               inject.error :
+               ksm_sys_linux.map(addr, bytes, prot, flags, fd, offset, mapped);
 }
 
 static int bad_remap(void *src, size_t bytes, void *dst)
@@ -379,8 +382,8 @@ static void disarm(void)
 /* A window with the first half's slots: nothing equals them but that half. */
 static guint32 share_wrong(Fixture *f, KsmVerdict *verdict)
 {
-    return ksm_isolation_share(&f->isolation, f->region, PAGES / 2,
-                                PAGES / 2, f->store, f->store_fd, 0, verdict);
+    return ksm_isolation_share(&f->isolation, f->region, PAGES / 2, PAGES / 2,
+                               f->store, f->store_fd, 0, verdict);
 }
 
 /* Pages that stayed in staging are not taken for those of the next window. */
@@ -410,8 +413,7 @@ static void test_not_dropped(void)
     g_assert_cmpint(verdict, ==, KSM_VERDICT_ERROR);
     disarm();
     g_assert_cmpuint(wrong_words(f.ram), ==, 0);
-    g_assert_cmpuint(share(&f, PAGES / 2, PAGES / 2, &verdict), ==,
-                     PAGES / 2);
+    g_assert_cmpuint(share(&f, PAGES / 2, PAGES / 2, &verdict), ==, PAGES / 2);
     g_assert_cmpuint(wrong_words(f.ram), ==, 0);
     tear_down(&f);
 }
@@ -419,7 +421,7 @@ static void test_not_dropped(void)
 /* Somebody who has the kernel fill and read this process's memory. */
 typedef struct Walker {
     GMutex lock;
-    pid_t tid;                  /* under lock: 0 until it walks */
+    pid_t tid; /* under lock: 0 until it walks */
     guint8 *addr;
     guint8 byte;
 } Walker;
@@ -433,8 +435,8 @@ static gpointer walk(gpointer data)
     g_mutex_lock(&walker->lock);
     walker->tid = gettid();
     g_mutex_unlock(&walker->lock);
-    return GINT_TO_POINTER(process_vm_readv(getpid(), &local, 1, &remote, 1,
-                                            0) == 1);
+    return GINT_TO_POINTER(
+        process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == 1);
 }
 
 /* As a debugger does, which may read where nobody else can. */
@@ -544,7 +546,9 @@ static void test_several_mappings(void)
 static void test_failures(void)
 {
     static const Window windows[] = {
-        window_equal, window_changed, window_not_zero,
+        window_equal,
+        window_changed,
+        window_not_zero,
     };
     static const int errors[] = { -ENOMEM, -EAGAIN, -EBUSY, -EEXIST };
     guint w, e, from, burst, points = 0;
@@ -555,8 +559,8 @@ static void test_failures(void)
     for (w = 0; w < G_N_ELEMENTS(windows); w++) {
         for (e = 0; e < G_N_ELEMENTS(errors); e++) {
             for (burst = 1; burst <= 3; burst++) {
-                for (from = 0; one_failure(windows[w], from, burst,
-                                           errors[e]); from++) {
+                for (from = 0; one_failure(windows[w], from, burst, errors[e]);
+                     from++) {
                     points++;
                 }
             }

@@ -20,8 +20,8 @@
 
 static KsmSys table;
 static const char *release;
-static gint swap;               /* atomic */
-static gint moves, scans;       /* atomic */
+static gint swap;         /* atomic */
+static gint moves, scans; /* atomic */
 
 static int odd_release(char *to, size_t bytes)
 {
@@ -80,7 +80,7 @@ static void open_fixture(Fixture *f)
     options.scan_cpu_percent = 100;
     f->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
-    scans = 0;                  /* it has asked about a page of its own */
+    scans = 0; /* it has asked about a page of its own */
     ksm_region_add(f->engine, "ram", f->memory, BYTES, KSM_REGION_FRESH,
                    &error);
     g_assert_no_error(error);
@@ -131,8 +131,10 @@ static gboolean is_told(gpointer opaque)
     Fixture *f = opaque;
     g_autofree char *socket = g_build_filename(f->broker->dir, "control.sock",
                                                NULL);
-    const char *argv[] = { g_getenv("GUEST_KSMCTL"), "--socket", socket, "vm",
-                           ksm_engine_get_name(f->engine), NULL };
+    const char *argv[] = {
+        g_getenv("GUEST_KSMCTL"),       "--socket", socket, "vm",
+        ksm_engine_get_name(f->engine), NULL
+    };
     g_autofree char *text = NULL;
     g_autoptr(GError) error = NULL;
 

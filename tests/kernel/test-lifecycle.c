@@ -75,7 +75,7 @@ static void live(KsmTestBroker *broker, guint cycle)
     g_assert_no_error(error);
     g_assert_nonnull(region);
     fill(memory);
-    if (cycle % 5 != 4) {       /* else: an engine that was never started */
+    if (cycle % 5 != 4) { /* else: an engine that was never started */
         ksm_engine_start(engine, &error);
         g_assert_no_error(error);
         for (i = 0; i < 8; i++) {
@@ -94,8 +94,8 @@ static void live(KsmTestBroker *broker, guint cycle)
     }
     ksm_engine_free(engine);
     for (i = 0; i < PAGES; i++) {
-        g_assert_true(ksm_test_page_is(memory + i * KSM_PAGE_BYTES,
-                                       KSM_TEST_ZERO, 0));
+        g_assert_true(
+            ksm_test_page_is(memory + i * KSM_PAGE_BYTES, KSM_TEST_ZERO, 0));
     }
     munmap(memory, PAGES * KSM_PAGE_BYTES);
 }
@@ -112,7 +112,7 @@ static void test_leaves_nothing(void)
     }
     broker = ksm_test_broker_new(NULL);
     for (i = 0; i < CYCLES; i++) {
-        live(broker, i);        /* thread stacks and the like stay cached */
+        live(broker, i); /* thread stacks and the like stay cached */
     }
     fds = ksm_test_count_fds();
     threads = ksm_test_count_threads();
@@ -123,11 +123,12 @@ static void test_leaves_nothing(void)
     list = ksm_test_list_fds();
     g_test_message("%" PRIu64 " descriptors, %" PRIu64 " threads, %" PRIu64
                    " mappings before; %" PRIu64 ", %" PRIu64 ", %" PRIu64
-                   " after\n%s", fds, threads, mappings, ksm_test_count_fds(),
+                   " after\n%s",
+                   fds, threads, mappings, ksm_test_count_fds(),
                    ksm_test_count_threads(), ksm_test_count_mappings(), list);
     g_assert_cmpuint(ksm_test_count_fds(), ==, fds);
     g_assert_cmpuint(ksm_test_count_threads(), ==, threads);
-#ifndef __SANITIZE_ADDRESS__    /* whose allocator keeps what was freed */
+#ifndef __SANITIZE_ADDRESS__ /* whose allocator keeps what was freed */
     g_assert_cmpuint(ksm_test_count_mappings(), ==, mappings);
 #endif
 }
@@ -236,7 +237,7 @@ static void test_start_broker(void)
     }
     broker = ksm_test_broker_new_idle();
     spec.socket = broker->socket;
-    ksm_test_broker_program();  /* $GUEST_KSMD is what the engines start */
+    ksm_test_broker_program(); /* $GUEST_KSMD is what the engines start */
     ksm_remotes_new(remotes, G_N_ELEMENTS(remotes), &spec);
     pid = listener(broker);
     g_assert_cmpint(pid, >, 0);
@@ -271,7 +272,6 @@ int main(int argc, char **argv)
                          GINT_TO_POINTER(SIGKILL), test_end_without_broker);
     g_test_add_data_func("/lifecycle/end-while-broker-hangs",
                          GINT_TO_POINTER(SIGSTOP), test_end_without_broker);
-    g_test_add_func("/lifecycle/engines-start-one-broker",
-                    test_start_broker);
+    g_test_add_func("/lifecycle/engines-start-one-broker", test_start_broker);
     return g_test_run();
 }

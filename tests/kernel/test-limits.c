@@ -24,15 +24,17 @@ typedef struct BadOption {
     const char *group;
     const char *broker;
     guint percent, interval_ms;
-    const char *says;           /* must be in the message */
+    const char *says; /* must be in the message */
     guint max_mappings;
 } BadOption;
 
 static const BadOption bad_options[] = {
     { "no-group", NULL, NULL, 10, 1000, "group", 0 },
     { "empty-group", "", NULL, 10, 1000, "group", 0 },
-    { "group-of-64", "0123456789012345678901234567890123456789"
-      "012345678901234567890123", NULL, 10, 1000, "63", 0 },
+    { "group-of-64",
+      "0123456789012345678901234567890123456789"
+      "012345678901234567890123",
+      NULL, 10, 1000, "63", 0 },
     { "group-with-slash", "a/b", NULL, 10, 1000, "letters", 0 },
     { "group-with-blank", "a b", NULL, 10, 1000, "letters", 0 },
     { "group-not-ascii", "gr\303\274n", NULL, 10, 1000, "letters", 0 },
@@ -207,8 +209,7 @@ static void test_bad_regions(void)
     munmap(shared, BYTES);
     assert_refused(engine, "nothing mapped", shared, BYTES);
     memory[BYTES - 1] = 7;
-    ksm_region_add(engine, "good", memory, BYTES / 2, KSM_REGION_NONE,
-                   &error);
+    ksm_region_add(engine, "good", memory, BYTES / 2, KSM_REGION_NONE, &error);
     g_assert_no_error(error);
     assert_refused(engine, "overlaps", memory + BYTES / 4, BYTES / 2);
     g_assert_cmpint(memory[BYTES - 1], ==, 7);
@@ -238,8 +239,9 @@ static gboolean nobody_may(void)
 {
     g_autofree char *text = NULL;
 
-    return g_file_get_contents("/proc/sys/vm/unprivileged_userfaultfd",
-                               &text, NULL, NULL) && text[0] == '1';
+    return g_file_get_contents("/proc/sys/vm/unprivileged_userfaultfd", &text,
+                               NULL, NULL) &&
+           text[0] == '1';
 }
 
 static void test_no_privileges(void)

@@ -29,11 +29,11 @@ typedef struct Fixture {
     KsmEngine *engines[ENGINES];
     guint8 *memory[ENGINES];
     guint count;
-    guint64 most;               /* mappings of the process at any time */
-    guint64 allowed;            /* for fixture_shrunk() */
+    guint64 most;    /* mappings of the process at any time */
+    guint64 allowed; /* for fixture_shrunk() */
 } Fixture;
 
-static guint limit;             /* atomic */
+static guint limit; /* atomic */
 
 static unsigned told_limit(void)
 {
@@ -98,9 +98,10 @@ static void fixture_close(Fixture *fixture)
 
     for (i = 0; i < fixture->count; i++) {
         for (page = 0; page < PAGES; page++) {
-            g_assert_true(ksm_test_page_is(
-                fixture->memory[i] + page * KSM_PAGE_BYTES, KSM_TEST_SEEDED,
-                page % 2 ? (i + 1) * 1000000 + page : page));
+            g_assert_true(
+                ksm_test_page_is(fixture->memory[i] + page * KSM_PAGE_BYTES,
+                                 KSM_TEST_SEEDED,
+                                 page % 2 ? (i + 1) * 1000000 + page : page));
         }
         ksm_engine_free(fixture->engines[i]);
         munmap(fixture->memory[i], PAGES * KSM_PAGE_BYTES);
@@ -152,8 +153,8 @@ static void fill_up(Fixture *fixture)
     }
     used = used_by_engines(fixture, &refused);
     g_test_message("engines use %" G_GUINT64_FORMAT " of %u mappings, the "
-                   "process at most %" G_GUINT64_FORMAT, used, LIMIT,
-                   fixture->most);
+                   "process at most %" G_GUINT64_FORMAT,
+                   used, LIMIT, fixture->most);
     /* Windows that are not settled yet have two mappings more each. */
     g_assert_cmpuint(fixture->most, <=, LIMIT - KSM_BUDGET_SPARE / 2);
 }
@@ -187,8 +188,9 @@ static void wait_shrunk(Fixture *fixture, guint64 allowed)
     fixture->allowed = allowed;
     took = ksm_test_wait(has_shrunk, fixture, SECONDS);
     used = used_by_engines(fixture, &refused);
-    g_test_message("%" G_GUINT64_FORMAT " mappings after %.1f s, %"
-                   G_GUINT64_FORMAT " of the engines",
+    g_test_message("%" G_GUINT64_FORMAT
+                   " mappings after %.1f s, %" G_GUINT64_FORMAT
+                   " of the engines",
                    ksm_test_count_mappings(), took, used);
     g_assert_cmpfloat(took, >=, 0);
     g_assert_cmpuint(used, >, allowed / 4);
@@ -224,7 +226,8 @@ static void test_program(void)
     g_assert_true(mapped != MAP_FAILED);
     for (i = 0; i < LIMIT / 2; i += 2) {
         g_assert_cmpint(mprotect(mapped + i * KSM_PAGE_BYTES, KSM_PAGE_BYTES,
-                                 PROT_NONE), ==, 0);
+                                 PROT_NONE),
+                        ==, 0);
     }
     wait_shrunk(&fixture, LIMIT - KSM_BUDGET_SPARE / 2);
     munmap(mapped, LIMIT / 2 * KSM_PAGE_BYTES);

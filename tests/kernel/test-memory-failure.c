@@ -19,7 +19,7 @@
 #include "require.h"
 
 #define PAGES 256u
-#define SHARED 128u             /* pages that both have */
+#define SHARED 128u /* pages that both have */
 #define BAD_SHARED 10u
 #define BAD_PRIVATE 200u
 #define SECONDS 120.0
@@ -29,7 +29,7 @@ typedef struct Guest {
     KsmEngine *engine;
     KsmRegion *region;
     guint8 *memory;
-    guint64 wanted;             /* what is waited for */
+    guint64 wanted; /* what is waited for */
 } Guest;
 
 static guint8 *page_at(const Guest *guest, guint32 page)
@@ -198,7 +198,7 @@ static void test_failing(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_log_set_always_fatal(G_LOG_FATAL_MASK);   /* the engine warns */
+    g_log_set_always_fatal(G_LOG_FATAL_MASK); /* the engine warns */
     g_test_add_func("/memory-failure/injected", test_failing);
     return g_test_run();
 }

@@ -23,8 +23,8 @@
 /* The first processor of a node; -1: it has none, or is not there. */
 static int cpu_of(int node)
 {
-    g_autofree char *path = g_strdup_printf(
-        "/sys/devices/system/node/node%d/cpulist", node);
+    g_autofree char *path =
+        g_strdup_printf("/sys/devices/system/node/node%d/cpulist", node);
     g_autofree char *text = NULL;
 
     if (!g_file_get_contents(path, &text, NULL, NULL) ||
@@ -55,8 +55,8 @@ static void run_on(int pid, int node)
     CPU_ZERO(&cpus);
     CPU_SET(cpu_of(node), &cpus);
     while ((task = g_dir_read_name(tasks)) != NULL) {
-        g_assert_cmpint(sched_setaffinity(atoi(task), sizeof(cpus), &cpus),
-                        ==, 0);
+        g_assert_cmpint(sched_setaffinity(atoi(task), sizeof(cpus), &cpus), ==,
+                        0);
     }
 }
 
@@ -95,8 +95,12 @@ static KsmRemote *make(KsmTestBroker *broker, gboolean on_node, int node,
                        int runs_on)
 {
     KsmRemoteSpec spec = {
-        .socket = broker->socket, .group = "g", .pages = PAGES,
-        .tells_held = TRUE, .on_node = on_node, .node = node,
+        .socket = broker->socket,
+        .group = "g",
+        .pages = PAGES,
+        .tells_held = TRUE,
+        .on_node = on_node,
+        .node = node,
     };
     KsmRemote *remote = ksm_remote_new(&spec);
 
@@ -113,8 +117,8 @@ static void assert_on_node(KsmRemote *remote, const char *word, int node,
 
     count_pages(ksm_remote_pid(remote), word, pages);
     g_test_message("node %d, mappings with '%s': %" G_GUINT64_FORMAT " pages "
-                   "on node 0, %" G_GUINT64_FORMAT " on node 1", node, word,
-                   pages[0], pages[1]);
+                   "on node 0, %" G_GUINT64_FORMAT " on node 1",
+                   node, word, pages[0], pages[1]);
     g_assert_cmpuint(pages[!node], ==, 0);
     g_assert_cmpuint(pages[node], >=, least);
 }
@@ -137,7 +141,8 @@ static void check_places(KsmRemote *remote, int node)
     g_assert_cmpuint(state.stats.group_pages_shared, ==, PAGES);
     /* reading maps them */
     g_assert_cmpuint(ksm_remote_check(remote, 0, PAGES, KSM_TEST_SEEDED, SEED,
-                                      TRUE), ==, 0);
+                                      TRUE),
+                     ==, 0);
     assert_on_node(remote, "ksm-store", node, PAGES);
 
     /* the copies of a quarter are in the same mappings */
@@ -148,7 +153,8 @@ static void check_places(KsmRemote *remote, int node)
     g_assert_cmpfloat(ksm_test_wait(has_given_back, remote, SECONDS), >=, 0);
     assert_on_node(remote, " bind", node, PAGES);
     g_assert_cmpuint(ksm_remote_check(remote, 0, PAGES / 4, KSM_TEST_SEEDED,
-                                      SEED + PAGES, TRUE), ==, 0);
+                                      SEED + PAGES, TRUE),
+                     ==, 0);
 }
 
 /* Two guests on each node: all have the same, and share it with one other. */

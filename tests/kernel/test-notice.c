@@ -19,10 +19,10 @@
 /* What was told last, and how often. */
 typedef struct Told {
     GMutex lock;
-    KsmStats state;             /* with the last KSM_NOTICE_STATE */
+    KsmStats state; /* with the last KSM_NOTICE_STATE */
     KsmStats degraded;
     guint64 states, degradations, rounds;
-    KsmStats last;              /* with the last KSM_NOTICE_PROGRESS */
+    KsmStats last; /* with the last KSM_NOTICE_PROGRESS */
     gboolean wrong_order;
     GThread *thread;
     gboolean other_thread;
@@ -120,8 +120,8 @@ static void close_fixture(Fixture *f)
     munmap(f->memory, BYTES);
     ksm_test_broker_free(f->broker);
     /* Nobody is left to tell anything. */
-    g_assert_cmpuint(f->told.states + f->told.degradations + f->told.rounds,
-                     ==, told);
+    g_assert_cmpuint(f->told.states + f->told.degradations + f->told.rounds, ==,
+                     told);
     g_mutex_clear(&f->told.lock);
 }
 

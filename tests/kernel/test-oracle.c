@@ -35,8 +35,8 @@
 
 static const OracleRow rows[] = {
     { "base", 5, 4, 48, 0, 0, FALSE, FALSE, 2000 },
-    { "untold", 2, 3, 32, ORACLE_UNTOLD | ORACLE_READ | ORACLE_DIRECT, 0,
-      FALSE, FALSE, 300 },
+    { "untold", 2, 3, 32, ORACLE_UNTOLD | ORACLE_READ | ORACLE_DIRECT, 0, FALSE,
+      FALSE, 300 },
     { "read", 2, 3, 32, ORACLE_READ, 0, FALSE, FALSE, 300 },
     { "direct", 2, 3, 32, ORACLE_DIRECT, 0, FALSE, FALSE, 300 },
     { "uring", 2, 3, 32, ORACLE_URING, 0, FALSE, FALSE, 300 },
@@ -45,18 +45,20 @@ static const OracleRow rows[] = {
     { "slow", 3, 3, 32, ORACLE_DAWDLE, 0, FALSE, FALSE, 300 },
     { "slow-toggle", 3, 3, 32, ORACLE_DAWDLE | ORACLE_TOGGLE | ORACLE_REGIONS,
       0, FALSE, FALSE, 100 },
-    { "slow-unmerge", 3, 3, 32, ORACLE_DAWDLE | ORACLE_UNMERGE, 0, FALSE,
-      FALSE, 100 },
+    { "slow-unmerge", 3, 3, 32, ORACLE_DAWDLE | ORACLE_UNMERGE, 0, FALSE, FALSE,
+      100 },
     { "slow-read", 2, 3, 32, ORACLE_DAWDLE | ORACLE_DIRECT | ORACLE_READ, 0,
       FALSE, FALSE, 100 },
-    { "failing-calls", 3, 3, 32, ORACLE_FAIL | ORACLE_TOGGLE, 0, FALSE,
-      FALSE, 100 },
+    { "failing-calls", 3, 3, 32, ORACLE_FAIL | ORACLE_TOGGLE, 0, FALSE, FALSE,
+      100 },
     { "budget", 2, 3, 32, 0, 100, FALSE, FALSE, 50 },
     { "huge", 2, 3, 64, ORACLE_HUGE, 0, FALSE, FALSE, 300 },
-    { "keep-huge", 3, 3, 64, ORACLE_HUGE | ORACLE_KEEP_HUGE | ORACLE_DIRECT |
-      ORACLE_READ, 0, FALSE, FALSE, 100 },
-    { "keep-huge-failing", 3, 3, 64, ORACLE_HUGE | ORACLE_KEEP_HUGE |
-      ORACLE_FAIL | ORACLE_TOGGLE, 0, FALSE, FALSE, 100 },
+    { "keep-huge", 3, 3, 64,
+      ORACLE_HUGE | ORACLE_KEEP_HUGE | ORACLE_DIRECT | ORACLE_READ, 0, FALSE,
+      FALSE, 100 },
+    { "keep-huge-failing", 3, 3, 64,
+      ORACLE_HUGE | ORACLE_KEEP_HUGE | ORACLE_FAIL | ORACLE_TOGGLE, 0, FALSE,
+      FALSE, 100 },
     { "kill-client", 3, 4, 32, 0, 0, TRUE, FALSE, 300 },
     { "kill-broker", 4, 3, 32, 0, 0, FALSE, TRUE, 300 },
     { "toggle", 2, 3, 32, ORACLE_TOGGLE, 0, FALSE, FALSE, 100 },
@@ -68,7 +70,7 @@ static const OracleRow rows[] = {
 static guint64 least_given_back(const OracleRow *row)
 {
     return row->features & ORACLE_UNTOLD || row->max_mappings ? 0 :
-           row->least / 4;
+                                                                row->least / 4;
 }
 
 static gboolean has_done_enough(OracleRun *run)
@@ -110,8 +112,7 @@ static gboolean is_empty(gpointer opaque)
 
     return ksm_test_probe_read(probe, &group) && group.sessions == 1 &&
            group.pages_shared == 0 && group.pages_sharing == 0 &&
-           group.pages_unshared == 0 &&
-           ksm_test_probe_store_bytes(probe) == 0;
+           group.pages_unshared == 0 && ksm_test_probe_store_bytes(probe) == 0;
 }
 
 /* References of ended and of killed processes, and store pages, all gone. */
@@ -125,9 +126,9 @@ static void check_empty(KsmTestProbe *probe)
         g_test_message("after %g s the broker still has %" PRIu64
                        " sessions, %" PRIu64 " slots, %" PRIu64
                        " references, %" PRIu64 " listed; store %" PRIu64
-                       " bytes", EMPTY_SECONDS, group.sessions,
-                       group.pages_shared, group.pages_sharing,
-                       group.pages_unshared,
+                       " bytes",
+                       EMPTY_SECONDS, group.sessions, group.pages_shared,
+                       group.pages_sharing, group.pages_unshared,
                        ksm_test_probe_store_bytes(probe));
         g_test_fail();
         return;
@@ -210,23 +211,20 @@ static void print_result(OracleRun *run, const KsmStats *sum, double seconds)
                    run->row->name, seconds, run->row->clients,
                    (double)sum->merges / seconds,
                    (double)sum->zero_merges / seconds,
-                   (double)sum->breaks / seconds,
-                   sum->rollbacks, writes, io, checks);
+                   (double)sum->breaks / seconds, sum->rollbacks, writes, io,
+                   checks);
     g_test_message("given back %" PRIu64 "; refused: pinned %" PRIu64
-                   ", held %" PRIu64 ", budget %" PRIu64
-                   ", torn %" PRIu64 ", error %" PRIu64
-                   "; longest window %" PRIu64 " us",
-                   sum->given_back, sum->refused_pinned,
-                   sum->refused_dma, sum->refused_budget,
-                   sum->refused_torn, sum->refused_error,
+                   ", held %" PRIu64 ", budget %" PRIu64 ", torn %" PRIu64
+                   ", error %" PRIu64 "; longest window %" PRIu64 " us",
+                   sum->given_back, sum->refused_pinned, sum->refused_dma,
+                   sum->refused_budget, sum->refused_torn, sum->refused_error,
                    sum->window_ns_max / 1000);
     if (run->client_kills || run->broker_kills) {
         g_test_message("%u client kills, %u broker kills, sharing resumed "
                        "within %.2f s and %" PRIu64 " rounds, %" PRIu64
                        " losses seen",
                        run->client_kills, run->broker_kills, run->resume_max,
-                       run->resume_rounds_max,
-                       sum->broker_losses);
+                       run->resume_rounds_max, sum->broker_losses);
     }
     print_latency(run);
 }
@@ -261,14 +259,14 @@ static void check_row(OracleRun *run, const KsmStats *sum)
         }
         if (row->max_mappings) {
             g_test_message("client %u: at most %" PRIu64 " mappings, %" PRIu64
-                           " by the engine's count", i,
-                           figures->mappings_max, figures->claimed_max);
+                           " by the engine's count",
+                           i, figures->mappings_max, figures->claimed_max);
             g_assert_cmpuint(figures->claimed_max, <=, row->max_mappings);
             g_assert_cmpuint(figures->mappings_max, <=,
                              row->max_mappings + UNSETTLED);
         }
-        if (row->features & (ORACLE_READ | ORACLE_DIRECT | ORACLE_URING |
-                             ORACLE_FIXED)) {
+        if (row->features &
+            (ORACLE_READ | ORACLE_DIRECT | ORACLE_URING | ORACLE_FIXED)) {
             g_assert_cmpuint(figures->io_pages, >, 0);
         }
         if (row->features & (ORACLE_DAWDLE | ORACLE_FAIL)) {
@@ -278,9 +276,9 @@ static void check_row(OracleRun *run, const KsmStats *sum)
             g_assert_cmpuint(figures->huge_kib_max, >, 0);
         }
         if (row->features & ORACLE_KEEP_HUGE) {
-            g_test_message("client %u: %" PRIu64 " collapses, huge at most %"
-                           PRIu64 " KiB", i, sum->collapses,
-                           figures->huge_kib_max);
+            g_test_message("client %u: %" PRIu64
+                           " collapses, huge at most %" PRIu64 " KiB",
+                           i, sum->collapses, figures->huge_kib_max);
             g_assert_cmpuint(sum->collapses, >, 0);
         }
         if (row->features & ORACLE_FORK) {
@@ -303,8 +301,8 @@ static double row_seconds(const OracleRow *row)
     for (i = 0; i < G_N_ELEMENTS(rows); i++) {
         sum += rows[i].weight;
     }
-    return MAX(MIN_SECONDS, ksm_test_seconds(DEFAULT_SECONDS) *
-               row->weight / sum);
+    return MAX(MIN_SECONDS,
+               ksm_test_seconds(DEFAULT_SECONDS) * row->weight / sum);
 }
 
 static gboolean can_do(const OracleRow *row)
@@ -315,7 +313,7 @@ static gboolean can_do(const OracleRow *row)
     if ((row->features & (ORACLE_URING | ORACLE_FIXED)) &&
         !oracle_io_has_uring()) {
         ksm_test_lacks("uring", "io_uring is switched off or liburing is "
-                       "not there");
+                                "not there");
         return FALSE;
     }
     if (row->features & ORACLE_DIRECT) {
@@ -328,7 +326,7 @@ static gboolean can_do(const OracleRow *row)
         g_unlink(path);
         if (fd < 0) {
             ksm_test_lacks("direct", "no O_DIRECT in the temporary "
-                           "directory");
+                                     "directory");
             return FALSE;
         }
         close(fd);
@@ -379,7 +377,7 @@ static void test_scribble(void)
     }
     oracle_run_begin(&run, &row);
     oracle_run_start(&run);
-    g_usleep(300000);           /* for the threads; the final check sees it */
+    g_usleep(300000); /* for the threads; the final check sees it */
     g_assert_false(oracle_run_stop(&run));
     g_assert_cmpuint(run.shared->clients[0].mismatches, >, 0);
     oracle_run_end(&run);

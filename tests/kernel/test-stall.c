@@ -96,7 +96,7 @@ typedef struct Calls {
 } Calls;
 
 static Calls scans, advices, registers, unregisters, maps, remaps;
-static guint64 next_address;        /* where the last one ended */
+static guint64 next_address; /* where the last one ended */
 
 static void note_call(Calls *calls, guint64 start_ns, const void *addr,
                       guint64 bytes)
@@ -178,16 +178,15 @@ static double ms(guint64 ns)
 
 static void forget_calls(void)
 {
-    scans = advices = registers = unregisters = maps = remaps =
-        (Calls) { 0 };
+    scans = advices = registers = unregisters = maps = remaps = (Calls) { 0 };
 }
 
-#define MIB_PAGES           ((guint64)256)
-#define POPULATED_PAGES     (256 * MIB_PAGES)
-#define HUGE_REGION_PAGES   (64 * 1024 * MIB_PAGES)
-#define MAX_TEST_MAPPINGS   ((guint64)1 << 20)
-#define SPARE_MAPPINGS      4000u
-#define REPEATS             5
+#define MIB_PAGES ((guint64)256)
+#define POPULATED_PAGES (256 * MIB_PAGES)
+#define HUGE_REGION_PAGES (64 * 1024 * MIB_PAGES)
+#define MAX_TEST_MAPPINGS ((guint64)1 << 20)
+#define SPARE_MAPPINGS 4000u
+#define REPEATS 5
 
 typedef struct Memory {
     KsmTracker tracker;
@@ -239,16 +238,16 @@ static void count_found(G_GNUC_UNUSED KsmRegion *region, guint32 first,
 static guint64 scan_all(Memory *m)
 {
     found = 0;
-    g_assert_cmpint(ksm_tracker_scan(&m->tracker, m->region, count_found,
-                                     NULL), ==, 0);
+    g_assert_cmpint(ksm_tracker_scan(&m->tracker, m->region, count_found, NULL),
+                    ==, 0);
     return found;
 }
 
 /* One call over the region, as the measure of what a piece may take. */
 static void unregister_whole(Memory *m)
 {
-    g_assert_cmpint(ksm_sys_linux.uffd_unregister(
-                        m->tracker.uffd, m->ram, m->pages * KSM_PAGE_BYTES),
+    g_assert_cmpint(ksm_sys_linux.uffd_unregister(m->tracker.uffd, m->ram,
+                                                  m->pages * KSM_PAGE_BYTES),
                     ==, 0);
     ksm_ram_needs_register(m->region, 0, (guint32)m->pages);
 }
@@ -293,8 +292,8 @@ static void test_populated(void)
         piece = MIN(piece, unregisters.longest_ns);
     }
     g_test_message("scan %.2f ms, at most %.2f ms a call; unregistering at "
-                   "once %.2f ms, by pieces at most %.2f ms", ms(whole_scan),
-                   ms(scan), ms(whole), ms(piece));
+                   "once %.2f ms, by pieces at most %.2f ms",
+                   ms(whole_scan), ms(scan), ms(whole), ms(piece));
     g_assert_cmpuint(scan, <=, whole_scan / 4);
     g_assert_cmpuint(piece, <=, whole / 4);
     g_assert_true(ksm_ram_free(m.region));
@@ -381,9 +380,10 @@ static void test_divided(void)
         /* One call over all that is unregistered, as the measure. */
         unregister_whole(&m);
         start_ns = ksm_sys_thread_cpu_ns();
-        g_assert_cmpint(ksm_sys_linux.uffd_register(
-                            m.tracker.uffd, m.ram, m.pages * KSM_PAGE_BYTES,
-                            UFFDIO_REGISTER_MODE_WP), ==, 0);
+        g_assert_cmpint(ksm_sys_linux.uffd_register(m.tracker.uffd, m.ram,
+                                                    m.pages * KSM_PAGE_BYTES,
+                                                    UFFDIO_REGISTER_MODE_WP),
+                        ==, 0);
         ns = since(start_ns);
         whole = MIN(whole, ns);
         forget_calls();
@@ -392,11 +392,12 @@ static void test_divided(void)
     }
     forget_calls();
     g_assert_true(ksm_ram_free(m.region));
-    g_test_message("%" G_GUINT64_FORMAT " mappings, from page %"
-                   G_GUINT64_FORMAT " on: registering at once %.2f ms; by "
+    g_test_message("%" G_GUINT64_FORMAT
+                   " mappings, from page %" G_GUINT64_FORMAT
+                   " on: registering at once %.2f ms; by "
                    "pieces: settling at most %.2f ms, scanning %.2f ms, "
-                   "unregistering %.2f ms, mapping over %.2f ms", mappings,
-                   first, ms(whole), ms(settle), ms(scan), ms(detach),
+                   "unregistering %.2f ms, mapping over %.2f ms",
+                   mappings, first, ms(whole), ms(settle), ms(scan), ms(detach),
                    ms(maps.longest_ns));
     g_assert_cmpuint(settle, <=, whole / 4);
     g_assert_cmpuint(scan, <=, whole / 4);
@@ -482,7 +483,8 @@ static void test_unsettled_parts(void)
             ksm_ram_needs_register(m.region, first, first + count);
             memset(want + first, 1, count);
         }
-        g_assert_cmpuint(m.region->unregistered_count, <=, KSM_UNREGISTERED_MAX);
+        g_assert_cmpuint(m.region->unregistered_count, <=,
+                         KSM_UNREGISTERED_MAX);
         for (j = 0; j < m.region->unregistered_count; j++) {
             const KsmUnregistered *part = &m.region->unregistered[j];
 

@@ -15,7 +15,7 @@
 
 #define PAGES 16384
 #define QUARTER (PAGES / 4)
-#define ZEROS_TILE 64           /* slots of zeros in a store */
+#define ZEROS_TILE 64 /* slots of zeros in a store */
 #define SETTLE_SECONDS 60.0
 #define MAX_BYTES_PER_PAGE 48.0
 #define BIG_PAGES 131072
@@ -79,8 +79,7 @@ static void check_savings(KsmRemote *remote, const KsmRemoteState *before)
 
     ksm_remote_state(remote, &now);
     claimed = (double)(now.stats.pages_sharing + now.stats.zero_pages) * 4;
-    real = (double)before->maps.anonymous_kib -
-           (double)now.maps.anonymous_kib;
+    real = (double)before->maps.anonymous_kib - (double)now.maps.anonymous_kib;
     g_test_message("claimed %.0f KiB, private memory shrank by %.0f KiB",
                    claimed, real);
     g_assert_cmpuint(now.stats.pages_sharing, ==, QUARTER + zeros_in_store());
@@ -98,13 +97,13 @@ static void check_profit(KsmRemote *remote)
     const gint64 slots = QUARTER + (zeros_in_store() ? ZEROS_TILE : 0);
     KsmRemoteState now;
 
-    ksm_remote_round(remote);   /* tells the group's figures as they are */
+    ksm_remote_round(remote); /* tells the group's figures as they are */
     ksm_remote_state(remote, &now);
     g_assert_cmpuint(now.stats.group_pages_shared, ==, slots);
     g_assert_cmpuint(now.stats.metadata_bytes, >=, PAGES);
     g_assert_cmpint(now.stats.general_profit, ==,
                     (2 * QUARTER - slots / 2) * (gint64)KSM_PAGE_BYTES -
-                    (gint64)now.stats.metadata_bytes);
+                        (gint64)now.stats.metadata_bytes);
 }
 
 static void test_savings(void)
@@ -143,9 +142,11 @@ static void test_savings(void)
     g_assert_cmpuint(now.stats.pages_broken, ==, zeros ? 100 : 50);
     g_assert_cmpuint(now.stats.breaks, ==, 100);
     g_assert_cmpuint(ksm_remote_check(f.remotes[0], 100, 50, KSM_TEST_SEEDED,
-                                      99, FALSE), ==, 0);
-    g_assert_cmpuint(ksm_remote_check(f.remotes[1], 0, QUARTER,
-                                      KSM_TEST_SEEDED, 1, TRUE), ==, 0);
+                                      99, FALSE),
+                     ==, 0);
+    g_assert_cmpuint(ksm_remote_check(f.remotes[1], 0, QUARTER, KSM_TEST_SEEDED,
+                                      1, TRUE),
+                     ==, 0);
     fixture_close(&f);
 }
 
@@ -158,7 +159,8 @@ static void test_savings(void)
  */
 static void test_profit(void)
 {
-    KsmRemoteSpec spec = { .pages = 4 * PAGES, .tells_held = TRUE,
+    KsmRemoteSpec spec = { .pages = 4 * PAGES,
+                           .tells_held = TRUE,
                            .flags = KSM_REGION_HUGEPAGE };
     guint64 before_kib, now_kib, pages = spec.pages, page;
     KsmRemoteState state;
@@ -190,17 +192,20 @@ static void test_profit(void)
     ksm_remote_state(f.remotes[0], &state);
     now_kib = ksm_test_status_kib(pid, "RssAnon");
     /* general-profit bears a share of the slots, which are elsewhere. */
-    saved_kib = (state.stats.general_profit + (gint64)
-                 (state.stats.pages_sharing * KSM_PAGE_BYTES *
-                  state.stats.group_pages_shared /
-                  state.stats.group_pages_sharing)) / 1024;
+    saved_kib = (state.stats.general_profit +
+                 (gint64)(state.stats.pages_sharing * KSM_PAGE_BYTES *
+                          state.stats.group_pages_shared /
+                          state.stats.group_pages_sharing)) /
+                1024;
     g_test_message("%" PRId64 " KiB by general-profit, %" PRIu64 " - %" PRIu64
-                   " KiB by /proc", saved_kib, before_kib, now_kib);
+                   " KiB by /proc",
+                   saved_kib, before_kib, now_kib);
     g_assert_cmpfloat(ABS((double)saved_kib - (double)before_kib +
-                          (double)now_kib), <=,
-                      (double)saved_kib / 100 + ELSEWHERE_KIB);
+                          (double)now_kib),
+                      <=, (double)saved_kib / 100 + ELSEWHERE_KIB);
     g_assert_cmpuint(ksm_remote_check(f.remotes[1], 0, pages / 2,
-                                      KSM_TEST_SEEDED, 1, TRUE), ==, 0);
+                                      KSM_TEST_SEEDED, 1, TRUE),
+                     ==, 0);
     fixture_close(&f);
 }
 
@@ -211,7 +216,7 @@ static void test_profit(void)
  */
 static void test_sparse(void)
 {
-    KsmRemoteSpec spec = { .pages = 64u << 18 };        /* 64 GiB */
+    KsmRemoteSpec spec = { .pages = 64u << 18 }; /* 64 GiB */
     guint64 looks = ksm_test_has_zero_page() ? 0 : spec.pages;
     KsmRemoteState state;
     Fixture f;
@@ -310,8 +315,9 @@ static void test_metadata(void)
     g_assert_cmpfloat(ksm_test_wait(has_logged, f.broker, 10), >=, 0);
     bytes = (double)(engine + logged_bytes(f.broker)) / (double)pages;
     g_test_message("metadata: %.1f bytes per guest page (engine %.1f, broker "
-                   "%.1f; the broker's anonymous memory %" PRIu64 " KiB for %"
-                   PRIu64 " pages)", bytes, (double)engine / (double)pages,
+                   "%.1f; the broker's anonymous memory %" PRIu64
+                   " KiB for %" PRIu64 " pages)",
+                   bytes, (double)engine / (double)pages,
                    (double)logged_bytes(f.broker) / (double)pages,
                    ksm_test_status_kib(f.broker->pid, "RssAnon"), pages);
     g_assert_cmpuint(engine, >, 0);

@@ -29,8 +29,8 @@ typedef struct Fixture {
     guint8 *ram;
     guint8 *store;
     int store_fd;
-    guint stop;                 /* atomic */
-    guint64 touches[THREADS];   /* atomic */
+    guint stop;               /* atomic */
+    guint64 touches[THREADS]; /* atomic */
     guint64 then[THREADS];
 } Fixture;
 
@@ -54,7 +54,7 @@ static void set_up(Fixture *f)
     memset(f, 0, sizeof(*f));
     g_assert_true(ksm_tracker_open(&f->tracker, &error));
     g_assert_true(ksm_isolation_open(&f->isolation, f->tracker.uffd,
-                                      f->tracker.pagemap, &error));
+                                     f->tracker.pagemap, &error));
     f->store_fd = memfd_create("test-store", MFD_CLOEXEC);
     g_assert_cmpint(ftruncate(f->store_fd, BYTES), ==, 0);
     f->store = map_pages(MAP_SHARED, f->store_fd);
@@ -93,8 +93,7 @@ static gboolean all_went_on(gpointer opaque)
     guint i;
 
     for (i = 0; i < THREADS; i++) {
-        if (__atomic_load_n(&f->touches[i], __ATOMIC_RELAXED) ==
-            f->then[i]) {
+        if (__atomic_load_n(&f->touches[i], __ATOMIC_RELAXED) == f->then[i]) {
             return FALSE;
         }
     }
@@ -110,7 +109,8 @@ static void check_progress(Fixture *f)
     }
     if (ksm_test_wait(all_went_on, f, PATIENCE) < 0) {
         g_error("after %" G_GUINT64_FORMAT " windows a thread sleeps since "
-                "%g s: it was not woken", f->isolation.windows, PATIENCE);
+                "%g s: it was not woken",
+                f->isolation.windows, PATIENCE);
     }
 }
 
@@ -132,7 +132,7 @@ static void open_changed(Fixture *f)
     KsmVerdict verdict;
 
     g_assert_cmpuint(ksm_isolation_share(&f->isolation, f->region, 0, PAGES,
-                                          f->store, f->store_fd, 0, &verdict),
+                                         f->store, f->store_fd, 0, &verdict),
                      ==, 0);
 }
 
@@ -171,8 +171,8 @@ static void test_wake(gconstpointer opaque)
         g_thread_join(threads[i]);
     }
     g_test_message("%" G_GUINT64_FORMAT " windows, %" G_GUINT64_FORMAT
-                   " touches by the first thread", f.isolation.windows,
-                   f.touches[0]);
+                   " touches by the first thread",
+                   f.isolation.windows, f.touches[0]);
     g_assert_true(ksm_ram_free(f.region));
     munmap(f.ram, BYTES);
     munmap(f.store, BYTES);

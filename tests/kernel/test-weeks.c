@@ -36,8 +36,8 @@ typedef struct Piece {
 typedef struct Size {
     guint64 slots;
     guint64 store_kib;
-    guint64 mappings;           /* the most of any process */
-    guint64 fds;                /* of all processes */
+    guint64 mappings; /* the most of any process */
+    guint64 fds;      /* of all processes */
     guint64 private_kib;
     guint64 broker_kib;
 } Size;
@@ -126,7 +126,8 @@ static void check_content(Fixture *s, guint cycle)
     for (i = 0; i < REMOTES; i++) {
         g_assert_cmpuint(ksm_remote_check(s->remotes[i], 0, PAGES,
                                           KSM_TEST_SEEDED, cycle_seed(cycle),
-                                          TRUE), ==, 0);
+                                          TRUE),
+                         ==, 0);
     }
 }
 
@@ -184,8 +185,9 @@ static guint64 run_cycle(Fixture *s, guint cycle, Size *size)
     check_content(s, cycle);
     *size = measure(s);
     g_test_message("cycle %u: %" PRIu64 " of %u pages share, %" PRIu64
-                   " slots, store %" PRIu64 " KiB, %" PRIu64 " mappings, %"
-                   PRIu64 " KiB private, broker %" PRIu64 " KiB, %.1f s",
+                   " slots, store %" PRIu64 " KiB, %" PRIu64
+                   " mappings, %" PRIu64 " KiB private, broker %" PRIu64
+                   " KiB, %.1f s",
                    cycle, shared, ALL_PAGES, size->slots, size->store_kib,
                    size->mappings, size->private_kib, size->broker_kib,
                    ksm_test_now() - start);

@@ -15,15 +15,15 @@
 #define REMOTES 2u
 #define PAGES 2048u
 #define PART (PAGES / 4)
-#define FIRST PART              /* of the zeros */
-#define ZEROS (2 * PART)        /* written, and (the second half) only read */
+#define FIRST PART       /* of the zeros */
+#define ZEROS (2 * PART) /* written, and (the second half) only read */
 #define TILE 64u
 #define SEED 77u
 #define SECONDS 60.0
 #define ROUNDS 10u
 
 typedef struct Fixture {
-    gboolean has;               /* the host has a zero page */
+    gboolean has; /* the host has a zero page */
     KsmTestBroker *broker;
     KsmTestProbe *probe;
     KsmRemote *remotes[REMOTES];
@@ -36,7 +36,8 @@ static void read_zeros(Fixture *s)
 
     for (i = 0; i < REMOTES; i++) {
         g_assert_cmpuint(ksm_remote_check(s->remotes[i], FIRST, ZEROS,
-                                          KSM_TEST_ZERO, 0, FALSE), ==, 0);
+                                          KSM_TEST_ZERO, 0, FALSE),
+                         ==, 0);
     }
 }
 
@@ -173,8 +174,7 @@ static void test_reading(void)
         const KsmStats *old = &before[i].stats;
 
         ksm_remote_state(s.remotes[i], &after);
-        g_assert_cmpuint(after.stats.full_scans, >=,
-                         old->full_scans + ROUNDS);
+        g_assert_cmpuint(after.stats.full_scans, >=, old->full_scans + ROUNDS);
         g_assert_cmpuint(after.stats.merges + after.stats.zero_merges, ==,
                          old->merges + old->zero_merges);
         g_assert_cmpuint(after.stats.breaks, ==, old->breaks);
@@ -197,11 +197,11 @@ static void test_profit(void)
     }
     slots = PART + (s.has ? 0 : TILE);
     saved = PART + (s.has ? ZEROS / 2 : ZEROS);
-    ksm_remote_round(s.remotes[0]);     /* tells the group's figures */
+    ksm_remote_round(s.remotes[0]); /* tells the group's figures */
     ksm_remote_state(s.remotes[0], &state);
     g_assert_cmpint(state.stats.general_profit, ==,
                     (saved - slots / REMOTES) * (gint64)KSM_PAGE_BYTES -
-                    (gint64)state.stats.metadata_bytes);
+                        (gint64)state.stats.metadata_bytes);
     fixture_close(&s);
 }
 
@@ -221,10 +221,11 @@ static void test_writing(void)
     }
     ksm_remote_round(s.remotes[0]);
     for (i = 0; i < ZEROS / 2; i++) {
-        g_assert_cmpuint(
-            ksm_remote_check(s.remotes[0], FIRST + i, 1,
-                             i % 5 ? KSM_TEST_ZERO : KSM_TEST_SEEDED,
-                             (guint64)99 << 32 | i, FALSE), ==, 0);
+        g_assert_cmpuint(ksm_remote_check(s.remotes[0], FIRST + i, 1,
+                                          i % 5 ? KSM_TEST_ZERO :
+                                                  KSM_TEST_SEEDED,
+                                          (guint64)99 << 32 | i, FALSE),
+                         ==, 0);
     }
     ksm_remote_fill(s.remotes[0], FIRST, ZEROS / 2, KSM_TEST_ZERO, 0, FALSE);
     for (i = 0; i < REMOTES; i++) {
@@ -233,7 +234,8 @@ static void test_writing(void)
         ksm_remote_state(s.remotes[i], &state);
         g_assert_cmpuint(state.stats.pages_sharing, ==, 0);
         g_assert_cmpuint(ksm_remote_check(s.remotes[i], 0, PART,
-                                          KSM_TEST_SEEDED, SEED, TRUE), ==, 0);
+                                          KSM_TEST_SEEDED, SEED, TRUE),
+                         ==, 0);
     }
     read_zeros(&s);
     write_zeros(&s);

@@ -103,8 +103,8 @@ int ksm_test_reap(pid_t pid, double seconds)
             return status;
         }
         if (ksm_test_now() > end) {
-            g_test_message("process %d did not end in %g s: killed",
-                           (int)pid, seconds);
+            g_test_message("process %d did not end in %g s: killed", (int)pid,
+                           seconds);
             print_threads(pid);
             kill(pid, SIGKILL);
             waitpid(pid, &status, 0);
@@ -135,8 +135,7 @@ static gboolean is_listening(gpointer opaque)
     if (waitpid(broker->pid, &status, WNOHANG) == broker->pid) {
         g_autofree char *log = ksm_test_broker_read_log(broker);
 
-        g_error("the broker ended at its start (status 0x%x): %s",
-                status, log);
+        g_error("the broker ended at its start (status 0x%x): %s", status, log);
     }
     return ksm_test_broker_listens(broker);
 }
@@ -149,7 +148,7 @@ void ksm_test_broker_start(KsmTestBroker *broker)
 
     g_assert_cmpint(broker->pid, ==, 0);
     g_ptr_array_add(argv, (gpointer)ksm_test_broker_program());
-    g_ptr_array_add(argv, (gpointer)"--listen");
+    g_ptr_array_add(argv, (gpointer) "--listen");
     g_ptr_array_add(argv, broker->socket);
     more = g_strsplit(broker->options ? broker->options : "", " ", -1);
     for (i = 0; more[i]; i++) {

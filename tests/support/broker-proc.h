@@ -12,11 +12,11 @@
 #include <sys/types.h>
 
 typedef struct KsmTestBroker {
-    char *dir;                  /* private directory, removed at the end */
+    char *dir; /* private directory, removed at the end */
     char *socket;
     char *log;
-    char *options;              /* more options, by spaces; or NULL */
-    pid_t pid;                  /* 0: not running */
+    char *options; /* more options, by spaces; or NULL */
+    pid_t pid;     /* 0: not running */
 } KsmTestBroker;
 
 /** The program; fails the test when it is not known. */

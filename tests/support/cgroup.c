@@ -12,8 +12,8 @@
 #include "require.h"
 
 typedef struct Place {
-    const char *top;            /* of a hierarchy that can limit memory */
-    const char *line;           /* of /proc/self/cgroup begins so, or has it */
+    const char *top;  /* of a hierarchy that can limit memory */
+    const char *line; /* of /proc/self/cgroup begins so, or has it */
     const char *limit, *usage;
 } Place;
 
@@ -25,7 +25,7 @@ static const Place places[] = {
 
 struct KsmTestCgroup {
     const Place *place;
-    char *dir, *shard;           /* where this process belongs */
+    char *dir, *shard; /* where this process belongs */
 };
 
 /* FALSE and errno when it cannot. */
@@ -88,7 +88,7 @@ KsmTestCgroup *ksm_test_cgroup_new(guint64 limit_bytes)
     }
     if (self == NULL) {
         ksm_test_lacks("cgroup", "no control group with a limit on memory can "
-                       "be made");
+                                 "be made");
         return NULL;
     }
     ksm_test_cgroup_set_limit(self, limit_bytes);

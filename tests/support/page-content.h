@@ -14,8 +14,8 @@
 
 typedef enum KsmTestKind {
     KSM_TEST_ZERO = 0,
-    KSM_TEST_SEEDED = 1,        /* by the seed */
-    KSM_TEST_BYTE = 2,          /* every byte the lowest byte of the seed */
+    KSM_TEST_SEEDED = 1, /* by the seed */
+    KSM_TEST_BYTE = 2,   /* every byte the lowest byte of the seed */
 } KsmTestKind;
 
 /** One step of a small generator: the next number, and a new state. */

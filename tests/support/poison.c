@@ -14,14 +14,14 @@
 
 #include "page-content.h"
 
-#ifndef UFFDIO_POISON                       /* 6.6 */
-#define UFFD_FEATURE_POISON                 (1 << 14)
+#ifndef UFFDIO_POISON /* 6.6 */
+#define UFFD_FEATURE_POISON (1 << 14)
 struct uffdio_poison {
     struct uffdio_range range;
     __u64 mode;
     __s64 updated;
 };
-#define UFFDIO_POISON           _IOWR(UFFDIO, 0x08, struct uffdio_poison)
+#define UFFDIO_POISON _IOWR(UFFDIO, 0x08, struct uffdio_poison)
 #endif
 
 static gboolean (*ask_first)(const siginfo_t *info);
@@ -66,11 +66,12 @@ gboolean ksm_test_reads(const void *page)
 int ksm_test_poison_open(void)
 {
     struct uffdio_api api = {
-        .api = UFFD_API, .features = UFFD_FEATURE_POISON,
+        .api = UFFD_API,
+        .features = UFFD_FEATURE_POISON,
     };
     int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
     int fd = dev >= 0 ? ioctl(dev, _IO(0xAA, 0x00), O_CLOEXEC) :
-             (int)syscall(SYS_userfaultfd, O_CLOEXEC);
+                        (int)syscall(SYS_userfaultfd, O_CLOEXEC);
 
     if (dev >= 0) {
         close(dev);
@@ -87,7 +88,8 @@ void ksm_test_poison(int uffd, void *page)
 {
     struct uffdio_range range = { (guintptr)page, KSM_PAGE_BYTES };
     struct uffdio_register reg = {
-        .range = range, .mode = UFFDIO_REGISTER_MODE_MISSING,
+        .range = range,
+        .mode = UFFDIO_REGISTER_MODE_MISSING,
     };
     struct uffdio_poison poison = { .range = range };
     struct uffdio_writeprotect allow = { .range = range };

@@ -16,7 +16,7 @@
 struct KsmTestProbe {
     int fd;
     int store_fd;
-    guint64 store_bytes;        /* of all slots */
+    guint64 store_bytes; /* of all slots */
     guint32 serial;
 };
 
@@ -26,8 +26,10 @@ static gssize receive(KsmTestProbe *probe, void *buffer, int fds[2])
     char control[CMSG_SPACE(2 * sizeof(int))];
     struct iovec iov = { .iov_base = buffer, .iov_len = REPLY_BYTES };
     struct msghdr msg = {
-        .msg_iov = &iov, .msg_iovlen = 1,
-        .msg_control = control, .msg_controllen = sizeof(control),
+        .msg_iov = &iov,
+        .msg_iovlen = 1,
+        .msg_control = control,
+        .msg_controllen = sizeof(control),
     };
     struct cmsghdr *cmsg;
     gssize n;
@@ -65,7 +67,8 @@ KsmTestProbe *ksm_test_probe_new(const char *socket, const char *group)
 {
     KsmMsgHello hello = {
         .msg = { .type = KSM_MSG_HELLO, .serial = 1 },
-        .magic = KSM_PROTO_MAGIC, .version = KSM_PROTO_VERSION,
+        .magic = KSM_PROTO_MAGIC,
+        .version = KSM_PROTO_VERSION,
         .node = KSM_NODE_ANY,
         .engine = { { 1, (guint64)g_get_monotonic_time() } },
     };

@@ -46,9 +46,9 @@ void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps)
         guint64 from, to, offset, inode;
         char flags[8], device[16];
 
-        if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %15s %"
-                   SCNu64, &from, &to, flags, &offset, device,
-                   &inode) == 6) {
+        if (sscanf(line,
+                   "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %15s %" SCNu64,
+                   &from, &to, flags, &offset, device, &inode) == 6) {
             inside = from < end && to > first;
             maps->mappings += inside;
             maps->file_mappings += inside && inode != 0;
@@ -95,7 +95,7 @@ guint64 ksm_test_count_foreign(const void *addr, guint64 pages)
     for (i = 0; i < pages; i++) {
         guint64 entry;
 
-        sink += base[i * KSM_PAGE_BYTES];   /* else it may not be mapped */
+        sink += base[i * KSM_PAGE_BYTES]; /* else it may not be mapped */
         entry = entry_at(pagemap, first + i);
         count += (entry & PAGEMAP_FILE) ||
                  (entry_at(flags, entry & PAGEMAP_FRAME) & FLAG_KSM);
@@ -210,8 +210,7 @@ guint64 ksm_test_status_kib(int pid, const char *name)
     lines = g_strsplit(text, "\n", -1);
     for (i = 0; lines[i]; i++) {
         if (strncmp(lines[i], name, length) == 0 && lines[i][length] == ':') {
-            return g_ascii_strtoull(g_strchug(lines[i] + length + 1), NULL,
-                                    10);
+            return g_ascii_strtoull(g_strchug(lines[i] + length + 1), NULL, 10);
         }
     }
     return 0;

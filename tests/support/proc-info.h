@@ -10,15 +10,15 @@
 
 /** What /proc/self/smaps says of an address range, in KiB. */
 typedef struct KsmTestMaps {
-    guint64 mappings;           /* lines of /proc/self/maps in the range */
-    guint64 file_mappings;      /* those of a file (the store) */
+    guint64 mappings;      /* lines of /proc/self/maps in the range */
+    guint64 file_mappings; /* those of a file (the store) */
     guint64 rss_kib;
     guint64 pss_kib;
     guint64 anonymous_kib;
-    guint64 huge_kib;           /* AnonHugePages */
-    gboolean uffd;              /* some mapping is registered (um or uw) */
-    gboolean mergeable;         /* some mapping is (mg) */
-    gboolean huge_advised;      /* some mapping is MADV_HUGEPAGE (hg) */
+    guint64 huge_kib;      /* AnonHugePages */
+    gboolean uffd;         /* some mapping is registered (um or uw) */
+    gboolean mergeable;    /* some mapping is (mg) */
+    gboolean huge_advised; /* some mapping is MADV_HUGEPAGE (hg) */
 } KsmTestMaps;
 
 void ksm_test_maps_read(const void *addr, guint64 bytes, KsmTestMaps *maps);

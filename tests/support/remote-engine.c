@@ -20,14 +20,22 @@
 #define HUGE_BYTES ((gsize)2 << 20)
 
 typedef enum OrderKind {
-    ORDER_SETUP, ORDER_FILL, ORDER_CHECK, ORDER_RUN, ORDER_ROUND,
-    ORDER_STATE, ORDER_DISCARD, ORDER_REMAP, ORDER_KEEP_HUGE,
-    ORDER_PAGE_OUT, ORDER_QUIT,
+    ORDER_SETUP,
+    ORDER_FILL,
+    ORDER_CHECK,
+    ORDER_RUN,
+    ORDER_ROUND,
+    ORDER_STATE,
+    ORDER_DISCARD,
+    ORDER_REMAP,
+    ORDER_KEEP_HUGE,
+    ORDER_PAGE_OUT,
+    ORDER_QUIT,
 } OrderKind;
 
 typedef struct Order {
-    guint32 order;              /* OrderKind */
-    guint32 kind;               /* KsmTestKind */
+    guint32 order; /* OrderKind */
+    guint32 kind;  /* KsmTestKind */
     guint64 first, count, seed;
     guint32 each;
     guint32 run;
@@ -35,7 +43,7 @@ typedef struct Order {
     char socket[128];
     char group[64];
     char name[64];
-    KsmRemoteSpec spec;         /* its pointers are not used */
+    KsmRemoteSpec spec; /* its pointers are not used */
 } Order;
 
 struct KsmRemote {
@@ -81,7 +89,8 @@ static void actor_bind(Actor *actor, int node)
     unsigned long nodes = 1ul << node;
 
     g_assert_cmpint(syscall(SYS_mbind, actor->memory, actor->bytes, MPOL_BIND,
-                            &nodes, 64ul, 0), ==, 0);
+                            &nodes, 64ul, 0),
+                    ==, 0);
 }
 
 static void actor_setup(Actor *actor, const Order *order)
@@ -107,8 +116,8 @@ static void actor_setup(Actor *actor, const Order *order)
     actor->engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     actor->region = ksm_region_add(actor->engine, "ram", actor->memory,
-                                   actor->bytes,
-                                   spec->flags | KSM_REGION_FRESH, &error);
+                                   actor->bytes, spec->flags | KSM_REGION_FRESH,
+                                   &error);
     g_assert_no_error(error);
     if (spec->on_node) {
         actor_bind(actor, spec->node);
@@ -140,13 +149,12 @@ static void actor_remap(Actor *actor, gsize offset, gsize bytes)
     void *where = actor->memory + offset;
 
     g_assert_true(mmap(where, bytes, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
-                  where);
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
+                       0) == where);
     ksm_region_remapped(actor->region, offset, bytes);
 }
 
-static void actor_obey(Actor *actor, const Order *order,
-                       KsmRemoteState *state)
+static void actor_obey(Actor *actor, const Order *order, KsmRemoteState *state)
 {
     memset(state, 0, sizeof(*state));
     switch ((OrderKind)order->order) {
@@ -208,7 +216,7 @@ void ksm_remote_main(int argc, char **argv)
         gssize n = recv(fd, &order, sizeof(order), 0);
 
         if (n == 0 || (n < 0 && errno == ECONNRESET)) {
-            _exit(0);           /* the test has ended */
+            _exit(0); /* the test has ended */
         }
         g_assert_cmpint(n, ==, sizeof(order));
         actor_obey(&actor, &order, &state);
@@ -252,8 +260,8 @@ static KsmRemote *launch(const KsmRemoteSpec *spec)
     const char *argv[] = { "/proc/self/exe", FLAG, number, NULL };
     int fds[2];
 
-    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0,
-                               fds), ==, 0);
+    g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds),
+                    ==, 0);
     g_snprintf(number, sizeof(number), "%d", fds[1]);
     remote->fd = fds[0];
     remote->pages = spec->pages;
@@ -300,8 +308,12 @@ static guint64 pages_order(KsmRemote *remote, OrderKind what, guint64 first,
                            gboolean each)
 {
     Order order = {
-        .order = what, .first = first, .count = count, .kind = kind,
-        .seed = seed, .each = each,
+        .order = what,
+        .first = first,
+        .count = count,
+        .kind = kind,
+        .seed = seed,
+        .each = each,
     };
     KsmRemoteState state;
 

@@ -21,27 +21,27 @@ typedef struct KsmRemote KsmRemote;
 typedef struct KsmRemoteSpec {
     const char *socket;
     const char *group;
-    const char *name;           /* default: the engine's own */
+    const char *name; /* default: the engine's own */
     guint64 pages;
-    KsmRegionFlags flags;       /* KSM_REGION_FRESH is always added */
-    guint scan_interval_ms;     /* default 20 */
-    guint scan_cpu_percent;     /* default 100 */
+    KsmRegionFlags flags;   /* KSM_REGION_FRESH is always added */
+    guint scan_interval_ms; /* default 20 */
+    guint scan_cpu_percent; /* default 100 */
     guint max_mappings;
     guint keep_huge;
-    KsmRunMode run;             /* default KSM_RUN_PAUSE */
-    gboolean start_broker;      /* the engine may start one */
-    gboolean tells_held;        /* that no device writes to its memory */
-    gboolean on_node;           /* memory bound to `node`, shared within it */
+    KsmRunMode run;        /* default KSM_RUN_PAUSE */
+    gboolean start_broker; /* the engine may start one */
+    gboolean tells_held;   /* that no device writes to its memory */
+    gboolean on_node;      /* memory bound to `node`, shared within it */
     int node;
 } KsmRemoteSpec;
 
 /** An answer: figures taken when the order was done. */
 typedef struct KsmRemoteState {
-    guint64 result;             /* CHECK: pages that are wrong */
-    KsmStats stats;             /* its pointers are not valid here */
-    KsmTestMaps maps;           /* of the region */
-    guint64 all_mappings;       /* of the process */
-    guint64 fds;                /* of the process */
+    guint64 result;       /* CHECK: pages that are wrong */
+    KsmStats stats;       /* its pointers are not valid here */
+    KsmTestMaps maps;     /* of the region */
+    guint64 all_mappings; /* of the process */
+    guint64 fds;          /* of the process */
 } KsmRemoteState;
 
 void ksm_remote_main(int argc, char **argv);

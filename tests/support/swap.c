@@ -16,7 +16,7 @@
 
 struct KsmTestSwap {
     pid_t guard;
-    int write_end;              /* of the pipe that it waits for */
+    int write_end; /* of the pipe that it waits for */
 };
 
 /* What mkswap(8) writes: union swap_header of <linux/swap.h>. */
@@ -68,7 +68,7 @@ static gboolean start_guard(KsmTestSwap *swap, const char *path)
     swap->write_end = ends[1];
     swap->guard = fork();
     if (swap->guard == 0) {
-        setsid();               /* no signal from a terminal, either */
+        setsid(); /* no signal from a terminal, either */
         close(ends[1]);
         guard(path, ends[0]);
     }

@@ -66,7 +66,8 @@ guint64 ksm_test_read_cost_kib(gsize bytes)
 
     g_assert_true(area != MAP_FAILED);
     g_assert_cmpint(mprotect(area + KSM_PAGE_BYTES, bytes,
-                             PROT_READ | PROT_WRITE), ==, 0);
+                             PROT_READ | PROT_WRITE),
+                    ==, 0);
     for (i = 0; i < bytes; i += KSM_PAGE_BYTES) {
         g_assert_cmpuint(memory[i], ==, 0);
     }

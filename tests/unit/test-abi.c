@@ -30,8 +30,8 @@ static const Row rows[] = {
     { "KsmStats.windows", offsetof(KsmStats, windows), 160 },
     { "KsmStats.state", offsetof(KsmStats, state), 368 },
     { "KsmStats.stand_aside", offsetof(KsmStats, stand_aside), 480 },
-    { "KsmStats.group_pages_unshared",
-      offsetof(KsmStats, group_pages_unshared), 504 },
+    { "KsmStats.group_pages_unshared", offsetof(KsmStats, group_pages_unshared),
+      504 },
 };
 
 /* Names that programs may still use, and what they are called now. */
@@ -89,8 +89,8 @@ static void test_filled(void)
         g_assert_cmphex(box.behind[i], ==, 0x5a);
     }
     g_assert_true(g_file_get_contents("/proc/self/maps", &maps, NULL, NULL));
-    g_assert_nonnull(strstr(maps, "libguest-ksm.so."
-                            G_STRINGIFY(LAYOUT_OF) "."));
+    g_assert_nonnull(
+        strstr(maps, "libguest-ksm.so." G_STRINGIFY(LAYOUT_OF) "."));
 }
 
 int main(int argc, char **argv)

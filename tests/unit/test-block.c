@@ -27,8 +27,7 @@ static void park(KsmBlock *block, guint rounds)
     }
     g_assert_true(ksm_block_rest_over(block));
     /* All of it counts as written in this round, which tells nothing. */
-    g_assert_cmpint(pass_round(block, KSM_BLOCK_PAGES), ==,
-                    KSM_BLOCK_GOES_ON);
+    g_assert_cmpint(pass_round(block, KSM_BLOCK_PAGES), ==, KSM_BLOCK_GOES_ON);
 }
 
 /* Each rest is twice as long, up to a bound; an idle block starts anew. */
@@ -94,7 +93,7 @@ static void test_not_whole(void)
         g_assert_cmpint(pass_round(&small, 100), ==, KSM_BLOCK_GOES_ON);
         g_assert_cmpint(pass_round(&shared, 100), ==, KSM_BLOCK_GOES_ON);
     }
-    shared.away = KEEP / 2;     /* some are given back */
+    shared.away = KEEP / 2; /* some are given back */
     for (i = 1; i < KSM_BLOCK_ROUNDS; i++) {
         g_assert_cmpint(pass_round(&shared, 100), ==, KSM_BLOCK_GOES_ON);
     }
@@ -189,8 +188,7 @@ static void test_armed(gconstpointer head)
             region.blocks[i].parked_rounds = (pattern >> i) & 1;
             region.parked += (pattern >> i) & 1;
         }
-        for (first = ksm_ram_find_armed(&region, 0, &end);
-             first < region.pages;
+        for (first = ksm_ram_find_armed(&region, 0, &end); first < region.pages;
              first = ksm_ram_find_armed(&region, end, &end)) {
             g_assert_cmpuint(end, >, first);
             for (; page < first; page++) {

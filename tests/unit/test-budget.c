@@ -43,9 +43,11 @@ static guint32 count_mappings(const KsmRegion *region, guint32 *stores)
 
     *stores = 0;
     for (page = 0; page < PAGES; page++) {
-        gint64 key = ksm_page_in_store(region->state[page]) ?
-            (gint64)region->slot[page] - page +
-            (region->state[page] & KSM_PAGE_ORPHANED ? 1000000 : 0) : G_MAXINT64;
+        gint64 key =
+            ksm_page_in_store(region->state[page]) ?
+                (gint64)region->slot[page] - page +
+                    (region->state[page] & KSM_PAGE_ORPHANED ? 1000000 : 0) :
+                G_MAXINT64;
 
         if (page == 0 || key != last) {
             n++;
@@ -56,8 +58,7 @@ static guint32 count_mappings(const KsmRegion *region, guint32 *stores)
     return n;
 }
 
-static void share(KsmRegion *region, guint32 first, guint32 count,
-                  guint32 slot)
+static void share(KsmRegion *region, guint32 first, guint32 count, guint32 slot)
 {
     guint32 i;
 
@@ -92,16 +93,17 @@ static void test_delta(void)
         guint32 first = g_test_rand_int_range(0, PAGES);
         guint32 count = g_test_rand_int_range(1, MIN(12, PAGES - first + 1));
         guint32 slot = g_test_rand_int_range(0, 4) ?
-            first + 7 : (guint32)g_test_rand_int_range(0, 1000);
+                           first + 7 :
+                           (guint32)g_test_rand_int_range(0, 1000);
         gint64 delta;
 
         if (!all_private(region, first, count)) {
             if (ksm_page_in_store(region->state[first])) {
                 before = ksm_account_borders(region, first, first + 1,
-                                            &stores_before);
+                                             &stores_before);
                 ksm_ram_set_state(region, first, KSM_PAGE_PRIVATE);
                 after = ksm_account_borders(region, first, first + 1,
-                                           &stores_after);
+                                            &stores_after);
                 mappings += (guint64)after - before;
                 stores += (guint64)stores_after - stores_before;
             }
@@ -109,10 +111,10 @@ static void test_delta(void)
         }
         delta = ksm_account_delta(region, first, count, slot);
         before = ksm_account_borders(region, first, first + count,
-                                    &stores_before);
+                                     &stores_before);
         share(region, first, count, slot);
         after = ksm_account_borders(region, first, first + count,
-                                   &stores_after);
+                                    &stores_after);
         g_assert_cmpint(delta, ==, (gint64)after - before);
         mappings += (guint64)after - before;
         stores += (guint64)stores_after - stores_before;
@@ -136,8 +138,8 @@ static void make_engine(KsmEngine *engine, guint64 used, guint64 budget)
     memset(engine, 0, sizeof(*engine));
     region->mappings = used;
     engine->budget.allowed = budget;
-    engine->ram.regions = g_ptr_array_new_with_free_func(
-        (GDestroyNotify)free_region);
+    engine->ram.regions =
+        g_ptr_array_new_with_free_func((GDestroyNotify)free_region);
     g_ptr_array_add(engine->ram.regions, region);
 }
 

@@ -9,7 +9,7 @@
 #include "memory/ram.h"
 #include "sys.h"
 
-#define COSTLY_NS 2000000u      /* a scan that is worth 100 pages */
+#define COSTLY_NS 2000000u /* a scan that is worth 100 pages */
 
 static guint64 faults;
 
@@ -149,8 +149,8 @@ static void test_set(void)
 /* Writes that are nobody's fault here are found, later and later. */
 static void test_uncounted(void)
 {
-    static const guint64 patience_ms[] = { 2000, 4000, 8000, 16000, 32000,
-                                           64000, 64000 };
+    static const guint64 patience_ms[] = { 2000,  4000,  8000, 16000,
+                                           32000, 64000, 64000 };
     Fixture f;
     guint i;
 
@@ -221,9 +221,9 @@ static void be_interrupted(KsmEngine *engine)
 /* Whatever else a round looks at is a reason for one. */
 static void test_others(void)
 {
-    static void (*const change[])(KsmEngine *engine) = {
-        connect_anew, add_memory, set_mappings, keep_huge, set_interval,
-        lose_store, be_interrupted,
+    static void (*const change[])(KsmEngine * engine) = {
+        connect_anew, add_memory, set_mappings,   keep_huge,
+        set_interval, lose_store, be_interrupted,
     };
     guint i;
 

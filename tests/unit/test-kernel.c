@@ -162,7 +162,8 @@ static void test_better(void)
         g_assert_cmpstr(text, ==, rows[i].better);
         ksm_kernel_better(&version,
                           ksm_kernel_filter(faults, KSM_FAULT_CORRUPTS,
-                                            &swap_only), text);
+                                            &swap_only),
+                          text);
         g_assert_cmpstr(text, ==, rows[i].corrupting);
     }
 }
@@ -280,8 +281,9 @@ static const char *reason_on(const char *text, gboolean swap, gboolean huge)
 static void test_guard(void)
 {
     static const char *const good[] = {
-        "6.12.78", "6.12.118", "6.15.5", "6.16.0", "6.18.44", "7.3.4",
-        "6.8.0-31-generic", "6.12.0-55.el10_0.x86_64", "odd",
+        "6.12.78", "6.12.118", "6.15.5",           "6.16.0",
+        "6.18.44", "7.3.4",    "6.8.0-31-generic", "6.12.0-55.el10_0.x86_64",
+        "odd",
     };
     guint i;
 
@@ -339,11 +341,12 @@ static void test_guard_warns(void)
     host.swap = TRUE;
     host.huge_store = FALSE;
     set_up(&guard, "6.12.20");
-    g_test_expect_message(NULL, G_LOG_LEVEL_WARNING,
-                          "Linux 6.12.20 may damage memory that is swapped "
-                          "(CVE-2025-38242): 'vm' does not share memory *update "
-                          "to "
-                          "6.12.37, or switch swap off");
+    g_test_expect_message(
+        NULL, G_LOG_LEVEL_WARNING,
+        "Linux 6.12.20 may damage memory that is swapped "
+        "(CVE-2025-38242): 'vm' does not share memory *update "
+        "to "
+        "6.12.37, or switch swap off");
     ksm_kernel_guard_warn(&guard, "vm");
     g_test_assert_expected_messages();
     host.swap = FALSE;
@@ -358,16 +361,17 @@ static char *make_row(const KsmKernelFault *fault)
 {
     static const char *const effects[] = { "corrupts", "crashes", "stalls" };
     static const char *const conditions[] = {
-        "always", "with swap", "with swap and `shmem_enabled` not `never`",
+        "always",
+        "with swap",
+        "with swap and `shmem_enabled` not `never`",
     };
     g_auto(GStrv) words = g_strsplit(fault->fixed, " ", -1);
     g_autofree char *fixed = g_strjoinv(", ", words);
 
     return g_strdup_printf("| %s | %s: %s | %s, %s | %s | %s | %s |\n",
                            fault->id, fault->title, fault->what,
-                           effects[fault->effect],
-                           conditions[fault->condition], fault->since, fixed,
-                           fault->source);
+                           effects[fault->effect], conditions[fault->condition],
+                           fault->since, fixed, fault->source);
 }
 
 static guint count_lines(const char *text, const char *prefix)
@@ -386,8 +390,8 @@ static void test_docs(void)
     g_autofree char *text = NULL;
     guint i;
 
-    g_assert_true(g_file_get_contents(KSM_SOURCE_ROOT "/docs/kernels.md",
-                                      &text, NULL, NULL));
+    g_assert_true(g_file_get_contents(KSM_SOURCE_ROOT "/docs/kernels.md", &text,
+                                      NULL, NULL));
     for (i = 0; i < ksm_kernel_fault_count; i++) {
         g_autofree char *row = make_row(&ksm_kernel_faults[i]);
 

@@ -27,7 +27,7 @@ static int odd_copy_self(void *to, const void *from, size_t bytes)
         g_usleep(copying.delay_us);
     }
     return copying.error ? copying.error :
-           ksm_sys_linux.copy_self(to, from, bytes);
+                           ksm_sys_linux.copy_self(to, from, bytes);
 }
 
 static KsmSys table;
@@ -69,14 +69,16 @@ static void check_differences(KsmVerify *verify)
     guint page, i;
 
     g_assert_cmpuint(ksm_verify_isolated(verify, isolated, content, PAGES,
-                                         &failed), ==, PAGES);
+                                         &failed),
+                     ==, PAGES);
     for (page = 0; page < PAGES; page++) {
         for (i = 0; i < G_N_ELEMENTS(at); i++) {
             guint8 *byte = isolated + page * KSM_PAGE_BYTES + at[i];
 
             *byte ^= 1;
             g_assert_cmpuint(ksm_verify_isolated(verify, isolated, content,
-                                                 PAGES, &failed), ==, page);
+                                                 PAGES, &failed),
+                             ==, page);
             g_assert_false(failed);
             *byte ^= 1;
         }
@@ -115,9 +117,10 @@ static void test_zeros(void)
     guint page;
 
     set_up(&verify);
-    for (page = PAGES; page-- > 0; ) {
+    for (page = PAGES; page-- > 0;) {
         g_assert_cmpuint(ksm_verify_isolated(&verify, isolated, NULL, PAGES,
-                                             &failed), ==, page + 1);
+                                             &failed),
+                         ==, page + 1);
         isolated[page * KSM_PAGE_BYTES + KSM_PAGE_BYTES - 1] = 1;
     }
     g_assert_cmpuint(copying.calls, >, 1);

@@ -16,9 +16,9 @@
 void ksm_broker_default_limits(KsmBrokerLimits *limits)
 {
     guint64 host_pages = (guint64)sysconf(_SC_PHYS_PAGES) *
-        (guint64)sysconf(_SC_PAGESIZE) / PAGE_BYTES;
+                         (guint64)sysconf(_SC_PAGESIZE) / PAGE_BYTES;
     guint64 allowed_pages = ksm_cgroup_limit_bytes(ksm_cgroup_own()) /
-        PAGE_BYTES;
+                            PAGE_BYTES;
 
     *limits = (KsmBrokerLimits) {
         .max_sessions = 2048,
@@ -51,8 +51,9 @@ static gboolean broker_on_idle(gpointer data)
 void ksm_broker_check_idle(KsmBroker *broker)
 {
     gboolean idle = broker->idle_exit_seconds > 0 &&
-        g_queue_is_empty(&broker->connections) &&
-        g_hash_table_size(broker->processes) == 0 && broker->sessions == 0;
+                    g_queue_is_empty(&broker->connections) &&
+                    g_hash_table_size(broker->processes) == 0 &&
+                    broker->sessions == 0;
 
     if (idle && broker->idle_timer == 0) {
         broker->idle_timer = g_timeout_add_seconds(broker->idle_exit_seconds,
@@ -84,14 +85,16 @@ void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user)
 
     if (all->used >= all->limit) {
         if (note_is_due(&broker->full_noted_us)) {
-            ksm_log(KSM_LOG_WARNING, "the stores are full (%" G_GUINT64_FORMAT
+            ksm_log(KSM_LOG_WARNING,
+                    "the stores are full (%" G_GUINT64_FORMAT
                     " pages, %" G_GUINT64_FORMAT " of user %u): new pages are "
-                    "refused; see --max-store-mib", all->limit, own->used,
-                    user->uid);
+                    "refused; see --max-store-mib",
+                    all->limit, own->used, user->uid);
         }
     } else if (own->used >= ksm_share_most(own)) {
         if (note_is_due(&user->full_noted_us)) {
-            ksm_log(KSM_LOG_WARNING, "the stores of user %u have reached their "
+            ksm_log(KSM_LOG_WARNING,
+                    "the stores of user %u have reached their "
                     "share, %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
                     " pages: new pages are refused; see --max-user-percent and "
                     "--max-store-mib",
@@ -101,7 +104,8 @@ void ksm_broker_note_refused(KsmBroker *broker, KsmUser *user)
                now - broker->room_noted_us > 60 * G_USEC_PER_SEC) {
         limit = ksm_headroom_lack(KSM_STORE_PAGE_BYTES << KSM_MAX_TILE_ORDER);
         if (limit != NULL) {
-            ksm_log(KSM_LOG_WARNING, "%s is nearly reached: new pages are "
+            ksm_log(KSM_LOG_WARNING,
+                    "%s is nearly reached: new pages are "
                     "refused",
                     limit);
             broker->room_noted_us = now;

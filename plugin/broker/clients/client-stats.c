@@ -11,7 +11,7 @@
 
 #define FIRST_RATE_US G_USEC_PER_SEC
 #define RATE_US (5 * G_USEC_PER_SEC)
-#define MAX_CENTI 100000u      /* ten CPUs; a scanner is one thread */
+#define MAX_CENTI 100000u /* ten CPUs; a scanner is one thread */
 
 static void make_printable(char *text, gsize bytes)
 {
@@ -53,7 +53,7 @@ static void measure_rate(KsmClientStats *self, gint64 now_us)
     } else {
         /* 1 us of CPU in 1 us is 10000 hundredths of a per cent */
         double centi = (double)(cpu_ns - self->rate_cpu_ns) * 10.0 /
-            (double)passed_us;
+                       (double)passed_us;
 
         self->cpu_centi = (guint)MIN(centi, (double)MAX_CENTI);
         self->rate_known = TRUE;
@@ -63,7 +63,7 @@ static void measure_rate(KsmClientStats *self, gint64 now_us)
 }
 
 void ksm_client_stats_take(KsmClientStats *self, const KsmMsgStats *stats,
-                      guint64 pages)
+                           guint64 pages)
 {
     self->stats = *stats;
     make_printable(self->stats.setting_reason,

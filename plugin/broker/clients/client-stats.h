@@ -9,11 +9,11 @@
 
 typedef struct KsmClientStats {
     KsmMsgStats stats;
-    gint64 last_seen_us;        /* monotonic; 0: never */
-    gint64 rate_us;             /* start of the CPU time measurement */
+    gint64 last_seen_us; /* monotonic; 0: never */
+    gint64 rate_us;      /* start of the CPU time measurement */
     guint64 rate_cpu_ns;
     gboolean rate_known;
-    guint cpu_centi;            /* hundredths of a per cent of one CPU */
+    guint cpu_centi; /* hundredths of a per cent of one CPU */
 } KsmClientStats;
 
 /**
@@ -21,6 +21,6 @@ typedef struct KsmClientStats {
  * session; strings are made NUL-terminated and printable.
  */
 void ksm_client_stats_take(KsmClientStats *client, const KsmMsgStats *stats,
-                      guint64 pages);
+                           guint64 pages);
 
 #endif /* KSM_CLIENT_STATS_H */

@@ -35,15 +35,15 @@
 #define DRAIN_PACKETS 64
 
 typedef struct KsmConnection {
-    KsmRequestState request;    /* the part that request.c sees */
-    GList link;                 /* in broker->connections, of &request */
+    KsmRequestState request; /* the part that request.c sees */
+    GList link;              /* in broker->connections, of &request */
     int fd;
     KsmFdWatch watch;
     guint hello_timer;
     GSource *job_source;
-    KsmReply out;               /* a reply that is not sent yet */
-    int store_fd;               /* descriptor that came with HELLO, or -1 */
-    gboolean at_work;           /* request.c is using the request and &out */
+    KsmReply out;     /* a reply that is not sent yet */
+    int store_fd;     /* descriptor that came with HELLO, or -1 */
+    gboolean at_work; /* request.c is using the request and &out */
 } KsmConnection;
 
 static KsmConnection *connection_of(KsmRequestState *state)
@@ -58,7 +58,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
 static gboolean connection_watch(KsmConnection *self, GIOCondition condition)
 {
     return ksm_fd_watch_set(&self->watch, self->fd, condition,
-                         connection_on_event, self);
+                            connection_on_event, self);
 }
 
 static void close_out_fds(KsmConnection *self)
@@ -82,7 +82,7 @@ static void connection_close(KsmConnection *self)
     KsmProcess *process = self->request.process;
     KsmSession *session = self->request.session;
 
-    g_assert(!self->at_work);   /* connection_begin() */
+    g_assert(!self->at_work); /* connection_begin() */
     g_queue_unlink(&broker->connections, &self->link);
     ksm_fd_watch_clear(&self->watch);
     if (self->job_source != NULL) {
@@ -135,8 +135,8 @@ static void connection_fail(KsmConnection *self, const GError *error)
         .msg = { .type = KSM_MSG_ERROR, .serial = self->request.serial },
         .code = (guint32)error->code,
     };
-    KsmLogBucket *bucket = process != NULL ? &process->log_bucket
-                                           : &self->request.broker->log_limits;
+    KsmLogBucket *bucket = process != NULL ? &process->log_bucket :
+                                             &self->request.broker->log_limits;
     const KsmSession *session = self->request.session;
     g_autofree char *more = NULL;
     guint left_out;
@@ -156,8 +156,8 @@ static void connection_fail(KsmConnection *self, const GError *error)
                         session != NULL ? session->shard->key : "(none)",
                         error->message, more != NULL ? more : "");
     }
-    if (send(self->fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL)
-        < 0) {
+    if (send(self->fd, &reply, sizeof(reply), MSG_DONTWAIT | MSG_NOSIGNAL) <
+        0) {
         /* a client that does not read sees the end of file */
     }
     drain(self->fd);
@@ -306,12 +306,12 @@ static gssize connection_read(KsmConnection *self, guint8 *packet,
 {
     union {
         struct cmsghdr header;
-        char bytes[CMSG_LEN(sizeof(int))];      /* no room for a second */
+        char bytes[CMSG_LEN(sizeof(int))]; /* no room for a second */
     } control;
     struct iovec iov = { packet, KSM_REQUEST_PACKET };
     struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
     gboolean may_take = self->request.session == NULL &&
-        ksm_fd_reaper_may_take(self->request.process->uid);
+                        ksm_fd_reaper_may_take(self->request.process->uid);
     gssize bytes;
 
     if (may_take) {
@@ -327,13 +327,14 @@ static gssize connection_read(KsmConnection *self, guint8 *packet,
         return 0;
     }
     if (bytes > 0 && (msg.msg_flags & MSG_CTRUNC) != 0) {
-        g_set_error(errp, KSM_ERROR, self->request.session == NULL && !may_take
-                    ? KSM_ERROR_LIMIT : KSM_ERROR_PROTOCOL,
+        g_set_error(errp, KSM_ERROR,
+                    self->request.session == NULL && !may_take ?
+                        KSM_ERROR_LIMIT :
+                        KSM_ERROR_PROTOCOL,
                     "unexpected descriptor or other control data");
         return -1;
     }
-    if (bytes > (gssize)KSM_REQUEST_PACKET ||
-        (bytes == 0 && !at_end)) {
+    if (bytes > (gssize)KSM_REQUEST_PACKET || (bytes == 0 && !at_end)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "a packet of %zd bytes", bytes);
         return -1;
@@ -361,7 +362,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
         return G_SOURCE_CONTINUE;
     }
     if (!ksm_user_has_turn(user)) {
-        return G_SOURCE_CONTINUE;       /* the packet is still readable */
+        return G_SOURCE_CONTINUE; /* the packet is still readable */
     }
     bytes = connection_read(self, packet, at_end, &error);
     if (bytes == 0) {
@@ -425,7 +426,8 @@ static gboolean connection_admit(KsmConnection *self, GError **errp)
     if (process->connections > most) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "process %d has %u connections, its maximum: see "
-                    "guest-ksmd --max-process-sessions", process->pid, most);
+                    "guest-ksmd --max-process-sessions",
+                    process->pid, most);
         return FALSE;
     }
     if (!connection_watch(self, G_IO_IN)) {
@@ -450,8 +452,7 @@ void ksm_connection_new(KsmBroker *broker, int fd)
         connection_fail(self, error);
         return;
     }
-    self->hello_timer = g_timeout_add_seconds(HELLO_SECONDS,
-                                              connection_on_hello_timeout,
-                                              self);
+    self->hello_timer =
+        g_timeout_add_seconds(HELLO_SECONDS, connection_on_hello_timeout, self);
     ksm_broker_check_idle(broker);
 }

@@ -52,18 +52,18 @@
 
 /* A service or scope in which VMs have exited. */
 typedef struct Place {
-    char *name;                 /* "UID CGROUP" */
-    char *group_key;            /* NULL: several */
-    char *vm;                   /* one of them */
-    guint64 born;               /* start time of the oldest of them */
-    GArray *parents;            /* KsmAncestors whose children count as well */
-    GList link;                 /* in descent->order */
+    char *name;      /* "UID CGROUP" */
+    char *group_key; /* NULL: several */
+    char *vm;        /* one of them */
+    guint64 born;    /* start time of the oldest of them */
+    GArray *parents; /* KsmAncestors whose children count as well */
+    GList link;      /* in descent->order */
 } Place;
 
 struct KsmDescent {
     gboolean orphans;
-    GHashTable *places;         /* name -> Place */
-    GQueue order;               /* the oldest first */
+    GHashTable *places; /* name -> Place */
+    GQueue order;       /* the oldest first */
 };
 
 static void place_free(gpointer data)
@@ -90,11 +90,10 @@ KsmDescent *ksm_descent_new(gboolean orphans)
 
 static char *vm_of(const KsmProcess *process)
 {
-    const KsmSession *session = g_queue_peek_head(
-        (GQueue *)&process->sessions);
+    const KsmSession *session = g_queue_peek_head((GQueue *)&process->sessions);
 
-    return session != NULL ? ksm_names_vm(session)
-                           : g_strdup_printf("%d", (int)process->pid);
+    return session != NULL ? ksm_names_vm(session) :
+                             g_strdup_printf("%d", (int)process->pid);
 }
 
 static gboolean refuse(GError **errp, const char *format, ...)
@@ -106,9 +105,8 @@ static gboolean refuse(GError **errp, const char *format, ...)
     va_list args;
 
     va_start(args, format);
-    g_propagate_error(errp, g_error_new_valist(KSM_ERROR,
-                                               KSM_ERROR_GROUP, format,
-                                               args));
+    g_propagate_error(errp, g_error_new_valist(KSM_ERROR, KSM_ERROR_GROUP,
+                                               format, args));
     va_end(args);
     return FALSE;
 }
@@ -145,18 +143,19 @@ static gboolean check_one(const KsmProcess *process, const KsmProcess *member,
     }
     vm = vm_of(member);
     if (kinship == KSM_KIN_DESCENDANT) {
-        return refuse(errp, "this process is a child of VM '%s' of group %s, "
-                      "and cannot join another group", vm,
-                      ksm_names_group(member->group_key));
+        return refuse(errp,
+                      "this process is a child of VM '%s' of group %s, "
+                      "and cannot join another group",
+                      vm, ksm_names_group(member->group_key));
     }
-    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
-                  "group %s; or see --no-orphan-check in guest-ksmd(8)", vm,
-                  ksm_names_group(member->group_key));
+    return refuse(errp,
+                  ADVICE "as it is, it may be a child of VM '%s' of "
+                         "group %s; or see --no-orphan-check in guest-ksmd(8)",
+                  vm, ksm_names_group(member->group_key));
 }
 
 /* Checks against VMs that have exited in the unit where the process runs. */
-static gboolean check_place(KsmProcess *process, const char *key,
-                            GError **errp)
+static gboolean check_place(KsmProcess *process, const char *key, GError **errp)
 {
     const KsmDescent *descent = process->broker->descent;
     g_autofree char *name = g_strdup_printf("%u %s", process->uid,
@@ -170,9 +169,12 @@ static gboolean check_place(KsmProcess *process, const char *key,
         born < place->born) {
         return TRUE;
     }
-    return refuse(errp, ADVICE "as it is, it may be a child of VM '%s' of "
+    return refuse(errp,
+                  ADVICE
+                  "as it is, it may be a child of VM '%s' of "
                   "another group, which has ended; or see --no-orphan-check in "
-                  "guest-ksmd(8)", place->vm);
+                  "guest-ksmd(8)",
+                  place->vm);
 }
 
 /* Whether @process could be a child of @other, so that a check is needed. */
@@ -180,11 +182,10 @@ static gboolean matters(const KsmProcess *process, const KsmProcess *other,
                         const char *key)
 {
     return other != process && other->uid == process->uid &&
-        other->group_key != NULL && strcmp(other->group_key, key) != 0;
+           other->group_key != NULL && strcmp(other->group_key, key) != 0;
 }
 
-gboolean ksm_descent_check(KsmProcess *process, const char *key,
-                           GError **errp)
+gboolean ksm_descent_check(KsmProcess *process, const char *key, GError **errp)
 {
     const KsmDescent *descent = process->broker->descent;
     g_autoptr(GError) unknown = NULL;
@@ -195,8 +196,7 @@ gboolean ksm_descent_check(KsmProcess *process, const char *key,
     process->kin = ksm_kin_read(PROC, process->pid, &unknown);
     /* What was read is about this process only if it still has its pid. */
     if (ksm_pidfd_is_dead(process->pidfd)) {
-        g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP,
-                    "the process has ended");
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP, "the process has ended");
         return FALSE;
     }
     g_hash_table_iter_init(&iter, process->broker->processes);
@@ -211,10 +211,12 @@ gboolean ksm_descent_check(KsmProcess *process, const char *key,
                 return FALSE;
             }
         } else if (descent->orphans) {
-            return refuse(errp, "cannot check whether it is a child of another "
+            return refuse(errp,
+                          "cannot check whether it is a child of another "
                           "group's VM: %s; see --no-orphan-check in "
-                          "guest-ksmd(8)", unknown != NULL ? unknown->message
-                                          : "that VM could not be checked");
+                          "guest-ksmd(8)",
+                          unknown != NULL ? unknown->message :
+                                            "that VM could not be checked");
         }
     }
     return process->kin == NULL || check_place(process, key, errp);

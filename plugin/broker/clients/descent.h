@@ -14,8 +14,7 @@ KsmDescent *ksm_descent_new(gboolean orphans);
  * Whether @process, which belongs to no group yet, may join the group @key.
  * KSM_ERROR_GROUP if it may be a child of a process in another group.
  */
-gboolean ksm_descent_check(KsmProcess *process, const char *key,
-                           GError **errp);
+gboolean ksm_descent_check(KsmProcess *process, const char *key, GError **errp);
 
 /** @process has exited; must be called while its sessions still exist. */
 void ksm_descent_ended(KsmProcess *process);

@@ -24,7 +24,7 @@
 #include "ksm-protocol.h"
 
 /* Until the slowest client has retried, and its HELLO has been read. */
-#define KSM_GRACE_MS    (KSM_RETRY_MAX_MS + 500u)
+#define KSM_GRACE_MS (KSM_RETRY_MAX_MS + 500u)
 
 static gboolean grace_on_over(gpointer data)
 {
@@ -42,7 +42,7 @@ void ksm_grace_begin(KsmBroker *broker, int mark_fd)
 
     broker->mark_fd = mark_fd;
     broker->marked = mark_fd >= 0 && fstat(mark_fd, &status) == 0 &&
-        status.st_size > 0;
+                     status.st_size > 0;
     if (broker->marked) {
         broker->grace_timer = g_timeout_add(KSM_GRACE_MS, grace_on_over,
                                             broker);
@@ -52,7 +52,8 @@ void ksm_grace_begin(KsmBroker *broker, int mark_fd)
 gboolean ksm_grace_holds(const KsmSession *session)
 {
     return session->broker->grace_timer != 0 &&
-        session->shard->group->reclaim == NULL && !session->member->reclaiming;
+           session->shard->group->reclaim == NULL &&
+           !session->member->reclaiming;
 }
 
 void ksm_grace_note_sessions(KsmBroker *broker)

@@ -23,8 +23,7 @@ static guint32 bound(guint64 value)
 static void make_room(KsmHistory *self)
 {
     if (self->count == self->room && self->room < KSM_HISTORY_SAMPLES) {
-        self->room = MIN(MAX(2 * self->room, FIRST_ROOM),
-                         KSM_HISTORY_SAMPLES);
+        self->room = MIN(MAX(2 * self->room, FIRST_ROOM), KSM_HISTORY_SAMPLES);
         self->samples = g_renew(KsmSample, self->samples, self->room);
         self->next = self->count;
     }
@@ -39,8 +38,8 @@ void ksm_history_add(KsmHistory *self, const KsmTotals *totals, gint64 time_s)
         .pages_sharing = bound(totals->pages_sharing),
         .zero_pages = bound(totals->zero_pages),
         .pages_broken = bound(totals->pages_broken),
-        .saved_pages = (gint32)CLAMP(ksm_totals_saved_pages(totals),
-                                     G_MININT32, G_MAXINT32),
+        .saved_pages = (gint32)CLAMP(ksm_totals_saved_pages(totals), G_MININT32,
+                                     G_MAXINT32),
         .cpu_centi = bound(totals->cpu_centi),
     };
     self->next = (self->next + 1) % self->room;
@@ -81,8 +80,7 @@ static void add_history(KsmHistory *sum, const KsmHistory *more)
         gboolean same = a != NULL && b != NULL && a->time_s == b->time_s;
         gboolean first = a != NULL && (b == NULL || a->time_s <= b->time_s);
 
-        both.samples[both.count++] = same ? add_samples(a, b)
-                                          : first ? *a : *b;
+        both.samples[both.count++] = same ? add_samples(a, b) : first ? *a : *b;
         i += first;
         j += same || !first;
     }

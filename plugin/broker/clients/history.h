@@ -7,9 +7,9 @@
 
 #include "clients/state.h"
 
-#define KSM_HISTORY_SECONDS 10u         /* between two samples */
-#define KSM_HISTORY_SAMPLES 2160u       /* six hours */
-#define KSM_HISTORY_GROUPS 256u         /* maximum of groups with a history */
+#define KSM_HISTORY_SECONDS 10u   /* between two samples */
+#define KSM_HISTORY_SAMPLES 2160u /* six hours */
+#define KSM_HISTORY_GROUPS 256u   /* maximum of groups with a history */
 
 /**
  * Seconds since the host was booted.  That clock cannot be set, so samples stay

@@ -120,7 +120,7 @@ static gboolean is_init(const char *proc, pid_t pid)
         return TRUE;
     }
     if (!read_file(proc, pid, "status", text)) {
-        return TRUE;            /* if unknown, assume it is */
+        return TRUE; /* if unknown, assume it is */
     }
     line = strstr(text, "\nNSpid:");
     end = line != NULL ? strchr(line + 1, '\n') : NULL;
@@ -180,13 +180,13 @@ static gboolean read_chain(const char *proc, KsmKin *kin, gboolean *hidden)
 static gboolean is_inner(const char *part)
 {
     return strcmp(part, "libvirt") == 0 || strcmp(part, "emulator") == 0 ||
-        g_str_has_prefix(part, "vcpu") || g_str_has_prefix(part, "iothread");
+           g_str_has_prefix(part, "vcpu") || g_str_has_prefix(part, "iothread");
 }
 
 static gboolean is_unit(const char *part)
 {
     return g_str_has_suffix(part, ".service") ||
-        g_str_has_suffix(part, ".scope");
+           g_str_has_suffix(part, ".scope");
 }
 
 /* The path up to the innermost service or scope; or without thread groups. */
@@ -295,14 +295,14 @@ static gboolean has_ancestor(const KsmKin *kin, const KsmAncestor *one)
 static gboolean is_parent(const KsmKin *kin, const KsmAncestor *one)
 {
     return kin->ancestors->len > 0 &&
-        is_same(&g_array_index(kin->ancestors, KsmAncestor, 0), one);
+           is_same(&g_array_index(kin->ancestors, KsmAncestor, 0), one);
 }
 
 KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
                       const char *other_cgroup, gboolean siblings)
 {
     gboolean near = g_strcmp0(kin->cgroup, other->cgroup) == 0 ||
-        g_strcmp0(kin->cgroup, other_cgroup) == 0;
+                    g_strcmp0(kin->cgroup, other_cgroup) == 0;
     const KsmAncestor *child = &kin->self;
     guint i;
 
@@ -310,11 +310,10 @@ KsmKinship ksm_kin_to(const KsmKin *kin, const KsmKin *other,
         return KSM_KIN_DESCENDANT;
     }
     if (has_ancestor(other, &kin->self)) {
-        return KSM_KIN_NONE;    /* it is an ancestor of @other */
+        return KSM_KIN_NONE; /* it is an ancestor of @other */
     }
     for (i = 0; i < kin->ancestors->len; i++) {
-        const KsmAncestor *one = &g_array_index(kin->ancestors, KsmAncestor,
-                                                i);
+        const KsmAncestor *one = &g_array_index(kin->ancestors, KsmAncestor, i);
 
         if (near && child->born >= other->self.born &&
             ((siblings && is_parent(other, one)) || one->init ||
@@ -336,8 +335,7 @@ gboolean ksm_kin_is_orphan(const KsmKin *kin, const GArray *parents,
     guint i;
 
     for (i = 0; i < kin->ancestors->len; i++) {
-        const KsmAncestor *one = &g_array_index(kin->ancestors, KsmAncestor,
-                                                i);
+        const KsmAncestor *one = &g_array_index(kin->ancestors, KsmAncestor, i);
 
         if (one->reaper || is_among(parents, one)) {
             *born = child->born;

@@ -9,23 +9,23 @@
 /** A process among the ancestors of another. */
 typedef struct KsmAncestor {
     pid_t pid;
-    guint64 born;               /* clock ticks since the host's start */
-    gboolean reaper;            /* children whose parent exits go to it */
-    gboolean init;              /* init of a pid namespace; or it cannot be
+    guint64 born;    /* clock ticks since the host's start */
+    gboolean reaper; /* children whose parent exits go to it */
+    gboolean init;   /* init of a pid namespace; or it cannot be
                                    read, and is taken for one */
 } KsmAncestor;
 
 /** What /proc reports about a process at one time. */
 typedef struct KsmKin {
     KsmAncestor self;
-    GArray *ancestors;          /* KsmAncestor, its parent first */
-    char *cgroup;               /* the unit that it runs in */
+    GArray *ancestors; /* KsmAncestor, its parent first */
+    char *cgroup;      /* the unit that it runs in */
 } KsmKin;
 
 typedef enum KsmKinship {
-    KSM_KIN_NONE,               /* it cannot be a descendant */
+    KSM_KIN_NONE, /* it cannot be a descendant */
     KSM_KIN_DESCENDANT,
-    KSM_KIN_MAYBE,              /* its parent has exited: it may be one */
+    KSM_KIN_MAYBE, /* its parent has exited: it may be one */
 } KsmKinship;
 
 /**

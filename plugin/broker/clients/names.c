@@ -8,9 +8,9 @@ char *ksm_names_vm(const KsmSession *session)
 {
     const char *slash = strrchr(session->name, '/');
 
-    return slash != NULL && slash > session->name
-        ? g_strndup(session->name, (gsize)(slash - session->name))
-        : g_strdup(session->name);
+    return slash != NULL && slash > session->name ?
+               g_strndup(session->name, (gsize)(slash - session->name)) :
+               g_strdup(session->name);
 }
 
 const char *ksm_names_group(const char *family)

@@ -28,7 +28,7 @@
 #include "host/fd-watch.h"
 #include "error.h"
 
-#ifndef SO_PEERPIDFD            /* Linux 6.5 */
+#ifndef SO_PEERPIDFD /* Linux 6.5 */
 #define SO_PEERPIDFD 77
 #endif
 
@@ -70,9 +70,9 @@ static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
     }
     process = g_new0(KsmProcess, 1);
     if (!ksm_fd_watch_set(&process->watch, pidfd, G_IO_IN, process_on_end,
-                       process)) {
-        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "watching process %d: %s", cred->pid, g_strerror(errno));
+                          process)) {
+        g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT, "watching process %d: %s",
+                    cred->pid, g_strerror(errno));
         close(pidfd);
         g_free(process);
         ksm_user_unref(user);
@@ -81,8 +81,9 @@ static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
     ksm_share_take(&user->shares[KSM_QUOTA_PROCESSES], 1);
     process->user = user;
     process->pages = (KsmShare) {
-        .limit = ksm_user_is_bound(cred->uid)
-            ? broker->limits.max_process_pages : G_MAXUINT64,
+        .limit = ksm_user_is_bound(cred->uid) ?
+                     broker->limits.max_process_pages :
+                     G_MAXUINT64,
         .all = &user->shares[KSM_QUOTA_PAGES],
     };
     process->broker = broker;
@@ -91,8 +92,7 @@ static KsmProcess *process_new(KsmBroker *broker, const struct ucred *cred,
     process->pidfd = pidfd;
     process->identity = ksm_identity_of(pidfd, cred->pid);
     g_queue_init(&process->sessions);
-    g_hash_table_insert(broker->processes, GINT_TO_POINTER(cred->pid),
-                        process);
+    g_hash_table_insert(broker->processes, GINT_TO_POINTER(cred->pid), process);
     return process;
 }
 
@@ -163,10 +163,8 @@ void ksm_process_check(KsmProcess *process)
 {
     KsmBroker *broker = process->broker;
 
-    if (process->connections == 0 &&
-        g_queue_is_empty(&process->sessions) &&
-        (process->group_key == NULL ||
-         !ksm_fd_watch_is_set(&process->watch))) {
+    if (process->connections == 0 && g_queue_is_empty(&process->sessions) &&
+        (process->group_key == NULL || !ksm_fd_watch_is_set(&process->watch))) {
         process_forget(process);
         process_free(process);
         ksm_broker_check_idle(broker);
@@ -177,7 +175,7 @@ void ksm_process_ended(KsmProcess *process)
 {
     ksm_descent_ended(process);
     process_forget(process);
-    process->connections++;     /* keeps it until the end of this function */
+    process->connections++; /* keeps it until the end of this function */
     process->broker->ended(process);
     process->connections--;
     ksm_process_check(process);

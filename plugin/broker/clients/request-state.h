@@ -15,16 +15,16 @@
 
 /** Ranges of a WITHDRAW, RELEASE or RECLAIM that is processed in steps. */
 typedef struct KsmRangeJob {
-    KsmReclaimRange *ranges;    /* NULL: no job; only RECLAIM uses the slots */
+    KsmReclaimRange *ranges; /* NULL: no job; only RECLAIM uses the slots */
     guint count;
-    guint at;                   /* current range */
-    guint64 done;               /* pages done of it */
+    guint at;     /* current range */
+    guint64 done; /* pages done of it */
     guint32 type;
 } KsmRangeJob;
 
 /** Items of a PUBLISH that is processed in steps. */
 typedef struct KsmPublishJob {
-    KsmPublish *items;          /* NULL: no job */
+    KsmPublish *items; /* NULL: no job */
     KsmAnswer *answers;
     guint count;
     guint at;
@@ -32,14 +32,14 @@ typedef struct KsmPublishJob {
 
 struct KsmRequestState {
     KsmBroker *broker;
-    KsmProcess *process;        /* NULL: not admitted */
-    KsmSession *session;        /* NULL before HELLO */
+    KsmProcess *process; /* NULL: not admitted */
+    KsmSession *session; /* NULL before HELLO */
     KsmRangeJob job;
     KsmPublishJob publish;
-    guint8 *bulk;               /* KSM_BULK_BYTES, shared with the client; NULL:
+    guint8 *bulk;       /* KSM_BULK_BYTES, shared with the client; NULL:
                                    HELLO has not been answered */
-    guint32 serial;             /* of the current request */
-    KsmWelcome welcome;         /* the answer to a waiting HELLO */
+    guint32 serial;     /* of the current request */
+    KsmWelcome welcome; /* the answer to a waiting HELLO */
 };
 
 #endif /* KSM_REQUEST_STATE_H */

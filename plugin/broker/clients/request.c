@@ -40,9 +40,10 @@
 #include "store/store.h"
 #include "error.h"
 
-#define JOB_STEP_PAGES 16384u   /* pages that are not bound */
-#define JOB_STEP_BOUND 4096u    /* pages that are or become bound: some 1 ms */
-#define PUBLISH_STEP_SLOTS 512u /* some 0.5 ms of writing; covers every PUBLISH
+#define JOB_STEP_PAGES 16384u /* pages that are not bound */
+#define JOB_STEP_BOUND 4096u  /* pages that are or become bound: some 1 ms */
+#define PUBLISH_STEP_SLOTS \
+    512u /* some 0.5 ms of writing; covers every PUBLISH
                                    without tiles */
 
 static gboolean protocol_error(GError **errp, const char *format, ...)
@@ -54,8 +55,7 @@ static gboolean protocol_error(GError **errp, const char *format, ...)
 
     va_start(args, format);
     if (errp != NULL) {
-        *errp = g_error_new_valist(KSM_ERROR, KSM_ERROR_PROTOCOL,
-                                   format, args);
+        *errp = g_error_new_valist(KSM_ERROR, KSM_ERROR_PROTOCOL, format, args);
     }
     va_end(args);
     return FALSE;
@@ -174,10 +174,12 @@ static KsmRequestResult handle_hello(KsmRequestState *self,
     ksm_log(KSM_LOG_DEBUG, "session %s of process %d, group %s: %s",
             self->session->name, (int)self->process->pid,
             self->session->shard->key,
-            self->welcome == KSM_WELCOME_NEW ? "begun" :
-            self->welcome == KSM_WELCOME_RESUMED ? "resumed" : "taken up");
-    return ksm_session_is_ready(self->session)
-        ? ksm_request_welcome(self, reply, errp) : KSM_REQUEST_LATER;
+            self->welcome == KSM_WELCOME_NEW     ? "begun" :
+            self->welcome == KSM_WELCOME_RESUMED ? "resumed" :
+                                                   "taken up");
+    return ksm_session_is_ready(self->session) ?
+               ksm_request_welcome(self, reply, errp) :
+               KSM_REQUEST_LATER;
 }
 
 static KsmRequestResult handle_resize(KsmRequestState *self,
@@ -194,8 +196,8 @@ static KsmRequestResult handle_resize(KsmRequestState *self,
 }
 
 /* REFUSED answers are caused by a limit; logs that once a minute. */
-static void note_refusals(const KsmRequestState *self,
-                          const KsmAnswer *answers, guint count)
+static void note_refusals(const KsmRequestState *self, const KsmAnswer *answers,
+                          guint count)
 {
     guint i;
 
@@ -217,8 +219,7 @@ static KsmRequestResult handle_lookup(KsmRequestState *self, guint count,
         return protocol_error(errp, "LOOKUP of %u items", count);
     }
     memcpy(items, self->bulk + KSM_BULK_REQUEST, count * sizeof(*items));
-    if (!ksm_group_lookup(self->session->member, items, count, answers,
-                          errp)) {
+    if (!ksm_group_lookup(self->session->member, items, count, answers, errp)) {
         return KSM_REQUEST_FAILED;
     }
     note_refusals(self, answers, count);
@@ -258,7 +259,7 @@ static KsmRequestResult publish_step(KsmRequestState *self, KsmReply *reply,
 
     if (!ksm_group_publish(self->session->member, job->items + job->at, count,
                            self->bulk + KSM_BULK_CONTENT +
-                           (gsize)job->at * KSM_STORE_PAGE_BYTES,
+                               (gsize)job->at * KSM_STORE_PAGE_BYTES,
                            job->answers + job->at, errp)) {
         drop_job(self);
         return KSM_REQUEST_FAILED;
@@ -283,7 +284,8 @@ static KsmRequestResult handle_publish(KsmRequestState *self, guint count,
     /* One more, so that it is not NULL. */
     self->publish = (KsmPublishJob) {
         .items = g_new0(KsmPublish, count + 1),
-        .answers = g_new0(KsmAnswer, count + 1), .count = count,
+        .answers = g_new0(KsmAnswer, count + 1),
+        .count = count,
     };
     memcpy(self->publish.items, self->bulk + KSM_BULK_REQUEST,
            count * sizeof(KsmPublish));
@@ -295,7 +297,7 @@ static KsmRequestResult handle_fetch_results(KsmRequestState *self,
 {
     KsmResult results[KSM_BATCH_RESULTS];
     guint count = ksm_group_take_results(self->session->member, results,
-                                       KSM_BATCH_RESULTS);
+                                         KSM_BATCH_RESULTS);
 
     memcpy(self->bulk + KSM_BULK_REPLY, results, count * sizeof(*results));
     return reply_simple(self, reply, KSM_MSG_ANSWERS, count);
@@ -346,15 +348,15 @@ static KsmRequestResult handle_map(KsmRequestState *self, const guint8 *packet,
 }
 
 /* Processes a part of a range; FALSE if a RECLAIM is invalid. */
-static gboolean job_do(const KsmRangeJob *job, KsmMember *member,
-                       guint32 part, GError **errp)
+static gboolean job_do(const KsmRangeJob *job, KsmMember *member, guint32 part,
+                       GError **errp)
 {
     const KsmReclaimRange *range = &job->ranges[job->at];
     guint32 done = (guint32)job->done;
 
     if (job->type == KSM_MSG_RECLAIM) {
-        return ksm_reclaim_range(member, range->page + done,
-                                 range->slot + done, part, errp);
+        return ksm_reclaim_range(member, range->page + done, range->slot + done,
+                                 part, errp);
     }
     if (job->type == KSM_MSG_RELEASE) {
         ksm_member_release(member, range->page + done, part);
@@ -369,8 +371,8 @@ KsmRequestResult ksm_request_step(KsmRequestState *self, KsmReply *reply,
 {
     KsmRangeJob *job = &self->job;
     KsmMember *member = self->session->member;
-    guint64 budget = job->type == KSM_MSG_WITHDRAW ? JOB_STEP_PAGES
-                                                   : JOB_STEP_BOUND;
+    guint64 budget = job->type == KSM_MSG_WITHDRAW ? JOB_STEP_PAGES :
+                                                     JOB_STEP_BOUND;
 
     if (self->publish.items != NULL) {
         return publish_step(self, reply, errp);
@@ -434,15 +436,15 @@ static KsmRequestResult handle_ranges(KsmRequestState *self, const KsmMsg *msg,
     ranges = copy_ranges(self, msg);
     for (i = 0; i < msg->count; i++) {
         sum += ranges[i].count;
-        if ((guint64)ranges[i].page + ranges[i].count > pages ||
-            sum > pages) {
-            return protocol_error(errp, "range %u: %u pages from %u, of %"
-                                  G_GUINT64_FORMAT, i, ranges[i].count,
-                                  ranges[i].page, pages);
+        if ((guint64)ranges[i].page + ranges[i].count > pages || sum > pages) {
+            return protocol_error(
+                errp, "range %u: %u pages from %u, of %" G_GUINT64_FORMAT, i,
+                ranges[i].count, ranges[i].page, pages);
         }
     }
     self->job = (KsmRangeJob) {
-        .ranges = g_steal_pointer(&ranges), .count = msg->count,
+        .ranges = g_steal_pointer(&ranges),
+        .count = msg->count,
         .type = msg->type,
     };
     return ksm_request_step(self, reply, errp);
@@ -450,7 +452,7 @@ static KsmRequestResult handle_ranges(KsmRequestState *self, const KsmMsg *msg,
 
 /* Slots that the client mapped before this broker started; none: it is done. */
 static KsmRequestResult handle_reclaim(KsmRequestState *self, const KsmMsg *msg,
-                                    KsmReply *reply, GError **errp)
+                                       KsmReply *reply, GError **errp)
 {
     KsmMember *member = self->session->member;
 
@@ -474,9 +476,8 @@ static gsize request_bytes(const KsmRequestState *self, guint32 type,
     case KSM_MSG_RESIZE:
         return sizeof(KsmMsgResize);
     case KSM_MSG_STATS:
-        return ksm_proto_stats_bytes(self->session != NULL
-                                     ? self->session->version
-                                     : KSM_PROTO_VERSION);
+        return ksm_proto_stats_bytes(
+            self->session != NULL ? self->session->version : KSM_PROTO_VERSION);
     case KSM_MSG_MAP:
         return sizeof(KsmMsgMap);
     case KSM_MSG_LOOKUP:
@@ -519,9 +520,8 @@ static gboolean request_check(const KsmRequestState *self, const KsmMsg *msg,
     return TRUE;
 }
 
-KsmRequestResult ksm_request_handle(KsmRequestState *self,
-                                    const guint8 *packet, gsize bytes,
-                                    int store_fd, KsmReply *reply,
+KsmRequestResult ksm_request_handle(KsmRequestState *self, const guint8 *packet,
+                                    gsize bytes, int store_fd, KsmReply *reply,
                                     GError **errp)
 {
     guint32 version = 0;

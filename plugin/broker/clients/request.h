@@ -25,8 +25,8 @@ typedef enum KsmRequestResult {
 
 typedef struct KsmReply {
     guint8 packet[KSM_REQUEST_PACKET] __attribute__((aligned(8)));
-    gsize bytes;                /* 0: none */
-    int fds[2];                 /* to be sent with it; owned by the reply */
+    gsize bytes; /* 0: none */
+    int fds[2];  /* to be sent with it; owned by the reply */
     guint fd_count;
 } KsmReply;
 

@@ -43,7 +43,7 @@
 #include "error.h"
 
 #define ORPHAN_SECONDS 1u
-#define ORPHANS_AT_ONCE 64u     /* each walks all locks of a file */
+#define ORPHANS_AT_ONCE 64u /* each walks all locks of a file */
 
 static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
 {
@@ -54,8 +54,9 @@ static gboolean name_is_valid(const char *name, gsize size, gboolean strict)
         return FALSE;
     }
     for (i = 0; i < length; i++) {
-        if (strict ? !g_ascii_isalnum(name[i]) && strchr("._-", name[i]) == NULL
-                   : !g_ascii_isprint(name[i])) {
+        if (strict ?
+                !g_ascii_isalnum(name[i]) && strchr("._-", name[i]) == NULL :
+                !g_ascii_isprint(name[i])) {
             return FALSE;
         }
     }
@@ -69,7 +70,7 @@ gboolean ksm_session_check_version(const guint8 *packet, gsize bytes,
 
     *version = 0;
     if (bytes < offsetof(KsmMsgHello, pages)) {
-        return TRUE;            /* request.c then reports the wrong size */
+        return TRUE; /* request.c then reports the wrong size */
     }
     memcpy(&hello, packet, MIN(bytes, sizeof(hello)));
     if (hello.magic != KSM_PROTO_MAGIC || hello.version < KSM_PROTO_OLDEST) {
@@ -98,8 +99,8 @@ static void name_of(const KsmMsgHello *hello, char name[KSM_NAME_BYTES])
 static gboolean hello_check(const KsmMsgHello *hello, const char *name,
                             GError **errp)
 {
-    gsize most = hello->version > KSM_PROTO_NAMELESS ? KSM_NAME_BYTES
-                                                     : KSM_NAME_BYTES_5;
+    gsize most = hello->version > KSM_PROTO_NAMELESS ? KSM_NAME_BYTES :
+                                                       KSM_NAME_BYTES_5;
 
     if (hello->reserved != 0 || hello->node < KSM_NODE_ANY) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
@@ -136,16 +137,17 @@ static gboolean pages_check(const KsmProcess *process, guint64 total,
 
     if (total > limits->max_pages) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
-                    "%" G_GUINT64_FORMAT " pages; the maximum of a session is %"
-                    G_GUINT64_FORMAT, total, limits->max_pages);
+                    "%" G_GUINT64_FORMAT
+                    " pages; the maximum of a session is %" G_GUINT64_FORMAT,
+                    total, limits->max_pages);
         return FALSE;
     }
     if (more > own->limit - MIN(own->limit, own->used)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "process %d has %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
                     " guest pages, this needs %" G_GUINT64_FORMAT " more: see "
-                    "guest-ksmd --max-process-pages", process->pid, own->used,
-                    own->limit, more);
+                    "guest-ksmd --max-process-pages",
+                    process->pid, own->used, own->limit, more);
         return FALSE;
     }
     return ksm_user_check(process->user, KSM_QUOTA_PAGES, more, errp);
@@ -167,8 +169,9 @@ static char *label_new(const KsmShard *shard, const char *name)
     guint number = 1;
 
     for (;;) {
-        g_autofree char *label = number == 1
-            ? g_strdup(name) : g_strdup_printf("%s#%u", name, number);
+        g_autofree char *label = number == 1 ?
+                                     g_strdup(name) :
+                                     g_strdup_printf("%s#%u", name, number);
         g_autofree char *key = label_key(shard, label);
 
         if (g_hash_table_add(labels, g_steal_pointer(&key))) {
@@ -198,8 +201,8 @@ static KsmSession *session_new(KsmProcess *process, KsmShard *shard,
     if (process->sessions.length >= broker->limits.max_process_sessions) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "process %d has %u sessions, its maximum: see guest-ksmd "
-                    "--max-process-sessions", process->pid,
-                    process->sessions.length);
+                    "--max-process-sessions",
+                    process->pid, process->sessions.length);
         return NULL;
     }
     if (!ksm_user_check(process->user, KSM_QUOTA_SESSIONS, 1, errp) ||
@@ -258,13 +261,12 @@ static gboolean is_of_nameless(const KsmSession *session,
     const KsmStore *store = session->shard->group->store;
 
     return ksm_engine_id_is_none(&session->engine) &&
-        session->served_by == NULL &&
-        session->shard->node == hello->node &&
-        strcmp(session->told_name, name) == 0 &&
-        store_fd >= 0 && ksm_store_is_file(store, store_fd) &&
-        session->member->roster_at != KSM_ROSTER_NONE &&
-        ksm_roster_is_marked(ksm_store_roster(store),
-                             session->member->roster_at, store_fd);
+           session->served_by == NULL && session->shard->node == hello->node &&
+           strcmp(session->told_name, name) == 0 && store_fd >= 0 &&
+           ksm_store_is_file(store, store_fd) &&
+           session->member->roster_at != KSM_ROSTER_NONE &&
+           ksm_roster_is_marked(ksm_store_roster(store),
+                                session->member->roster_at, store_fd);
 }
 
 /*
@@ -283,10 +285,10 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
         if (session->member->table.pages > hello->pages) {
             continue;
         }
-        if (ksm_engine_id_is_none(&hello->engine)
-            ? is_of_nameless(session, hello, name, store_fd)
-            : ksm_engine_id_equal(&session->engine, &hello->engine) &&
-              session->shard->node == hello->node) {
+        if (ksm_engine_id_is_none(&hello->engine) ?
+                is_of_nameless(session, hello, name, store_fd) :
+                ksm_engine_id_equal(&session->engine, &hello->engine) &&
+                    session->shard->node == hello->node) {
             if (session->served_by != NULL) {
                 process->broker->close(session->served_by);
             }
@@ -300,7 +302,7 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
 static gboolean may_answer_hello(const KsmRequestState *state)
 {
     return state->session != NULL && state->bulk == NULL &&
-        ksm_session_is_ready(state->session);
+           ksm_session_is_ready(state->session);
 }
 
 void ksm_broker_welcome(KsmBroker *broker, const KsmShard *shard)
@@ -322,8 +324,8 @@ void ksm_broker_welcome(KsmBroker *broker, const KsmShard *shard)
  * A store that a client sends replaces the group's own, if that is different
  * and unused.  Members that were given the unused store reconnect.
  */
-static gboolean take_store(KsmShard *shard, const KsmRosterEntry *who,
-                           int fd, GError **errp)
+static gboolean take_store(KsmShard *shard, const KsmRosterEntry *who, int fd,
+                           GError **errp)
 {
     KsmBroker *broker = shard->broker;
     KsmGroup *group = shard->group;
@@ -333,7 +335,7 @@ static gboolean take_store(KsmShard *shard, const KsmRosterEntry *who,
         return TRUE;
     }
     if (!ksm_reclaim_begin(group, fd, who,
-                            &shard->user->shares[KSM_QUOTA_SLOTS], errp)) {
+                           &shard->user->shares[KSM_QUOTA_SLOTS], errp)) {
         return FALSE;
     }
     group->store_id = ++broker->store_ids;
@@ -346,7 +348,7 @@ static gboolean take_store(KsmShard *shard, const KsmRosterEntry *who,
             broker->close(other);
         }
     }
-    ksm_broker_welcome(broker, shard);   /* HELLOs that waited: grace.c */
+    ksm_broker_welcome(broker, shard); /* HELLOs that waited: grace.c */
     return TRUE;
 }
 
@@ -356,9 +358,8 @@ gboolean ksm_session_mark(KsmSession *session, int fd, GError **errp)
     KsmMember *member = session->member;
 
     if (member->roster_at == KSM_ROSTER_NONE) {
-        member->roster_at = ksm_roster_add(roster,
-                                             session->process->identity,
-                                             &session->engine);
+        member->roster_at = ksm_roster_add(roster, session->process->identity,
+                                           &session->engine);
         session->unmarkable = FALSE;
     }
     if (member->roster_at == KSM_ROSTER_NONE) {
@@ -381,17 +382,17 @@ static gboolean mark_own(KsmSession *session, KsmWelcome welcome, int store_fd,
                          GError **errp)
 {
     return welcome == KSM_WELCOME_NEW || store_fd < 0 ||
-        !ksm_store_is_file(session->shard->group->store, store_fd) ||
-        ksm_session_mark(session, store_fd, errp);
+           !ksm_store_is_file(session->shard->group->store, store_fd) ||
+           ksm_session_mark(session, store_fd, errp);
 }
 
 /* A new session in the group of @process. */
 static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
-                                 const char *name, int store_fd,
-                                 GError **errp)
+                                 const char *name, int store_fd, GError **errp)
 {
     const KsmRosterEntry who = {
-        .process = process->identity, .engine = hello->engine,
+        .process = process->identity,
+        .engine = hello->engine,
     };
     KsmBroker *broker = process->broker;
     KsmSession *session = NULL;
@@ -400,8 +401,7 @@ static KsmSession *session_begin(KsmProcess *process, const KsmMsgHello *hello,
     if (!ksm_headroom_check("another session", errp)) {
         return NULL;
     }
-    shard = ksm_broker_get_group(broker, process->group_key, hello->node,
-                                errp);
+    shard = ksm_broker_get_group(broker, process->group_key, hello->node, errp);
     if (shard == NULL) {
         return NULL;
     }
@@ -465,7 +465,7 @@ KsmSession *ksm_session_open(KsmRequestState *state, KsmProcess *process,
 gboolean ksm_session_is_ready(const KsmSession *session)
 {
     return session->member->cleaning == KSM_CLEANING_NONE &&
-        !ksm_grace_holds(session);
+           !ksm_grace_holds(session);
 }
 
 gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
@@ -476,7 +476,8 @@ gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp)
     if (pages < before) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "RESIZE from %" G_GUINT64_FORMAT " to %" G_GUINT64_FORMAT
-                    " pages", before, pages);
+                    " pages",
+                    before, pages);
         return FALSE;
     }
     if (!pages_check(process, pages, pages - before, errp) ||
@@ -547,8 +548,7 @@ static void note_orphan(KsmBroker *broker)
     broker->orphans++;
     if (broker->orphan_timer == 0) {
         broker->orphan_timer = g_timeout_add_seconds(ORPHAN_SECONDS,
-                                                     broker_on_orphans,
-                                                     broker);
+                                                     broker_on_orphans, broker);
     }
 }
 
@@ -582,8 +582,9 @@ void ksm_session_end(KsmSession *session)
 /* The session can map nothing any more. */
 static void session_return(KsmSession *session)
 {
-    ksm_log(KSM_LOG_INFO, "session %s of process %d ended: it returns %"
-            G_GUINT64_FORMAT " bound and %" G_GUINT64_FORMAT " listed pages",
+    ksm_log(KSM_LOG_INFO,
+            "session %s of process %d ended: it returns %" G_GUINT64_FORMAT
+            " bound and %" G_GUINT64_FORMAT " listed pages",
             session->name, session->process->pid, session->member->bound,
             session->member->listed);
     ksm_settings_drop(session);

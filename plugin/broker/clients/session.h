@@ -36,8 +36,7 @@ gboolean ksm_session_is_ready(const KsmSession *session);
 void ksm_broker_welcome(KsmBroker *broker, const KsmShard *shard);
 
 /** Grows the session to @pages; fails at a limit, or if it would shrink. */
-gboolean ksm_session_resize(KsmSession *session, guint64 pages,
-                            GError **errp);
+gboolean ksm_session_resize(KsmSession *session, guint64 pages, GError **errp);
 
 /**
  * Adds the session to the roster of its group's store, if it is not there yet,

@@ -81,7 +81,7 @@ static void merge(KsmSetting *order, const KsmSetting *more)
 }
 
 const char *ksm_settings_give(KsmSession *session, const KsmSetting *order,
-                            KsmSettingsDone done, gpointer opaque)
+                              KsmSettingsDone done, gpointer opaque)
 {
     KsmSettings *self = &session->settings;
 
@@ -101,7 +101,7 @@ const char *ksm_settings_give(KsmSession *session, const KsmSetting *order,
 }
 
 gboolean ksm_settings_want_map(KsmSession *session, KsmSettingsDone done,
-                             gpointer opaque)
+                               gpointer opaque)
 {
     KsmSettings *self = &session->settings;
 
@@ -143,7 +143,7 @@ void ksm_settings_report(KsmSession *session)
 }
 
 void ksm_settings_take_map(KsmSession *session, const KsmMsgMap *map,
-                         const guint8 *cells)
+                           const guint8 *cells)
 {
     g_autofree KsmPageMap *picture =
         g_malloc(sizeof(KsmPageMap) + map->msg.count);

@@ -22,8 +22,8 @@ typedef struct KsmPageMap {
  * call.
  */
 typedef void (*KsmSettingsDone)(KsmSession *session, guint32 error,
-                             const char *reason, const KsmPageMap *map,
-                             gpointer opaque);
+                                const char *reason, const KsmPageMap *map,
+                                gpointer opaque);
 
 /**
  * Requests the settings in @order (its serial is ignored); they are merged with
@@ -32,11 +32,11 @@ typedef void (*KsmSettingsDone)(KsmSession *session, guint32 error,
  * @done is not called.
  */
 const char *ksm_settings_give(KsmSession *session, const KsmSetting *order,
-                            KsmSettingsDone done, gpointer opaque);
+                              KsmSettingsDone done, gpointer opaque);
 
 /** Requests a map of the session's pages. */
 gboolean ksm_settings_want_map(KsmSession *session, KsmSettingsDone done,
-                             gpointer opaque);
+                               gpointer opaque);
 
 /** The waiter @opaque no longer waits; its settings stay requested. */
 void ksm_settings_forget(KsmSession *session, gpointer opaque);
@@ -46,7 +46,7 @@ void ksm_settings_report(KsmSession *session);
 
 /** The requested map arrived and was checked; its cells are in @cells. */
 void ksm_settings_take_map(KsmSession *session, const KsmMsgMap *map,
-                         const guint8 *cells);
+                           const guint8 *cells);
 
 /** The connection has closed: all requests end. */
 void ksm_settings_drop(KsmSession *session);

@@ -16,7 +16,7 @@
 #include "group/listing.h"
 #include "store/store.h"
 
-#define STORE_SPACE_FACTOR 4    /* address space for each slot allowed */
+#define STORE_SPACE_FACTOR 4 /* address space for each slot allowed */
 
 static void shard_free(KsmShard *shard)
 {
@@ -123,12 +123,12 @@ static void shard_wake(KsmGroup *group, gpointer opaque)
 /* Also names the store, so that it is only taken over for the same node. */
 static char *shard_key(const char *family, int node)
 {
-    return node == KSM_NODE_ANY ? g_strdup(family)
-                                : g_strdup_printf("%s@%d", family, node);
+    return node == KSM_NODE_ANY ? g_strdup(family) :
+                                  g_strdup_printf("%s@%d", family, node);
 }
 
-KsmShard *ksm_broker_get_group(KsmBroker *broker, const char *family,
-                                   int node, GError **errp)
+KsmShard *ksm_broker_get_group(KsmBroker *broker, const char *family, int node,
+                               GError **errp)
 {
     g_autofree char *key = shard_key(family, node);
     KsmShard *shard = g_hash_table_lookup(broker->groups, key);
@@ -139,9 +139,10 @@ KsmShard *ksm_broker_get_group(KsmBroker *broker, const char *family,
         return shard;
     }
     user = ksm_user_ref(broker, (uid_t)g_ascii_strtoull(family, NULL, 10));
-    group = ksm_group_new(key, broker->limits.max_store_slots *
-                          STORE_SPACE_FACTOR, ++broker->store_ids,
-                          &user->shares[KSM_QUOTA_SLOTS], errp);
+    group = ksm_group_new(key,
+                          broker->limits.max_store_slots * STORE_SPACE_FACTOR,
+                          ++broker->store_ids, &user->shares[KSM_QUOTA_SLOTS],
+                          errp);
     if (group == NULL || !ksm_store_bind(group->store, node, errp)) {
         g_clear_pointer(&group, ksm_group_free);
         ksm_user_unref(user);

@@ -8,8 +8,8 @@
 #include "clients/state.h"
 
 /** The group of @family ("UID:NAME") for @node; created if missing. */
-KsmShard *ksm_broker_get_group(KsmBroker *broker, const char *family,
-                                   int node, GError **errp);
+KsmShard *ksm_broker_get_group(KsmBroker *broker, const char *family, int node,
+                               GError **errp);
 
 /** Frees the group if it has no member, and waits for none. */
 void ksm_broker_check_group(KsmBroker *broker, KsmGroup *group);

@@ -12,8 +12,7 @@
 #include "group/group.h"
 #include "store/store.h"
 
-void ksm_totals_visit(KsmBroker *broker, KsmSessionVisit visit,
-                      gpointer opaque)
+void ksm_totals_visit(KsmBroker *broker, KsmSessionVisit visit, gpointer opaque)
 {
     GHashTableIter iter;
     gpointer process;
@@ -84,7 +83,7 @@ void ksm_totals_update(KsmBroker *broker)
 gint64 ksm_totals_saved_pages(const KsmTotals *totals)
 {
     return (gint64)(totals->pages_sharing + totals->zero_pages) -
-        (gint64)totals->pages_shared;
+           (gint64)totals->pages_shared;
 }
 
 gint64 ksm_totals_session_saved_pages(const KsmSession *session)
@@ -92,11 +91,12 @@ gint64 ksm_totals_session_saved_pages(const KsmSession *session)
     const KsmTotals *group = &session->shard->totals;
     const KsmMsgStats *own = &session->client.stats;
     guint64 users = group->pages_sharing + group->pages_broken;
-    double part = users > 0 ?
-        (double)(own->pages_sharing + own->pages_broken) / (double)users : 0;
+    double part = users > 0 ? (double)(own->pages_sharing + own->pages_broken) /
+                                  (double)users :
+                              0;
 
     return (gint64)(own->pages_sharing + own->zero_pages) -
-        (gint64)(part * (double)group->pages_shared + 0.5);
+           (gint64)(part * (double)group->pages_shared + 0.5);
 }
 
 guint64 ksm_broker_memory_bytes(const KsmBroker *broker)

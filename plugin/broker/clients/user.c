@@ -29,11 +29,11 @@
 #include "error.h"
 
 #define NOTE_US (60 * G_USEC_PER_SEC)
-#define TURN_US 5000            /* a step that has begun is still finished */
+#define TURN_US 5000 /* a step that has begun is still finished */
 
 typedef struct Words {
     const char *what;
-    const char *option;         /* that sets the limit for all users */
+    const char *option; /* that sets the limit for all users */
 } Words;
 
 static const Words words[KSM_QUOTAS] = {
@@ -60,9 +60,11 @@ KsmUser *ksm_user_ref(KsmBroker *broker, uid_t uid)
         user->uid = uid;
         for (i = 0; i < KSM_QUOTAS; i++) {
             user->shares[i] = (KsmShare) {
-                .limit = G_MAXUINT64, .all = &broker->shares[i],
-                .percent = ksm_user_is_bound(uid)
-                    ? broker->limits.max_user_percent : 0,
+                .limit = G_MAXUINT64,
+                .all = &broker->shares[i],
+                .percent = ksm_user_is_bound(uid) ?
+                               broker->limits.max_user_percent :
+                               0,
             };
         }
         g_hash_table_insert(broker->users, GUINT_TO_POINTER(uid), user);
@@ -101,14 +103,16 @@ gboolean ksm_user_check(KsmUser *user, KsmQuota quota, guint64 count,
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "all users have %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
                     " %s, this needs %" G_GUINT64_FORMAT " more: see "
-                    "guest-ksmd %s", all->used, all->limit,
-                    words[quota].what, count, words[quota].option);
+                    "guest-ksmd %s",
+                    all->used, all->limit, words[quota].what, count,
+                    words[quota].option);
     } else {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "user %u has %" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT
                     " %s, this needs %" G_GUINT64_FORMAT " more: end some, or "
-                    "see guest-ksmd --max-user-percent", user->uid, own->used,
-                    ksm_share_most(own), words[quota].what, count);
+                    "see guest-ksmd --max-user-percent",
+                    user->uid, own->used, ksm_share_most(own),
+                    words[quota].what, count);
     }
     return FALSE;
 }

@@ -24,12 +24,12 @@
 /* Conditions on a call's arguments. */
 typedef enum Condition {
     ANY,
-    READ_ONLY,                  /* openat(): to read, and not to make a file */
-    READ_WRITE,                 /* openat(): what is there */
-    OLD_READ_ONLY,              /* open() */
-    NO_EXEC,                    /* mmap(), mprotect() */
-    TERMINAL,                   /* ioctl(): TCGETS */
-    SELF,                       /* tgkill(): this process */
+    READ_ONLY,     /* openat(): to read, and not to make a file */
+    READ_WRITE,    /* openat(): what is there */
+    OLD_READ_ONLY, /* open() */
+    NO_EXEC,       /* mmap(), mprotect() */
+    TERMINAL,      /* ioctl(): TCGETS */
+    SELF,          /* tgkill(): this process */
     CONDITIONS
 } Condition;
 
@@ -89,8 +89,10 @@ gboolean ksm_confine_calls(const KsmConfinement *confinement, GError **errp)
 
     (void)confinement;
     if (syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) != 0) {
-        ksm_log(KSM_LOG_WARNING, "not confined by a system call filter: "
-                "%s", g_strerror(errno));
+        ksm_log(KSM_LOG_WARNING,
+                "not confined by a system call filter: "
+                "%s",
+                g_strerror(errno));
         return TRUE;
     }
     filter = seccomp_init(SCMP_ACT_KILL_PROCESS);

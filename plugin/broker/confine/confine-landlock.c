@@ -17,21 +17,21 @@
 #include "host/log.h"
 
 /* <linux/landlock.h> of Linux 6.12 */
-#define LANDLOCK_VERSION        (1u << 0)
-#define LANDLOCK_PATH_BENEATH   1
-#define FS_READ_FILE            (1ull << 2)
-#define FS_REMOVE_FILE          (1ull << 5)
-#define FS_ALL_1                ((1ull << 13) - 1)
-#define FS_REFER_2              (1ull << 13)
-#define FS_TRUNCATE_3           (1ull << 14)
-#define FS_IOCTL_DEV_5          (1ull << 15)
-#define NET_ALL_4               3ull    /* TCP: bind, connect */
-#define SCOPED_ALL_6            3ull    /* abstract sockets, signals */
+#define LANDLOCK_VERSION (1u << 0)
+#define LANDLOCK_PATH_BENEATH 1
+#define FS_READ_FILE (1ull << 2)
+#define FS_REMOVE_FILE (1ull << 5)
+#define FS_ALL_1 ((1ull << 13) - 1)
+#define FS_REFER_2 (1ull << 13)
+#define FS_TRUNCATE_3 (1ull << 14)
+#define FS_IOCTL_DEV_5 (1ull << 15)
+#define NET_ALL_4 3ull    /* TCP: bind, connect */
+#define SCOPED_ALL_6 3ull /* abstract sockets, signals */
 
 typedef struct RulesetAttr {
     guint64 handled_fs;
-    guint64 handled_net;        /* since version 4 */
-    guint64 scoped;             /* since version 6 */
+    guint64 handled_net; /* since version 4 */
+    guint64 scoped;      /* since version 6 */
 } RulesetAttr;
 
 typedef struct PathAttr {
@@ -75,7 +75,8 @@ static gboolean allow(int ruleset, const char *path, guint64 access,
         return ksm_error_set_failed(errp, path);
     }
     ok = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_PATH_BENEATH, &attr,
-                 0) == 0 || ksm_error_set_failed(errp, path);
+                 0) == 0 ||
+         ksm_error_set_failed(errp, path);
     close(attr.parent_fd);
     return ok;
 }
@@ -102,11 +103,10 @@ static gboolean add_rules(int ruleset, const KsmConfinement *confinement,
      * are confined as well.  A container may have hidden all of /proc.
      */
     return access("/proc", R_OK | X_OK) != 0 ||
-        allow(ruleset, "/proc", FS_READ_FILE, errp);
+           allow(ruleset, "/proc", FS_READ_FILE, errp);
 }
 
-gboolean ksm_confine_landlock(const KsmConfinement *confinement,
-                              GError **errp)
+gboolean ksm_confine_landlock(const KsmConfinement *confinement, GError **errp)
 {
     int version = create_ruleset(NULL, 0, LANDLOCK_VERSION);
     int ruleset;
@@ -123,8 +123,8 @@ gboolean ksm_confine_landlock(const KsmConfinement *confinement,
         return ksm_error_set_failed(errp, "making rules");
     }
     ok = add_rules(ruleset, confinement, errp) &&
-        (syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 ||
-         ksm_error_set_failed(errp, "restricting"));
+         (syscall(SYS_landlock_restrict_self, ruleset, 0) == 0 ||
+          ksm_error_set_failed(errp, "restricting"));
     close(ruleset);
     return ok;
 }

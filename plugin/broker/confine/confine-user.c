@@ -43,8 +43,7 @@ static gboolean caps_are_empty(const Caps *caps)
     return TRUE;
 }
 
-gboolean ksm_confine_bounding(const KsmConfinement *confinement,
-                              GError **errp)
+gboolean ksm_confine_bounding(const KsmConfinement *confinement, GError **errp)
 {
     Caps caps = { 0 };
     int cap;
@@ -54,7 +53,7 @@ gboolean ksm_confine_bounding(const KsmConfinement *confinement,
         return ksm_error_set_failed(errp, "capget");
     }
     if ((caps.words[0].effective & (1u << CAP_SETPCAP)) == 0) {
-        return TRUE;            /* not permitted, but it can gain none either */
+        return TRUE; /* not permitted, but it can gain none either */
     }
     for (cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++) {
         if (prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) != 0) {
@@ -77,7 +76,7 @@ static gboolean end_with_parent(int number, pid_t parent, GError **errp)
         return ksm_error_set_failed(errp, "PR_SET_PDEATHSIG");
     }
     if (getppid() != parent) {
-        raise(number);          /* the parent exited in between */
+        raise(number); /* the parent exited in between */
     }
     return TRUE;
 }
@@ -90,7 +89,7 @@ gboolean ksm_confine_user(const KsmConfinement *confinement, GError **errp)
     int number = 0;
 
     if (!confinement->switch_user || (geteuid() == uid && uid != 0)) {
-        return TRUE;            /* nothing to do */
+        return TRUE; /* nothing to do */
     }
     if (prctl(PR_GET_PDEATHSIG, &number, 0, 0, 0) != 0) {
         return ksm_error_set_failed(errp, "PR_GET_PDEATHSIG");
@@ -123,9 +122,9 @@ gboolean ksm_confine_capabilities(const KsmConfinement *confinement,
         return ksm_error_set_failed(errp, "capget");
     }
     if (caps_are_empty(&caps)) {
-        return TRUE;            /* capset may be forbidden by now */
+        return TRUE; /* capset may be forbidden by now */
     }
     caps = (Caps) { 0 };
     return caps_call(SYS_capset, &caps) == 0 ||
-        ksm_error_set_failed(errp, "capset");
+           ksm_error_set_failed(errp, "capset");
 }

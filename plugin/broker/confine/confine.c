@@ -37,14 +37,13 @@ static gboolean no_new_privileges(const KsmConfinement *confinement,
 {
     (void)confinement;
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 ||
-        ksm_error_set_failed(errp, "PR_SET_NO_NEW_PRIVS");
+           ksm_error_set_failed(errp, "PR_SET_NO_NEW_PRIVS");
 }
 
-static gboolean start_threads(const KsmConfinement *confinement,
-                              GError **errp)
+static gboolean start_threads(const KsmConfinement *confinement, GError **errp)
 {
     return confinement->start_threads == NULL ||
-        confinement->start_threads(errp);
+           confinement->start_threads(errp);
 }
 
 gboolean ksm_confine(const KsmConfinement *confinement, GError **errp)
@@ -66,8 +65,10 @@ gboolean ksm_confine(const KsmConfinement *confinement, GError **errp)
 
     for (i = 0; i < G_N_ELEMENTS(steps); i++) {
         if (KSM_SANITIZED && steps[i].not_sanitized) {
-            ksm_log(KSM_LOG_WARNING, "not confined (%s): built with a "
-                    "sanitizer, which needs more", steps[i].name);
+            ksm_log(KSM_LOG_WARNING,
+                    "not confined (%s): built with a "
+                    "sanitizer, which needs more",
+                    steps[i].name);
         } else if (!steps[i].take(confinement, errp)) {
             g_prefix_error(errp, "confinement (%s): ", steps[i].name);
             return FALSE;

@@ -13,18 +13,18 @@
 #define KSM_HAS_FEATURE(feature) 0
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    KSM_HAS_FEATURE(address_sanitizer) || KSM_HAS_FEATURE(thread_sanitizer) \
-    || KSM_HAS_FEATURE(memory_sanitizer)
+    KSM_HAS_FEATURE(address_sanitizer) || KSM_HAS_FEATURE(thread_sanitizer) || \
+    KSM_HAS_FEATURE(memory_sanitizer)
 #define KSM_SANITIZED 1
 #else
 #define KSM_SANITIZED 0
 #endif
 
 typedef struct KsmConfinement {
-    gboolean switch_user;       /* to these: */
+    gboolean switch_user; /* to these: */
     uid_t uid;
     gid_t gid;
-    const char *sockets[2];     /* paths to remove on exit, or NULL */
+    const char *sockets[2]; /* paths to remove on exit, or NULL */
     /* Starts the other threads, confined like this one; NULL: none. */
     gboolean (*start_threads)(GError **errp);
 } KsmConfinement;
@@ -40,8 +40,7 @@ gboolean ksm_confine(const KsmConfinement *confinement, GError **errp);
 typedef gboolean KsmConfineStep(const KsmConfinement *confinement,
                                 GError **errp);
 
-KsmConfineStep ksm_confine_bounding, ksm_confine_user,
-               ksm_confine_capabilities, ksm_confine_landlock,
-               ksm_confine_calls;
+KsmConfineStep ksm_confine_bounding, ksm_confine_user, ksm_confine_capabilities,
+    ksm_confine_landlock, ksm_confine_calls;
 
 #endif /* KSM_CONFINE_H */

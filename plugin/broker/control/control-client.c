@@ -19,12 +19,11 @@
 #include "clients/settings.h"
 #include "host/fd-watch.h"
 
-#define IDLE_SECONDS 300        /* between requests */
-#define LINE_SECONDS 10         /* for the rest of a line */
-#define REPLY_SECONDS 10        /* for the client to read a reply */
+#define IDLE_SECONDS 300 /* between requests */
+#define LINE_SECONDS 10  /* for the rest of a line */
+#define REPLY_SECONDS 10 /* for the client to read a reply */
 
-static gboolean client_on_event(gint fd, GIOCondition condition,
-                                gpointer data);
+static gboolean client_on_event(gint fd, GIOCondition condition, gpointer data);
 
 static void clear_items(KsmControlClient *self)
 {
@@ -97,7 +96,7 @@ static gboolean client_flush(KsmControlClient *self)
             self->out_at += (gsize)n;
         } else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
             ksm_fd_watch_set(&self->watch, self->fd, G_IO_OUT, client_on_event,
-                          self);
+                             self);
             return TRUE;
         } else {
             client_close(self);
@@ -230,7 +229,7 @@ void ksm_control_wait(KsmControlClient *self, guint timeout_ms,
     }
     self->finish = finish;
     ksm_fd_watch_set(&self->watch, self->fd, (GIOCondition)0, client_on_event,
-                  self);
+                     self);
     set_timer(self, timeout_ms, client_on_wait_over);
 }
 
@@ -248,10 +247,12 @@ static void client_take_input(KsmControlClient *self, gboolean first)
     }
     if (end == NULL || end + 1 < self->in + self->in_bytes) {
         self->closing = TRUE;
-        ksm_control_fail(self, "bad-request", end == NULL ?
-                         "the request is longer than %u bytes" :
-                         "more than one request at a time; the maximum is one "
-                         "of %u bytes", KSM_CONTROL_LINE);
+        ksm_control_fail(
+            self, "bad-request",
+            end == NULL ? "the request is longer than %u bytes" :
+                          "more than one request at a time; the maximum is one "
+                          "of %u bytes",
+            KSM_CONTROL_LINE);
         return;
     }
     bytes = (gsize)(end - self->in);
@@ -260,8 +261,7 @@ static void client_take_input(KsmControlClient *self, gboolean first)
     self->control->handle(self, self->in, bytes);
 }
 
-static gboolean client_on_event(gint fd, GIOCondition condition,
-                                gpointer data)
+static gboolean client_on_event(gint fd, GIOCondition condition, gpointer data)
 {
     KsmControlClient *self = data;
     gssize n;

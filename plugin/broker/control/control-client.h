@@ -20,8 +20,8 @@ typedef struct KsmControlClient KsmControlClient;
 typedef struct KsmControl {
     KsmBroker *broker;
     KsmAcceptor acceptor;
-    gid_t group;                /* its members have access; (gid_t)-1: none */
-    GQueue clients;             /* KsmControlClient */
+    gid_t group;    /* its members have access; (gid_t)-1: none */
+    GQueue clients; /* KsmControlClient */
     /* carries out a request; @line is NUL-terminated: control-request.c */
     void (*handle)(KsmControlClient *client, const char *line, gsize bytes);
     KsmLogBucket log_bucket;
@@ -29,28 +29,28 @@ typedef struct KsmControl {
 
 /** A session that a request waits for. */
 typedef struct KsmControlItem {
-    KsmSession *session;        /* NULL: it has answered */
+    KsmSession *session; /* NULL: it has answered */
     char *name, *group;
     uid_t uid;
     pid_t pid;
     gboolean failed;
-    char *error;                /* why it failed */
+    char *error; /* why it failed */
 } KsmControlItem;
 
 struct KsmControlClient {
     KsmControl *control;
-    GList link;                 /* in control->clients */
+    GList link; /* in control->clients */
     int fd;
     uid_t uid;
     KsmFdWatch watch;
-    guint timer;                /* of the present state */
+    guint timer; /* of the present state */
     char in[KSM_CONTROL_LINE];
     gsize in_bytes;
-    GString *out;               /* the reply; NULL: none under way */
+    GString *out; /* the reply; NULL: none under way */
     gsize out_at;
-    gboolean closing;           /* close after the reply is sent */
-    GArray *items;              /* KsmControlItem; NULL: not waiting */
-    guint waiting;              /* items without an answer */
+    gboolean closing; /* close after the reply is sent */
+    GArray *items;    /* KsmControlItem; NULL: not waiting */
+    guint waiting;    /* items without an answer */
     /* writes the reply, after all answers or the timeout */
     void (*finish)(KsmControlClient *client);
 };

@@ -8,7 +8,7 @@
 /** Names are string literals of this program; NULL inside arrays. */
 typedef struct KsmJson {
     GString *text;
-    gboolean comma;             /* the next value needs a comma before it */
+    gboolean comma; /* the next value needs a comma before it */
 } KsmJson;
 
 /** Opens with '{' or '['; closes with '}' or ']'. */

@@ -47,8 +47,9 @@ static guint64 meminfo_bytes(const char *text, const char *name)
 {
     const char *line = text != NULL ? strstr(text, name) : NULL;
 
-    return line != NULL
-        ? g_ascii_strtoull(line + strlen(name), NULL, 10) * 1024 : 0;
+    return line != NULL ?
+               g_ascii_strtoull(line + strlen(name), NULL, 10) * 1024 :
+               0;
 }
 
 static void add_host(KsmJson *json)
@@ -96,16 +97,13 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
                   (guint64)(now_us - broker->started_us) / 1000);
     ksm_json_uint(json, "cpu_ns", own_cpu_ns());
     ksm_json_uint(json, "memory_bytes", ksm_broker_memory_bytes(broker));
-    ksm_json_uint(json, "store_pages",
-                  broker->shares[KSM_QUOTA_SLOTS].used);
+    ksm_json_uint(json, "store_pages", broker->shares[KSM_QUOTA_SLOTS].used);
     ksm_json_uint(json, "store_pages_max", broker->limits.max_store_slots);
     add_cgroup(json);
     ksm_json_uint(json, "sessions_max", broker->limits.max_sessions);
-    ksm_json_uint(json, "guest_pages",
-                  broker->shares[KSM_QUOTA_PAGES].used);
+    ksm_json_uint(json, "guest_pages", broker->shares[KSM_QUOTA_PAGES].used);
     ksm_json_uint(json, "guest_pages_max", broker->limits.max_total_pages);
-    ksm_json_uint(json, "process_pages_max",
-                  broker->limits.max_process_pages);
+    ksm_json_uint(json, "process_pages_max", broker->limits.max_process_pages);
     ksm_json_uint(json, "user_percent_max", broker->limits.max_user_percent);
     ksm_json_uint(json, "processes", g_hash_table_size(broker->processes));
     ksm_json_close(json, '}');
@@ -155,8 +153,8 @@ static void add_user(const KsmUser *user, KsmJson *json)
         const KsmShare *share = &user->shares[fields[i].quota];
 
         ksm_json_uint(json, fields[i].used, share->used);
-        ksm_json_uint(json, fields[i].max, MIN(ksm_share_most(share),
-                                               share->all->limit));
+        ksm_json_uint(json, fields[i].max,
+                      MIN(ksm_share_most(share), share->all->limit));
     }
     ksm_json_close(json, '}');
 }
@@ -189,7 +187,8 @@ void ksm_control_report_status(KsmBroker *broker, KsmJson *json)
 static const char *run_name(guint32 run)
 {
     static const char *const names[] = {
-        [KSM_RUN_PAUSE] = "pause", [KSM_RUN_RUN] = "run",
+        [KSM_RUN_PAUSE] = "pause",
+        [KSM_RUN_RUN] = "run",
         [KSM_RUN_UNMERGE] = "unmerge",
     };
 
@@ -242,10 +241,9 @@ static void add_identity(const KsmSession *session, KsmJson *json)
 
     ksm_json_string(json, "name", session->name);
     ksm_json_string(json, "vm", vm);
-    ksm_json_string(json, "backend", slash != NULL && slash > session->name
-                                     ? slash + 1 : NULL);
-    ksm_json_string(json, "group",
-                    ksm_names_group(session->shard->family));
+    ksm_json_string(json, "backend",
+                    slash != NULL && slash > session->name ? slash + 1 : NULL);
+    ksm_json_string(json, "group", ksm_names_group(session->shard->family));
     add_node(json, session->shard);
     ksm_json_uint(json, "uid", session->process->uid);
     ksm_json_uint(json, "pid", (guint64)session->process->pid);
@@ -258,11 +256,13 @@ static void add_condition(const KsmSession *session, KsmJson *json)
 
     ksm_json_string(json, "state", state_name(session));
     ksm_json_string(json, "run", run_name(stats->run));
-    ksm_json_string(json, "stand_aside", stats->stand_aside[0] != '\0'
-                                         ? stats->stand_aside : NULL);
+    ksm_json_string(json, "stand_aside",
+                    stats->stand_aside[0] != '\0' ? stats->stand_aside : NULL);
     ksm_json_string(json, "degraded", degraded_name(stats->degraded));
-    ksm_json_int(json, "last_seen_ms", last_seen_us == 0 ? -1 :
-                 (g_get_monotonic_time() - last_seen_us) / 1000);
+    ksm_json_int(json, "last_seen_ms",
+                 last_seen_us == 0 ?
+                     -1 :
+                     (g_get_monotonic_time() - last_seen_us) / 1000);
     ksm_json_uint(json, "scan_cpu_percent", stats->scan_cpu_percent);
     ksm_json_uint(json, "scan_interval_ms", stats->scan_interval_ms);
     ksm_json_uint(json, "max_mappings_set", stats->max_mappings_set);
@@ -298,8 +298,7 @@ static void add_session(const KsmSession *session, KsmJson *json)
     add_condition(session, json);
     add_statistics(json, stats, session->version);
     ksm_json_centi(json, "cpu_percent", session->client.cpu_centi);
-    ksm_json_int(json, "saved_pages",
-                 ksm_totals_session_saved_pages(session));
+    ksm_json_int(json, "saved_pages", ksm_totals_session_saved_pages(session));
     ksm_json_uint(json, "worst_case_pages",
                   stats->pages_sharing + stats->zero_pages);
     ksm_json_uint(json, "bound_pages", session->member->bound);
@@ -341,8 +340,8 @@ void ksm_control_report_history(const KsmHistory *history, gint64 seconds,
                                 KsmJson *json)
 {
     static const char *const fields[] = {
-        "time_s", "pages_shared", "pages_sharing", "zero_pages",
-        "pages_broken", "saved_pages", "cpu_percent",
+        "time_s",       "pages_shared", "pages_sharing", "zero_pages",
+        "pages_broken", "saved_pages",  "cpu_percent",
     };
     gint64 now_s = ksm_history_now();
     gint64 started_s = g_get_real_time() / G_USEC_PER_SEC - now_s;

@@ -27,9 +27,9 @@
 /* The members of a request that are present. */
 typedef struct Request {
     const char *name;
-    const char *target;         /* NULL: not given */
+    const char *target; /* NULL: not given */
     const char *group;
-    gint64 seconds;             /* -1: not given */
+    gint64 seconds; /* -1: not given */
     KsmSetting order;
 } Request;
 
@@ -86,7 +86,7 @@ static gboolean read_run(JsonNode *node, KsmSetting *order)
 }
 
 static gboolean read_setting_member(Request *request, const char *name,
-                                  JsonNode *node)
+                                    JsonNode *node)
 {
     KsmSetting *order = &request->order;
 
@@ -112,8 +112,7 @@ static gboolean read_setting_member(Request *request, const char *name,
     return FALSE;
 }
 
-static gboolean read_member(Request *request, const char *name,
-                            JsonNode *node)
+static gboolean read_member(Request *request, const char *name, JsonNode *node)
 {
     gboolean set = strcmp(request->name, "set") == 0;
     gboolean history = strcmp(request->name, "history") == 0;
@@ -153,7 +152,8 @@ static gboolean read_request(KsmControlClient *client, JsonObject *root,
         if (!read_member(request, name, node)) {
             ksm_control_fail(client, "bad-request",
                              "%.32s: member \"%.32s\" is unknown or has an "
-                             "invalid value", request->name, name);
+                             "invalid value",
+                             request->name, name);
             return FALSE;
         }
     }
@@ -218,10 +218,10 @@ static void do_history(KsmControlClient *client, const Request *request)
         ksm_history_of_family(broker, session->shard->family, &sum);
     }
     ksm_control_begin(&json);
-    ksm_control_report_history(request->group != NULL ? &sum
-                                                      : &broker->history,
-                               request->seconds < 0 ? HISTORY_MAX_SECONDS
-                                                    : request->seconds, &json);
+    ksm_control_report_history(request->group != NULL ? &sum : &broker->history,
+                               request->seconds < 0 ? HISTORY_MAX_SECONDS :
+                                                      request->seconds,
+                               &json);
     ksm_history_clear(&sum);
     ksm_control_send(client, &json);
 }
@@ -242,8 +242,10 @@ static void finish_set(KsmControlClient *client)
         ksm_json_string(&json, "group", ksm_names_group(item->group));
         ksm_json_uint(&json, "uid", item->uid);
         ksm_json_uint(&json, "pid", (guint64)item->pid);
-        ksm_json_string(&json, "result", item->session != NULL ? "pending" :
-                        item->failed ? "failed" : "done");
+        ksm_json_string(&json, "result",
+                        item->session != NULL ? "pending" :
+                        item->failed          ? "failed" :
+                                                "done");
         ksm_json_string(&json, "error", item->error);
         ksm_json_close(&json, '}');
     }
@@ -252,8 +254,8 @@ static void finish_set(KsmControlClient *client)
 }
 
 static void on_setting_done(KsmSession *session, guint32 error,
-                          const char *reason, const KsmPageMap *map,
-                          gpointer opaque)
+                            const char *reason, const KsmPageMap *map,
+                            gpointer opaque)
 {
     (void)map;
     ksm_control_answered(opaque, session, error == 0 ? NULL : reason);
@@ -265,7 +267,8 @@ static void do_set(KsmControlClient *client, const Request *request)
     guint i;
 
     if (request->order.fields == 0 || request->target == NULL) {
-        ksm_control_fail(client, "bad-request", "set: needs a target, and "
+        ksm_control_fail(client, "bad-request",
+                         "set: needs a target, and "
                          "something to change");
         return;
     }
@@ -276,7 +279,7 @@ static void do_set(KsmControlClient *client, const Request *request)
 
         ksm_control_add_item(client, session);
         refusal = ksm_settings_give(session, &request->order, on_setting_done,
-                                  client);
+                                    client);
         if (refusal != NULL) {
             ksm_control_answered(client, session, refusal);
         }
@@ -292,13 +295,13 @@ static void finish_map(KsmControlClient *client)
                                                 0);
 
     ksm_control_fail(client, item->failed ? "failed" : "timeout", "%s: %s",
-                     item->name, item->failed ? item->error :
-                     "the VM did not send its map in time");
+                     item->name,
+                     item->failed ? item->error :
+                                    "the VM did not send its map in time");
 }
 
-static void on_map_done(KsmSession *session, guint32 error,
-                        const char *reason, const KsmPageMap *map,
-                        gpointer opaque)
+static void on_map_done(KsmSession *session, guint32 error, const char *reason,
+                        const KsmPageMap *map, gpointer opaque)
 {
     KsmControlClient *client = opaque;
     g_autofree char *cells = NULL;
@@ -334,14 +337,16 @@ static void do_map(KsmControlClient *client, const Request *request)
     }
     session = g_ptr_array_index(found, 0);
     if (found->len != 1) {
-        ksm_control_fail(client, "ambiguous", "'%s' has %u memory backends: "
-                         "name one of them, as in %s", request->target,
-                         found->len, session->name);
+        ksm_control_fail(client, "ambiguous",
+                         "'%s' has %u memory backends: "
+                         "name one of them, as in %s",
+                         request->target, found->len, session->name);
         return;
     }
     ksm_control_add_item(client, session);
     if (!ksm_settings_want_map(session, on_map_done, client)) {
-        ksm_control_answered(client, session, "the VM is not connected to "
+        ksm_control_answered(client, session,
+                             "the VM is not connected to "
                              "the broker at present");
     }
     ksm_control_wait(client, SETTING_TIMEOUT_MS, finish_map);
@@ -353,8 +358,8 @@ static void dispatch(KsmControlClient *client, JsonObject *root)
         const char *name;
         void (*carry_out)(KsmControlClient *client, const Request *request);
     } requests[] = {
-        { "status", do_status }, { "sessions", do_sessions },
-        { "set", do_set }, { "map", do_map }, { "history", do_history },
+        { "status", do_status }, { "sessions", do_sessions }, { "set", do_set },
+        { "map", do_map },       { "history", do_history },
     };
     Request request = { .seconds = -1 };
     guint i;
@@ -385,7 +390,8 @@ void ksm_control_request(KsmControlClient *client, const char *line,
         root = json_parser_get_root(parser);
     }
     if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root)) {
-        ksm_control_fail(client, "bad-request", "a request must be one JSON "
+        ksm_control_fail(client, "bad-request",
+                         "a request must be one JSON "
                          "object on one line");
         return;
     }

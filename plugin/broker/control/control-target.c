@@ -21,7 +21,7 @@ typedef struct Search {
     Kind kind;
     const char *name;
     gint64 pid;
-    GPtrArray *found;           /* KsmSession */
+    GPtrArray *found; /* KsmSession */
 } Search;
 
 static gboolean matches(const KsmSession *session, const Search *search)
@@ -34,12 +34,12 @@ static gboolean matches(const KsmSession *session, const Search *search)
         return session->process->pid == search->pid;
     case BY_GROUP:
         return strcmp(family, search->name) == 0 ||
-            strcmp(ksm_names_group(family), search->name) == 0;
+               strcmp(ksm_names_group(family), search->name) == 0;
     case BY_VM:
     default:
         vm = ksm_names_vm(session);
         return strcmp(vm, search->name) == 0 ||
-            strcmp(session->name, search->name) == 0;
+               strcmp(session->name, search->name) == 0;
     }
 }
 
@@ -61,7 +61,9 @@ static gint by_name(gconstpointer a, gconstpointer b)
 static GPtrArray *find(KsmBroker *broker, Kind kind, const char *name)
 {
     Search search = {
-        .kind = kind, .name = name, .found = g_ptr_array_new(),
+        .kind = kind,
+        .name = name,
+        .found = g_ptr_array_new(),
     };
 
     if (kind == BY_PID) {
@@ -81,9 +83,9 @@ static gboolean is_one(const GPtrArray *found, Kind kind)
     for (i = 1; i < found->len; i++) {
         const KsmSession *session = g_ptr_array_index(found, i);
 
-        if (kind == BY_GROUP
-            ? strcmp(session->shard->family, first->shard->family) != 0
-            : session->process != first->process) {
+        if (kind == BY_GROUP ?
+                strcmp(session->shard->family, first->shard->family) != 0 :
+                session->process != first->process) {
             return FALSE;
         }
     }
@@ -100,9 +102,8 @@ static gboolean refuse(const char **code, const char *why, GError **errp,
 
     *code = why;
     va_start(args, format);
-    g_propagate_error(errp, g_error_new_valist(KSM_ERROR,
-                                               KSM_ERROR_INVALID, format,
-                                               args));
+    g_propagate_error(errp, g_error_new_valist(KSM_ERROR, KSM_ERROR_INVALID,
+                                               format, args));
     va_end(args);
     return FALSE;
 }
@@ -118,8 +119,7 @@ static char *list_some(const GPtrArray *found)
 
         g_string_append_printf(text, "%s%s in group %s, pid:%d",
                                i > 0 ? "; " : "", session->name,
-                               session->shard->key,
-                               (int)session->process->pid);
+                               session->shard->key, (int)session->process->pid);
     }
     if (found->len > i) {
         g_string_append_printf(text, "; and %u more", found->len - i);
@@ -131,7 +131,9 @@ static gboolean check(const GPtrArray *found, Kind kind, const char *name,
                       const char **code, GError **errp)
 {
     static const char *const nouns[] = {
-        [BY_VM] = "VM", [BY_GROUP] = "group", [BY_PID] = "VM with process",
+        [BY_VM] = "VM",
+        [BY_GROUP] = "group",
+        [BY_PID] = "VM with process",
     };
     g_autofree char *some = NULL;
 
@@ -141,8 +143,10 @@ static gboolean check(const GPtrArray *found, Kind kind, const char *name,
     }
     if (!is_one(found, kind)) {
         some = list_some(found);
-        return refuse(code, "ambiguous", errp, "'%s' is the name of more than "
-                      "one %s: %s", name, nouns[kind], some);
+        return refuse(code, "ambiguous", errp,
+                      "'%s' is the name of more than "
+                      "one %s: %s",
+                      name, nouns[kind], some);
     }
     return TRUE;
 }
@@ -155,8 +159,10 @@ static GPtrArray *find_plain(KsmBroker *broker, const char *name, Kind *kind,
     g_autoptr(GPtrArray) groups = find(broker, BY_GROUP, name);
 
     if (vms->len > 0 && groups->len > 0) {
-        refuse(code, "ambiguous", errp, "'%s' is a VM and a group: say vm:%s "
-               "or group:%s", name, name, name);
+        refuse(code, "ambiguous", errp,
+               "'%s' is a VM and a group: say vm:%s "
+               "or group:%s",
+               name, name, name);
         return NULL;
     }
     if (vms->len == 0 && groups->len == 0) {
@@ -171,7 +177,9 @@ GPtrArray *ksm_control_target(KsmBroker *broker, const char *target,
                               const char **code, GError **errp)
 {
     static const char *const prefixes[] = {
-        [BY_VM] = "vm:", [BY_GROUP] = "group:", [BY_PID] = "pid:",
+        [BY_VM] = "vm:",
+        [BY_GROUP] = "group:",
+        [BY_PID] = "pid:",
     };
     g_autoptr(GPtrArray) found = NULL;
     Kind kind;

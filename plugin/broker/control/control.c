@@ -48,7 +48,7 @@ static gboolean peer_may(const KsmControl *self, int fd, struct ucred *cred)
         return FALSE;
     }
     return cred->uid == 0 || cred->uid == geteuid() ||
-        peer_in_group(fd, cred, self->group);
+           peer_in_group(fd, cred, self->group);
 }
 
 /* Members of the group leave room for root's connections. */
@@ -59,10 +59,10 @@ static gboolean has_room(const KsmControl *self, uid_t uid)
 
     for (link = self->clients.head; link != NULL; link = link->next) {
         bound += ksm_user_is_bound(((KsmControlClient *)link->data)->uid) &&
-            ((KsmControlClient *)link->data)->uid == uid;
+                 ((KsmControlClient *)link->data)->uid == uid;
     }
     return self->clients.length < KSM_CONTROL_CLIENTS &&
-        bound < KSM_CONTROL_USER_CLIENTS;
+           bound < KSM_CONTROL_USER_CLIENTS;
 }
 
 static void control_on_connect(int fd, gpointer opaque)
@@ -74,7 +74,8 @@ static void control_on_connect(int fd, gpointer opaque)
         ksm_log_limited(&self->log_bucket, KSM_LOG_WARNING,
                         "control: user %d (process %d) was refused",
                         (int)cred.uid, (int)cred.pid);
-        ksm_control_refuse(fd, "permission", "this broker only accepts "
+        ksm_control_refuse(fd, "permission",
+                           "this broker only accepts "
                            "requests from root, its own user and members of "
                            "its control group");
         return;

@@ -34,8 +34,9 @@ void ksm_group_wake(KsmGroup *group)
 /* Content was freed: its publisher may publish that much again. */
 static void return_publish_quota(KsmGroup *group, const KsmSlot *slot)
 {
-    KsmMember *owner = slot->owner != KSM_SLOT_OWNER_NOBODY
-        ? g_ptr_array_index(group->members, slot->owner) : NULL;
+    KsmMember *owner = slot->owner != KSM_SLOT_OWNER_NOBODY ?
+                           g_ptr_array_index(group->members, slot->owner) :
+                           NULL;
 
     if (owner != NULL && owner->generation == slot->owner_generation) {
         owner->published_slots -= MIN(owner->published_slots,
@@ -63,7 +64,8 @@ void ksm_group_retire(KsmGroup *group, guint32 slot)
 
     if (refs > 0 && group_unfile(group, head)) {
         group->retired++;
-        ksm_log(KSM_LOG_WARNING, "group %s: the memory of slot %u has failed: "
+        ksm_log(KSM_LOG_WARNING,
+                "group %s: the memory of slot %u has failed: "
                 "%u pages that share it get the fault, no others will",
                 group->label, slot, refs);
     }
@@ -87,8 +89,8 @@ void ksm_group_unref_slot(KsmGroup *group, guint32 slot)
 gboolean ksm_group_sweep_is_due(const KsmGroup *group)
 {
     return group->resend ||
-        group->unlisted > SWEEP_MIN_UNLISTED +
-        ksm_fp_tree_count(group->unstable) / 4;
+           group->unlisted >
+               SWEEP_MIN_UNLISTED + ksm_fp_tree_count(group->unstable) / 4;
 }
 
 void ksm_group_note_unlisted(KsmGroup *group)

@@ -58,7 +58,7 @@ gboolean ksm_group_drop(KsmGroup *group)
     }
     g_clear_pointer(&group->store, ksm_store_free);
     return ksm_fp_tree_drop(group->unstable, DROP_CHUNKS) ||
-        ksm_fp_tree_drop(group->stable, DROP_CHUNKS);
+           ksm_fp_tree_drop(group->stable, DROP_CHUNKS);
 }
 
 void ksm_group_free(KsmGroup *group)
@@ -83,15 +83,16 @@ gboolean ksm_group_work(KsmGroup *group)
         ksm_member_clean_step(member);
     }
     return ksm_store_flush(group->store, FLUSH_STEP) || adopting ||
-        !g_queue_is_empty(&group->cleaning);
+           !g_queue_is_empty(&group->cleaning);
 }
 
 guint64 ksm_group_bytes(const KsmGroup *group)
 {
     guint64 bytes = sizeof(KsmGroup) + ksm_fp_tree_bytes(group->stable) +
-        ksm_fp_tree_bytes(group->unstable) +
-        ksm_store_metadata_bytes(group->store) + ksm_reclaim_bytes(group) +
-        group->members->len * (sizeof(gpointer) + 1);
+                    ksm_fp_tree_bytes(group->unstable) +
+                    ksm_store_metadata_bytes(group->store) +
+                    ksm_reclaim_bytes(group) +
+                    group->members->len * (sizeof(gpointer) + 1);
     guint i;
 
     for (i = 0; i < group->members->len; i++) {

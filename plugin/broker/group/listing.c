@@ -68,11 +68,14 @@ static guint32 stamp_now(const KsmGroup *group)
 static KsmMember *listing_member(const KsmGroup *group,
                                  const KsmListing *listing)
 {
-    KsmMember *member = listing->member < group->members->len
-        ? g_ptr_array_index(group->members, listing->member) : NULL;
+    KsmMember *member = listing->member < group->members->len ?
+                            g_ptr_array_index(group->members, listing->member) :
+                            NULL;
 
     return member != NULL && listing->page < member->table.pages &&
-        member->cleaning == KSM_CLEANING_NONE ? member : NULL;
+                   member->cleaning == KSM_CLEANING_NONE ?
+               member :
+               NULL;
 }
 
 /* A turn to publish has passed unused: unlists the page. */
@@ -90,7 +93,9 @@ KsmListed ksm_listing_of(KsmGroup *group, guint64 value)
 {
     KsmListing listing = ksm_listing_unpack(value);
     KsmListed listed = {
-        KSM_LISTED_NONE, listing_member(group, &listing), listing.page,
+        KSM_LISTED_NONE,
+        listing_member(group, &listing),
+        listing.page,
     };
     guint32 word, stamp;
 
@@ -128,8 +133,9 @@ gboolean ksm_listed_has_tag(const KsmListed *listed, guint32 tag)
 {
     guint32 word = listed->member->table.words[listed->page];
 
-    return listed->kind == KSM_LISTED_PUBLISHER
-        ? (guint16)word == (guint16)tag : ksm_page_link_value(word) == tag;
+    return listed->kind == KSM_LISTED_PUBLISHER ?
+               (guint16)word == (guint16)tag :
+               ksm_page_link_value(word) == tag;
 }
 
 void ksm_listing_prefetch(const KsmGroup *group, guint64 value)
@@ -216,7 +222,8 @@ gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
 
 /* Makes @page the publisher; the listed page then waits. */
 static gboolean make_publisher(KsmMember *member, guint32 page, guint64 key,
-                      KsmFpPlace *place, guint32 tag, const KsmListed *listed)
+                               KsmFpPlace *place, guint32 tag,
+                               const KsmListed *listed)
 {
     KsmGroup *group = member->group;
     KsmListing listing = { page, member->id, (guint16)tag };
@@ -245,8 +252,8 @@ static gboolean wait(KsmMember *member, guint32 page, guint64 key, guint32 tag)
 }
 
 KsmAnswerKind ksm_listing_match(KsmMember *member, guint32 page, guint64 key,
-                               KsmFpPlace *place, guint32 tag,
-                               const KsmListed *other)
+                                KsmFpPlace *place, guint32 tag,
+                                const KsmListed *other)
 {
     if (!ksm_listed_has_tag(other, tag)) {
         ksm_member_unlist(member, page);
@@ -282,8 +289,8 @@ void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
     }
     result.page = listed.page;
     if (listed.kind == KSM_LISTED_PUBLISHER) {
-        listed.member->missed_publishes -=
-            MIN(listed.member->missed_publishes, 1);
+        listed.member->missed_publishes -= MIN(listed.member->missed_publishes,
+                                               1);
     } else if ((listed.member != member || listed.page != page) &&
                !ksm_result_ring_push(&listed.member->results, &result)) {
         /* that member gets the result once its ring has room */

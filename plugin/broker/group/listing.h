@@ -15,8 +15,8 @@
 
 typedef enum KsmListedKind {
     KSM_LISTED_NONE = 0,
-    KSM_LISTED_PAGE,            /* a page has the content */
-    KSM_LISTED_PUBLISHER,       /* its member was asked to publish it */
+    KSM_LISTED_PAGE,      /* a page has the content */
+    KSM_LISTED_PUBLISHER, /* its member was asked to publish it */
 } KsmListedKind;
 
 /** The confirmed listing under a key. */
@@ -51,8 +51,8 @@ gboolean ksm_listing_add(KsmMember *member, guint32 page, guint64 key,
  * a page wait, that page is listed and gets a deferred result.
  */
 KsmAnswerKind ksm_listing_match(KsmMember *member, guint32 page, guint64 key,
-                               KsmFpPlace *place, guint32 tag,
-                               const KsmListed *other);
+                                KsmFpPlace *place, guint32 tag,
+                                const KsmListed *other);
 
 /** @page was published, so the content under @key has a slot now. */
 void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,

@@ -22,9 +22,9 @@
 
 /* One item of a group of items that are looked up together. */
 typedef struct Lane {
-    KsmFpPlace place;           /* in the unstable tree, unless known */
+    KsmFpPlace place; /* in the unstable tree, unless known */
     guint64 key;
-    guint64 value;              /* of the stable tree */
+    guint64 value; /* of the stable tree */
     gboolean known;
 } Lane;
 
@@ -61,8 +61,8 @@ static void seek_stable(const KsmGroup *group, Lane *lanes, guint count)
     }
     ksm_fp_tree_seek(group->stable, keys, count, places);
     for (i = 0; i < count; i++) {
-        lanes[i].known = ksm_fp_tree_find_at(group->stable, &places[i],
-                                             keys[i], &lanes[i].value);
+        lanes[i].known = ksm_fp_tree_find_at(group->stable, &places[i], keys[i],
+                                             &lanes[i].value);
     }
 }
 
@@ -84,8 +84,7 @@ static void seek_unstable(const KsmGroup *group, Lane *lanes, guint count)
     for (i = 0; i < n; i++) {
         guint64 value;
 
-        if (ksm_fp_tree_find_at(group->unstable, &places[i], keys[i],
-                                &value)) {
+        if (ksm_fp_tree_find_at(group->unstable, &places[i], keys[i], &value)) {
             ksm_listing_prefetch(group, value);
         }
         unknown[i]->place = places[i];
@@ -111,8 +110,7 @@ static KsmAnswer lookup_stable(KsmMember *member, guint32 page, guint32 tag,
 static KsmAnswer lookup_unstable(KsmMember *member, guint32 page, Lane *lane,
                                  guint32 tag)
 {
-    KsmListed listed = ksm_listing_find(member->group, lane->key,
-                                        &lane->place);
+    KsmListed listed = ksm_listing_find(member->group, lane->key, &lane->place);
     KsmAnswer answer = { KSM_ANSWER_LISTED, KSM_SLOT_NONE };
     gboolean own = listed.member == member && listed.page == page;
 
@@ -123,7 +121,7 @@ static KsmAnswer lookup_unstable(KsmMember *member, guint32 page, Lane *lane,
         }
     } else {
         answer.kind = ksm_listing_match(member, page, lane->key, &lane->place,
-                                       tag, &listed);
+                                        tag, &listed);
     }
     return answer;
 }
@@ -156,9 +154,9 @@ static gboolean look_up_group(KsmMember *member, const KsmLookup *items,
                         "LOOKUP of page %u, which is bound", page);
             return FALSE;
         }
-        answers[i] = lanes[i].known
-            ? lookup_stable(member, page, tag, lanes[i].value)
-            : lookup_unstable(member, page, &lanes[i], tag);
+        answers[i] = lanes[i].known ?
+                         lookup_stable(member, page, tag, lanes[i].value) :
+                         lookup_unstable(member, page, &lanes[i], tag);
     }
     return TRUE;
 }
@@ -174,8 +172,8 @@ gboolean ksm_group_lookup(KsmMember *member, const KsmLookup *items,
     ksm_group_tick(member->group);
     for (done = 0; done < count; done += KSM_FP_TREE_LANES) {
         if (!look_up_group(member, items + done,
-                           MIN(count - done, KSM_FP_TREE_LANES),
-                           answers + done, errp)) {
+                           MIN(count - done, KSM_FP_TREE_LANES), answers + done,
+                           errp)) {
             return FALSE;
         }
     }

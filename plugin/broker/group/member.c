@@ -215,16 +215,17 @@ void ksm_member_clean(KsmMember *member, KsmCleaning what,
 static gboolean clean_is_done(const KsmMember *member)
 {
     return member->clean_cursor >= member->table.pages ||
-        (!lists_any(member) &&
-         (member->cleaning == KSM_CLEANING_LISTINGS || member->bound == 0));
+           (!lists_any(member) &&
+            (member->cleaning == KSM_CLEANING_LISTINGS || member->bound == 0));
 }
 
 gboolean ksm_member_clean_step(KsmMember *member)
 {
     guint64 end = MIN(member->clean_cursor + CLEAN_STEP_WORDS,
                       member->table.pages);
-    guint64 stop_bound = member->bound > CLEAN_STEP_UNBINDS
-        ? member->bound - CLEAN_STEP_UNBINDS : 0;
+    guint64 stop_bound = member->bound > CLEAN_STEP_UNBINDS ?
+                             member->bound - CLEAN_STEP_UNBINDS :
+                             0;
 
     for (;;) {
         guint32 page;
@@ -248,12 +249,12 @@ gboolean ksm_member_clean_step(KsmMember *member)
     }
     g_queue_unlink(&member->group->cleaning, &member->clean_link);
     member->cleaning = KSM_CLEANING_NONE;
-    member->cleaned(member, member->opaque);    /* may free the member */
+    member->cleaned(member, member->opaque); /* may free the member */
     return FALSE;
 }
 
 guint64 ksm_member_bytes(const KsmMember *member)
 {
     return sizeof(KsmMember) + ksm_page_table_bytes(&member->table) +
-        member->results.size * sizeof(KsmWaitingResult);
+           member->results.size * sizeof(KsmWaitingResult);
 }

@@ -29,9 +29,10 @@ static gsize touched_bytes(guint64 pages)
 /* Maps zeroed memory, allocated on first use; or grows @old. */
 static gpointer map_longer(gpointer old, gsize old_bytes, gsize bytes)
 {
-    return old != NULL ? mremap(old, old_bytes, bytes, MREMAP_MAYMOVE) :
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return old != NULL ?
+               mremap(old, old_bytes, bytes, MREMAP_MAYMOVE) :
+               mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 }
 
 static gboolean resize_failed(guint64 pages, GError **errp)

@@ -30,9 +30,9 @@ typedef enum KsmPageLink {
 typedef struct KsmPageTable {
     guint32 *words;
     guint64 pages;
-    guint8 *touched;            /* a bit for each leaf that has memory */
+    guint8 *touched; /* a bit for each leaf that has memory */
     gsize touched_bytes;
-    guint64 leaves;             /* bits set */
+    guint64 leaves; /* bits set */
 } KsmPageTable;
 
 /** Grows the table to @pages; new words are KSM_PAGE_LINK_NOTHING. */
@@ -58,7 +58,7 @@ static inline gboolean ksm_page_table_is_touched(const KsmPageTable *table,
 static inline gboolean ksm_page_table_touch(KsmPageTable *table, guint64 page)
 {
     return ksm_page_table_is_touched(table, page) ||
-        ksm_page_table_touch_leaf(table, page);
+           ksm_page_table_touch_leaf(table, page);
 }
 
 /** Memory of the table, in bytes. */

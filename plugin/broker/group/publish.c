@@ -48,9 +48,9 @@ typedef struct Publisher {
     KsmMember *member;
     KsmGroup *group;
     const KsmPublish *items;
-    KsmAnswer *answers;         /* of the items before this one */
-    guint at;                   /* the current item */
-    guint32 to_come;            /* slots for this item and all after it */
+    KsmAnswer *answers; /* of the items before this one */
+    guint at;           /* the current item */
+    guint32 to_come;    /* slots for this item and all after it */
     KsmStoreExtent extent;
     KsmStaging staging;
 } Publisher;
@@ -81,8 +81,7 @@ static gboolean items_check(const KsmMember *member, const KsmPublish *items,
 static void answer(KsmAnswer *answer, guint32 slot)
 {
     answer->slot = slot;
-    answer->kind = slot == KSM_SLOT_NONE ? KSM_ANSWER_REFUSED
-                                         : KSM_ANSWER_SLOT;
+    answer->kind = slot == KSM_SLOT_NONE ? KSM_ANSWER_REFUSED : KSM_ANSWER_SLOT;
 }
 
 /* Writes the staged contents; removes those that found no memory. */
@@ -90,8 +89,7 @@ static void write_staged(Publisher *self)
 {
     KsmStore *store = self->group->store;
     guint32 first, wanted;
-    guint32 written = ksm_staging_write(&self->staging, store, &first,
-                                        &wanted);
+    guint32 written = ksm_staging_write(&self->staging, store, &first, &wanted);
     guint i;
 
     for (i = 0; written < wanted && i < self->at; i++) {
@@ -144,7 +142,10 @@ static void file_content(Publisher *self, guint64 key, KsmFpPlace *place,
     KsmMember *member = self->member;
     guint32 copies = 1u << entry->order;
     KsmSlot slot = {
-        .key = key, .refs = 0, .owner = member->id, .order = entry->order,
+        .key = key,
+        .refs = 0,
+        .owner = member->id,
+        .order = entry->order,
         .owner_generation = member->generation,
     };
 
@@ -205,7 +206,9 @@ static guint32 publish_item(Publisher *self, const guint8 *content)
         /* a larger tile than the known one: replaces it in the tree */
     }
     entry = (KsmStableEntry) {
-        self->extent.next, tag, (guint8)item->tile_order,
+        self->extent.next,
+        tag,
+        (guint8)item->tile_order,
     };
     if (zero) {
         ksm_roster_note_zeros(ksm_store_roster(group->store));
@@ -238,7 +241,7 @@ static gboolean publish_items(Publisher *self, guint count,
         }
         if (take_slots(self)) {
             slot = publish_item(self, contents + (gsize)self->at *
-                                KSM_STORE_PAGE_BYTES);
+                                                     KSM_STORE_PAGE_BYTES);
         }
         if (slot == KSM_SLOT_NONE) {
             ksm_member_unlist(member, item->page);
@@ -254,7 +257,7 @@ gboolean ksm_group_publish(KsmMember *member, const KsmPublish *items,
                            KsmAnswer *answers, GError **errp)
 {
     KsmGroup *group = member->group;
-    Publisher self;             /* not cleared: staging is large */
+    Publisher self; /* not cleared: staging is large */
     gboolean ok;
 
     self.member = member;

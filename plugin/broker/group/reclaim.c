@@ -88,11 +88,11 @@
 #include "fingerprint.h"
 #include "page-scan.h"
 
-#define FIND_STEP_SLOTS 2048u   /* some 0.6 ms */
+#define FIND_STEP_SLOTS 2048u /* some 0.6 ms */
 #define MARKS_SECONDS 1u
-#define MARKS_AT_ONCE 64u       /* claimants; each walks all locks of a file */
-#define FILE_STEP_SLOTS 512u    /* some 0.7 ms */
-#define FILE_STEP_SCAN (1u << 20)       /* bits examined for that */
+#define MARKS_AT_ONCE 64u    /* claimants; each walks all locks of a file */
+#define FILE_STEP_SLOTS 512u /* some 0.7 ms */
+#define FILE_STEP_SCAN (1u << 20) /* bits examined for that */
 #define DROP_STEP_SLOTS 32768u
 #define DROP_STEP_UNREFS 2048u
 
@@ -107,8 +107,8 @@ typedef enum Phase {
 typedef struct Claimant {
     KsmReclaim *reclaim;
     KsmRosterEntry who;
-    gboolean taken;             /* by a member: member->claimant_at */
-    guint32 at;                 /* index in the roster */
+    gboolean taken; /* by a member: member->claimant_at */
+    guint32 at;     /* index in the roster */
     int pidfd;
     KsmFdWatch watch;
 } Claimant;
@@ -116,13 +116,13 @@ typedef struct Claimant {
 struct KsmReclaim {
     KsmGroup *group;
     Phase phase;
-    guint8 *inherited;          /* bitmap: slots with claimants' references */
-    guint32 cursor;             /* next slot to find, to file, or to drop */
+    guint8 *inherited; /* bitmap: slots with claimants' references */
+    guint32 cursor;    /* next slot to find, to file, or to drop */
     guint32 found;
     GPtrArray *claimants;
-    guint pending;              /* claimants, and members that are reclaiming */
+    guint pending; /* claimants, and members that are reclaiming */
     guint marks_timer;
-    guint marks_next;           /* next claimant to check */
+    guint marks_next; /* next claimant to check */
 };
 
 static void claimant_free(gpointer data)
@@ -198,12 +198,15 @@ static gboolean reclaim_on_marks(gpointer data)
 }
 
 static gboolean add_claimant(KsmReclaim *self, const KsmRosterEntry *who,
-                         guint32 at, int pidfd)
+                             guint32 at, int pidfd)
 {
     Claimant *claimant = g_new0(Claimant, 1);
 
     *claimant = (Claimant) {
-        .reclaim = self, .who = *who, .at = at, .pidfd = pidfd,
+        .reclaim = self,
+        .who = *who,
+        .at = at,
+        .pidfd = pidfd,
     };
     g_ptr_array_add(self->claimants, claimant);
     return ksm_fd_watch_set(&claimant->watch, pidfd, G_IO_IN, claimant_on_end,
@@ -218,8 +221,9 @@ static gboolean find_claimants(KsmReclaim *self, KsmRoster *roster)
     guint32 at = 0;
 
     while (ksm_roster_next(roster, &at, &entry)) {
-        int pidfd = ksm_roster_is_gone(roster, at)
-            ? -ESRCH : ksm_identity_open(entry.process);
+        int pidfd = ksm_roster_is_gone(roster, at) ?
+                        -ESRCH :
+                        ksm_identity_open(entry.process);
 
         if (pidfd == -ESRCH) {
             ksm_roster_clear(roster, at);
@@ -239,11 +243,11 @@ static gboolean find_claimants(KsmReclaim *self, KsmRoster *roster)
 static gboolean is_vague(const Claimant *claimant)
 {
     return ksm_engine_id_is_none(&claimant->who.engine) &&
-        !claimant->who.marked;
+           !claimant->who.marked;
 }
 
 static gboolean is_claimant(const Claimant *claimant, const KsmRoster *roster,
-                        const KsmRosterEntry *who, int fd)
+                            const KsmRosterEntry *who, int fd)
 {
     if (claimant->who.process != who->process || claimant->taken) {
         return FALSE;
@@ -252,12 +256,12 @@ static gboolean is_claimant(const Claimant *claimant, const KsmRoster *roster,
         return ksm_engine_id_equal(&claimant->who.engine, &who->engine);
     }
     return !claimant->who.marked ||
-        ksm_roster_is_marked(roster, claimant->at, fd);
+           ksm_roster_is_marked(roster, claimant->at, fd);
 }
 
 /* The claimant to @store that @who is; NULL: none. */
 static Claimant *find_claimant(const KsmReclaim *self, const KsmStore *store,
-                       const KsmRosterEntry *who, int fd)
+                               const KsmRosterEntry *who, int fd)
 {
     Claimant *vague = NULL;
     guint i;
@@ -309,7 +313,7 @@ static void replace_store(KsmGroup *group, KsmStore *store)
 }
 
 static gboolean claimants_check(gboolean found, const Claimant *comer,
-                            GError **errp)
+                                GError **errp)
 {
     if (!found) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
@@ -326,7 +330,7 @@ static gboolean claimants_check(gboolean found, const Claimant *comer,
 }
 
 gboolean ksm_reclaim_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
-                            KsmStoreBudget *budget, GError **errp)
+                           KsmStoreBudget *budget, GError **errp)
 {
     KsmReclaim *self;
     KsmStore *store;
@@ -357,37 +361,36 @@ gboolean ksm_reclaim_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
     self->inherited = g_malloc0(ksm_store_slots(store) / 8);
     replace_store(group, store);
     group->reclaim = self;
-    self->marks_timer = g_timeout_add_seconds(MARKS_SECONDS,
-                                              reclaim_on_marks, self);
+    self->marks_timer = g_timeout_add_seconds(MARKS_SECONDS, reclaim_on_marks,
+                                              self);
     ksm_group_wake(group);
     return TRUE;
 }
 
 gboolean ksm_reclaim_is_filing(const KsmGroup *group)
 {
-    return group->reclaim != NULL &&
-        (group->reclaim->phase == PHASE_FINDING ||
-         group->reclaim->phase == PHASE_FILING);
+    return group->reclaim != NULL && (group->reclaim->phase == PHASE_FINDING ||
+                                      group->reclaim->phase == PHASE_FILING);
 }
 
-gboolean ksm_reclaim_claim(KsmMember *member, const KsmRosterEntry *who,
-                            int fd)
+gboolean ksm_reclaim_claim(KsmMember *member, const KsmRosterEntry *who, int fd)
 {
     KsmReclaim *self = member->group->reclaim;
-    Claimant *claimant = self != NULL
-        ? find_claimant(self, member->group->store, who, fd) : NULL;
+    Claimant *claimant =
+        self != NULL ? find_claimant(self, member->group->store, who, fd) :
+                       NULL;
 
     if (claimant == NULL) {
         return FALSE;
     }
     member->reclaiming = TRUE;
     if (is_vague(claimant)) {
-        claimant->taken = TRUE;     /* until it has reported what it holds */
+        claimant->taken = TRUE; /* until it has reported what it holds */
         member->claimant_at = claimant->at;
         self->pending++;
         return TRUE;
     }
-    member->roster_at = claimant->at;       /* pending as the claimant was */
+    member->roster_at = claimant->at; /* pending as the claimant was */
     g_ptr_array_remove_fast(self->claimants, claimant);
     return TRUE;
 }
@@ -478,7 +481,7 @@ static void vague_claimant_done(KsmReclaim *self, KsmMember *member)
 
     member->claimant_at = KSM_ROSTER_NONE;
     if (claimant != NULL && member->bound > 0) {
-        claimant_has_gone(claimant);    /* the member has an entry of its own */
+        claimant_has_gone(claimant); /* the member has an entry of its own */
     } else if (claimant != NULL) {
         claimant->taken = FALSE;
     }
@@ -505,8 +508,8 @@ static guint8 tile_order(const KsmStore *store, guint32 head, guint32 most)
 
     while (order < KSM_MAX_TILE_ORDER && 2u << order <= most) {
         while (equal < 2u << order &&
-               ksm_read_equal(page + (gsize)equal * KSM_STORE_PAGE_BYTES,
-                              page, 1, &failed)) {
+               ksm_read_equal(page + (gsize)equal * KSM_STORE_PAGE_BYTES, page,
+                              1, &failed)) {
             equal++;
         }
         if (equal < 2u << order) {
@@ -528,7 +531,8 @@ static void file_in_tree(KsmGroup *group, const KsmFingerprint *fingerprint,
     KsmStableEntry known;
 
     if ((!ksm_stable_find(group->stable, fingerprint->hi, &known) ||
-         known.order < entry->order) && ksm_fp_tree_has_room(group->stable)) {
+         known.order < entry->order) &&
+        ksm_fp_tree_has_room(group->stable)) {
         ksm_fp_tree_insert(group->stable, fingerprint->hi,
                            ksm_stable_pack(entry));
     }
@@ -546,7 +550,7 @@ static gboolean find_step(KsmReclaim *self)
         if (slot == ksm_store_slots(store)) {
             break;
         }
-        if (!is_inherited(self, slot)) {        /* by a RECLAIM */
+        if (!is_inherited(self, slot)) { /* by a RECLAIM */
             inherit(self, slot);
         }
         found++;
@@ -559,7 +563,8 @@ static gboolean find_step(KsmReclaim *self)
 static guint32 inherited_in_a_row(const KsmReclaim *self)
 {
     guint32 end = MIN(ksm_store_slots(self->group->store) - self->cursor,
-                      1u << KSM_MAX_TILE_ORDER), count = 1;
+                      1u << KSM_MAX_TILE_ORDER),
+            count = 1;
 
     while (count < end && is_inherited(self, self->cursor + count)) {
         count++;
@@ -597,8 +602,7 @@ static guint32 file_content(KsmReclaim *self)
         return 1;
     }
     if (scan.zero && !ksm_roster_has_zeros(ksm_store_roster(group->store))) {
-        self->inherited[self->cursor / 8] &=
-            (guint8)~(1u << self->cursor % 8);
+        self->inherited[self->cursor / 8] &= (guint8) ~(1u << self->cursor % 8);
         ksm_group_unref_slot(group, self->cursor);
         return 1;
     }
@@ -666,12 +670,13 @@ static void filed(KsmReclaim *self)
 {
     KsmGroup *group = self->group;
 
-    ksm_log(KSM_LOG_INFO, "group %s: took over %u pages of a previous broker; "
-            "%u sessions may map them", group->label, self->found,
-            self->pending);
+    ksm_log(KSM_LOG_INFO,
+            "group %s: took over %u pages of a previous broker; "
+            "%u sessions may map them",
+            group->label, self->found, self->pending);
     self->phase = self->pending == 0 ? PHASE_DROPPING : PHASE_WAITING;
     self->cursor = 0;
-    group->resend = TRUE;       /* to pages listed in the meantime */
+    group->resend = TRUE; /* to pages listed in the meantime */
     ksm_group_wake(group);
 }
 
@@ -688,9 +693,10 @@ gboolean ksm_reclaim_step(KsmGroup *group)
     } else if (self->phase == PHASE_FILING && !file_step(self)) {
         filed(self);
     } else if (self->phase == PHASE_DROPPING && !drop_step(self)) {
-        ksm_log(KSM_LOG_INFO, "group %s: all sessions have reported their "
-                "slots; %" G_GUINT64_FORMAT " pages are in use", group->label,
-                ksm_store_used(group->store));
+        ksm_log(KSM_LOG_INFO,
+                "group %s: all sessions have reported their "
+                "slots; %" G_GUINT64_FORMAT " pages are in use",
+                group->label, ksm_store_used(group->store));
         ksm_reclaim_free(group);
         return FALSE;
     }
@@ -706,9 +712,10 @@ guint64 ksm_reclaim_bytes(const KsmGroup *group)
 {
     const KsmReclaim *self = group->reclaim;
 
-    return self == NULL ? 0 : sizeof(*self) +
-        ksm_store_slots(group->store) / 8 +
-        self->claimants->len * (sizeof(gpointer) + sizeof(Claimant));
+    return self == NULL ?
+               0 :
+               sizeof(*self) + ksm_store_slots(group->store) / 8 +
+                   self->claimants->len * (sizeof(gpointer) + sizeof(Claimant));
 }
 
 guint ksm_reclaim_pending(const KsmGroup *group)

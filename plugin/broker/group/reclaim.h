@@ -15,7 +15,7 @@ typedef struct KsmReclaim KsmReclaim;
  * no use any more.
  */
 gboolean ksm_reclaim_begin(KsmGroup *group, int fd, const KsmRosterEntry *who,
-                            KsmStoreBudget *budget, GError **errp);
+                           KsmStoreBudget *budget, GError **errp);
 
 /** Whether some inherited pages are not in the stable tree yet. */
 gboolean ksm_reclaim_is_filing(const KsmGroup *group);
@@ -26,7 +26,7 @@ gboolean ksm_reclaim_is_filing(const KsmGroup *group);
  * and the store waits for it.
  */
 gboolean ksm_reclaim_claim(KsmMember *member, const KsmRosterEntry *who,
-                            int fd);
+                           int fd);
 
 /** RECLAIM: binds @count pages of @member to the consecutive slots it maps. */
 gboolean ksm_reclaim_range(KsmMember *member, guint32 page, guint32 slot,

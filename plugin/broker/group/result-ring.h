@@ -15,8 +15,8 @@ typedef struct KsmWaitingResult {
 } KsmWaitingResult;
 
 typedef struct KsmResultRing {
-    KsmWaitingResult *results;  /* NULL until the first push */
-    guint32 size;               /* a power of two */
+    KsmWaitingResult *results; /* NULL until the first push */
+    guint32 size;              /* a power of two */
     guint32 first;
     guint32 count;
 } KsmResultRing;

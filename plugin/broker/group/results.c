@@ -19,7 +19,9 @@
 
 /* The outcome of a result. */
 typedef enum Outcome {
-    OUTCOME_DROPPED, OUTCOME_TOLD, OUTCOME_WAITS,
+    OUTCOME_DROPPED,
+    OUTCOME_TOLD,
+    OUTCOME_WAITS,
 } Outcome;
 
 static Outcome settle_unstable(KsmMember *member,
@@ -33,14 +35,16 @@ static Outcome settle_unstable(KsmMember *member,
     listed = ksm_listing_find(group, result->key, &place);
     if (listed.kind == KSM_LISTED_NONE) {
         return ksm_listing_add(member, result->page, result->key, &place,
-                               result->tag) ? OUTCOME_DROPPED : OUTCOME_TOLD;
+                               result->tag) ?
+                   OUTCOME_DROPPED :
+                   OUTCOME_TOLD;
     }
     if (listed.kind == KSM_LISTED_PUBLISHER &&
         ksm_listed_has_tag(&listed, result->tag)) {
         return OUTCOME_WAITS;
     }
     if (listed.member == member && listed.page == result->page) {
-        return OUTCOME_DROPPED;     /* listed in the tree already */
+        return OUTCOME_DROPPED; /* listed in the tree already */
     }
     ksm_member_unlist(member, result->page);
     return OUTCOME_TOLD;

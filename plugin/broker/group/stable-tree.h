@@ -40,7 +40,7 @@ typedef struct KsmStableEntry {
 static inline guint64 ksm_stable_pack(const KsmStableEntry *entry)
 {
     return (guint64)entry->tag << 33 | (guint64)entry->order << 30 |
-        entry->head;
+           entry->head;
 }
 
 static inline KsmStableEntry ksm_stable_unpack(guint64 value)
@@ -55,8 +55,7 @@ static inline KsmStableEntry ksm_stable_unpack(guint64 value)
 }
 
 /** The slot for a guest page: adjacent pages take adjacent copies of a tile. */
-static inline guint32 ksm_stable_slot(const KsmStableEntry *entry,
-                                      guint32 page)
+static inline guint32 ksm_stable_slot(const KsmStableEntry *entry, guint32 page)
 {
     return entry->head + (page & ((1u << entry->order) - 1));
 }

@@ -25,9 +25,9 @@ gboolean ksm_staging_has_room(const KsmStaging *staging, guint32 head,
                               guint8 order)
 {
     return staging->contents == 0 ||
-        (staging->contents < KSM_STAGING_CONTENTS &&
-         staging->slots + (1u << order) <= KSM_STAGING_SLOTS &&
-         head == staging->heads[0] + staging->slots);
+           (staging->contents < KSM_STAGING_CONTENTS &&
+            staging->slots + (1u << order) <= KSM_STAGING_SLOTS &&
+            head == staging->heads[0] + staging->slots);
 }
 
 void ksm_staging_add(KsmStaging *staging, guint32 head, guint8 order)
@@ -50,8 +50,8 @@ const guint8 *ksm_staging_find(const KsmStaging *staging, guint32 head)
     return NULL;
 }
 
-guint32 ksm_staging_write(KsmStaging *staging, KsmStore *store,
-                          guint32 *first, guint32 *wanted)
+guint32 ksm_staging_write(KsmStaging *staging, KsmStore *store, guint32 *first,
+                          guint32 *wanted)
 {
     struct iovec parts[KSM_STAGING_SLOTS];
     guint32 slot = 0;
@@ -60,7 +60,8 @@ guint32 ksm_staging_write(KsmStaging *staging, KsmStore *store,
     for (i = 0; i < staging->contents; i++) {
         for (copy = 0; copy < 1u << staging->orders[i]; copy++) {
             parts[slot++] = (struct iovec) {
-                staging->pages[i], KSM_STORE_PAGE_BYTES,
+                staging->pages[i],
+                KSM_STORE_PAGE_BYTES,
             };
         }
     }

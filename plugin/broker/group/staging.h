@@ -8,15 +8,15 @@
 #include "store/store.h"
 
 #define KSM_STAGING_CONTENTS 16u
-#define KSM_STAGING_SLOTS 512u  /* tiles take several; below IOV_MAX */
+#define KSM_STAGING_SLOTS 512u /* tiles take several; below IOV_MAX */
 
 /**
  * Start with .contents and .slots zero; .pages need not be cleared.  The slots
  * of successive contents are contiguous.
  */
 typedef struct KsmStaging {
-    guint contents;             /* contents that have slots */
-    guint32 slots;              /* of all contents together */
+    guint contents; /* contents that have slots */
+    guint32 slots;  /* of all contents together */
     guint32 heads[KSM_STAGING_CONTENTS];
     guint8 orders[KSM_STAGING_CONTENTS];
     /* private copies; the next content goes into the first free one */
@@ -42,7 +42,7 @@ const guint8 *ksm_staging_find(const KsmStaging *staging, guint32 head);
  * Returns how many consecutive slots were written.  Stores the first slot in
  * @first and the number of staged slots in @wanted.
  */
-guint32 ksm_staging_write(KsmStaging *staging, KsmStore *store,
-                          guint32 *first, guint32 *wanted);
+guint32 ksm_staging_write(KsmStaging *staging, KsmStore *store, guint32 *first,
+                          guint32 *wanted);
 
 #endif /* KSM_STAGING_H */

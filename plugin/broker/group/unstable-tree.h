@@ -23,7 +23,7 @@ typedef struct KsmListing {
 static inline guint64 ksm_listing_pack(const KsmListing *listing)
 {
     return (guint64)listing->member << 48 | (guint64)listing->page << 16 |
-        listing->tag;
+           listing->tag;
 }
 
 static inline KsmListing ksm_listing_unpack(guint64 value)

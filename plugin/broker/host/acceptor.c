@@ -21,7 +21,7 @@ static gboolean acceptor_on_connect(gint fd, GIOCondition condition,
 static gboolean acceptor_watch(KsmAcceptor *self, GIOCondition condition)
 {
     return ksm_fd_watch_set(&self->watch, self->fd, condition,
-                         acceptor_on_connect, self);
+                            acceptor_on_connect, self);
 }
 
 static gboolean acceptor_on_pause_over(gpointer data)
@@ -45,16 +45,14 @@ static gboolean acceptor_on_connect(gint fd, GIOCondition condition,
 
         if (client >= 0) {
             self->accepted(client, self->opaque);
-        } else if (errno == EAGAIN || errno == EINTR ||
-                   errno == ECONNABORTED) {
+        } else if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) {
             break;
         } else {
             ksm_log_limited(self->log_bucket, KSM_LOG_ERROR,
-                            "accept: %s; retrying in %d ms",
-                            g_strerror(errno), PAUSE_MS);
+                            "accept: %s; retrying in %d ms", g_strerror(errno),
+                            PAUSE_MS);
             acceptor_watch(self, (GIOCondition)0);
-            self->pause = g_timeout_add(PAUSE_MS, acceptor_on_pause_over,
-                                        self);
+            self->pause = g_timeout_add(PAUSE_MS, acceptor_on_pause_over, self);
             break;
         }
     }

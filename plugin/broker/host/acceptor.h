@@ -10,9 +10,9 @@
 typedef void (*KsmAccepted)(int fd, gpointer opaque);
 
 typedef struct KsmAcceptor {
-    int fd;                     /* the listening socket */
+    int fd; /* the listening socket */
     KsmFdWatch watch;
-    guint pause;                /* timer, while accept(2) is suspended */
+    guint pause; /* timer, while accept(2) is suspended */
     KsmLogBucket *log_bucket;
     KsmAccepted accepted;
     gpointer opaque;
@@ -22,8 +22,7 @@ typedef struct KsmAcceptor {
  * Starts accepting on @fd, from the main loop.  @acceptor and @log_bucket must
  * not move or be freed.
  */
-void ksm_acceptor_start(KsmAcceptor *acceptor, int fd,
-                        KsmLogBucket *log_bucket, KsmAccepted accepted,
-                        gpointer opaque);
+void ksm_acceptor_start(KsmAcceptor *acceptor, int fd, KsmLogBucket *log_bucket,
+                        KsmAccepted accepted, gpointer opaque);
 
 #endif /* KSM_ACCEPTOR_H */

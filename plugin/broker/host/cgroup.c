@@ -20,24 +20,29 @@
 #include <string.h>
 #include <unistd.h>
 
-#define MAX_LEVELS 8            /* with limits that could be set */
+#define MAX_LEVELS 8 /* with limits that could be set */
 #define LIMITS 2
-#define ENDLESS ((guint64)G_MAXINT64 / 2)       /* version 1: no limit */
+#define ENDLESS ((guint64)G_MAXINT64 / 2) /* version 1: no limit */
 #define STAT_BYTES 8192
 
 typedef struct Version {
-    const char *controller;     /* in /proc/self/cgroup */
-    const char *type;           /* of the file system */
+    const char *controller; /* in /proc/self/cgroup */
+    const char *type;       /* of the file system */
     const char *limits[LIMITS];
     const char *usage;
-    const char *caches[2];      /* lines of memory.stat */
+    const char *caches[2]; /* lines of memory.stat */
 } Version;
 
 static const Version versions[] = {
     /* Above memory.high all processes in the group are throttled. */
-    { "", "cgroup2", { "memory.max", "memory.high" }, "memory.current",
+    { "",
+      "cgroup2",
+      { "memory.max", "memory.high" },
+      "memory.current",
       { "\ninactive_file ", "\nactive_file " } },
-    { "memory", "cgroup", { "memory.limit_in_bytes", NULL },
+    { "memory",
+      "cgroup",
+      { "memory.limit_in_bytes", NULL },
       "memory.usage_in_bytes",
       { "\ntotal_inactive_file ", "\ntotal_active_file " } },
 };
@@ -110,9 +115,9 @@ static char *find_path(const char *text, const Version *version)
         g_auto(GStrv) fields = g_strsplit(lines[i], ":", 3);
 
         if (g_strv_length(fields) == 3 &&
-            (version->controller[0] != '\0'
-             ? has_word(fields[1], version->controller)
-             : g_str_equal(fields[1], ""))) {
+            (version->controller[0] != '\0' ?
+                 has_word(fields[1], version->controller) :
+                 g_str_equal(fields[1], ""))) {
             return g_strdup(fields[2]);
         }
     }
@@ -162,7 +167,7 @@ static void add_levels(KsmCgroup *self, const char *root,
         below = g_str_has_prefix(path, part) ? path + strlen(part) : "";
     }
     if (strstr(below, "/..") != NULL) {
-        below = "";             /* outside of its cgroup namespace */
+        below = ""; /* outside of its cgroup namespace */
     }
     top = strlen(root) + strlen(place);
     dir = g_strconcat(root, place, g_str_equal(below, "/") ? "" : below, NULL);
@@ -236,8 +241,9 @@ static guint64 level_limit(const Level *level)
 static guint64 level_cache(const Level *level)
 {
     char text[STAT_BYTES] = "\n";
-    ssize_t bytes = level->stat >= 0
-        ? pread(level->stat, text + 1, sizeof(text) - 2, 0) : 0;
+    ssize_t bytes = level->stat >= 0 ?
+                        pread(level->stat, text + 1, sizeof(text) - 2, 0) :
+                        0;
     guint64 sum = 0;
     gsize i;
 
@@ -246,8 +252,8 @@ static guint64 level_cache(const Level *level)
         const char *name = level->version->caches[i];
         const char *line = strstr(text, name);
 
-        sum += line != NULL
-            ? g_ascii_strtoull(line + strlen(name), NULL, 10) : 0;
+        sum += line != NULL ? g_ascii_strtoull(line + strlen(name), NULL, 10) :
+                              0;
     }
     return sum;
 }

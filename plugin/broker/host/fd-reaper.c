@@ -19,7 +19,7 @@
 
 typedef struct Closer {
     gboolean started;
-    int fd;                     /* to be closed; -1: idle */
+    int fd; /* to be closed; -1: idle */
     uid_t uid;
 } Closer;
 
@@ -57,7 +57,7 @@ gboolean ksm_fd_reaper_start(GError **errp)
 
         if (thread == NULL) {
             g_prefix_error(errp, "(RLIMIT_AS, RLIMIT_NPROC or a cgroup's "
-                           "pids.max?) ");
+                                 "pids.max?) ");
             return FALSE;
         }
         g_thread_unref(thread);
@@ -110,7 +110,7 @@ void ksm_fd_reaper_close(int fd, uid_t uid)
     }
     g_mutex_lock(&lock);
     closer = free_closer(uid);
-    g_assert(closer != NULL);   /* ksm_fd_reaper_may_take() */
+    g_assert(closer != NULL); /* ksm_fd_reaper_may_take() */
     closer->uid = uid;
     closer->fd = fd;
     g_cond_broadcast(&changed);

@@ -28,7 +28,7 @@ G_STATIC_ASSERT((int)G_IO_IN == EPOLLIN && (int)G_IO_OUT == EPOLLOUT &&
 typedef struct Poller {
     GSource source;
     int fd;
-    int count;                  /* events of this iteration */
+    int count; /* events of this iteration */
     struct epoll_event events[EVENTS_AT_ONCE];
 } Poller;
 
@@ -104,10 +104,11 @@ void ksm_fd_watch_clear(KsmFdWatch *watch)
 }
 
 gboolean ksm_fd_watch_set(KsmFdWatch *watch, int fd, GIOCondition condition,
-                       GUnixFDSourceFunc function, gpointer opaque)
+                          GUnixFDSourceFunc function, gpointer opaque)
 {
     struct epoll_event event = {
-        .events = (guint32)condition, .data.ptr = watch,
+        .events = (guint32)condition,
+        .data.ptr = watch,
     };
     gboolean known = ksm_fd_watch_is_set(watch) && watch->fd == fd;
 
@@ -119,7 +120,7 @@ gboolean ksm_fd_watch_set(KsmFdWatch *watch, int fd, GIOCondition condition,
     }
     if (epoll_ctl(poller_get()->fd, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
                   &event) != 0) {
-        return FALSE;           /* ENOMEM; or ENOSPC: max_user_watches */
+        return FALSE; /* ENOMEM; or ENOSPC: max_user_watches */
     }
     *watch = (KsmFdWatch) { function, opaque, fd, condition };
     return TRUE;

@@ -21,7 +21,7 @@ typedef struct KsmFdWatch {
  * is set cannot fail.
  */
 gboolean ksm_fd_watch_set(KsmFdWatch *watch, int fd, GIOCondition condition,
-                       GUnixFDSourceFunc function, gpointer opaque);
+                          GUnixFDSourceFunc function, gpointer opaque);
 
 /** Must be called before the descriptor is closed or @watch is freed. */
 void ksm_fd_watch_clear(KsmFdWatch *watch);

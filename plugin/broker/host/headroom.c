@@ -29,8 +29,10 @@ const char *ksm_headroom_lack(guint64 file_bytes)
         return "RLIMIT_AS or RLIMIT_DATA of the broker";
     }
     munmap(place, HEADROOM_BYTES);
-    return ksm_cgroup_room_bytes(ksm_cgroup_own()) < HEADROOM_BYTES + file_bytes
-        ? "the memory limit of the broker's control group" : NULL;
+    return ksm_cgroup_room_bytes(ksm_cgroup_own()) <
+                   HEADROOM_BYTES + file_bytes ?
+               "the memory limit of the broker's control group" :
+               NULL;
 }
 
 gboolean ksm_headroom_left(void)
@@ -40,8 +42,8 @@ gboolean ksm_headroom_left(void)
 
 gboolean ksm_headroom_take(guint64 bytes)
 {
-    static guint64 left;        /* of the last MiB; the headroom covers it */
-    static gint64 none_us;      /* time of the last failure */
+    static guint64 left;   /* of the last MiB; the headroom covers it */
+    static gint64 none_us; /* time of the last failure */
 
     g_assert(bytes <= ASK_BYTES);
     if (left < bytes) {

@@ -28,8 +28,8 @@
 
 static KsmListenResult fail(GError **errp, const char *what, const char *path)
 {
-    g_set_error(errp, KSM_ERROR, KSM_ERROR_FAILED, "%s %s: %s", what,
-                path, g_strerror(errno));
+    g_set_error(errp, KSM_ERROR, KSM_ERROR_FAILED, "%s %s: %s", what, path,
+                g_strerror(errno));
     return KSM_LISTEN_FAILED;
 }
 
@@ -51,13 +51,13 @@ static gboolean option_is(int fd, int option, int wanted)
     socklen_t length = sizeof(value);
 
     return getsockopt(fd, SOL_SOCKET, option, &value, &length) == 0 &&
-        value == wanted;
+           value == wanted;
 }
 
 static gboolean is_listening(int fd, int type)
 {
     return option_is(fd, SO_DOMAIN, AF_UNIX) && option_is(fd, SO_TYPE, type) &&
-        option_is(fd, SO_ACCEPTCONN, 1);
+           option_is(fd, SO_ACCEPTCONN, 1);
 }
 
 /* RuntimeDirectory= of the unit; -1: none. */
@@ -81,14 +81,16 @@ KsmListenResult ksm_listener_take(KsmListener *listener, KsmListener *control,
     *listener = *control = (KsmListener) { -1, -1, NULL };
     for (fd = ACTIVATION_FD; fd < end; fd++) {
         KsmListener *one = is_listening(fd, SOCK_SEQPACKET) ? listener :
-                           is_listening(fd, SOCK_STREAM) ? control : NULL;
+                           is_listening(fd, SOCK_STREAM)    ? control :
+                                                              NULL;
 
         if (one == NULL || one->fd >= 0) {
             g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                         "descriptor %d from the service manager is not a "
                         "listening UNIX socket, or the second of its type: "
                         "pass one for sessions (ListenSequentialPacket=) and "
-                        "at most one for control (ListenStream=)", fd);
+                        "at most one for control (ListenStream=)",
+                        fd);
             return KSM_LISTEN_FAILED;
         }
         one->fd = fd;
@@ -139,8 +141,7 @@ static KsmListenResult take_lock(KsmListener *listener, GError **errp)
     if (flock(listener->lock_fd, LOCK_EX | LOCK_NB) == 0) {
         return KSM_LISTEN_OK;
     }
-    return errno == EWOULDBLOCK ? KSM_LISTEN_BUSY
-                                : fail(errp, "locking", path);
+    return errno == EWOULDBLOCK ? KSM_LISTEN_BUSY : fail(errp, "locking", path);
 }
 
 /* Removes the socket of an earlier broker, but nothing else. */
@@ -149,8 +150,7 @@ static KsmListenResult remove_stale(const char *path, GError **errp)
     struct stat status;
 
     if (lstat(path, &status) != 0) {
-        return errno == ENOENT ? KSM_LISTEN_OK : fail(errp, "looking at",
-                                                      path);
+        return errno == ENOENT ? KSM_LISTEN_OK : fail(errp, "looking at", path);
     }
     if (!S_ISSOCK(status.st_mode)) {
         errno = EEXIST;
@@ -159,8 +159,8 @@ static KsmListenResult remove_stale(const char *path, GError **errp)
     return unlink(path) == 0 ? KSM_LISTEN_OK : fail(errp, "removing", path);
 }
 
-static KsmListenResult bind_socket(KsmListener *listener, int type,
-                                   mode_t mode, gid_t group, GError **errp)
+static KsmListenResult bind_socket(KsmListener *listener, int type, mode_t mode,
+                                   gid_t group, GError **errp)
 {
     const char *path = listener->path;
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -182,8 +182,9 @@ static KsmListenResult bind_socket(KsmListener *listener, int type,
         chmod(path, mode) != 0) {
         return fail(errp, "setting group and mode of", path);
     }
-    return listen(listener->fd, BACKLOG) == 0
-        ? KSM_LISTEN_OK : fail(errp, "listening on", path);
+    return listen(listener->fd, BACKLOG) == 0 ?
+               KSM_LISTEN_OK :
+               fail(errp, "listening on", path);
 }
 
 KsmListenResult ksm_listener_open(KsmListener *listener, const char *path,
@@ -196,8 +197,8 @@ KsmListenResult ksm_listener_open(KsmListener *listener, const char *path,
     *listener = (KsmListener) { -1, -1, g_strdup(path) };
     if (strlen(listener->path) >= sizeof(address.sun_path)) {
         errno = ENAMETOOLONG;
-        return fail(errp, "a socket path has at most 107 bytes:",
-                    listener->path);
+        return fail(errp,
+                    "a socket path has at most 107 bytes:", listener->path);
     }
     result = take_lock(listener, errp);
     if (result == KSM_LISTEN_OK) {

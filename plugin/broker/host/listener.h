@@ -8,14 +8,14 @@
 
 typedef struct KsmListener {
     int fd;
-    int lock_fd;                /* the lock file; with socket activation the
+    int lock_fd; /* the lock file; with socket activation the
                                    mark's file (grace.h), or -1 */
-    char *path;                 /* NULL with socket activation */
+    char *path;  /* NULL with socket activation */
 } KsmListener;
 
 typedef enum KsmListenResult {
     KSM_LISTEN_OK,
-    KSM_LISTEN_BUSY,            /* another broker has the socket */
+    KSM_LISTEN_BUSY, /* another broker has the socket */
     KSM_LISTEN_FAILED,
 } KsmListenResult;
 

@@ -17,8 +17,10 @@
 static KsmLogLevel max_level = KSM_LOG_INFO;
 
 static const char *const level_names[] = {
-    [KSM_LOG_ERROR] = "error", [KSM_LOG_WARNING] = "warning",
-    [KSM_LOG_INFO] = "info", [KSM_LOG_DEBUG] = "debug",
+    [KSM_LOG_ERROR] = "error",
+    [KSM_LOG_WARNING] = "warning",
+    [KSM_LOG_INFO] = "info",
+    [KSM_LOG_DEBUG] = "debug",
 };
 
 gboolean ksm_log_set_level(const char *name)
@@ -46,7 +48,7 @@ static void log_line(KsmLogLevel level, const char *format, va_list args)
 
     for (at = line; at[0] != '\0' && at[1] != '\0'; at++) {
         if ((guchar)*at < ' ' || *at == 0x7f) {
-            *at = '?';          /* one event, one line, no escapes */
+            *at = '?'; /* one event, one line, no escapes */
         }
     }
     fputs(line, stderr);

@@ -6,7 +6,10 @@
 #include <glib.h>
 
 typedef enum KsmLogLevel {
-    KSM_LOG_ERROR, KSM_LOG_WARNING, KSM_LOG_INFO, KSM_LOG_DEBUG,
+    KSM_LOG_ERROR,
+    KSM_LOG_WARNING,
+    KSM_LOG_INFO,
+    KSM_LOG_DEBUG,
 } KsmLogLevel;
 
 /** FALSE if @name is none of error, warning, info, debug. */
@@ -16,7 +19,7 @@ void ksm_log(KsmLogLevel level, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /** A token bucket that limits log lines; start with all zero. */
 typedef struct KsmLogBucket {
-    gint64 filled_us;           /* g_get_monotonic_time() */
+    gint64 filled_us; /* g_get_monotonic_time() */
     guint tokens;
     guint suppressed;
 } KsmLogBucket;

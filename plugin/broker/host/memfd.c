@@ -9,14 +9,14 @@
 
 #include "error.h"
 
-#ifndef MFD_NOEXEC_SEAL         /* Linux 6.3 */
+#ifndef MFD_NOEXEC_SEAL /* Linux 6.3 */
 #define MFD_NOEXEC_SEAL 8u
 #endif
 
 int ksm_memfd_new(const char *name, guint64 bytes, GError **errp)
 {
-    int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING |
-                          MFD_NOEXEC_SEAL);
+    int fd = memfd_create(name,
+                          MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
 
     if (fd < 0 && errno == EINVAL) {
         fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -26,8 +26,9 @@ int ksm_memfd_new(const char *name, guint64 bytes, GError **errp)
         return fd;
     }
     g_set_error(errp, KSM_ERROR,
-                errno == EMFILE || errno == ENFILE || errno == ENOMEM
-                ? KSM_ERROR_LIMIT : KSM_ERROR_FAILED,
+                errno == EMFILE || errno == ENFILE || errno == ENOMEM ?
+                    KSM_ERROR_LIMIT :
+                    KSM_ERROR_FAILED,
                 "creating %s of %" G_GUINT64_FORMAT " bytes: %s", name, bytes,
                 g_strerror(errno));
     if (fd >= 0) {

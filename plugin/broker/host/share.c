@@ -28,8 +28,8 @@ guint64 ksm_share_most(const KsmShare *share)
     }
     others = all->used - MIN(all->used, share->used);
     free = all->limit - MIN(all->limit, others);
-    return MIN(share->limit, free / 100 * share->percent +
-               free % 100 * share->percent / 100);
+    return MIN(share->limit,
+               free / 100 * share->percent + free % 100 * share->percent / 100);
 }
 
 guint64 ksm_share_left(const KsmShare *share)
@@ -37,8 +37,7 @@ guint64 ksm_share_left(const KsmShare *share)
     guint64 most = ksm_share_most(share);
     guint64 left = most - MIN(most, share->used);
 
-    return share->all == NULL ? left
-                               : MIN(left, ksm_share_left(share->all));
+    return share->all == NULL ? left : MIN(left, ksm_share_left(share->all));
 }
 
 void ksm_share_take(KsmShare *share, guint64 count)

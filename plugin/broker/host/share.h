@@ -9,8 +9,8 @@
 typedef struct KsmShare {
     guint64 limit;
     guint64 used;
-    struct KsmShare *all;       /* the parent limit; NULL: none */
-    guint percent;              /* the share, of what the other parts leave of
+    struct KsmShare *all; /* the parent limit; NULL: none */
+    guint percent;        /* the share, of what the other parts leave of
                                    the parent; 0: only .limit counts */
 } KsmShare;
 

@@ -21,8 +21,7 @@ static struct {
     gpointer opaque;
 } signals;
 
-static gboolean signals_on_event(gint fd, GIOCondition condition,
-                                 gpointer data)
+static gboolean signals_on_event(gint fd, GIOCondition condition, gpointer data)
 {
     struct signalfd_siginfo info;
 
@@ -61,7 +60,7 @@ gboolean ksm_signals_watch(void (*handle)(int signal, gpointer opaque),
     signals.opaque = opaque;
     fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (fd < 0 || !ksm_fd_watch_set(&signals.watch, fd, G_IO_IN,
-                                 signals_on_event, NULL)) {
+                                    signals_on_event, NULL)) {
         return ksm_error_set_failed(errp, "watching for signals");
     }
     return TRUE;

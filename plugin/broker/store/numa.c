@@ -33,6 +33,8 @@ int ksm_numa_bind(gconstpointer addr, gsize bytes, int node, guint alternate)
 
     nodes[node / WORD_BITS] = 1ul << node % WORD_BITS;
     /* The kernel uses one bit less than maxnode. */
-    return syscall(SYS_mbind, addr, bytes, mode, nodes,
-                   KSM_MAX_NODE + 2ul, 0) != 0 ? -errno : 0;
+    return syscall(SYS_mbind, addr, bytes, mode, nodes, KSM_MAX_NODE + 2ul,
+                   0) != 0 ?
+               -errno :
+               0;
 }

@@ -58,26 +58,26 @@
 #include "error.h"
 #include "store/store-file.h"
 
-#define ROSTER_MAGIC 0x32726f74736f7267ull      /* with the layout's version */
+#define ROSTER_MAGIC 0x32726f74736f7267ull /* with the layout's version */
 #define ROSTER_MAGIC_1 0x31726f74736f7267ull
-#define ROSTER_MAGIC_ZEROS 0x33726f74736f7267ull   /* either, with zeros */
+#define ROSTER_MAGIC_ZEROS 0x33726f74736f7267ull /* either, with zeros */
 
-#define MARKS_START ((off_t)1 << 61)    /* beyond the end of any store's file */
+#define MARKS_START ((off_t)1 << 61) /* beyond the end of any store's file */
 #define MARKS_COUNT ((off_t)1 << 32)
 
-#define ENTRY_MARKED 1u         /* a flag */
+#define ENTRY_MARKED 1u /* a flag */
 
 typedef struct Head {
     guint64 magic;
     guint64 slots;
-    guint64 pid_space[2];       /* the pid namespace of the identities */
-    KsmIdentity owner;          /* 0: none */
-    guint64 high;               /* entries from here on were never used */
+    guint64 pid_space[2]; /* the pid namespace of the identities */
+    KsmIdentity owner;    /* 0: none */
+    guint64 high;         /* entries from here on were never used */
     guint64 reserved[2];
 } Head;
 
 typedef struct Entry {
-    KsmIdentity process;        /* 0: free */
+    KsmIdentity process; /* 0: free */
     KsmEngineId engine;
     guint64 flags;
 } Entry;
@@ -87,13 +87,13 @@ typedef struct Entry {
 
 struct KsmRoster {
     Head *head;
-    Entry *entries;             /* NULL: the first layout */
+    Entry *entries; /* NULL: the first layout */
     KsmIdentity *entries_1;
     gsize bytes;
-    guint64 most;               /* maximum number of entries */
-    int fd;                     /* the store's own */
+    guint64 most; /* maximum number of entries */
+    int fd;       /* the store's own */
     KsmIdentity self;
-    guint32 free;               /* no entry below it is free */
+    guint32 free; /* no entry below it is free */
 };
 
 G_STATIC_ASSERT(sizeof(Head) == 64);
@@ -124,10 +124,11 @@ static KsmRoster *roster_map(int fd, guint64 slots, GError **errp)
     struct stat status = { 0 };
 
     roster->bytes = fstat(fd, &status) == 0 &&
-        status.st_size - start == KSM_ROSTER_BYTES_1 ? KSM_ROSTER_BYTES_1
-                                                     : KSM_ROSTER_BYTES;
-    roster->head = mmap(NULL, roster->bytes, PROT_READ | PROT_WRITE,
-                        MAP_SHARED, fd, start);
+                            status.st_size - start == KSM_ROSTER_BYTES_1 ?
+                        KSM_ROSTER_BYTES_1 :
+                        KSM_ROSTER_BYTES;
+    roster->head = mmap(NULL, roster->bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                        fd, start);
     if (roster->head == MAP_FAILED) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_LIMIT,
                     "mapping the store's roster: %s", g_strerror(errno));
@@ -214,8 +215,8 @@ KsmRoster *ksm_roster_take(int fd, guint64 slots, GError **errp)
     }
     owner = __atomic_load_n(&roster->head->owner, __ATOMIC_ACQUIRE);
     if (!owner_has_gone(owner) ||
-        !__atomic_compare_exchange_n(&roster->head->owner, &owner,
-                                     roster->self, FALSE, __ATOMIC_ACQ_REL,
+        !__atomic_compare_exchange_n(&roster->head->owner, &owner, roster->self,
+                                     FALSE, __ATOMIC_ACQ_REL,
                                      __ATOMIC_ACQUIRE)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "another broker still owns the store");
@@ -234,12 +235,12 @@ void ksm_roster_free(KsmRoster *roster)
 /* The word that makes an entry valid. */
 static KsmIdentity *process_of(const KsmRoster *roster, guint64 at)
 {
-    return roster->entries != NULL ? &roster->entries[at].process
-                                   : &roster->entries_1[at];
+    return roster->entries != NULL ? &roster->entries[at].process :
+                                     &roster->entries_1[at];
 }
 
 guint32 ksm_roster_add(KsmRoster *roster, KsmIdentity process,
-                         const KsmEngineId *engine)
+                       const KsmEngineId *engine)
 {
     guint32 at = roster->free;
 
@@ -290,7 +291,9 @@ gboolean ksm_roster_next(const KsmRoster *roster, guint32 *at,
 static struct flock mark_lock(short type, off_t start, off_t count)
 {
     return (struct flock) {
-        .l_type = type, .l_whence = SEEK_SET, .l_start = MARKS_START + start,
+        .l_type = type,
+        .l_whence = SEEK_SET,
+        .l_start = MARKS_START + start,
         .l_len = count,
     };
 }
@@ -312,7 +315,7 @@ gboolean ksm_roster_mark(KsmRoster *roster, guint32 at, int fd)
      */
     if (roster->entries == NULL) {
         return (at == 0 || fcntl(fd, F_OFD_SETLK, &below) == 0) &&
-            fcntl(fd, F_OFD_SETLK, &above) == 0;
+               fcntl(fd, F_OFD_SETLK, &above) == 0;
     }
     /* Only after the lock is set: the flag says that there is a mark. */
     __atomic_or_fetch(&roster->entries[at].flags, ENTRY_MARKED,
@@ -331,8 +334,8 @@ static gboolean another_has(int fd, guint32 at)
 gboolean ksm_roster_is_gone(const KsmRoster *roster, guint32 at)
 {
     return roster->entries != NULL &&
-        (roster->entries[at].flags & ENTRY_MARKED) != 0 &&
-        !another_has(roster->fd, at);
+           (roster->entries[at].flags & ENTRY_MARKED) != 0 &&
+           !another_has(roster->fd, at);
 }
 
 gboolean ksm_roster_is_marked(const KsmRoster *roster, guint32 at, int fd)
@@ -349,5 +352,5 @@ void ksm_roster_note_zeros(KsmRoster *roster)
 gboolean ksm_roster_has_zeros(const KsmRoster *roster)
 {
     return __atomic_load_n(&roster->head->magic, __ATOMIC_ACQUIRE) ==
-        ROSTER_MAGIC_ZEROS;
+           ROSTER_MAGIC_ZEROS;
 }

@@ -18,8 +18,8 @@ typedef struct KsmRoster KsmRoster;
 /** An engine that may map the store. */
 typedef struct KsmRosterEntry {
     KsmIdentity process;
-    KsmEngineId engine;         /* none: an older client or roster layout */
-    gboolean marked;            /* ksm_roster_is_gone() works for it */
+    KsmEngineId engine; /* none: an older client or roster layout */
+    gboolean marked;    /* ksm_roster_is_gone() works for it */
 } KsmRosterEntry;
 
 /** Creates a roster in a new file with @slots slots; @fd stays the caller's. */
@@ -39,7 +39,7 @@ void ksm_roster_free(KsmRoster *roster);
  * marked yet, or KSM_ROSTER_NONE if the roster is full.
  */
 guint32 ksm_roster_add(KsmRoster *roster, KsmIdentity process,
-                         const KsmEngineId *engine);
+                       const KsmEngineId *engine);
 
 void ksm_roster_clear(KsmRoster *roster, guint32 at);
 

@@ -17,13 +17,13 @@
 #define BLOCK_WORDS (BLOCK_SLOTS / WORD_BITS)
 
 struct KsmSlotMap {
-    guint64 *words;             /* 1: taken */
+    guint64 *words; /* 1: taken */
     guint16 *block_taken;
     guint32 slots;
     guint32 taken;
-    guint32 next;               /* where the next search starts */
-    guint32 high;               /* no slot from here on was ever taken */
-    guint32 end;                /* slots from here on are only claimed */
+    guint32 next; /* where the next search starts */
+    guint32 high; /* no slot from here on was ever taken */
+    guint32 end;  /* slots from here on are only claimed */
 };
 
 KsmSlotMap *ksm_slot_map_new(guint32 slots)
@@ -153,14 +153,14 @@ void ksm_slot_map_give(KsmSlotMap *map, guint32 first, guint32 count)
     map_mark(map, first, count, FALSE);
     map->taken -= count;
     if (first + count == map->next) {
-        map->next = first;      /* the unused end of the last extent */
+        map->next = first; /* the unused end of the last extent */
     }
 }
 
 gboolean ksm_slot_map_is_taken(const KsmSlotMap *map, guint32 slot)
 {
     return slot < map->slots &&
-        (map->words[slot / WORD_BITS] >> slot % WORD_BITS & 1);
+           (map->words[slot / WORD_BITS] >> slot % WORD_BITS & 1);
 }
 
 gboolean ksm_slot_map_is_free(const KsmSlotMap *map, guint32 first,
@@ -178,5 +178,5 @@ guint32 ksm_slot_map_taken(const KsmSlotMap *map)
 guint64 ksm_slot_map_bytes(const KsmSlotMap *map)
 {
     return sizeof(KsmSlotMap) + map->high / 8 +
-        map->slots / BLOCK_SLOTS * sizeof(guint16);
+           map->slots / BLOCK_SLOTS * sizeof(guint16);
 }

@@ -40,8 +40,9 @@ static char *link_path(int fd)
 int ksm_store_file_new(const char *label, guint64 slots, GError **errp)
 {
     g_autofree char *name = g_strconcat(NAME_PREFIX, label, NULL);
-    int fd = ksm_memfd_new(name, slots * KSM_STORE_PAGE_BYTES +
-                           KSM_ROSTER_BYTES, errp);
+    int fd = ksm_memfd_new(name,
+                           slots * KSM_STORE_PAGE_BYTES + KSM_ROSTER_BYTES,
+                           errp);
 
     if (fd >= 0 && fchmod(fd, 0400) != 0) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_FAILED,
@@ -90,8 +91,7 @@ static gboolean check_name(int fd, const char *label, GError **errp)
 }
 
 /* Number of slots in a store's file of @size with a roster of that length. */
-static gboolean count_slots(guint64 size, guint64 roster_bytes,
-                            guint64 *slots)
+static gboolean count_slots(guint64 size, guint64 roster_bytes, guint64 *slots)
 {
     const guint64 round_bytes = KSM_STORE_ROUND_SLOTS * KSM_STORE_PAGE_BYTES;
 
@@ -137,7 +137,7 @@ gboolean ksm_store_file_same(int a, int b)
     struct stat x, y;
 
     return fstat(a, &x) == 0 && fstat(b, &y) == 0 && x.st_dev == y.st_dev &&
-        x.st_ino == y.st_ino;
+           x.st_ino == y.st_ino;
 }
 
 int ksm_store_file_take(int fd, GError **errp)

@@ -6,7 +6,7 @@
 #include <glib.h>
 
 #define KSM_STORE_PAGE_BYTES 4096u
-#define KSM_STORE_ROUND_SLOTS 4096u     /* a store has a multiple of that */
+#define KSM_STORE_ROUND_SLOTS 4096u /* a store has a multiple of that */
 
 /** Size of the roster behind the slots; only the part in use has memory. */
 #define KSM_ROSTER_BYTES (513u * 4096u)

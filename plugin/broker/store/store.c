@@ -41,8 +41,8 @@
 #include "store/slot-map.h"
 
 #define LEAF_SLOTS (4096u / sizeof(KsmSlot))
-#define FLUSH_SORT 8192u        /* maximum of extents sorted by one flush */
-#define FLUSH_SLOTS 2048u       /* about the maximum of slots released: 1 ms */
+#define FLUSH_SORT 8192u  /* maximum of extents sorted by one flush */
+#define FLUSH_SLOTS 2048u /* about the maximum of slots released: 1 ms */
 
 typedef struct Freed {
     guint32 first;
@@ -52,17 +52,17 @@ typedef struct Freed {
 struct KsmStore {
     KsmStoreBudget *budget;
     KsmSlotMap *map;
-    KsmSlot *slots;             /* one for each slot, allocated on use */
-    guint8 *leaves;             /* bitmap of the pages of slots with memory */
-    guint32 leaf_count;         /* bits set */
+    KsmSlot *slots;     /* one for each slot, allocated on use */
+    guint8 *leaves;     /* bitmap of the pages of slots with memory */
+    guint32 leaf_count; /* bits set */
     const guint8 *pages;
     KsmRoster *roster;
-    GArray *freed;              /* Freed, waiting to be released */
+    GArray *freed; /* Freed, waiting to be released */
     guint64 used;
     guint32 count;
     int fd;
-    int node;                   /* NUMA node of the slots, or KSM_NODE_ANY */
-    guint binds;                /* number of calls to bind the file */
+    int node;    /* NUMA node of the slots, or KSM_NODE_ANY */
+    guint binds; /* number of calls to bind the file */
 };
 
 G_STATIC_ASSERT(KSM_STORE_ROUND_SLOTS % (8 * LEAF_SLOTS) == 0);
@@ -170,16 +170,19 @@ int ksm_store_open(const KsmStore *store, GError **errp)
 
 gboolean ksm_store_bind(KsmStore *store, int node, GError **errp)
 {
-    int ret = node == KSM_NODE_ANY ? 0 : node > KSM_MAX_NODE ? -EINVAL :
-        ksm_numa_bind(store->pages, ksm_store_bytes(store), node,
-                      store->binds++);
+    int ret = node == KSM_NODE_ANY ? 0 :
+              node > KSM_MAX_NODE  ? -EINVAL :
+                                     ksm_numa_bind(store->pages,
+                                                   ksm_store_bytes(store), node,
+                                                   store->binds++);
 
     if (ret != 0) {
-        g_set_error(errp, KSM_ERROR, KSM_ERROR_GROUP, "NUMA node %d: %s",
-                    node, ret == -EINVAL
-                    ? "it does not exist, has no memory, or is excluded by the "
-                      "broker's control group (cpuset.mems)"
-                    : g_strerror(-ret));
+        g_set_error(
+            errp, KSM_ERROR, KSM_ERROR_GROUP, "NUMA node %d: %s", node,
+            ret == -EINVAL ?
+                "it does not exist, has no memory, or is excluded by the "
+                "broker's control group (cpuset.mems)" :
+                g_strerror(-ret));
         return FALSE;
     }
     store->node = node;
@@ -362,7 +365,8 @@ void ksm_store_describe(KsmStore *store, guint32 head, const KsmSlot *slot)
     store->slots[head] = *slot;
     for (i = 1; i < copies; i++) {
         store->slots[head + i] = (KsmSlot) {
-            .refs = i, .order = KSM_SLOT_FOLLOWER,
+            .refs = i,
+            .order = KSM_SLOT_FOLLOWER,
         };
     }
 }
@@ -380,8 +384,9 @@ guint32 ksm_store_next_data(const KsmStore *store, guint32 from)
     off_t data = lseek(store->fd, (off_t)from * KSM_STORE_PAGE_BYTES,
                        SEEK_DATA);
 
-    return data < 0 ? store->count :
-        (guint32)MIN(data / KSM_STORE_PAGE_BYTES, (off_t)store->count);
+    return data < 0 ?
+               store->count :
+               (guint32)MIN(data / KSM_STORE_PAGE_BYTES, (off_t)store->count);
 }
 
 void ksm_store_inherit(KsmStore *store, guint32 slot)
@@ -444,8 +449,8 @@ static guint flush_extents(const KsmStore *store, guint max)
 
     while (count < most && slots < FLUSH_SLOTS) {
         count++;
-        slots += g_array_index(store->freed, Freed,
-                               store->freed->len - count).count;
+        slots +=
+            g_array_index(store->freed, Freed, store->freed->len - count).count;
     }
     return count;
 }
@@ -482,6 +487,6 @@ guint64 ksm_store_used(const KsmStore *store)
 guint64 ksm_store_metadata_bytes(const KsmStore *store)
 {
     return sizeof(KsmStore) + ksm_slot_map_bytes(store->map) +
-        store->leaf_count * LEAF_SLOTS * sizeof(KsmSlot) +
-        store->count / LEAF_SLOTS / 8 + store->freed->len * sizeof(Freed);
+           store->leaf_count * LEAF_SLOTS * sizeof(KsmSlot) +
+           store->count / LEAF_SLOTS / 8 + store->freed->len * sizeof(Freed);
 }

@@ -20,11 +20,11 @@ typedef KsmShare KsmStoreBudget;
 
 /** Metadata of the content whose first copy lies in a slot. */
 typedef struct KsmSlot {
-    guint64 key;                /* of the stable tree */
-    guint32 refs;               /* references from pages, to all copies */
-    guint16 owner;              /* member that published it, or NOBODY */
-    guint8 order;               /* of the tile, or KSM_SLOT_FOLLOWER */
-    guint8 owner_generation;    /* generation of that member id */
+    guint64 key;             /* of the stable tree */
+    guint32 refs;            /* references from pages, to all copies */
+    guint16 owner;           /* member that published it, or NOBODY */
+    guint8 order;            /* of the tile, or KSM_SLOT_FOLLOWER */
+    guint8 owner_generation; /* generation of that member id */
 } KsmSlot;
 
 /* For every slot of a tile but the first: refs is the distance to the first. */

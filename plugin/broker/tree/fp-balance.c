@@ -19,8 +19,8 @@
 
 #define WINDOW 5u
 #define ENTRIES_MAX (KSM_FP_NODE_MAX + KSM_FP_NODE_RECENT)
-#define GROW_FILL_LEAF 241u     /* of 255, on average over the window */
-#define GROW_FILL_INNER 228u    /* of 241 */
+#define GROW_FILL_LEAF 241u  /* of 255, on average over the window */
+#define GROW_FILL_INNER 228u /* of 241 */
 #define SHRINK_FILL 225u
 #define SPARSE (ENTRIES_MAX * 3 / 4)
 #define NEARLY_EMPTY (ENTRIES_MAX / 4)
@@ -28,7 +28,7 @@
 typedef struct Window {
     KsmNodePool *pool;
     KsmFpNode *parent;
-    guint first;                /* index of the first child */
+    guint first; /* index of the first child */
     guint nodes;
     guint entries;
     guint64 keys[WINDOW * ENTRIES_MAX];

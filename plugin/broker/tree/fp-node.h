@@ -20,15 +20,15 @@
 
 #include "tree/node-pool.h"
 
-#define KSM_FP_NODE_MAX 241u    /* sorted entries */
-#define KSM_FP_NODE_RECENT 14u  /* unsorted entries */
+#define KSM_FP_NODE_MAX 241u   /* sorted entries */
+#define KSM_FP_NODE_RECENT 14u /* unsorted entries */
 #define KSM_FP_TREE_MAX_LEVELS 12
 
 typedef struct KsmFpNode KsmFpNode;
 struct KsmFpNode {
-    guint32 count;              /* sorted entries */
-    guint32 level;              /* 0: a leaf */
-    guint64 recent;             /* unsorted entries; leaves only */
+    guint32 count;  /* sorted entries */
+    guint32 level;  /* 0: a leaf */
+    guint64 recent; /* unsorted entries; leaves only */
     guint64 recent_keys[KSM_FP_NODE_RECENT];
     guint64 keys[KSM_FP_NODE_MAX];
     union {
@@ -46,7 +46,7 @@ struct KsmFpTree {
     KsmNodePool *pool;
     KsmFpNode *root;
     guint64 count;
-    guint64 shape;              /* changes whenever nodes are rearranged */
+    guint64 shape; /* changes whenever nodes are rearranged */
 };
 
 /*
@@ -153,12 +153,11 @@ static inline gboolean ksm_fp_leaf_is_at(const KsmFpNode *leaf, guint64 key,
                                          guint at)
 {
     return at <= leaf->count && (at == 0 || leaf->keys[at - 1] < key) &&
-        (at == leaf->count || leaf->keys[at] >= key);
+           (at == leaf->count || leaf->keys[at] >= key);
 }
 
 /* The value of @key, which is or belongs at @at; NULL: the key is absent. */
-static inline guint64 *ksm_fp_leaf_value(KsmFpNode *leaf, guint64 key,
-                                         guint at)
+static inline guint64 *ksm_fp_leaf_value(KsmFpNode *leaf, guint64 key, guint at)
 {
     if (at < leaf->count && leaf->keys[at] == key) {
         return leaf->values + at;
@@ -176,7 +175,7 @@ static inline guint ksm_fp_node_entries(const KsmFpNode *node)
 static inline gboolean ksm_fp_node_is_full(const KsmFpNode *node)
 {
     return node->count == KSM_FP_NODE_MAX &&
-        (node->level > 0 || node->recent == KSM_FP_NODE_RECENT);
+           (node->level > 0 || node->recent == KSM_FP_NODE_RECENT);
 }
 
 /** Puts a new key into a leaf that is not full. */

@@ -97,8 +97,7 @@ static guint64 *place_find(const KsmFpTree *tree, KsmFpPlace *place,
         ksm_fp_tree_seek(tree, &key, 1, place);
     }
     if (!ksm_fp_leaf_is_at(place->leaf, key, place->at)) {
-        place->at = ksm_fp_leaf_seek(place->leaf, key, place->low,
-                                     place->high);
+        place->at = ksm_fp_leaf_seek(place->leaf, key, place->low, place->high);
     }
     return ksm_fp_leaf_value(place->leaf, key, place->at);
 }
@@ -115,8 +114,8 @@ gboolean ksm_fp_tree_find_at(const KsmFpTree *tree, KsmFpPlace *place,
     return TRUE;
 }
 
-gboolean ksm_fp_tree_insert_at(KsmFpTree *tree, KsmFpPlace *place,
-                               guint64 key, guint64 value)
+gboolean ksm_fp_tree_insert_at(KsmFpTree *tree, KsmFpPlace *place, guint64 key,
+                               guint64 value)
 {
     guint64 *found = place_find(tree, place, key);
 

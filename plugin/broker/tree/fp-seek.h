@@ -29,7 +29,7 @@ void ksm_fp_tree_seek(const KsmFpTree *tree, const guint64 *keys, guint count,
 /* Same as find and insert, for a key whose place is known. */
 gboolean ksm_fp_tree_find_at(const KsmFpTree *tree, KsmFpPlace *place,
                              guint64 key, guint64 *value);
-gboolean ksm_fp_tree_insert_at(KsmFpTree *tree, KsmFpPlace *place,
-                               guint64 key, guint64 value);
+gboolean ksm_fp_tree_insert_at(KsmFpTree *tree, KsmFpPlace *place, guint64 key,
+                               guint64 value);
 
 #endif /* KSM_FP_SEEK_H */

@@ -30,7 +30,7 @@
 typedef struct Path {
     KsmFpNode *nodes[KSM_FP_TREE_MAX_LEVELS];
     guint index[KSM_FP_TREE_MAX_LEVELS];
-    guint64 low, high;          /* the leaf's range of keys */
+    guint64 low, high; /* the leaf's range of keys */
 } Path;
 
 static KsmFpNode *node_new(KsmFpTree *tree, guint level)
@@ -273,5 +273,5 @@ gboolean ksm_fp_tree_check(const KsmFpTree *tree)
     guint64 count = 0;
 
     return node_check(tree->root, 0, G_MAXUINT64, TRUE, &count) &&
-        count == tree->count;
+           count == tree->count;
 }

@@ -23,27 +23,27 @@
 #define CHUNK_BYTES (2u * 1024 * 1024)
 #define CHUNK_NODES (CHUNK_BYTES / KSM_NODE_BYTES)
 #define SMALL_POOL_CHUNKS 16
-#define KEPT_NODES 8u           /* free nodes of a chunk that keep memory */
+#define KEPT_NODES 8u /* free nodes of a chunk that keep memory */
 #define WORD_BITS 64u
 
 /* Metadata of a chunk, on the heap; found by the chunk's address. */
 typedef struct Chunk {
     guint8 *base;
     guint in_use;
-    guint touched;              /* nodes 0 .. touched - 1 were allocated */
-    gpointer free_list;         /* through the first word of each free node */
-    guint kept;                 /* nodes in the free list */
-    guint given;                /* free nodes whose memory was released: */
+    guint touched;      /* nodes 0 .. touched - 1 were allocated */
+    gpointer free_list; /* through the first word of each free node */
+    guint kept;         /* nodes in the free list */
+    guint given;        /* free nodes whose memory was released: */
     guint64 given_nodes[CHUNK_NODES / WORD_BITS];
     gboolean small_pages;
-    GList link;                 /* in pool->open while it has free nodes */
+    GList link; /* in pool->open while it has free nodes */
     gboolean is_open;
 } Chunk;
 
 struct KsmNodePool {
-    GHashTable *chunks;         /* base -> Chunk */
-    GQueue open;                /* chunks that have free nodes */
-    guint64 resident_nodes;     /* over all chunks */
+    GHashTable *chunks;     /* base -> Chunk */
+    GQueue open;            /* chunks that have free nodes */
+    guint64 resident_nodes; /* over all chunks */
     guint64 nodes_in_use;
     guint empty_chunks;
 };
@@ -171,8 +171,9 @@ gpointer ksm_node_pool_get(KsmNodePool *pool)
         chunk->free_list = *(gpointer *)node;
         chunk->kept--;
     } else {
-        node = chunk->given ? take_given(chunk) :
-            chunk->base + (gsize)chunk->touched++ * KSM_NODE_BYTES;
+        node = chunk->given ?
+                   take_given(chunk) :
+                   chunk->base + (gsize)chunk->touched++ * KSM_NODE_BYTES;
         pool->resident_nodes++;
     }
     set_open(pool, chunk, chunk->in_use < CHUNK_NODES);
@@ -227,5 +228,5 @@ void ksm_node_pool_free(KsmNodePool *pool)
 guint64 ksm_node_pool_bytes(const KsmNodePool *pool)
 {
     return pool->resident_nodes * KSM_NODE_BYTES +
-        g_hash_table_size(pool->chunks) * sizeof(Chunk);
+           g_hash_table_size(pool->chunks) * sizeof(Chunk);
 }

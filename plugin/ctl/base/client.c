@@ -9,20 +9,19 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define TIMEOUT_SECONDS 15      /* the broker itself waits 5 s for a VM */
+#define TIMEOUT_SECONDS 15 /* the broker itself waits 5 s for a VM */
 #define REPLY_MAX (64u << 20)
 
 struct KsmClient {
     char *path;
-    int fd;                     /* -1: not connected */
+    int fd; /* -1: not connected */
 };
 
-G_DEFINE_QUARK(ksm-ctl-error-quark, ksm_ctl_error)
+G_DEFINE_QUARK(ksm - ctl - error - quark, ksm_ctl_error)
 
 char *ksm_client_default_path(void)
 {
-    const char *runtime = geteuid() == 0 ? "/run" :
-                          g_getenv("XDG_RUNTIME_DIR");
+    const char *runtime = geteuid() == 0 ? "/run" : g_getenv("XDG_RUNTIME_DIR");
 
     return g_build_filename(runtime != NULL ? runtime : "/run", "guest-ksm",
                             "control.sock", NULL);
@@ -59,18 +58,19 @@ const char *ksm_client_path(const KsmClient *self)
     return self->path;
 }
 
-static gboolean fail_to_connect(const KsmClient *self, int error,
-                                GError **errp)
+static gboolean fail_to_connect(const KsmClient *self, int error, GError **errp)
 {
     if (error == EACCES || error == EPERM) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_PERMISSION,
                     "not allowed to use the control socket %s: run this as "
                     "root or as the broker's user, or join its control group "
-                    "(guest-ksmd --control-group)", self->path);
+                    "(guest-ksmd --control-group)",
+                    self->path);
     } else if (error == ENOENT || error == ECONNREFUSED) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_NO_BROKER,
                     "no broker listens on %s: is guest-ksmd running, and is "
-                    "this its socket (--socket PATH)?", self->path);
+                    "this its socket (--socket PATH)?",
+                    self->path);
     } else {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
                     "could not connect to %s: %s", self->path,
@@ -170,8 +170,9 @@ static GString *exchange(KsmClient *self, const char *line, GError **errp)
         return exchange(self, line, errp);
     }
     g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
-                error == EAGAIN ? "the broker on %s does not answer" :
-                "the connection to %s ended before an answer came: %s",
+                error == EAGAIN ?
+                    "the broker on %s does not answer" :
+                    "the connection to %s ended before an answer came: %s",
                 self->path, g_strerror(error));
     return NULL;
 }
@@ -201,13 +202,13 @@ static void refused(const KsmClient *self, JsonObject *reply, GError **errp)
 {
     JsonObject *error = ksm_reply_object(reply, "error");
     const char *code = error != NULL ? ksm_reply_string(error, "code") : NULL;
-    const char *message = error != NULL ? ksm_reply_string(error, "message")
-                                        : NULL;
-    const char *remedy =
-        status_of(code) == KSM_CTL_NO_SUCH ?
-            "; guest-ksmctl vms lists what there is" :
-        status_of(code) == KSM_CTL_PERMISSION ?
-            ": run this as one of them" : "";
+    const char *message = error != NULL ? ksm_reply_string(error, "message") :
+                                          NULL;
+    const char *remedy = status_of(code) == KSM_CTL_NO_SUCH ?
+                             "; guest-ksmctl vms lists what there is" :
+                         status_of(code) == KSM_CTL_PERMISSION ?
+                             ": run this as one of them" :
+                             "";
 
     g_set_error(errp, KSM_CTL_ERROR, (gint)status_of(code), "%s: %s%s",
                 self->path, message != NULL ? message : "refused", remedy);
@@ -230,8 +231,8 @@ JsonObject *ksm_client_ask_object(KsmClient *self, JsonObject *request,
     if (reply == NULL) {
         return NULL;
     }
-    parsed = json_parser_load_from_data(parser, reply->str,
-                                        (gssize)reply->len, NULL);
+    parsed = json_parser_load_from_data(parser, reply->str, (gssize)reply->len,
+                                        NULL);
     g_string_free(reply, TRUE);
     root = parsed ? json_parser_get_root(parser) : NULL;
     if (root == NULL || !JSON_NODE_HOLDS_OBJECT(root)) {
@@ -240,8 +241,8 @@ JsonObject *ksm_client_ask_object(KsmClient *self, JsonObject *request,
                     "what listens on %s is no broker", self->path);
         return NULL;
     }
-    if (!json_object_get_boolean_member_with_default(
-            json_node_get_object(root), "ok", FALSE)) {
+    if (!json_object_get_boolean_member_with_default(json_node_get_object(root),
+                                                     "ok", FALSE)) {
         disconnect(self);
         refused(self, json_node_get_object(root), errp);
         return NULL;
@@ -249,8 +250,8 @@ JsonObject *ksm_client_ask_object(KsmClient *self, JsonObject *request,
     return json_node_dup_object(root);
 }
 
-JsonObject *ksm_client_ask(KsmClient *self, GError **errp,
-                           const char *request, ...)
+JsonObject *ksm_client_ask(KsmClient *self, GError **errp, const char *request,
+                           ...)
 {
     g_autoptr(JsonObject) object = json_object_new();
     const char *name;
@@ -312,7 +313,8 @@ const char *ksm_reply_string(JsonObject *object, const char *name)
     JsonNode *node = value(object, name);
 
     return node != NULL && json_node_get_value_type(node) == G_TYPE_STRING ?
-           json_node_get_string(node) : NULL;
+               json_node_get_string(node) :
+               NULL;
 }
 
 JsonObject *ksm_reply_object(JsonObject *object, const char *name)
@@ -320,7 +322,8 @@ JsonObject *ksm_reply_object(JsonObject *object, const char *name)
     JsonNode *node = json_object_get_member(object, name);
 
     return node != NULL && JSON_NODE_HOLDS_OBJECT(node) ?
-           json_node_get_object(node) : NULL;
+               json_node_get_object(node) :
+               NULL;
 }
 
 GPtrArray *ksm_reply_objects(JsonObject *object, const char *name)
@@ -328,7 +331,8 @@ GPtrArray *ksm_reply_objects(JsonObject *object, const char *name)
     JsonNode *node = json_object_get_member(object, name);
     GPtrArray *objects = g_ptr_array_new();
     JsonArray *array = node != NULL && JSON_NODE_HOLDS_ARRAY(node) ?
-                       json_node_get_array(node) : NULL;
+                           json_node_get_array(node) :
+                           NULL;
     guint i;
 
     for (i = 0; array != NULL && i < json_array_get_length(array); i++) {

@@ -10,17 +10,17 @@
 
 /** What every subcommand gets. */
 typedef struct KsmCtl {
-    KsmClient *client;          /* connects with its first question */
-    gboolean json;              /* --json: print JSON instead of text */
+    KsmClient *client; /* connects with its first question */
+    gboolean json;     /* --json: print JSON instead of text */
 } KsmCtl;
 
 typedef struct KsmCommand {
     const char *name;
-    const char *arguments;      /* for the help, as in "VM"; "" for none */
-    const char *summary;        /* one line for the list of commands */
-    const char *details;        /* more for its own --help; NULL: nothing */
-    guint least, most;          /* number of arguments */
-    const GOptionEntry *entries;    /* its own options; NULL: none */
+    const char *arguments;       /* for the help, as in "VM"; "" for none */
+    const char *summary;         /* one line for the list of commands */
+    const char *details;         /* more for its own --help; NULL: nothing */
+    guint least, most;           /* number of arguments */
+    const GOptionEntry *entries; /* its own options; NULL: none */
     /* FALSE: @errp is of KSM_CTL_ERROR, its code the exit status. */
     gboolean (*run)(KsmCtl *ctl, char **args, GError **errp);
 } KsmCommand;

@@ -10,6 +10,6 @@
  * prints the outcome.  Fails if a VM failed or has not confirmed.
  */
 gboolean ksm_settings_give(KsmCtl *ctl, char **targets, JsonObject *options,
-                        GError **errp);
+                           GError **errp);
 
 #endif /* KSM_CTL_ORDER_H */

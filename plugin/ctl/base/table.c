@@ -7,7 +7,7 @@
 struct KsmTable {
     const char *const *headings;
     guint columns;
-    GPtrArray *cells;           /* char *, row by row */
+    GPtrArray *cells; /* char *, row by row */
 };
 
 KsmTable *ksm_table_new(const char *const *headings)

@@ -19,8 +19,8 @@ guint ksm_terminal_columns(void)
     if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
         return size.ws_col;
     }
-    if (text != NULL && g_ascii_string_to_unsigned(text, 10, 1, COLUMNS_MAX,
-                                                   &columns, NULL)) {
+    if (text != NULL &&
+        g_ascii_string_to_unsigned(text, 10, 1, COLUMNS_MAX, &columns, NULL)) {
         return (guint)columns;
     }
     return COLUMNS_OTHERWISE;
@@ -40,13 +40,15 @@ gboolean ksm_terminal_colours(const char *when, gboolean *coloured,
         const char *term = g_getenv("TERM");
 
         *coloured = isatty(STDOUT_FILENO) && (none == NULL || !*none) &&
-            term != NULL && !g_str_equal(term, "dumb");
+                    term != NULL && !g_str_equal(term, "dumb");
         return TRUE;
     }
     *coloured = g_str_equal(when, "always");
     if (!*coloured && !g_str_equal(when, "never")) {
-        return ksm_command_usage(errp, "--color %s: use always, never or "
-                                 "auto", when);
+        return ksm_command_usage(errp,
+                                 "--color %s: use always, never or "
+                                 "auto",
+                                 when);
     }
     return TRUE;
 }

@@ -23,8 +23,8 @@ char *ksm_units_time_of_ns(gint64 ns)
     for (i = 0; i < G_N_ELEMENTS(units) - 1 && value >= 1000; i++) {
         value /= 1000;
     }
-    return i == 0 ? g_strdup_printf("%" G_GINT64_FORMAT " ns", ns)
-                  : g_strdup_printf("%.1f %s", value, units[i]);
+    return i == 0 ? g_strdup_printf("%" G_GINT64_FORMAT " ns", ns) :
+                    g_strdup_printf("%.1f %s", value, units[i]);
 }
 
 char *ksm_units_age_of_ms(gint64 ms)
@@ -32,16 +32,18 @@ char *ksm_units_age_of_ms(gint64 ms)
     gint64 s = ms / 1000;
 
     if (s >= 86400) {
-        return g_strdup_printf("%" G_GINT64_FORMAT " d %" G_GINT64_FORMAT
-                               " h", s / 86400, s % 86400 / 3600);
+        return g_strdup_printf("%" G_GINT64_FORMAT " d %" G_GINT64_FORMAT " h",
+                               s / 86400, s % 86400 / 3600);
     }
     if (s >= 3600) {
         return g_strdup_printf("%" G_GINT64_FORMAT " h %" G_GINT64_FORMAT
-                               " min", s / 3600, s % 3600 / 60);
+                               " min",
+                               s / 3600, s % 3600 / 60);
     }
     if (s >= 60) {
         return g_strdup_printf("%" G_GINT64_FORMAT " min %" G_GINT64_FORMAT
-                               " s", s / 60, s % 60);
+                               " s",
+                               s / 60, s % 60);
     }
     return g_strdup_printf("%" G_GINT64_FORMAT ".%" G_GINT64_FORMAT " s", s,
                            ms % 1000 / 100);

@@ -32,8 +32,8 @@ static KsmVm *find_vm(GPtrArray *vms, JsonObject *session)
     vm->group = g_strdup(ksm_reply_string(session, "group"));
     vm->uid = ksm_reply_int(session, "uid");
     vm->pid = pid;
-    vm->sessions = g_ptr_array_new_with_free_func(
-        (GDestroyNotify)json_object_unref);
+    vm->sessions =
+        g_ptr_array_new_with_free_func((GDestroyNotify)json_object_unref);
     g_ptr_array_add(vms, vm);
     return vm;
 }
@@ -46,8 +46,8 @@ static gint compare_vms(gconstpointer a, gconstpointer b)
     if (order == 0) {
         order = g_strcmp0(one->name, other->name);
     }
-    return order != 0 ? order : (one->pid > other->pid) -
-                                (one->pid < other->pid);
+    return order != 0 ? order :
+                        (one->pid > other->pid) - (one->pid < other->pid);
 }
 
 static gint compare_sessions(gconstpointer a, gconstpointer b)
@@ -78,14 +78,15 @@ GPtrArray *ksm_vms_of_reply(JsonObject *reply)
 
 char *ksm_vm_target(const char *name)
 {
-    return strchr(name, ':') != NULL ? g_strdup(name)
-                                     : g_strconcat("vm:", name, NULL);
+    return strchr(name, ':') != NULL ? g_strdup(name) :
+                                       g_strconcat("vm:", name, NULL);
 }
 
 GPtrArray *ksm_vms_ask(KsmClient *client, const char *target, GError **errp)
 {
     g_autoptr(JsonObject) reply = ksm_client_ask(client, errp, "sessions",
-        "target", G_TYPE_STRING, target, NULL);
+                                                 "target", G_TYPE_STRING,
+                                                 target, NULL);
 
     return reply != NULL ? ksm_vms_of_reply(reply) : NULL;
 }
@@ -143,8 +144,9 @@ const char *ksm_vm_string(const KsmVm *vm, const char *field)
     guint i;
 
     for (i = 1; i < vm->sessions->len; i++) {
-        if (g_strcmp0(first, ksm_reply_string(
-                g_ptr_array_index(vm->sessions, i), field)) != 0) {
+        if (g_strcmp0(first,
+                      ksm_reply_string(g_ptr_array_index(vm->sessions, i),
+                                       field)) != 0) {
             return "mixed";
         }
     }

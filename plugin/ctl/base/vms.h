@@ -7,10 +7,10 @@
 
 /** A session is a memory backend; a VM is the process that has some. */
 typedef struct KsmVm {
-    char *name;                 /* QEMU's -name */
+    char *name; /* QEMU's -name */
     char *group;
     gint64 uid, pid;
-    GPtrArray *sessions;        /* JsonObject, in the order of their names */
+    GPtrArray *sessions; /* JsonObject, in the order of their names */
 } KsmVm;
 
 /** The VMs in reply->"sessions", by group and name; of KsmVm, owned. */

@@ -44,13 +44,15 @@ static char *describe(guint32 faults, const KsmKernelHost *host)
     g_autoptr(GString) text = g_string_new(NULL);
     guint32 crashing = ksm_kernel_filter(faults, KSM_FAULT_CRASHES, host);
 
-    append_class(text, host->swap ? "damaged memory, were shmem_enabled not "
-                 "\"never\"" : "damaged memory, were swap on",
+    append_class(text,
+                 host->swap ? "damaged memory, were shmem_enabled not "
+                              "\"never\"" :
+                              "damaged memory, were swap on",
                  ksm_kernel_filter(faults, KSM_FAULT_CORRUPTS, &worst));
     append_class(text, "a crash of the host", crashing);
     append_class(text, "a crash of the host, were swap on",
                  ksm_kernel_filter(faults, KSM_FAULT_CRASHES, &worst) &
-                 ~crashing);
+                     ~crashing);
     append_class(text, "a guest that hangs",
                  ksm_kernel_filter(faults, KSM_FAULT_STALLS, &worst));
     return g_string_free(g_steal_pointer(&text), FALSE);
@@ -90,19 +92,20 @@ static void add_known(KsmCheck *check, const char *release,
     what = describe(faults & ~corrupting, &host);
     if (corrupting == 0) {
         ksm_check_add(check, KSM_CHECK_ADVICE, "kernel",
-                      "Linux %s has known faults: %s; update to %s",
-                      release, what, all);
+                      "Linux %s has known faults: %s; update to %s", release,
+                      what, all);
         return;
     }
     list = list_faults(corrupting);
     safe = remedy(version, corrupting);
-    more = *what != '\0'
-        ? g_strdup_printf("; also known: %s; update to %s for all", what, all)
-        : g_strdup("");
+    more = *what != '\0' ?
+               g_strdup_printf("; also known: %s; update to %s for all", what,
+                               all) :
+               g_strdup("");
     ksm_check_add(check, KSM_CHECK_WRONG, "kernel",
                   "Linux %s may damage memory that is swapped (%s), and swap "
-                  "is on: update to %s, or switch swap off%s", release, list,
-                  safe, more);
+                  "is on: update to %s, or switch swap off%s",
+                  release, list, safe, more);
 }
 
 /* Its version does not show what was fixed: no verdict would be right. */
@@ -145,11 +148,11 @@ void ksm_check_kernel(KsmCheck *check)
         ksm_check_add(check, KSM_CHECK_ADVICE, "kernel",
                       "its release cannot be read");
     } else if (version.major < MIN_MAJOR ||
-               (version.major == MIN_MAJOR &&
-                version.minor < MIN_MINOR)) {
+               (version.major == MIN_MAJOR && version.minor < MIN_MINOR)) {
         ksm_check_add(check, KSM_CHECK_WRONG, "kernel",
                       "Linux %s is too old: run 6.12 or later (at least "
-                      "6.8)", release);
+                      "6.8)",
+                      release);
     } else if (g_strcmp0(host.machine, "x86_64") != 0 ||
                sysconf(_SC_PAGESIZE) != 4096) {
         ksm_check_add(check, KSM_CHECK_WRONG, "kernel",

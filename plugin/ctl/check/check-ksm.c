@@ -35,8 +35,8 @@ typedef struct Seen {
  */
 static gboolean is_ours(const char *head, const char *flags)
 {
-    return strstr(head, STORE_NAME) != NULL ||
-           strstr(flags, " uw") != NULL || strstr(flags, " um") != NULL;
+    return strstr(head, STORE_NAME) != NULL || strstr(flags, " uw") != NULL ||
+           strstr(flags, " um") != NULL;
 }
 
 /* Mappings of ours that ksmd may merge; FALSE when they cannot be read. */
@@ -91,18 +91,21 @@ static void check_vm(KsmCheck *check, const KsmVm *vm, Seen *seen)
     g_autofree char *merging = read_of(check, vm, "ksm_merging_pages");
     g_autofree char *stat = read_of(check, vm, "ksm_stat");
     g_autofree char *smaps = g_strdup_printf("%s/proc/%" G_GINT64_FORMAT
-                                             "/smaps", check->root, vm->pid);
+                                             "/smaps",
+                                             check->root, vm->pid);
     guint count = 0;
 
     seen->looked++;
     if (may_merge(merging, stat) && !count_mergeable(smaps, &count)) {
         seen->unknown++;
     } else if (count > 0) {
-        ksm_check_add(check, KSM_CHECK_WRONG, "kernel KSM",
-                      "it may merge, across groups, what '%s' (PID %"
-                      G_GINT64_FORMAT ") has in %u mappings: start QEMU "
-                      "without PR_SET_MEMORY_MERGE (systemd's MemoryKSM=), or "
-                      "echo 2 > " KSM_RUN, vm->name, vm->pid, count);
+        ksm_check_add(
+            check, KSM_CHECK_WRONG, "kernel KSM",
+            "it may merge, across groups, what '%s' (PID %" G_GINT64_FORMAT
+            ") has in %u mappings: start QEMU "
+            "without PR_SET_MEMORY_MERGE (systemd's MemoryKSM=), or "
+            "echo 2 > " KSM_RUN,
+            vm->name, vm->pid, count);
     }
 }
 
@@ -121,13 +124,14 @@ static void check_running(KsmCheck *check, KsmClient *client)
     if (seen.unknown > 0) {
         ksm_check_add(check, KSM_CHECK_ADVICE, "kernel KSM",
                       "it also runs; whether %u of %u VMs are excluded from it "
-                      "cannot be read: run this as root", seen.unknown,
-                      seen.looked);
+                      "cannot be read: run this as root",
+                      seen.unknown, seen.looked);
     } else {
         ksm_check_add(check, KSM_CHECK_ADVICE, "kernel KSM",
                       "it also runs, and the memory of %u VMs here is excluded "
                       "from it; only other memory benefits: if there is none, "
-                      "echo 2 > " KSM_RUN, seen.looked);
+                      "echo 2 > " KSM_RUN,
+                      seen.looked);
     }
 }
 

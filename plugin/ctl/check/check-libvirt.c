@@ -24,29 +24,29 @@
 /* The value of a setting that may go over several lines; or NULL. */
 static char *setting(const char *conf, const char *name)
 {
-    g_autofree char *pattern = g_strdup_printf(
-        "^[ \\t]*%s[ \\t]*=[ \\t]*(\\[[^]]*\\]|[^\\n]*)", name);
-    g_autoptr(GRegex) regex = g_regex_new(pattern, G_REGEX_MULTILINE, 0,
-                                          NULL);
+    g_autofree char *pattern =
+        g_strdup_printf("^[ \\t]*%s[ \\t]*=[ \\t]*(\\[[^]]*\\]|[^\\n]*)", name);
+    g_autoptr(GRegex) regex = g_regex_new(pattern, G_REGEX_MULTILINE, 0, NULL);
     g_autoptr(GMatchInfo) match = NULL;
 
-    return g_regex_match(regex, conf, 0, &match)
-        ? g_match_info_fetch(match, 1) : NULL;
+    return g_regex_match(regex, conf, 0, &match) ?
+               g_match_info_fetch(match, 1) :
+               NULL;
 }
 
 static void check_device(KsmCheck *check, gulong version)
 {
     g_autofree char *conf = ksm_check_read(check, QEMU_CONF);
-    g_autofree char *acl = conf != NULL ? setting(conf, "cgroup_device_acl")
-                                        : NULL;
-    g_autofree char *free_for_all = ksm_check_read(check,
-        "/proc/sys/vm/unprivileged_userfaultfd");
+    g_autofree char *acl = conf != NULL ? setting(conf, "cgroup_device_acl") :
+                                          NULL;
+    g_autofree char *free_for_all =
+        ksm_check_read(check, "/proc/sys/vm/unprivileged_userfaultfd");
 
     if (g_strcmp0(free_for_all, "1") == 0) {
         ksm_check_add(check, KSM_CHECK_OK, "device",
                       "not needed: vm.unprivileged_userfaultfd is 1");
-    } else if (acl != NULL ? strstr(acl, DEVICE) != NULL
-                           : version >= PASSES_DEVICE) {
+    } else if (acl != NULL ? strstr(acl, DEVICE) != NULL :
+                             version >= PASSES_DEVICE) {
         check->device_given = version >= PASSES_DEVICE;
         ksm_check_add(check, KSM_CHECK_OK, "device",
                       "libvirt passes " DEVICE " in");
@@ -84,9 +84,10 @@ static void check_apparmor(KsmCheck *check)
 static void check_security(KsmCheck *check, xmlDoc *capabilities)
 {
     if (ksm_domain_doc_find(capabilities, "/capabilities/host/secmodel["
-                            "model = 'apparmor']") != NULL) {
+                                          "model = 'apparmor']") != NULL) {
         check_apparmor(check);
-    } else if (ksm_domain_doc_find(capabilities, "/capabilities/host/"
+    } else if (ksm_domain_doc_find(capabilities,
+                                   "/capabilities/host/"
                                    "secmodel[model = 'selinux']") != NULL) {
         ksm_check_add(check, KSM_CHECK_ADVICE, "security",
                       "SELinux: if a domain does not start or share, look "
@@ -101,8 +102,8 @@ static void check_security(KsmCheck *check, xmlDoc *capabilities)
 /* "+64055:+64055" */
 static char *user_of(xmlDoc *capabilities)
 {
-    g_autofree char *label = ksm_domain_doc_string(capabilities,
-        "/capabilities/host/secmodel[model = 'dac']/baselabel");
+    g_autofree char *label = ksm_domain_doc_string(
+        capabilities, "/capabilities/host/secmodel[model = 'dac']/baselabel");
     char *colon = label != NULL ? strchr(label, ':') : NULL;
 
     return colon != NULL ? g_strndup(label, (gsize)(colon - label)) : NULL;
@@ -131,8 +132,9 @@ void ksm_check_libvirt(KsmCheck *check)
     char *xml;
 
     if (connect == NULL) {
-        ksm_check_add(check, check->uri != NULL ? KSM_CHECK_WRONG
-                      : KSM_CHECK_ADVICE, "libvirt", "%s", error->message);
+        ksm_check_add(check,
+                      check->uri != NULL ? KSM_CHECK_WRONG : KSM_CHECK_ADVICE,
+                      "libvirt", "%s", error->message);
         return;
     }
     virConnectGetLibVersion(connect, &version);

@@ -23,9 +23,9 @@
 /* A name, or a number behind '+', as libvirt has it. */
 static gboolean find_user(const char *name, struct passwd *found)
 {
-    const struct passwd *entry = *name == '+'
-        ? getpwuid((uid_t)g_ascii_strtoull(name + 1, NULL, 10))
-        : getpwnam(name);
+    const struct passwd *entry =
+        *name == '+' ? getpwuid((uid_t)g_ascii_strtoull(name + 1, NULL, 10)) :
+                       getpwnam(name);
 
     if (entry != NULL) {
         *found = *entry;
@@ -66,12 +66,15 @@ static void try_socket(FILE *out, const char *name, const char *path)
         fprintf(out, "%d\tsocket\t%s may connect to %s\n", KSM_CHECK_OK, name,
                 path);
     } else if (errno == EACCES) {
-        fprintf(out, "%d\tsocket\t%s may not connect to %s: make it a member "
-                "of the socket's group\n", KSM_CHECK_WRONG, name, path);
+        fprintf(out,
+                "%d\tsocket\t%s may not connect to %s: make it a member "
+                "of the socket's group\n",
+                KSM_CHECK_WRONG, name, path);
     } else {
-        fprintf(out, "%d\tsocket\t%s: %s: start guest-ksmd there, or name the "
-                "socket (--broker PATH)\n", KSM_CHECK_WRONG, path,
-                g_strerror(errno));
+        fprintf(out,
+                "%d\tsocket\t%s: %s: start guest-ksmd there, or name the "
+                "socket (--broker PATH)\n",
+                KSM_CHECK_WRONG, path, g_strerror(errno));
     }
     close(sock);
 }
@@ -128,8 +131,8 @@ void ksm_check_user(KsmCheck *check)
     pid_t pid;
 
     if (!find_user(name != NULL ? name : own, &user)) {
-        ksm_check_add(check, KSM_CHECK_WRONG, "user",
-                      "there is no user '%s'", name != NULL ? name : own);
+        ksm_check_add(check, KSM_CHECK_WRONG, "user", "there is no user '%s'",
+                      name != NULL ? name : own);
         return;
     }
     if (user.pw_uid != geteuid() && geteuid() != 0) {
@@ -138,8 +141,7 @@ void ksm_check_user(KsmCheck *check)
         return;
     }
     if (pipe(fds) != 0) {
-        ksm_check_add(check, KSM_CHECK_WRONG, "user", "%s",
-                      g_strerror(errno));
+        ksm_check_add(check, KSM_CHECK_WRONG, "user", "%s", g_strerror(errno));
         return;
     }
     fflush(stdout);

@@ -37,15 +37,15 @@ const char *ksm_check_word(KsmCheckState state)
 
 static void check_map_count(KsmCheck *check)
 {
-    g_autofree char *text = ksm_check_read(check,
-                                           "/proc/sys/vm/max_map_count");
+    g_autofree char *text = ksm_check_read(check, "/proc/sys/vm/max_map_count");
     guint64 count = text != NULL ? g_ascii_strtoull(text, NULL, 10) : 0;
 
     if (count < GOOD_MAP_COUNT) {
         ksm_check_add(check, KSM_CHECK_ADVICE, "mappings",
                       "vm.max_map_count is %" G_GUINT64_FORMAT ", enough for "
                       "a few GiB of each guest: set it to " BEST_MAP_COUNT
-                      " (contrib/libvirt)", count);
+                      " (contrib/libvirt)",
+                      count);
     } else {
         ksm_check_add(check, KSM_CHECK_OK, "mappings",
                       "vm.max_map_count is %" G_GUINT64_FORMAT, count);
@@ -63,19 +63,22 @@ void ksm_check_broker(KsmCheck *check, KsmClient *client)
     g_autoptr(GError) error = NULL;
     g_autoptr(JsonObject) reply = ksm_client_ask(client, &error, "status",
                                                  NULL);
-    JsonObject *broker = reply != NULL ? ksm_reply_object(reply, "broker")
-                                       : NULL;
-    JsonObject *total = reply != NULL ? ksm_reply_object(reply, "total")
-                                      : NULL;
+    JsonObject *broker = reply != NULL ? ksm_reply_object(reply, "broker") :
+                                         NULL;
+    JsonObject *total = reply != NULL ? ksm_reply_object(reply, "total") : NULL;
 
     if (broker == NULL || total == NULL) {
-        ksm_check_add(check, g_error_matches(error, KSM_CTL_ERROR,
-                                             KSM_CTL_PERMISSION)
-                      ? KSM_CHECK_ADVICE : KSM_CHECK_WRONG, "broker", "%s",
+        ksm_check_add(check,
+                      g_error_matches(error, KSM_CTL_ERROR,
+                                      KSM_CTL_PERMISSION) ?
+                          KSM_CHECK_ADVICE :
+                          KSM_CHECK_WRONG,
+                      "broker", "%s",
                       error != NULL ? error->message : "a strange answer");
         return;
     }
-    ksm_check_add(check, KSM_CHECK_OK, "broker", "guest-ksmd %s, %"
-                  G_GINT64_FORMAT " VMs", ksm_reply_string(broker, "version"),
+    ksm_check_add(check, KSM_CHECK_OK, "broker",
+                  "guest-ksmd %s, %" G_GINT64_FORMAT " VMs",
+                  ksm_reply_string(broker, "version"),
                   ksm_reply_int(total, "vms"));
 }

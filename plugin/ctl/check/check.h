@@ -7,8 +7,8 @@
 
 typedef enum KsmCheckState {
     KSM_CHECK_OK,
-    KSM_CHECK_ADVICE,           /* it works; this would be better */
-    KSM_CHECK_WRONG,            /* nothing is shared like that, or not safely */
+    KSM_CHECK_ADVICE, /* it works; this would be better */
+    KSM_CHECK_WRONG,  /* nothing is shared like that, or not safely */
 } KsmCheckState;
 
 typedef struct KsmCheckLine {
@@ -17,13 +17,13 @@ typedef struct KsmCheckLine {
 } KsmCheckLine;
 
 typedef struct KsmCheck {
-    const char *root;           /* before every path of a file; "" */
-    const char *user;           /* QEMU's; NULL: who runs this */
-    char *found_user;           /* what libvirt says of it */
-    gboolean device_given;      /* libvirt gives it /dev/userfaultfd */
-    const char *uri;            /* libvirt's; NULL: its default */
-    const char *broker;         /* the socket for guests */
-    GPtrArray *lines;           /* KsmCheckLine */
+    const char *root;      /* before every path of a file; "" */
+    const char *user;      /* QEMU's; NULL: who runs this */
+    char *found_user;      /* what libvirt says of it */
+    gboolean device_given; /* libvirt gives it /dev/userfaultfd */
+    const char *uri;       /* libvirt's; NULL: its default */
+    const char *broker;    /* the socket for guests */
+    GPtrArray *lines;      /* KsmCheckLine */
 } KsmCheck;
 
 /** A line: what was looked at, what is so, and what to do. */

@@ -51,9 +51,10 @@ static void print_text(const KsmCheck *check)
 
     for (i = 0; i < check->lines->len; i++) {
         const KsmCheckLine *line = g_ptr_array_index(check->lines, i);
-        g_autofree char *word = line->state == KSM_CHECK_WRONG
-            ? g_ascii_strup(ksm_check_word(line->state), -1)
-            : g_strdup(ksm_check_word(line->state));
+        g_autofree char *word = line->state == KSM_CHECK_WRONG ?
+                                    g_ascii_strup(ksm_check_word(line->state),
+                                                  -1) :
+                                    g_strdup(ksm_check_word(line->state));
 
         printf("%-6s  %-11s  %s\n", word, line->what, line->text);
     }
@@ -83,11 +84,10 @@ static void print_json(const KsmCheck *check)
 /* Beside the control socket, unless it is named. */
 static char *broker_path(KsmCtl *ctl)
 {
-    g_autofree char *dir =
-        g_path_get_dirname(ksm_client_path(ctl->client));
+    g_autofree char *dir = g_path_get_dirname(ksm_client_path(ctl->client));
 
-    return broker != NULL ? g_strdup(broker)
-                          : g_build_filename(dir, "broker.sock", NULL);
+    return broker != NULL ? g_strdup(broker) :
+                            g_build_filename(dir, "broker.sock", NULL);
 }
 
 static gboolean run_all(KsmCtl *ctl, GError **errp)

@@ -30,10 +30,9 @@ static const GOptionEntry entries[] = {
     { "emulator", 'e', 0, G_OPTION_ARG_FILENAME, &emulator,
       "enable: the QEMU that has memory-backend-ksm", "PATH" },
     { "set", 0, 0, G_OPTION_ARG_STRING_ARRAY, &properties,
-      "enable: a property of memory-backend-ksm; more than once",
-      "KEY=VALUE" },
-    { "yes", 'y', 0, G_OPTION_ARG_NONE, &yes,
-      "Do not ask whether to do it", NULL },
+      "enable: a property of memory-backend-ksm; more than once", "KEY=VALUE" },
+    { "yes", 'y', 0, G_OPTION_ARG_NONE, &yes, "Do not ask whether to do it",
+      NULL },
     { "dry-run", 'n', 0, G_OPTION_ARG_NONE, &dry_run,
       "Only show what would change", NULL },
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
@@ -54,8 +53,8 @@ static void print_json(virDomain *domain, const KsmDomainState *state)
                                       state->emulator_before);
     }
     for (i = 1; state->enabled && i < state->backend->len; i++) {
-        g_auto(GStrv) pair = g_strsplit(
-            g_ptr_array_index(state->backend, i), "=", 2);
+        g_auto(GStrv) pair = g_strsplit(g_ptr_array_index(state->backend, i),
+                                        "=", 2);
 
         json_object_set_string_member(reply, pair[0], pair[1]);
     }
@@ -78,8 +77,7 @@ static gboolean show(KsmCtl *ctl, virDomain *domain, const char *xml,
     printf("%s: sharing is %s\n", virDomainGetName(domain),
            state->enabled ? "enabled" : "not enabled");
     for (i = 2; state->enabled && i < state->backend->len; i++) {
-        printf("  %s\n",
-               (const char *)g_ptr_array_index(state->backend, i));
+        printf("  %s\n", (const char *)g_ptr_array_index(state->backend, i));
     }
     printf("  emulator=%s%s%s%s\n", state->emulator,
            state->emulator_before != NULL ? " (before: " : "",
@@ -98,7 +96,7 @@ static gboolean confirmed(GError **errp)
     }
     if (!isatty(STDIN_FILENO)) {
         return ksm_command_usage(errp, "standard input is not a terminal, so "
-                                 "nobody can be asked; use --yes");
+                                       "nobody can be asked; use --yes");
     }
     printf("Change the domain like that? [y/N] ");
     fflush(stdout);
@@ -152,9 +150,8 @@ static gboolean unchanged(virDomain *domain, const char *xml, GError **errp)
 }
 
 /* @xml: as it was dumped; @before: the same as @after is written. */
-static gboolean apply(virConnect *connect, virDomain *domain,
-                      const char *xml, const char *before, const char *after,
-                      GError **errp)
+static gboolean apply(virConnect *connect, virDomain *domain, const char *xml,
+                      const char *before, const char *after, GError **errp)
 {
     const char *name = virDomainGetName(domain);
     g_autoptr(GError) error = NULL;
@@ -197,8 +194,8 @@ static gboolean check_emulator(virConnect *connect, const char *xml,
     g_autoptr(KsmDomainState) state = ksm_domain_inspect(xml, errp);
 
     return state != NULL &&
-        (!ksm_virt_is_local(connect) || state->emulator == NULL ||
-         ksm_emulator_check(state->emulator, errp));
+           (!ksm_virt_is_local(connect) || state->emulator == NULL ||
+            ksm_emulator_check(state->emulator, errp));
 }
 
 static char *enabled_xml(virConnect *connect, const char *xml, GError **errp)
@@ -217,8 +214,9 @@ static char *enabled_xml(virConnect *connect, const char *xml, GError **errp)
         settings.libvirt_version = 0;
     }
     after = ksm_domain_enable(xml, &settings, errp);
-    return after != NULL && check_emulator(connect, after, errp)
-        ? g_steal_pointer(&after) : NULL;
+    return after != NULL && check_emulator(connect, after, errp) ?
+               g_steal_pointer(&after) :
+               NULL;
 }
 
 static gboolean run(KsmCtl *ctl, const char *verb, const char *name,
@@ -231,13 +229,17 @@ static gboolean run(KsmCtl *ctl, const char *verb, const char *name,
     gboolean only_show = strcmp(verb, "show") == 0;
 
     if (!enable && !only_show && strcmp(verb, "disable") != 0) {
-        return ksm_command_usage(errp, "domain-xml %s: use enable, disable "
-                                 "or show", verb);
+        return ksm_command_usage(errp,
+                                 "domain-xml %s: use enable, disable "
+                                 "or show",
+                                 verb);
     }
     if (!enable && (group != NULL || broker != NULL || emulator != NULL ||
                     properties != NULL)) {
-        return ksm_command_usage(errp, "domain-xml %s: --group, --broker, "
-                                 "--emulator and --set are for enable", verb);
+        return ksm_command_usage(errp,
+                                 "domain-xml %s: --group, --broker, "
+                                 "--emulator and --set are for enable",
+                                 verb);
     }
     connect = ksm_virt_open(uri, only_show, errp);
     domain = connect != NULL ? ksm_virt_domain(connect, name, errp) : NULL;
@@ -249,8 +251,9 @@ static gboolean run(KsmCtl *ctl, const char *verb, const char *name,
         return show(ctl, domain, xml, errp);
     }
     before = ksm_domain_rewrite(xml, errp);
-    after = before == NULL ? NULL : enable
-        ? enabled_xml(connect, xml, errp) : ksm_domain_disable(xml, errp);
+    after = before == NULL ? NULL :
+            enable         ? enabled_xml(connect, xml, errp) :
+                             ksm_domain_disable(xml, errp);
     if (after == NULL) {
         g_prefix_error(errp, "%s: ", virDomainGetName(domain));
         return FALSE;

@@ -46,8 +46,10 @@ static gboolean parse_last(gint64 *seconds, GError **errp)
     }
     if (!g_ascii_string_to_unsigned(digits, 10, 1, G_MAXUINT32, &number,
                                     NULL)) {
-        return ksm_command_usage(errp, "--last %s: use a time such as 90m, "
-                                 "2h or 600", last);
+        return ksm_command_usage(errp,
+                                 "--last %s: use a time such as 90m, "
+                                 "2h or 600",
+                                 last);
     }
     *seconds = (gint64)number * factor;
     return TRUE;

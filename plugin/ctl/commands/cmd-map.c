@@ -44,7 +44,7 @@ static void print_json(const GPtrArray *pictures)
 
     for (i = 0; i < pictures->len; i++) {
         json_array_add_object_element(maps,
-            describe(g_ptr_array_index(pictures, i)));
+                                      describe(g_ptr_array_index(pictures, i)));
     }
     json_object_set_array_member(object, "maps", maps);
     ksm_command_print_json(object);
@@ -78,8 +78,7 @@ static gboolean show(KsmCtl *ctl, const char *name, GError **errp)
     if (pictures == NULL) {
         return FALSE;
     }
-    if (png_path != NULL &&
-        !ksm_pictures_write_png(pictures, png_path, errp)) {
+    if (png_path != NULL && !ksm_pictures_write_png(pictures, png_path, errp)) {
         return FALSE;
     }
     if (ctl->json) {

@@ -10,7 +10,8 @@ static char *listen_on;
 static const GOptionEntry entries[] = {
     { "listen", 'l', 0, G_OPTION_ARG_STRING, &listen_on,
       "Serve them over HTTP as /metrics, on the loopback address unless "
-      "another is given; port 0: any", "[ADDRESS:]PORT" },
+      "another is given; port 0: any",
+      "[ADDRESS:]PORT" },
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
 };
 
@@ -32,11 +33,11 @@ static gboolean run_metrics(KsmCtl *ctl, char **args, GError **errp)
     (void)args;
     if (ctl->json) {
         ok = ksm_command_usage(errp, "metrics: they are OpenMetrics text; "
-                               "for JSON use status and vms");
+                                     "for JSON use status and vms");
     } else {
-        ok = listen_on != NULL
-            ? ksm_metrics_serve(ctl->client, listen_on, errp)
-            : print_metrics(ctl, errp);
+        ok = listen_on != NULL ?
+                 ksm_metrics_serve(ctl->client, listen_on, errp) :
+                 print_metrics(ctl, errp);
     }
     g_free(listen_on);
     return ok;

@@ -9,15 +9,15 @@
 static gboolean all_vms;
 
 static const GOptionEntry setting_entries[] = {
-    { "all", 'a', 0, G_OPTION_ARG_NONE, &all_vms,
-      "Every VM of this broker", NULL },
+    { "all", 'a', 0, G_OPTION_ARG_NONE, &all_vms, "Every VM of this broker",
+      NULL },
     { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
 };
 
 /* The outcome of a request, over all of its targets. */
 typedef struct Outcome {
     guint done, failed, pending;
-    char *error;                /* of the first that failed */
+    char *error; /* of the first that failed */
 } Outcome;
 
 static void note(JsonObject *result, gboolean quiet, Outcome *outcome)
@@ -38,9 +38,8 @@ static void note(JsonObject *result, gboolean quiet, Outcome *outcome)
     }
     if (!quiet) {
         printf("%s (group %s, process %" G_GINT64_FORMAT "): %s%s%s\n", name,
-               ksm_reply_string(result, "group"),
-               ksm_reply_int(result, "pid"), what,
-               error != NULL ? ": " : "", error != NULL ? error : "");
+               ksm_reply_string(result, "group"), ksm_reply_int(result, "pid"),
+               what, error != NULL ? ": " : "", error != NULL ? error : "");
     }
 }
 
@@ -72,8 +71,9 @@ static gboolean judge(KsmCtl *ctl, const Outcome *outcome, GError **errp)
     if (outcome->failed > 0) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
                     "%s: %u of %u refused; %s", ksm_client_path(ctl->client),
-                    outcome->failed, outcome->done + outcome->failed +
-                    outcome->pending, outcome->error);
+                    outcome->failed,
+                    outcome->done + outcome->failed + outcome->pending,
+                    outcome->error);
         return FALSE;
     }
     if (outcome->pending > 0) {
@@ -88,7 +88,7 @@ static gboolean judge(KsmCtl *ctl, const Outcome *outcome, GError **errp)
 }
 
 gboolean ksm_settings_give(KsmCtl *ctl, char **targets, JsonObject *options,
-                        GError **errp)
+                           GError **errp)
 {
     Outcome outcome = { 0 };
     gboolean ok = TRUE;
@@ -103,15 +103,17 @@ gboolean ksm_settings_give(KsmCtl *ctl, char **targets, JsonObject *options,
 }
 
 static gboolean setting_run(KsmCtl *ctl, char **args, const char *mode,
-                          GError **errp)
+                            GError **errp)
 {
     static char all[] = "all";
     char *everything[] = { all, NULL };
     g_autoptr(JsonObject) options = json_object_new();
 
     if (all_vms == (args[0] != NULL)) {
-        return ksm_command_usage(errp, "usage: guest-ksmctl %s "
-                                 "VM|GROUP...|--all", mode);
+        return ksm_command_usage(errp,
+                                 "usage: guest-ksmctl %s "
+                                 "VM|GROUP...|--all",
+                                 mode);
     }
     json_object_set_string_member(options, "run", mode);
     return ksm_settings_give(ctl, all_vms ? everything : args, options, errp);

@@ -6,8 +6,7 @@
 #include "base/order.h"
 
 /* One KEY=VALUE into the request; keys are those of QEMU's object. */
-static gboolean add_option(JsonObject *options, const char *text,
-                           GError **errp)
+static gboolean add_option(JsonObject *options, const char *text, GError **errp)
 {
     static const struct {
         const char *key;
@@ -31,8 +30,10 @@ static gboolean add_option(JsonObject *options, const char *text,
         static const char *const modes[] = { "run", "pause", "unmerge", NULL };
 
         if (!g_strv_contains(modes, equals + 1)) {
-            return ksm_command_usage(errp, "run=%s: use run, pause or "
-                                     "unmerge", equals + 1);
+            return ksm_command_usage(errp,
+                                     "run=%s: use run, pause or "
+                                     "unmerge",
+                                     equals + 1);
         }
         json_object_set_string_member(options, "run", equals + 1);
         return TRUE;
@@ -41,18 +42,19 @@ static gboolean add_option(JsonObject *options, const char *text,
         if (strcmp(key, numbers[i].key) != 0) {
             continue;
         }
-        if (!g_ascii_string_to_unsigned(equals + 1, 10, 0, G_MAXUINT32,
-                                        &number, NULL)) {
+        if (!g_ascii_string_to_unsigned(equals + 1, 10, 0, G_MAXUINT32, &number,
+                                        NULL)) {
             return ksm_command_usage(errp, "%s: '%s' is not a whole number",
                                      key, equals + 1);
         }
-        json_object_set_int_member(options, numbers[i].member,
-                                   (gint64)number);
+        json_object_set_int_member(options, numbers[i].member, (gint64)number);
         return TRUE;
     }
-    return ksm_command_usage(errp, "there is no option '%s': "
+    return ksm_command_usage(errp,
+                             "there is no option '%s': "
                              "scan-cpu-percent, scan-interval, max-mappings, "
-                             "keep-huge, run", key);
+                             "keep-huge, run",
+                             key);
 }
 
 static gboolean run_set(KsmCtl *ctl, char **args, GError **errp)

@@ -29,10 +29,10 @@ static void print_broker(JsonObject *reply)
            age, cpu, own);
     printf("stores      %s of at most %s MiB\n", used, most);
     if (ksm_reply_int(broker, "cgroup_limit_bytes") > 0) {
-        g_autofree char *limit = ksm_units_mib_of_bytes(
-            ksm_reply_int(broker, "cgroup_limit_bytes"));
-        g_autofree char *room = ksm_units_mib_of_bytes(
-            ksm_reply_int(broker, "cgroup_room_bytes"));
+        g_autofree char *limit =
+            ksm_units_mib_of_bytes(ksm_reply_int(broker, "cgroup_limit_bytes"));
+        g_autofree char *room =
+            ksm_units_mib_of_bytes(ksm_reply_int(broker, "cgroup_room_bytes"));
 
         printf("cgroup      %s of %s MiB left to the broker\n", room, limit);
     }
@@ -55,19 +55,20 @@ static void print_users(JsonObject *reply)
     g_ptr_array_sort(users, compare_users);
     for (i = 0; i < users->len; i++) {
         JsonObject *user = g_ptr_array_index(users, i);
-        g_autofree char *store = ksm_units_mib_of_pages(
-            ksm_reply_int(user, "store_pages"));
-        g_autofree char *store_max = ksm_units_mib_of_pages(
-            ksm_reply_int(user, "store_pages_max"));
-        g_autofree char *guest = ksm_units_mib_of_pages(
-            ksm_reply_int(user, "guest_pages"));
-        g_autofree char *guest_max = ksm_units_mib_of_pages(
-            ksm_reply_int(user, "guest_pages_max"));
+        g_autofree char *store =
+            ksm_units_mib_of_pages(ksm_reply_int(user, "store_pages"));
+        g_autofree char *store_max =
+            ksm_units_mib_of_pages(ksm_reply_int(user, "store_pages_max"));
+        g_autofree char *guest =
+            ksm_units_mib_of_pages(ksm_reply_int(user, "guest_pages"));
+        g_autofree char *guest_max =
+            ksm_units_mib_of_pages(ksm_reply_int(user, "guest_pages_max"));
 
         printf("user %-6" G_GINT64_FORMAT " stores %s of at most %s MiB, guest "
-               "memory %s of %s, sessions %" G_GINT64_FORMAT " of %"
-               G_GINT64_FORMAT "\n", ksm_reply_int(user, "uid"), store,
-               store_max, guest, guest_max, ksm_reply_int(user, "sessions"),
+               "memory %s of %s, sessions %" G_GINT64_FORMAT
+               " of %" G_GINT64_FORMAT "\n",
+               ksm_reply_int(user, "uid"), store, store_max, guest, guest_max,
+               ksm_reply_int(user, "sessions"),
                ksm_reply_int(user, "sessions_max"));
     }
 }
@@ -83,10 +84,9 @@ static void print_saved(JsonObject *total)
     shared = ksm_units_mib_of_pages(ksm_reply_int(total, "pages_shared"));
     zero = ksm_units_mib_of_pages(ksm_reply_int(total, "zero_pages"));
     printf("saved       %s MiB of the %s MiB of %" G_GINT64_FORMAT " VM%s: %s "
-           "sharing %s, and %s of zeros\n", saved, all,
-           ksm_reply_int(total, "vms"),
-           ksm_reply_int(total, "vms") == 1 ? "" : "s", sharing, shared,
-           zero);
+           "sharing %s, and %s of zeros\n",
+           saved, all, ksm_reply_int(total, "vms"),
+           ksm_reply_int(total, "vms") == 1 ? "" : "s", sharing, shared, zero);
     printf("cpu         %.2f %% of one CPU for scanning\n",
            ksm_reply_double(total, "cpu_percent"));
 }
@@ -94,23 +94,25 @@ static void print_saved(JsonObject *total)
 static void print_worst_case(JsonObject *reply, JsonObject *total)
 {
     JsonObject *host = ksm_reply_object(reply, "host");
-    gint64 available = host != NULL ?
-        ksm_reply_int(host, "available_bytes") : 0;
+    gint64 available = host != NULL ? ksm_reply_int(host, "available_bytes") :
+                                      0;
     gint64 worst = ksm_reply_int(total, "worst_case_pages") * 4096;
     g_autofree char *need = ksm_units_mib_of_bytes(worst);
     g_autofree char *have = ksm_units_mib_of_bytes(available);
 
     printf("worst case  %s MiB more if everything were written at once; %s "
-           "MiB available: %s\n", need, have, worst <= available ? "fits" :
-           "DOES NOT FIT, the host would swap or kill");
+           "MiB available: %s\n",
+           need, have,
+           worst <= available ? "fits" :
+                                "DOES NOT FIT, the host would swap or kill");
 }
 
 static void add_row(KsmTable *table, const char *name, const char *user,
                     JsonObject *sums)
 {
     static const char *const fields[] = {
-        "pages_total", "pages_sharing", "pages_shared", "zero_pages",
-        "pages_broken", "saved_pages", "worst_case_pages",
+        "pages_total",  "pages_sharing", "pages_shared",     "zero_pages",
+        "pages_broken", "saved_pages",   "worst_case_pages",
     };
     guint i;
 
@@ -119,11 +121,12 @@ static void add_row(KsmTable *table, const char *name, const char *user,
     ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT,
                                           ksm_reply_int(sums, "vms")));
     for (i = 0; i < G_N_ELEMENTS(fields); i++) {
-        ksm_table_take(table, ksm_units_mib_of_pages(
-                           ksm_reply_int(sums, fields[i])));
+        ksm_table_take(table,
+                       ksm_units_mib_of_pages(ksm_reply_int(sums, fields[i])));
     }
-    ksm_table_take(table, g_strdup_printf("%.2f",
-                       ksm_reply_double(sums, "cpu_percent")));
+    ksm_table_take(table,
+                   g_strdup_printf("%.2f",
+                                   ksm_reply_double(sums, "cpu_percent")));
 }
 
 static gint compare_groups(gconstpointer a, gconstpointer b)
@@ -144,16 +147,16 @@ static char *group_title(JsonObject *group)
     const char *name = ksm_reply_string(group, "name");
     gint64 node;
 
-    return ksm_reply_node(group, &node)
-        ? g_strdup_printf("%s@%" G_GINT64_FORMAT, name, node)
-        : g_strdup(name);
+    return ksm_reply_node(group, &node) ?
+               g_strdup_printf("%s@%" G_GINT64_FORMAT, name, node) :
+               g_strdup(name);
 }
 
 static void print_groups(JsonObject *reply, JsonObject *total)
 {
     static const char *const headings[] = {
-        "<GROUP", "UID", "VMS", "MEMORY", "SHARING", "SHARED", "ZERO",
-        "BROKEN", "SAVED", "WORST", "CPU%", NULL,
+        "<GROUP", "UID",    "VMS",   "MEMORY", "SHARING", "SHARED",
+        "ZERO",   "BROKEN", "SAVED", "WORST",  "CPU%",    NULL,
     };
     g_autoptr(GPtrArray) groups = ksm_reply_objects(reply, "groups");
     g_autoptr(KsmTable) table = ksm_table_new(headings);
@@ -176,22 +179,22 @@ static void print_groups(JsonObject *reply, JsonObject *total)
 
 static void print_vm(const KsmVm *vm)
 {
-    g_autofree char *all = ksm_units_mib_of_pages(
-        ksm_vm_sum(vm, "pages_total"));
-    g_autofree char *saved = ksm_units_mib_of_pages(
-        ksm_vm_sum(vm, "saved_pages"));
-    g_autofree char *sharing = ksm_units_mib_of_pages(
-        ksm_vm_sum(vm, "pages_sharing"));
-    g_autofree char *zero = ksm_units_mib_of_pages(
-        ksm_vm_sum(vm, "zero_pages"));
+    g_autofree char *all =
+        ksm_units_mib_of_pages(ksm_vm_sum(vm, "pages_total"));
+    g_autofree char *saved =
+        ksm_units_mib_of_pages(ksm_vm_sum(vm, "saved_pages"));
+    g_autofree char *sharing =
+        ksm_units_mib_of_pages(ksm_vm_sum(vm, "pages_sharing"));
+    g_autofree char *zero =
+        ksm_units_mib_of_pages(ksm_vm_sum(vm, "zero_pages"));
 
     g_autofree char *group = ksm_vm_group_title(vm);
 
-    printf("%s: %s, group %s, user %" G_GINT64_FORMAT ", process %"
-           G_GINT64_FORMAT "\n", vm->name, ksm_vm_string(vm, "state"),
-           group, vm->uid, vm->pid);
-    printf("saved       %s MiB of %s MiB: %s sharing, and %s of zeros\n",
-           saved, all, sharing, zero);
+    printf("%s: %s, group %s, user %" G_GINT64_FORMAT
+           ", process %" G_GINT64_FORMAT "\n",
+           vm->name, ksm_vm_string(vm, "state"), group, vm->uid, vm->pid);
+    printf("saved       %s MiB of %s MiB: %s sharing, and %s of zeros\n", saved,
+           all, sharing, zero);
     printf("cpu         %.2f %% of one CPU for scanning\n",
            ksm_vm_sum_double(vm, "cpu_percent"));
 }
@@ -220,8 +223,7 @@ static gboolean status_of_host(KsmCtl *ctl, GError **errp)
 {
     g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp, "status",
                                                  NULL);
-    JsonObject *total = reply != NULL ? ksm_reply_object(reply, "total")
-                                      : NULL;
+    JsonObject *total = reply != NULL ? ksm_reply_object(reply, "total") : NULL;
 
     if (reply == NULL) {
         return FALSE;
@@ -241,13 +243,13 @@ static gboolean status_of_host(KsmCtl *ctl, GError **errp)
 static gboolean run_status(KsmCtl *ctl, char **args, GError **errp)
 {
     (void)args;
-    return ksm_domain_target_name != NULL ? status_of_domain(ctl, errp)
-                                          : status_of_host(ctl, errp);
+    return ksm_domain_target_name != NULL ? status_of_domain(ctl, errp) :
+                                            status_of_host(ctl, errp);
 }
 
 static const GOptionEntry entries[] = {
-    KSM_DOMAIN_TARGET_ENTRIES
-    { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
+    KSM_DOMAIN_TARGET_ENTRIES { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL,
+                                NULL },
 };
 
 extern const KsmCommand ksm_command_status;

@@ -16,9 +16,10 @@ static const GOptionEntry entries[] = {
       "Time between two updates (1)", "SECONDS" },
     { "sort", 'k', 0, G_OPTION_ARG_STRING, &sort_name,
       "Sort by vm, group, memory, private, shared, zero, broken, saved "
-      "(default), cpu, merges, breaks or state", "COLUMN" },
-    KSM_DOMAIN_TARGET_ENTRIES
-    { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
+      "(default), cpu, merges, breaks or state",
+      "COLUMN" },
+    KSM_DOMAIN_TARGET_ENTRIES { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL,
+                                NULL },
 };
 
 /* The next column to the left or right, around the ends. */
@@ -62,8 +63,8 @@ static void scroll_by(guint *first, gint64 rows)
 }
 
 /* FALSE: quit. */
-static gboolean on_key(KsmTop *top, KsmScreenKey key, char letter,
-                       guint *first, gint64 *due_us)
+static gboolean on_key(KsmTop *top, KsmScreenKey key, char letter, guint *first,
+                       gint64 *due_us)
 {
     switch (key) {
     case KSM_SCREEN_LETTER:
@@ -134,8 +135,7 @@ static gboolean run(KsmCtl *ctl, GError **errp)
         return ksm_command_usage(errp, "--interval: %g to %g seconds",
                                  MIN_SECONDS, MAX_SECONDS);
     }
-    if (!ksm_top_find_column(sort_name != NULL ? sort_name : "saved",
-                             &sort)) {
+    if (!ksm_top_find_column(sort_name != NULL ? sort_name : "saved", &sort)) {
         return ksm_command_usage(errp, "--sort %s: there is no such column",
                                  sort_name);
     }

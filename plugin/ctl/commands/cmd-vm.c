@@ -33,18 +33,20 @@ static void print_pages(JsonObject *session)
         if (pages == 0 && g_str_equal(rows[i].field, "pages_hwpoison")) {
             continue;
         }
-        printf("    %-17s %10" G_GINT64_FORMAT "  %9s MiB  %s\n",
-               rows[i].field, pages, mib, rows[i].meaning);
+        printf("    %-17s %10" G_GINT64_FORMAT "  %9s MiB  %s\n", rows[i].field,
+               pages, mib, rows[i].meaning);
     }
 }
 
 static void print_counts(JsonObject *session)
 {
     static const char *const fields[] = {
-        "full_scans", "merges", "zero_merges", "breaks", "given_back",
-        "rollbacks", "refused_pinned", "refused_dma", "refused_budget",
-        "refused_torn", "refused_broker", "refused_error", "fingerprints",
-        "lookups", "publishes", "deferred_results", "broker_requests", "broker_losses",
+        "full_scans",       "merges",          "zero_merges",
+        "breaks",           "given_back",      "rollbacks",
+        "refused_pinned",   "refused_dma",     "refused_budget",
+        "refused_torn",     "refused_broker",  "refused_error",
+        "fingerprints",     "lookups",         "publishes",
+        "deferred_results", "broker_requests", "broker_losses",
     };
     guint i;
 
@@ -57,9 +59,10 @@ static void print_counts(JsonObject *session)
 /* The upper bound of the bucket below which @part of the windows lie, in us. */
 static guint64 window_below_us(JsonObject *session, double part)
 {
-    JsonArray *buckets = json_object_has_member(session,
-                                                "window_us_histogram") ?
-        json_object_get_array_member(session, "window_us_histogram") : NULL;
+    JsonArray *buckets =
+        json_object_has_member(session, "window_us_histogram") ?
+            json_object_get_array_member(session, "window_us_histogram") :
+            NULL;
     double sum = 0, all = 0;
     guint i, count = buckets != NULL ? json_array_get_length(buckets) : 0;
 
@@ -80,12 +83,12 @@ static void print_windows(JsonObject *session)
     gint64 windows = ksm_reply_int(session, "windows");
     g_autofree char *longest =
         ksm_units_time_of_ns(ksm_reply_int(session, "window_ns_max"));
-    g_autofree char *mean = ksm_units_time_of_ns(windows > 0 ?
-        ksm_reply_int(session, "window_ns_total") / windows : 0);
+    g_autofree char *mean = ksm_units_time_of_ns(
+        windows > 0 ? ksm_reply_int(session, "window_ns_total") / windows : 0);
 
-    printf("    windows   %" G_GINT64_FORMAT ", mean %s, 99 %% below %"
-           G_GUINT64_FORMAT " us, longest %s\n", windows, mean,
-           window_below_us(session, 0.99), longest);
+    printf("    windows   %" G_GINT64_FORMAT
+           ", mean %s, 99 %% below %" G_GUINT64_FORMAT " us, longest %s\n",
+           windows, mean, window_below_us(session, 0.99), longest);
 }
 
 static void print_state(JsonObject *session)
@@ -95,11 +98,9 @@ static void print_state(JsonObject *session)
     gint64 last_seen_ms = ksm_reply_int(session, "last_seen_ms"), node;
 
     printf("    state     %s%s%s%s%s (run mode %s)\n",
-           ksm_reply_string(session, "state"),
-           aside != NULL ? ": " : "", aside != NULL ? aside : "",
-           degraded != NULL ? ", short of: " : "",
-           degraded != NULL ? degraded : "",
-           ksm_reply_string(session, "run"));
+           ksm_reply_string(session, "state"), aside != NULL ? ": " : "",
+           aside != NULL ? aside : "", degraded != NULL ? ", short of: " : "",
+           degraded != NULL ? degraded : "", ksm_reply_string(session, "run"));
     if (last_seen_ms < 0) {
         printf("    last seen never\n");
     } else {
@@ -107,7 +108,8 @@ static void print_state(JsonObject *session)
     }
     if (ksm_reply_node(session, &node)) {
         printf("    node      %" G_GINT64_FORMAT ": it shares only on this "
-               "node\n", node);
+               "node\n",
+               node);
     }
 }
 
@@ -120,11 +122,13 @@ static void print_pace(JsonObject *session)
     g_autofree char *profit =
         ksm_units_mib_of_bytes(ksm_reply_int(session, "general_profit_bytes"));
 
-    printf("    cpu       %.2f %% now, %s in all; scan-cpu-percent %"
-           G_GINT64_FORMAT "\n", ksm_reply_double(session, "cpu_percent"),
-           cpu, ksm_reply_int(session, "scan_cpu_percent"));
-    printf("    rounds    every %" G_GINT64_FORMAT " ms (scan-interval %"
-           G_GINT64_FORMAT "), the last took %s\n",
+    printf(
+        "    cpu       %.2f %% now, %s in all; scan-cpu-percent %" G_GINT64_FORMAT
+        "\n",
+        ksm_reply_double(session, "cpu_percent"), cpu,
+        ksm_reply_int(session, "scan_cpu_percent"));
+    printf("    rounds    every %" G_GINT64_FORMAT
+           " ms (scan-interval %" G_GINT64_FORMAT "), the last took %s\n",
            ksm_reply_int(session, "interval_ms"),
            ksm_reply_int(session, "scan_interval_ms"), round);
     printf("    mappings  %" G_GINT64_FORMAT " of %" G_GINT64_FORMAT
@@ -147,8 +151,8 @@ static void print_huge(JsonObject *session)
         printf("    huge      keep-huge %" G_GINT64_FORMAT ": %s MiB of "
                "duplicates left unshared, %s MiB written all\n"
                "              the time and left alone, %" G_GINT64_FORMAT
-               " times made huge again\n", keep, kept, parked,
-               ksm_reply_int(session, "collapses"));
+               " times made huge again\n",
+               keep, kept, parked, ksm_reply_int(session, "collapses"));
     }
 }
 
@@ -157,8 +161,9 @@ static void print_vm(const KsmVm *vm)
     g_autofree char *group = ksm_vm_group_title(vm);
     guint i;
 
-    printf("%s: group %s, user %" G_GINT64_FORMAT ", process %"
-           G_GINT64_FORMAT "\n", vm->name, group, vm->uid, vm->pid);
+    printf("%s: group %s, user %" G_GINT64_FORMAT ", process %" G_GINT64_FORMAT
+           "\n",
+           vm->name, group, vm->uid, vm->pid);
     for (i = 0; i < vm->sessions->len; i++) {
         JsonObject *session = g_ptr_array_index(vm->sessions, i);
 

@@ -11,8 +11,8 @@
 static void add_row(KsmTable *table, const KsmVm *vm)
 {
     static const char *const fields[] = {
-        "pages_total", "pages_sharing", "zero_pages", "pages_broken",
-        "pages_unshared", "saved_pages",
+        "pages_total",  "pages_sharing",  "zero_pages",
+        "pages_broken", "pages_unshared", "saved_pages",
     };
     guint i;
 
@@ -21,24 +21,25 @@ static void add_row(KsmTable *table, const KsmVm *vm)
     ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT, vm->uid));
     ksm_table_take(table, g_strdup_printf("%" G_GINT64_FORMAT, vm->pid));
     for (i = 0; i < G_N_ELEMENTS(fields); i++) {
-        ksm_table_take(table, ksm_units_mib_of_pages(
-                           ksm_vm_sum(vm, fields[i])));
+        ksm_table_take(table,
+                       ksm_units_mib_of_pages(ksm_vm_sum(vm, fields[i])));
     }
-    ksm_table_take(table, g_strdup_printf("%.2f",
-                       ksm_vm_sum_double(vm, "cpu_percent")));
+    ksm_table_take(table,
+                   g_strdup_printf("%.2f",
+                                   ksm_vm_sum_double(vm, "cpu_percent")));
     ksm_table_add(table, ksm_vm_string(vm, "state"));
 }
 
 static const GOptionEntry entries[] = {
-    KSM_DOMAIN_TARGET_ENTRIES
-    { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL, NULL },
+    KSM_DOMAIN_TARGET_ENTRIES { NULL, 0, 0, G_OPTION_ARG_NONE, NULL, NULL,
+                                NULL },
 };
 
 static gboolean run_vms(KsmCtl *ctl, char **args, GError **errp)
 {
     static const char *const headings[] = {
-        "<VM", "<GROUP", "UID", "PID", "MEMORY", "SHARING", "ZERO", "BROKEN",
-        "UNSHARED", "SAVED", "CPU%", "<STATE", NULL,
+        "<VM",    "<GROUP",   "UID",   "PID",  "MEMORY", "SHARING", "ZERO",
+        "BROKEN", "UNSHARED", "SAVED", "CPU%", "<STATE", NULL,
     };
     g_autoptr(KsmTable) table = ksm_table_new(headings);
     g_autoptr(GPtrArray) vms = NULL;

@@ -10,14 +10,22 @@
 
 extern const KsmCommand ksm_command_status, ksm_command_vms, ksm_command_vm,
     ksm_command_pause, ksm_command_run, ksm_command_unmerge, ksm_command_set,
-    ksm_command_top, ksm_command_map, ksm_command_history,
-    ksm_command_metrics, ksm_command_check, ksm_command_domain_xml;
+    ksm_command_top, ksm_command_map, ksm_command_history, ksm_command_metrics,
+    ksm_command_check, ksm_command_domain_xml;
 
 const KsmCommand *const ksm_commands[] = {
-    &ksm_command_status, &ksm_command_vms, &ksm_command_vm,
-    &ksm_command_pause, &ksm_command_run, &ksm_command_unmerge,
-    &ksm_command_set, &ksm_command_top, &ksm_command_map,
-    &ksm_command_history, &ksm_command_metrics, &ksm_command_check,
+    &ksm_command_status,
+    &ksm_command_vms,
+    &ksm_command_vm,
+    &ksm_command_pause,
+    &ksm_command_run,
+    &ksm_command_unmerge,
+    &ksm_command_set,
+    &ksm_command_top,
+    &ksm_command_map,
+    &ksm_command_history,
+    &ksm_command_metrics,
+    &ksm_command_check,
 #ifdef KSM_CTL_LIBVIRT
     &ksm_command_domain_xml,
 #endif
@@ -50,8 +58,9 @@ void ksm_command_print_json(JsonObject *reply)
 gboolean ksm_command_vms_of(KsmCtl *ctl, const char *target, GPtrArray **vms,
                             GError **errp)
 {
-    g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp,
-        "sessions", "target", G_TYPE_STRING, target, NULL);
+    g_autoptr(JsonObject) reply = ksm_client_ask(ctl->client, errp, "sessions",
+                                                 "target", G_TYPE_STRING,
+                                                 target, NULL);
 
     *vms = NULL;
     if (reply == NULL) {

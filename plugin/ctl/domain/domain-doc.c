@@ -15,7 +15,7 @@ xmlDoc *ksm_domain_doc_read(const char *xml)
 {
     return xmlReadMemory(xml, (int)strlen(xml), "libvirt.xml", NULL,
                          XML_PARSE_NONET | XML_PARSE_NOERROR |
-                         XML_PARSE_NOWARNING);
+                             XML_PARSE_NOWARNING);
 }
 
 xmlDoc *ksm_domain_doc_parse(const char *xml, GError **errp)
@@ -53,13 +53,16 @@ static const char *copy_verbatim(GString *out, const char *at)
     static const struct {
         const char *begin, *end;
     } kinds[] = {
-        { "<!--", "-->" }, { "<![CDATA[", "]]>" }, { "<?", "?>" },
+        { "<!--", "-->" },
+        { "<![CDATA[", "]]>" },
+        { "<?", "?>" },
     };
     guint i;
 
     for (i = 0; i < G_N_ELEMENTS(kinds); i++) {
         const char *end = g_str_has_prefix(at, kinds[i].begin) ?
-            strstr(at, kinds[i].end) : NULL;
+                              strstr(at, kinds[i].end) :
+                              NULL;
 
         if (end != NULL) {
             end += strlen(kinds[i].end);
@@ -203,8 +206,8 @@ xmlNs *ksm_domain_doc_qemu_ns(xmlDoc *doc)
     xmlNode *root = xmlDocGetRootElement(doc);
     xmlNs *ns = xmlSearchNsByHref(doc, root, XML(KSM_DOMAIN_QEMU_NS));
 
-    return ns != NULL ? ns : xmlNewNs(root, XML(KSM_DOMAIN_QEMU_NS),
-                                      XML("qemu"));
+    return ns != NULL ? ns :
+                        xmlNewNs(root, XML(KSM_DOMAIN_QEMU_NS), XML("qemu"));
 }
 
 void ksm_domain_doc_drop_qemu_ns(xmlDoc *doc)

@@ -39,7 +39,7 @@
 
 /* What old libvirts say on the command line, and how one says it now. */
 static const struct {
-    const char *xpath;          /* what makes libvirt say it */
+    const char *xpath; /* what makes libvirt say it */
     const char *capability;
     const char *option, *value;
 } outdated[] = {
@@ -49,13 +49,12 @@ static const struct {
 };
 
 /* An argument of ours: the one that begins with @begin after @option. */
-static xmlNode *own_argument(xmlDoc *doc, const char *option,
-                             const char *begin)
+static xmlNode *own_argument(xmlDoc *doc, const char *option, const char *begin)
 {
     g_autofree char *xpath = g_strdup_printf(
         COMMANDLINE "/qemu:arg[(@value = '%s' or starts-with(@value, '%s,'))"
-        " and preceding-sibling::qemu:arg[1]/@value = '%s']", begin, begin,
-        option);
+                    " and preceding-sibling::qemu:arg[1]/@value = '%s']",
+        begin, begin, option);
 
     return ksm_domain_doc_find(doc, xpath);
 }
@@ -78,15 +77,16 @@ static void remove_when_empty(xmlDoc *doc, const char *xpath)
 static KsmOpts *opts_of(xmlNode *argument)
 {
     g_autofree char *value = argument != NULL ?
-        ksm_domain_doc_attribute(argument, "value") : NULL;
+                                 ksm_domain_doc_attribute(argument, "value") :
+                                 NULL;
 
     return value != NULL ? ksm_opts_parse(value) : NULL;
 }
 
 static xmlNode *deleted_capability(xmlDoc *doc, const char *name)
 {
-    g_autofree char *xpath = g_strdup_printf(
-        CAPABILITIES "/qemu:del[@capability = '%s']", name);
+    g_autofree char *xpath =
+        g_strdup_printf(CAPABILITIES "/qemu:del[@capability = '%s']", name);
 
     return ksm_domain_doc_find(doc, xpath);
 }
@@ -154,8 +154,9 @@ static xmlNode *qemu_element(xmlDoc *doc, const char *xpath, const char *name)
     xmlNode *node = ksm_domain_doc_find(doc, xpath);
     xmlNs *ns = ksm_domain_doc_qemu_ns(doc);
 
-    return node != NULL ? node : ksm_domain_doc_add(
-        xmlDocGetRootElement(doc), NULL, ns, name, 1);
+    return node != NULL ?
+               node :
+               ksm_domain_doc_add(xmlDocGetRootElement(doc), NULL, ns, name, 1);
 }
 
 /* Arguments come before <qemu:env>, as libvirt writes them. */
@@ -170,8 +171,7 @@ static void add_argument(xmlDoc *doc, const char *option, const char *value)
         xmlNode *node = ksm_domain_doc_add(parent, before, parent->ns, "arg",
                                            2);
 
-        xmlNewProp(node, (const xmlChar *)"value",
-                   (const xmlChar *)values[i]);
+        xmlNewProp(node, (const xmlChar *)"value", (const xmlChar *)values[i]);
     }
 }
 
@@ -182,7 +182,8 @@ static void add_machine(xmlDoc *doc, gulong libvirt_version)
     guint i;
 
     for (i = 0; i < G_N_ELEMENTS(outdated) &&
-         libvirt_version < KSM_DOMAIN_LIBVIRT_FLOOR; i++) {
+                libvirt_version < KSM_DOMAIN_LIBVIRT_FLOOR;
+         i++) {
         xmlNode *parent, *node;
 
         if (ksm_domain_doc_find(doc, outdated[i].xpath) == NULL ||
@@ -202,12 +203,12 @@ static void add_machine(xmlDoc *doc, gulong libvirt_version)
 /* <metadata> stands behind these, in this order. */
 static xmlNode *add_metadata(xmlDoc *doc)
 {
-    xmlNode *last = ksm_domain_doc_find(doc,
-        "(/domain/name | /domain/uuid | /domain/genid | /domain/title | "
-        "/domain/description)[last()]");
+    xmlNode *last = ksm_domain_doc_find(
+        doc, "(/domain/name | /domain/uuid | /domain/genid | /domain/title | "
+             "/domain/description)[last()]");
     xmlNode *root = xmlDocGetRootElement(doc);
-    xmlNode *before = last != NULL ? xmlNextElementSibling(last)
-                                   : xmlFirstElementChild(root);
+    xmlNode *before = last != NULL ? xmlNextElementSibling(last) :
+                                     xmlFirstElementChild(root);
 
     return ksm_domain_doc_add(root, before, NULL, "metadata", 1);
 }
@@ -230,7 +231,7 @@ static void set_emulator(xmlDoc *doc, const char *path)
     xmlNodeSetContent(emulator, NULL);
     xmlNodeAddContent(emulator, (const xmlChar *)path);
     if (before == NULL) {
-        return;                 /* libvirt names one in every domain */
+        return; /* libvirt names one in every domain */
     }
     metadata = ksm_domain_doc_find(doc, METADATA);
     if (metadata == NULL) {
@@ -263,8 +264,8 @@ char *ksm_domain_enable(const char *xml, const KsmDomainSettings *settings,
     if (!ksm_domain_refuse(doc, errp)) {
         return NULL;
     }
-    opts = state->backend != NULL ? g_ptr_array_ref(state->backend)
-                                  : ksm_opts_parse(OBJECT);
+    opts = state->backend != NULL ? g_ptr_array_ref(state->backend) :
+                                    ksm_opts_parse(OBJECT);
     if (!ksm_domain_apply(settings, doc, opts, errp)) {
         return NULL;
     }
@@ -304,7 +305,7 @@ KsmDomainState *ksm_domain_inspect(const char *xml, GError **errp)
     state = g_new0(KsmDomainState, 1);
     state->backend = opts_of(own_argument(doc, "-object", OBJECT));
     state->enabled = state->backend != NULL &&
-        own_argument(doc, "-machine", MACHINE) != NULL;
+                     own_argument(doc, "-machine", MACHINE) != NULL;
     state->emulator = ksm_domain_doc_string(doc, EMULATOR);
     state->emulator_before = ksm_domain_doc_string(doc, BEFORE "/@before");
     return state;

@@ -16,9 +16,9 @@
 /** What a domain has. */
 typedef struct KsmDomainState {
     gboolean enabled;
-    KsmOpts *backend;               /* the object's, or NULL */
-    char *emulator;                 /* what is in use */
-    char *emulator_before;          /* what disabling puts back, or NULL */
+    KsmOpts *backend;      /* the object's, or NULL */
+    char *emulator;        /* what is in use */
+    char *emulator_before; /* what disabling puts back, or NULL */
 } KsmDomainState;
 
 /**

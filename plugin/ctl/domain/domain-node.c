@@ -20,8 +20,9 @@
 /* What libvirt's modes are to QEMU; of the others none keeps to one node. */
 static const char *policy_of(const char *mode)
 {
-    return g_strcmp0(mode, "strict") == 0 ? "bind" :
-        g_strcmp0(mode, "preferred") == 0 ? "preferred" : NULL;
+    return g_strcmp0(mode, "strict") == 0    ? "bind" :
+           g_strcmp0(mode, "preferred") == 0 ? "preferred" :
+                                               NULL;
 }
 
 static gboolean set_node(xmlDoc *doc, KsmOpts *opts, GError **errp)
@@ -59,11 +60,12 @@ gboolean ksm_domain_apply_node(xmlDoc *doc, KsmOpts *opts, GError **errp)
         return set_node(doc, opts, errp);
     }
     if (ksm_domain_doc_find(doc, BOUND) != NULL) {
-        g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
-                    "cannot share the memory of this domain: its memory is "
-                    "bound to NUMA nodes (<numatune>), and shared pages lie "
-                    "where they were first found; when it is one node, --set "
-                    ACROSS "=off keeps them there");
+        g_set_error(
+            errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
+            "cannot share the memory of this domain: its memory is "
+            "bound to NUMA nodes (<numatune>), and shared pages lie "
+            "where they were first found; when it is one node, --set " ACROSS
+            "=off keeps them there");
         return FALSE;
     }
     return TRUE;

@@ -61,8 +61,9 @@ const char *ksm_opts_get(const KsmOpts *opts, const char *key)
 {
     guint i = find(opts, key);
 
-    return i < opts->len
-        ? (const char *)g_ptr_array_index(opts, i) + strlen(key) + 1 : NULL;
+    return i < opts->len ?
+               (const char *)g_ptr_array_index(opts, i) + strlen(key) + 1 :
+               NULL;
 }
 
 void ksm_opts_set(KsmOpts *opts, const char *key, const char *value)

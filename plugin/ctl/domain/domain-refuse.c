@@ -30,7 +30,7 @@ static const Refusal refusals[] = {
       "@machine = 'q35')]",
       "its machine type is none of pc and q35" },
     { DEVICES "*[@type = 'vhostuser'] | " DEVICES "*/driver[@name = "
-      "'vhostuser']",
+              "'vhostuser']",
       "it has a vhost-user device, which needs memory shared with another "
       "process" },
     { DEVICES "filesystem/driver[@type = 'virtiofs']",
@@ -49,7 +49,7 @@ static const Refusal refusals[] = {
     { BACKING "nosharepages",
       "it says that its pages must not be shared (<nosharepages>)" },
     { BACKING "access[@mode = 'shared'] | /domain/cpu//cell[@memAccess = "
-      "'shared']",
+              "'shared']",
       "its memory is shared with other processes (<access mode='shared'>)" },
     { BACKING "source[@type != 'anonymous']",
       "its memory is that of a file or memfd (<source>); only anonymous "
@@ -57,9 +57,9 @@ static const Refusal refusals[] = {
     { BACKING "allocation[@mode = 'immediate']",
       "its memory is allocated at the start (<allocation "
       "mode='immediate'>), and libvirt would allocate it twice" },
-    { DEVICES "hostdev[@type = 'pci' or @type = 'mdev'] | "
-      DEVICES "interface[@type = 'hostdev' or @type = 'vdpa'] | "
-      DEVICES "disk[@type = 'vhostvdpa' or @type = 'nvme']",
+    { DEVICES "hostdev[@type = 'pci' or @type = 'mdev'] | " DEVICES
+              "interface[@type = 'hostdev' or @type = 'vdpa'] | " DEVICES
+              "disk[@type = 'vhostvdpa' or @type = 'nvme']",
       "it has a device of the host, for which all memory is pinned: nothing "
       "would be shared" },
     { DEVICES "hostdev[@type = 'scsi_host']",
@@ -74,7 +74,7 @@ static const Refusal refusals[] = {
       "its <qemu:commandline> sets the machine's memory already; take that "
       "out" },
     { ARG "[@value = '-numa' or @value = '-mem-path' or "
-      "@value = '-mem-prealloc']",
+          "@value = '-mem-prealloc']",
       "its <qemu:commandline> says how memory is to be; take that out" },
 };
 

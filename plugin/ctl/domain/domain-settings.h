@@ -12,10 +12,10 @@
 typedef struct KsmDomainSettings {
     const char *group;
     const char *broker;
-    const char *default_broker;     /* when none is given, nor there */
+    const char *default_broker; /* when none is given, nor there */
     const char *emulator;
-    char **properties;              /* further "key=value"; ends with NULL */
-    gulong libvirt_version;         /* as virConnectGetLibVersion() */
+    char **properties;      /* further "key=value"; ends with NULL */
+    gulong libvirt_version; /* as virConnectGetLibVersion() */
 } KsmDomainSettings;
 
 /** Brings the object's properties up to date; FALSE: a setting is wrong. */

@@ -63,6 +63,7 @@ void ksm_domain_target_explain(GError **errp)
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_NO_SUCH,
                     "domain '%s' runs, but without memory-backend-ksm, or "
                     "not connected to this broker: see guest-ksmctl domain-xml "
-                    "show", ksm_domain_target_name);
+                    "show",
+                    ksm_domain_target_name);
     }
 }

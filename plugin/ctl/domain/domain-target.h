@@ -11,10 +11,20 @@ extern char *ksm_domain_target_name, *ksm_domain_target_uri;
 #ifdef KSM_CTL_LIBVIRT
 /** For a command's own options, before its last one. */
 #define KSM_DOMAIN_TARGET_ENTRIES \
-    { "domain", 'd', 0, G_OPTION_ARG_STRING, &ksm_domain_target_name, \
-      "Only this domain of libvirt: its name, UUID or id", "DOMAIN" }, \
-    { "connect", 'c', 0, G_OPTION_ARG_STRING, &ksm_domain_target_uri, \
-      "libvirt's connection, for --domain (libvirt's default)", "URI" },
+    { "domain", \
+      'd', \
+      0, \
+      G_OPTION_ARG_STRING, \
+      &ksm_domain_target_name, \
+      "Only this domain of libvirt: its name, UUID or id", \
+      "DOMAIN" }, \
+        { "connect", \
+          'c', \
+          0, \
+          G_OPTION_ARG_STRING, \
+          &ksm_domain_target_uri, \
+          "libvirt's connection, for --domain (libvirt's default)", \
+          "URI" },
 #else
 #define KSM_DOMAIN_TARGET_ENTRIES
 #endif

@@ -16,19 +16,22 @@ gboolean ksm_emulator_check(const char *path, GError **errp)
                       &out, &err, NULL, &error)) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
                     "its emulator cannot be run: %s; name one with "
-                    "--emulator PATH", error->message);
+                    "--emulator PATH",
+                    error->message);
         return FALSE;
     }
     if (strstr(out, "group=<") == NULL) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
                     "%s has no memory-backend-ksm; name a QEMU that has with "
-                    "--emulator PATH", path);
+                    "--emulator PATH",
+                    path);
         return FALSE;
     }
     if (strstr(out, "ram-id=<") == NULL) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
                     "the memory-backend-ksm of %s is too old: it has no "
-                    "ram-id; build QEMU with the newer patches", path);
+                    "ram-id; build QEMU with the newer patches",
+                    path);
         return FALSE;
     }
     return TRUE;

@@ -12,9 +12,9 @@
 #define AROUND 3
 
 typedef struct Line {
-    char mark;                  /* ' ', '-' or '+' */
+    char mark; /* ' ', '-' or '+' */
     const char *text;
-    guint before, after;        /* numbers of the next lines, from 0 */
+    guint before, after; /* numbers of the next lines, from 0 */
 } Line;
 
 /* Lines without what ends them; the last one may be empty: dropped. */
@@ -39,8 +39,8 @@ static guint *common_lengths(GStrv a, guint rows, GStrv b, guint columns)
         for (j = columns; j-- > 0;) {
             guint *cell = lengths + (gsize)i * width + j;
 
-            *cell = strcmp(a[i], b[j]) == 0 ? cell[width + 1] + 1
-                                            : MAX(cell[width], cell[1]);
+            *cell = strcmp(a[i], b[j]) == 0 ? cell[width + 1] + 1 :
+                                              MAX(cell[width], cell[1]);
         }
     }
     return lengths;
@@ -81,9 +81,8 @@ static void print_hunk(GString *out, const Line *lines, guint from, guint to)
         before += lines[i].mark != '+';
         after += lines[i].mark != '-';
     }
-    g_string_append_printf(out, "@@ -%u,%u +%u,%u @@\n",
-                           lines[from].before + 1, before,
-                           lines[from].after + 1, after);
+    g_string_append_printf(out, "@@ -%u,%u +%u,%u @@\n", lines[from].before + 1,
+                           before, lines[from].after + 1, after);
     for (i = from; i < to; i++) {
         g_string_append_printf(out, "%c%s\n", lines[i].mark, lines[i].text);
     }

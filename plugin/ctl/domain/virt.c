@@ -40,8 +40,7 @@ static void set_error(GError **errp, const char *what, const char *remedy)
                 error != NULL ? error->message : "unknown error", remedy);
 }
 
-virConnect *ksm_virt_open(const char *uri, gboolean read_only,
-                          GError **errp)
+virConnect *ksm_virt_open(const char *uri, gboolean read_only, GError **errp)
 {
     virConnect *connect;
 
@@ -71,8 +70,7 @@ static virDomain *look_up(virConnect *connect, const char *name)
     return domain != NULL ? domain : virDomainLookupByName(connect, name);
 }
 
-virDomain *ksm_virt_domain(virConnect *connect, const char *name,
-                           GError **errp)
+virDomain *ksm_virt_domain(virConnect *connect, const char *name, GError **errp)
 {
     virDomain *domain = look_up(connect, name);
 
@@ -91,11 +89,13 @@ char *ksm_virt_dump(virDomain *domain, gboolean read_only, GError **errp)
     if (virDomainIsPersistent(domain) == 0) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
                     "domain '%s' is transient: it has no XML for another "
-                    "start", virDomainGetName(domain));
+                    "start",
+                    virDomainGetName(domain));
         return NULL;
     }
-    xml = virDomainGetXMLDesc(domain, VIR_DOMAIN_XML_INACTIVE |
-                              (read_only ? 0 : VIR_DOMAIN_XML_SECURE));
+    xml = virDomainGetXMLDesc(domain,
+                              VIR_DOMAIN_XML_INACTIVE |
+                                  (read_only ? 0 : VIR_DOMAIN_XML_SECURE));
     if (xml == NULL) {
         set_error(errp, virDomainGetName(domain), "");
         return NULL;
@@ -111,8 +111,7 @@ gboolean ksm_virt_define(virConnect *connect, const char *xml, GError **errp)
                                                 VIR_DOMAIN_DEFINE_VALIDATE);
 
     /* libvirt was seen to write what its own schema does not have. */
-    if (domain == NULL && virGetLastErrorCode() ==
-        VIR_ERR_XML_INVALID_SCHEMA) {
+    if (domain == NULL && virGetLastErrorCode() == VIR_ERR_XML_INVALID_SCHEMA) {
         domain = virDomainDefineXMLFlags(connect, xml, 0);
     }
     if (domain == NULL) {

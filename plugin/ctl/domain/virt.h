@@ -7,8 +7,7 @@
 #include <libvirt/libvirt.h>
 
 /** @uri: NULL for libvirt's default.  Close with virConnectClose(). */
-virConnect *ksm_virt_open(const char *uri, gboolean read_only,
-                          GError **errp);
+virConnect *ksm_virt_open(const char *uri, gboolean read_only, GError **errp);
 
 /** By name, UUID or id, as virsh does. */
 virDomain *ksm_virt_domain(virConnect *connect, const char *name,
@@ -18,8 +17,7 @@ virDomain *ksm_virt_domain(virConnect *connect, const char *name,
 char *ksm_virt_dump(virDomain *domain, gboolean read_only, GError **errp);
 
 /** Replaces the XML for its next start. */
-gboolean ksm_virt_define(virConnect *connect, const char *xml,
-                         GError **errp);
+gboolean ksm_virt_define(virConnect *connect, const char *xml, GError **errp);
 
 /** qemu:///session: domains of the user, not of the host. */
 gboolean ksm_virt_is_session(virConnect *connect);

@@ -20,9 +20,9 @@
 
 typedef struct Plot {
     guint columns;
-    double *means;              /* MiB saved; NAN: no sample */
-    double floor, ceiling;      /* MiB */
-    double step;                /* between two rows */
+    double *means;         /* MiB saved; NAN: no sample */
+    double floor, ceiling; /* MiB */
+    double step;           /* between two rows */
 } Plot;
 
 static guint column_of(const KsmSeries *self, guint columns, gint64 time_s)
@@ -43,8 +43,7 @@ static void set_means(const KsmSeries *self, Plot *plot)
         const KsmSample *sample = ksm_series_get(self, i);
         guint column = column_of(self, plot->columns, sample->time_s);
 
-        plot->means[column] += sample->values[KSM_SERIES_SAVED] /
-            PAGES_PER_MIB;
+        plot->means[column] += sample->values[KSM_SERIES_SAVED] / PAGES_PER_MIB;
         counts[column]++;
     }
     for (i = 0; i < plot->columns; i++) {
@@ -63,11 +62,11 @@ static void fill_between(const KsmSeries *self, Plot *plot)
         guint last = column_of(self, plot->columns,
                                ksm_series_get(self, i)->time_s);
 
-        for (column = first + 1; column < last &&
-             !ksm_series_is_gap(self, i); column++) {
+        for (column = first + 1; column < last && !ksm_series_is_gap(self, i);
+             column++) {
             plot->means[column] = plot->means[first] +
-                (plot->means[last] - plot->means[first]) *
-                (column - first) / (last - first);
+                                  (plot->means[last] - plot->means[first]) *
+                                      (column - first) / (last - first);
         }
     }
 }
@@ -97,8 +96,7 @@ static guint fullness(double value, double bottom, double step, guint steps)
     return isnan(value) ? 0 : (guint)CLAMP(lrint(part), 0, (long)steps);
 }
 
-static void add_row(const Plot *plot, GString *text, guint row,
-                    gboolean blocks)
+static void add_row(const Plot *plot, GString *text, guint row, gboolean blocks)
 {
     double bottom = plot->floor + plot->step * row;
     guint i;
@@ -116,7 +114,7 @@ static void add_row(const Plot *plot, GString *text, guint row,
                               blocks ? STEPS : 1);
 
         if (full > 0 && blocks) {
-            g_string_append_unichar(text, 0x2580 + full);   /* 1/8 to 8/8 */
+            g_string_append_unichar(text, 0x2580 + full); /* 1/8 to 8/8 */
         } else {
             g_string_append_c(text, full > 0 ? '#' : ' ');
         }
@@ -145,7 +143,8 @@ static void add_times(const KsmSeries *self, const Plot *plot, GString *text)
     g_string_append_printf(text, "%*s%s%*s%s%*s\n", (int)LABEL_COLUMNS, "",
                            start, before, "", middle,
                            room - before - (int)strlen(middle) +
-                           (int)strlen(end), end);
+                               (int)strlen(end),
+                           end);
 }
 
 static void add_title(const KsmSeries *self, GString *text)
@@ -161,12 +160,13 @@ static void add_title(const KsmSeries *self, GString *text)
         least = MIN(least, value);
         most = MAX(most, value);
     }
-    now = ksm_units_mib_of_pages(
-        (gint64)last->values[KSM_SERIES_SAVED]);
+    now = ksm_units_mib_of_pages((gint64)last->values[KSM_SERIES_SAVED]);
     low = ksm_units_mib_of_pages((gint64)least);
     high = ksm_units_mib_of_pages((gint64)most);
-    g_string_append_printf(text, "MiB saved by %s: %s now, %s at least, %s "
-                           "at most\n", self->title, now, low, high);
+    g_string_append_printf(text,
+                           "MiB saved by %s: %s now, %s at least, %s "
+                           "at most\n",
+                           self->title, now, low, high);
 }
 
 char *ksm_series_plot(const KsmSeries *self, guint columns, gboolean blocks)
@@ -176,7 +176,8 @@ char *ksm_series_plot(const KsmSeries *self, guint columns, gboolean blocks)
     guint row;
 
     if (self->samples->len == 0) {
-        g_string_append_printf(text, "no sample of %s yet: the broker takes "
+        g_string_append_printf(text,
+                               "no sample of %s yet: the broker takes "
                                "one every %" G_GINT64_FORMAT " s\n",
                                self->title, self->interval_s);
         return g_string_free(text, FALSE);
@@ -187,7 +188,7 @@ char *ksm_series_plot(const KsmSeries *self, guint columns, gboolean blocks)
     fill_between(self, &plot);
     set_scale(&plot);
     add_title(self, text);
-    for (row = ROWS; row-- > 0; ) {
+    for (row = ROWS; row-- > 0;) {
         add_row(&plot, text, row, blocks);
     }
     add_times(self, &plot, text);

@@ -39,7 +39,10 @@ static const Line memory_lines[] = {
 };
 
 static const Line cpu_line = {
-    KSM_SERIES_CPU, "% of one CPU for scanning", 0xa35fa0, FALSE,
+    KSM_SERIES_CPU,
+    "% of one CPU for scanning",
+    0xa35fa0,
+    FALSE,
 };
 
 /* Numbers with a point, whatever the locale. */
@@ -60,8 +63,8 @@ static void add_point(GString *svg, double x, double y)
 
 static double value_of(const KsmSample *sample, KsmSeriesField field)
 {
-    return field == KSM_SERIES_CPU ? sample->values[field]
-                                   : sample->values[field] / PAGES_PER_MIB;
+    return field == KSM_SERIES_CPU ? sample->values[field] :
+                                     sample->values[field] / PAGES_PER_MIB;
 }
 
 static double x_of(const KsmSeries *self, gint64 time_s)
@@ -70,13 +73,13 @@ static double x_of(const KsmSeries *self, gint64 time_s)
     gint64 end_s = ksm_series_get(self, self->samples->len - 1)->time_s;
 
     return LEFT + PLOT_WIDTH * (double)(time_s - start_s) /
-        (double)MAX(1, end_s - start_s);
+                      (double)MAX(1, end_s - start_s);
 }
 
 static double y_of(const Panel *panel, double value)
 {
-    return panel->top + panel->height * (panel->high - value) /
-        (panel->high - panel->low);
+    return panel->top +
+           panel->height * (panel->high - value) / (panel->high - panel->low);
 }
 
 static void set_scale(const KsmSeries *self, Panel *panel, const Line *lines,
@@ -127,8 +130,8 @@ static void add_axis(GString *svg, const Panel *panel)
 
     for (i = 0; i <= count; i++) {
         double value = panel->low + i * panel->step;
-        g_autofree char *label = g_strdup_printf("%.*f",
-            panel->step < 1 ? 1 : 0, value);
+        g_autofree char *label =
+            g_strdup_printf("%.*f", panel->step < 1 ? 1 : 0, value);
         double y = y_of(panel, value);
 
         add_rule(svg, LEFT, y, WIDTH - RIGHT, y);
@@ -140,7 +143,7 @@ static void add_times(const KsmSeries *self, GString *svg, double y)
 {
     gint64 start_s = ksm_series_get(self, 0)->time_s;
     gint64 span_s = ksm_series_get(self, self->samples->len - 1)->time_s -
-        start_s;
+                    start_s;
     guint i;
 
     for (i = 0; i <= TIME_MARKS && (i == 0 || span_s > 0); i++) {
@@ -148,7 +151,9 @@ static void add_times(const KsmSeries *self, GString *svg, double y)
         g_autofree char *label = ksm_series_clock(self, time_s);
 
         add_text(svg, x_of(self, time_s), y,
-                 i == 0 ? "start" : i == TIME_MARKS ? "end" : "middle",
+                 i == 0          ? "start" :
+                 i == TIME_MARKS ? "end" :
+                                   "middle",
                  label);
     }
 }
@@ -164,18 +169,18 @@ static guint stretch_end(const KsmSeries *self, guint first)
     return end;
 }
 
-static void add_stretch(const KsmSeries *self, GString *svg,
-                        const Panel *panel, const Line *line, guint first,
-                        guint end)
+static void add_stretch(const KsmSeries *self, GString *svg, const Panel *panel,
+                        const Line *line, guint first, guint end)
 {
     double base = y_of(panel, MAX(0, panel->low));
     g_autofree char *colour = g_strdup_printf("#%06x", line->rgb);
     guint i;
 
-    g_string_append_printf(svg, "<%s class=\"%s\" stroke=\"%s\" "
-                           "fill=\"%s\" points=\"", line->filled ? "polygon"
-                           : "polyline", line->label, colour,
-                           line->filled ? colour : "none");
+    g_string_append_printf(svg,
+                           "<%s class=\"%s\" stroke=\"%s\" "
+                           "fill=\"%s\" points=\"",
+                           line->filled ? "polygon" : "polyline", line->label,
+                           colour, line->filled ? colour : "none");
     if (line->filled) {
         add_point(svg, x_of(self, ksm_series_get(self, first)->time_s), base);
     }
@@ -186,8 +191,7 @@ static void add_stretch(const KsmSeries *self, GString *svg,
                   y_of(panel, value_of(sample, line->field)));
     }
     if (line->filled) {
-        add_point(svg, x_of(self, ksm_series_get(self, end - 1)->time_s),
-                  base);
+        add_point(svg, x_of(self, ksm_series_get(self, end - 1)->time_s), base);
     }
     g_string_append(svg, "\"/>\n");
 }
@@ -214,8 +218,10 @@ static void add_legend(GString *svg)
     for (i = 0; i < G_N_ELEMENTS(memory_lines); i++) {
         g_string_append(svg, "<rect x=\"");
         add_number(svg, x);
-        g_string_append_printf(svg, "\" y=\"40\" width=\"12\" height=\"12\" "
-                               "fill=\"#%06x\"/>\n", memory_lines[i].rgb);
+        g_string_append_printf(svg,
+                               "\" y=\"40\" width=\"12\" height=\"12\" "
+                               "fill=\"#%06x\"/>\n",
+                               memory_lines[i].rgb);
         add_text(svg, x + 18, 50, "start", memory_lines[i].label);
         x += 160;
     }
@@ -229,7 +235,9 @@ char *ksm_series_svg(const KsmSeries *self)
     g_autofree char *title = g_strdup_printf("Memory saved by %s, in MiB",
                                              self->title);
 
-    g_string_append_printf(svg, "<svg xmlns=\"http://www.w3.org/2000/svg\" "
+    g_string_append_printf(
+        svg,
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" "
         "width=\"%d\" height=\"%d\" viewBox=\"0 0 %d %d\" "
         "font-family=\"sans-serif\" font-size=\"13\">\n"
         "<style>.rule { stroke: #d8d8d8; } polygon { fill-opacity: 0.3; } "
@@ -243,8 +251,7 @@ char *ksm_series_svg(const KsmSeries *self)
         add_legend(svg);
         add_axis(svg, &memory);
         add_axis(svg, &cpu);
-        add_lines(self, svg, &memory, memory_lines,
-                  G_N_ELEMENTS(memory_lines));
+        add_lines(self, svg, &memory, memory_lines, G_N_ELEMENTS(memory_lines));
         add_lines(self, svg, &cpu, &cpu_line, 1);
         add_text(svg, LEFT, cpu.top - 10, "start", cpu_line.label);
         add_times(self, svg, HEIGHT - 16);

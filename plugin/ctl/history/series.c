@@ -30,14 +30,15 @@ const KsmSample *ksm_series_get(const KsmSeries *self, guint index)
 gboolean ksm_series_is_gap(const KsmSeries *self, guint index)
 {
     return index > 0 && ksm_series_get(self, index)->time_s -
-        ksm_series_get(self, index - 1)->time_s >
-        GAP_INTERVALS * self->interval_s;
+                                ksm_series_get(self, index - 1)->time_s >
+                            GAP_INTERVALS * self->interval_s;
 }
 
 static JsonArray *array_of(JsonNode *node)
 {
-    return node != NULL && JSON_NODE_HOLDS_ARRAY(node)
-        ? json_node_get_array(node) : NULL;
+    return node != NULL && JSON_NODE_HOLDS_ARRAY(node) ?
+               json_node_get_array(node) :
+               NULL;
 }
 
 /* Where in a sample a field stands; -1: nowhere. */
@@ -104,8 +105,8 @@ static KsmSeries *series_new(JsonObject *reply, const char *group)
 {
     KsmSeries *self = g_new0(KsmSeries, 1);
 
-    self->title = group != NULL ? g_strdup_printf("group %s", group)
-                                : g_strdup("all groups");
+    self->title = group != NULL ? g_strdup_printf("group %s", group) :
+                                  g_strdup("all groups");
     self->interval_s = MAX(1, ksm_reply_int(reply, "interval_s"));
     self->samples = g_array_new(FALSE, FALSE, sizeof(KsmSample));
     return self;
@@ -122,11 +123,10 @@ KsmSeries *ksm_series_of_reply(JsonObject *reply, const char *group,
     for (i = 0; samples != NULL && i < json_array_get_length(samples); i++) {
         KsmSample sample;
 
-        if (fields == NULL || !read_sample(fields,
-                json_array_get_element(samples, i), &sample)) {
+        if (fields == NULL ||
+            !read_sample(fields, json_array_get_element(samples, i), &sample)) {
             g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
-                        "sample %u of the broker's history makes no sense",
-                        i);
+                        "sample %u of the broker's history makes no sense", i);
             return NULL;
         }
         g_array_append_val(self->samples, sample);
@@ -153,16 +153,17 @@ char *ksm_series_clock(const KsmSeries *self, gint64 time_s)
 {
     const KsmSample *first = ksm_series_get(self, 0);
     const KsmSample *last = ksm_series_get(self, self->samples->len - 1);
-    g_autoptr(GDateTime) start =
-        g_date_time_new_from_unix_local(first->time_s);
+    g_autoptr(GDateTime) start = g_date_time_new_from_unix_local(first->time_s);
     g_autoptr(GDateTime) end = g_date_time_new_from_unix_local(last->time_s);
     g_autoptr(GDateTime) time = g_date_time_new_from_unix_local(time_s);
 
     if (start == NULL || end == NULL || time == NULL) {
         return g_strdup("?");
     }
-    return g_date_time_format(time,
-        g_date_time_get_day_of_year(start) != g_date_time_get_day_of_year(end)
-        ? "%d %b %H:%M" : last->time_s - first->time_s < 600 ? "%H:%M:%S"
-        : "%H:%M");
+    return g_date_time_format(time, g_date_time_get_day_of_year(start) !=
+                                            g_date_time_get_day_of_year(end) ?
+                                        "%d %b %H:%M" :
+                                    last->time_s - first->time_s < 600 ?
+                                        "%H:%M:%S" :
+                                        "%H:%M");
 }

@@ -6,25 +6,25 @@
 #include "base/client.h"
 
 typedef enum KsmSeriesField {
-    KSM_SERIES_SHARED,          /* slots in use: the store */
+    KSM_SERIES_SHARED, /* slots in use: the store */
     KSM_SERIES_SHARING,
     KSM_SERIES_ZERO,
     KSM_SERIES_BROKEN,
     KSM_SERIES_SAVED,
-    KSM_SERIES_CPU,             /* per cent of one CPU; the others: pages */
+    KSM_SERIES_CPU, /* per cent of one CPU; the others: pages */
     KSM_SERIES_FIELDS,
 } KsmSeriesField;
 
 typedef struct KsmSample {
-    gint64 time_s;              /* of the real-time clock */
+    gint64 time_s; /* of the real-time clock */
     double values[KSM_SERIES_FIELDS];
 } KsmSample;
 
 /** Samples in the order of time. */
 typedef struct KsmSeries {
-    char *title;                /* "group web", or "all groups" */
-    gint64 interval_s;          /* between two samples; more is a gap */
-    GArray *samples;            /* KsmSample */
+    char *title;       /* "group web", or "all groups" */
+    gint64 interval_s; /* between two samples; more is a gap */
+    GArray *samples;   /* KsmSample */
 } KsmSeries;
 
 /** @reply: to `history`.  Samples that make no sense are an error. */

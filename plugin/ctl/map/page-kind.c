@@ -4,8 +4,7 @@
 
 /* Only the eight colours that every terminal has, in its user's shades. */
 const KsmPageKind ksm_page_kinds[KSM_KINDS] = {
-    [KSM_KIND_UNTOUCHED] = { "untouched", "pages_untouched", '.', 8,
-                             0xe3e3e3 },
+    [KSM_KIND_UNTOUCHED] = { "untouched", "pages_untouched", '.', 8, 0xe3e3e3 },
     [KSM_KIND_PRIVATE] = { "private", "pages_volatile", 'p', 4, 0x3b6ea8 },
     [KSM_KIND_UNSHARED] = { "unshared", "pages_unshared", 'u', 6, 0x8fc1e3 },
     [KSM_KIND_ZERO] = { "zero", "zero_pages", '0', 3, 0xf0c93a },

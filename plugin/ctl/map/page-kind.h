@@ -7,17 +7,23 @@
 
 /** As in the cells of the request `map` (docs/control-protocol.md). */
 typedef enum KsmPageKindId {
-    KSM_KIND_UNTOUCHED, KSM_KIND_PRIVATE, KSM_KIND_UNSHARED, KSM_KIND_ZERO,
-    KSM_KIND_SHARED, KSM_KIND_BROKEN, KSM_KIND_EXCLUDED, KSM_KIND_NO_MEMORY,
+    KSM_KIND_UNTOUCHED,
+    KSM_KIND_PRIVATE,
+    KSM_KIND_UNSHARED,
+    KSM_KIND_ZERO,
+    KSM_KIND_SHARED,
+    KSM_KIND_BROKEN,
+    KSM_KIND_EXCLUDED,
+    KSM_KIND_NO_MEMORY,
     KSM_KINDS,
 } KsmPageKindId;
 
 typedef struct KsmPageKind {
-    const char *name;           /* one word */
-    const char *field;          /* of a session that counts them; or NULL */
-    char letter;                /* where there is no colour */
-    guint8 colour;              /* of a terminal's eight; 8: bright black */
-    guint32 rgb;                /* in pictures */
+    const char *name;  /* one word */
+    const char *field; /* of a session that counts them; or NULL */
+    char letter;       /* where there is no colour */
+    guint8 colour;     /* of a terminal's eight; 8: bright black */
+    guint32 rgb;       /* in pictures */
 } KsmPageKind;
 
 extern const KsmPageKind ksm_page_kinds[KSM_KINDS];

@@ -5,7 +5,7 @@
 #include "base/vms.h"
 
 #define CELLS_MAX 65536
-#define KIND_BITS 7             /* of a cell; above them the share in 31sts */
+#define KIND_BITS 7 /* of a cell; above them the share in 31sts */
 #define SHARE_SHIFT 3
 #define PAGE_KIB 4
 
@@ -24,10 +24,10 @@ static gboolean is_sane(const KsmPicture *self, gint64 count, gsize bytes)
     gint64 per_cell = self->pages_per_cell;
 
     return count > 0 && count <= CELLS_MAX && bytes == (gsize)count &&
-        per_cell > 0 && (per_cell & (per_cell - 1)) == 0 &&
-        per_cell <= G_MAXINT64 / CELLS_MAX &&
-        self->pages > (count - 1) * per_cell &&
-        self->pages <= count * per_cell;
+           per_cell > 0 && (per_cell & (per_cell - 1)) == 0 &&
+           per_cell <= G_MAXINT64 / CELLS_MAX &&
+           self->pages > (count - 1) * per_cell &&
+           self->pages <= count * per_cell;
 }
 
 KsmPicture *ksm_picture_of_reply(JsonObject *reply, JsonObject *session,
@@ -47,9 +47,9 @@ KsmPicture *ksm_picture_of_reply(JsonObject *reply, JsonObject *session,
     if (!is_sane(self, count, bytes)) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
                     "the broker's map of %s makes no sense: %" G_GINT64_FORMAT
-                    " pages in %" G_GINT64_FORMAT " cells, of which %"
-                    G_GSIZE_FORMAT " came", self->name, self->pages, count,
-                    bytes);
+                    " pages in %" G_GINT64_FORMAT
+                    " cells, of which %" G_GSIZE_FORMAT " came",
+                    self->name, self->pages, count, bytes);
         return NULL;
     }
     self->count = (guint)count;
@@ -59,13 +59,13 @@ KsmPicture *ksm_picture_of_reply(JsonObject *reply, JsonObject *session,
 /* A name that only this backend has: two VMs may be called the same. */
 static char *target_of(const KsmVm *vm, JsonObject *session)
 {
-    return vm->sessions->len == 1
-        ? g_strdup_printf("pid:%" G_GINT64_FORMAT, vm->pid)
-        : g_strconcat("vm:", ksm_reply_string(session, "name"), NULL);
+    return vm->sessions->len == 1 ?
+               g_strdup_printf("pid:%" G_GINT64_FORMAT, vm->pid) :
+               g_strconcat("vm:", ksm_reply_string(session, "name"), NULL);
 }
 
-static gboolean ask_vm(KsmClient *client, const KsmVm *vm,
-                       GPtrArray *pictures, GError **errp)
+static gboolean ask_vm(KsmClient *client, const KsmVm *vm, GPtrArray *pictures,
+                       GError **errp)
 {
     guint i;
 
@@ -73,9 +73,11 @@ static gboolean ask_vm(KsmClient *client, const KsmVm *vm,
         JsonObject *session = g_ptr_array_index(vm->sessions, i);
         g_autofree char *target = target_of(vm, session);
         g_autoptr(JsonObject) reply = ksm_client_ask(client, errp, "map",
-            "target", G_TYPE_STRING, target, NULL);
-        KsmPicture *picture = reply != NULL
-            ? ksm_picture_of_reply(reply, session, errp) : NULL;
+                                                     "target", G_TYPE_STRING,
+                                                     target, NULL);
+        KsmPicture *picture = reply != NULL ?
+                                  ksm_picture_of_reply(reply, session, errp) :
+                                  NULL;
 
         if (picture == NULL) {
             return FALSE;
@@ -85,11 +87,10 @@ static gboolean ask_vm(KsmClient *client, const KsmVm *vm,
     return TRUE;
 }
 
-GPtrArray *ksm_pictures_ask(KsmClient *client, const char *name,
-                            GError **errp)
+GPtrArray *ksm_pictures_ask(KsmClient *client, const char *name, GError **errp)
 {
-    g_autoptr(GPtrArray) pictures = g_ptr_array_new_with_free_func(
-        (GDestroyNotify)ksm_picture_free);
+    g_autoptr(GPtrArray) pictures =
+        g_ptr_array_new_with_free_func((GDestroyNotify)ksm_picture_free);
     g_autofree char *target = ksm_vm_target(name);
     g_autoptr(GPtrArray) vms = ksm_vms_ask(client, target, errp);
     guint i;
@@ -105,8 +106,8 @@ GPtrArray *ksm_pictures_ask(KsmClient *client, const char *name,
     return g_steal_pointer(&pictures);
 }
 
-KsmPageKindId ksm_picture_kind(const KsmPicture *self, guint first,
-                               guint count, double *share)
+KsmPageKindId ksm_picture_kind(const KsmPicture *self, guint first, guint count,
+                               double *share)
 {
     guint weights[KSM_KINDS] = { 0 };
     guint end = MIN(first + count, self->count);
@@ -131,8 +132,8 @@ char *ksm_picture_size(gint64 pages)
     gint64 size = pages * PAGE_KIB;
     guint i;
 
-    for (i = 0; i < G_N_ELEMENTS(units) - 1 && size % 1024 == 0 &&
-         size != 0; i++) {
+    for (i = 0; i < G_N_ELEMENTS(units) - 1 && size % 1024 == 0 && size != 0;
+         i++) {
         size /= 1024;
     }
     return g_strdup_printf("%" G_GINT64_FORMAT " %s", size, units[i]);

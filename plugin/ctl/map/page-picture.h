@@ -8,17 +8,16 @@
 
 /** One backend: cells of a power of two of pages each, in guest order. */
 typedef struct KsmPicture {
-    char *name;                 /* of the session */
-    JsonObject *session;        /* its statistics, for the legend */
+    char *name;          /* of the session */
+    JsonObject *session; /* its statistics, for the legend */
     gint64 pages;
     gint64 pages_per_cell;
-    guint count;                /* cells */
+    guint count; /* cells */
     guint8 *cells;
 } KsmPicture;
 
 /** Of KsmPicture, owned: one for each backend of the VM that @name names. */
-GPtrArray *ksm_pictures_ask(KsmClient *client, const char *name,
-                            GError **errp);
+GPtrArray *ksm_pictures_ask(KsmClient *client, const char *name, GError **errp);
 
 /** Takes a reply to `map` apart; NULL when it makes no sense. */
 KsmPicture *ksm_picture_of_reply(JsonObject *reply, JsonObject *session,

@@ -15,11 +15,11 @@
 #include "map/page-picture.h"
 
 #define MARGIN 24
-#define PANEL 768               /* pixels a row; a multiple of all widths */
+#define PANEL 768 /* pixels a row; a multiple of all widths */
 #define LABELS 112
 #define TITLE 56
 #define LEGEND 64
-#define MARKS 8                 /* addresses beside a panel */
+#define MARKS 8 /* addresses beside a panel */
 #define PALEST 0.25
 #define FONT 14.0
 
@@ -70,7 +70,7 @@ static cairo_surface_t *make_dots(const KsmPicture *picture)
     guint i;
 
     if (data == NULL) {
-        return dots;            /* cairo keeps the error */
+        return dots; /* cairo keeps the error */
     }
     for (i = 0; i < wide * high; i++) {
         guint32 *row = (guint32 *)(gpointer)(data + i / wide * stride);
@@ -100,13 +100,15 @@ static void draw_title(cairo_t *cr, const KsmPicture *picture, double y)
 {
     g_autofree char *all = ksm_units_mib_of_pages(picture->pages);
     g_autofree char *each = ksm_picture_size(picture->pages_per_cell);
-    g_autofree char *title = g_strdup_printf(
-        "%s: %s MiB of guest memory, %s a dot", picture->name, all, each);
+    g_autofree char *title =
+        g_strdup_printf("%s: %s MiB of guest memory, %s a dot", picture->name,
+                        all, each);
     const char *group = ksm_reply_string(picture->session, "group");
-    g_autofree char *saved = ksm_units_mib_of_pages(
-        ksm_reply_int(picture->session, "saved_pages"));
+    g_autofree char *saved =
+        ksm_units_mib_of_pages(ksm_reply_int(picture->session, "saved_pages"));
     g_autofree char *more = g_strdup_printf("group %s; %s MiB saved; pale: "
-        "only a part of the dot's pages", group != NULL ? group : "?", saved);
+                                            "only a part of the dot's pages",
+                                            group != NULL ? group : "?", saved);
 
     say(cr, MARGIN, y + FONT + 6, title);
     say(cr, MARGIN, y + 2 * FONT + 14, more);
@@ -120,14 +122,14 @@ static void draw_marks(cairo_t *cr, const KsmPicture *picture, double y)
     double dot = PANEL / (double)wide;
 
     for (row = 0; row < high; row += step) {
-        g_autofree char *mib = ksm_units_mib_of_pages(
-            (gint64)row * wide * picture->pages_per_cell);
+        g_autofree char *mib = ksm_units_mib_of_pages((gint64)row * wide *
+                                                      picture->pages_per_cell);
         g_autofree char *offset = g_strconcat(mib, " MiB", NULL);
         cairo_text_extents_t size;
 
         cairo_text_extents(cr, offset, &size);
-        say(cr, MARGIN + LABELS - 10 - size.x_advance,
-            y + row * dot + FONT - 3, offset);
+        say(cr, MARGIN + LABELS - 10 - size.x_advance, y + row * dot + FONT - 3,
+            offset);
     }
 }
 
@@ -173,8 +175,7 @@ static int whole_height(const GPtrArray *pictures)
     guint i;
 
     for (i = 0; i < pictures->len; i++) {
-        height += TITLE + LEGEND +
-            panel_height(g_ptr_array_index(pictures, i));
+        height += TITLE + LEGEND + panel_height(g_ptr_array_index(pictures, i));
     }
     return height;
 }
@@ -204,9 +205,10 @@ static void draw(cairo_t *cr, const GPtrArray *pictures)
 gboolean ksm_pictures_write_png(GPtrArray *pictures, const char *path,
                                 GError **errp)
 {
-    cairo_surface_t *surface = cairo_image_surface_create(
-        CAIRO_FORMAT_RGB24, 2 * MARGIN + LABELS + PANEL,
-        whole_height(pictures));
+    cairo_surface_t *surface =
+        cairo_image_surface_create(CAIRO_FORMAT_RGB24,
+                                   2 * MARGIN + LABELS + PANEL,
+                                   whole_height(pictures));
     cairo_t *cr = cairo_create(surface);
     cairo_status_t status;
 
@@ -218,8 +220,9 @@ gboolean ksm_pictures_write_png(GPtrArray *pictures, const char *path,
     }
     if (status != CAIRO_STATUS_SUCCESS) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,
-                    "could not write the picture %s: %s", path, errno != 0
-                    ? g_strerror(errno) : cairo_status_to_string(status));
+                    "could not write the picture %s: %s", path,
+                    errno != 0 ? g_strerror(errno) :
+                                 cairo_status_to_string(status));
     }
     cairo_destroy(cr);
     cairo_surface_destroy(surface);

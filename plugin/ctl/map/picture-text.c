@@ -4,7 +4,7 @@
 #include "base/units.h"
 #include "map/page-picture.h"
 
-#define LABEL_COLUMNS 12u       /* "  1234 MiB  " */
+#define LABEL_COLUMNS 12u /* "  1234 MiB  " */
 #define MIN_COLUMNS 16u
 #define MAX_ROWS 24u
 #define RESET "\033[0m"
@@ -22,8 +22,9 @@ static guint choose_width(guint columns)
 
 static void add_colour(GString *text, const KsmPageKind *kind)
 {
-    g_string_append_printf(text, "\033[%dm", kind->colour < 8
-                           ? 30 + kind->colour : 90 + kind->colour - 8);
+    g_string_append_printf(text, "\033[%dm",
+                           kind->colour < 8 ? 30 + kind->colour :
+                                              90 + kind->colour - 8);
 }
 
 /* One character, @last being the kind of the one before it. */
@@ -45,15 +46,16 @@ static void add_row(const KsmPicture *self, GString *text, guint first,
                     guint width, guint cells_each, gboolean coloured,
                     gboolean blocks)
 {
-    g_autofree char *offset = ksm_units_mib_of_pages(
-        (gint64)first * self->pages_per_cell);
+    g_autofree char *offset =
+        ksm_units_mib_of_pages((gint64)first * self->pages_per_cell);
     const KsmPageKind *last = NULL;
     guint i;
 
     g_string_append_printf(text, "%*s  ", (int)LABEL_COLUMNS - 2, offset);
     for (i = 0; i < width && first + i * cells_each < self->count; i++) {
-        const KsmPageKind *kind = &ksm_page_kinds[ksm_picture_kind(
-            self, first + i * cells_each, cells_each, NULL)];
+        const KsmPageKind *kind =
+            &ksm_page_kinds[ksm_picture_kind(self, first + i * cells_each,
+                                             cells_each, NULL)];
 
         add_cell(text, kind, last, coloured, blocks);
         last = kind;
@@ -61,15 +63,15 @@ static void add_row(const KsmPicture *self, GString *text, guint first,
     g_string_append_printf(text, "%s\n", coloured ? RESET : "");
 }
 
-static void add_legend(const KsmPicture *self, GString *text,
-                       gboolean coloured, gboolean blocks)
+static void add_legend(const KsmPicture *self, GString *text, gboolean coloured,
+                       gboolean blocks)
 {
     guint i;
 
     for (i = 0; i < KSM_KIND_NO_MEMORY; i++) {
         const KsmPageKind *kind = &ksm_page_kinds[i];
-        g_autofree char *mib = ksm_units_mib_of_pages(
-            ksm_reply_int(self->session, kind->field));
+        g_autofree char *mib =
+            ksm_units_mib_of_pages(ksm_reply_int(self->session, kind->field));
 
         g_string_append_printf(text, "%*s", (int)LABEL_COLUMNS, "");
         add_cell(text, kind, NULL, coloured, blocks);
@@ -78,8 +80,8 @@ static void add_legend(const KsmPicture *self, GString *text,
     }
 }
 
-void ksm_picture_add_text(const KsmPicture *self, GString *text,
-                          guint columns, gboolean coloured, gboolean blocks)
+void ksm_picture_add_text(const KsmPicture *self, GString *text, guint columns,
+                          gboolean coloured, gboolean blocks)
 {
     guint width = choose_width(columns);
     guint cells_each = 1;
@@ -91,8 +93,10 @@ void ksm_picture_add_text(const KsmPicture *self, GString *text,
         cells_each *= 2;
     }
     each = ksm_picture_size(self->pages_per_cell * cells_each);
-    g_string_append_printf(text, "%s: %s MiB of guest memory, %s a character,"
-                           " by what most of it is\n", self->name, all, each);
+    g_string_append_printf(text,
+                           "%s: %s MiB of guest memory, %s a character,"
+                           " by what most of it is\n",
+                           self->name, all, each);
     for (first = 0; first < self->count; first += width * cells_each) {
         add_row(self, text, first, width, cells_each, coloured, blocks);
     }

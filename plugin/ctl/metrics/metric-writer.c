@@ -4,7 +4,7 @@
 
 #include <math.h>
 
-#define EXACT_MAX 9007199254740992.0   /* 2^53 */
+#define EXACT_MAX 9007199254740992.0 /* 2^53 */
 
 void ksm_metrics_family(KsmMetrics *self, const char *name, const char *type,
                         const char *unit, const char *help)
@@ -24,8 +24,8 @@ static void add_value(GString *text, double value)
     if (value == floor(value) && fabs(value) < EXACT_MAX) {
         g_string_append_printf(text, "%" G_GINT64_FORMAT, (gint64)value);
     } else {
-        g_string_append(text, g_ascii_formatd(number, sizeof(number),
-                                              "%.12g", value));
+        g_string_append(text, g_ascii_formatd(number, sizeof(number), "%.12g",
+                                              value));
     }
 }
 
@@ -41,11 +41,9 @@ void ksm_metrics_sample(KsmMetrics *self, const char *suffix,
     g_string_append_c(self->text, '\n');
 }
 
-void ksm_metrics_add_label(GString *labels, const char *name,
-                           const char *value)
+void ksm_metrics_add_label(GString *labels, const char *name, const char *value)
 {
-    g_string_append_printf(labels, "%s%s=\"", labels->len > 0 ? "," : "",
-                           name);
+    g_string_append_printf(labels, "%s%s=\"", labels->len > 0 ? "," : "", name);
     for (; value != NULL && *value != '\0'; value++) {
         if (*value == '\n') {
             g_string_append(labels, "\\n");

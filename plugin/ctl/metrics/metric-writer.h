@@ -11,12 +11,12 @@
  */
 typedef struct KsmMetrics {
     GString *text;
-    const char *family;         /* the one under way */
+    const char *family; /* the one under way */
 } KsmMetrics;
 
 /** @unit: "bytes", "seconds", ...; NULL for counts.  Literals, all of them. */
-void ksm_metrics_family(KsmMetrics *metrics, const char *name,
-                        const char *type, const char *unit, const char *help);
+void ksm_metrics_family(KsmMetrics *metrics, const char *name, const char *type,
+                        const char *unit, const char *help);
 
 /**
  * A sample of the family, its name ended by @suffix ("" for a gauge, "_total"

@@ -18,7 +18,7 @@
 #include "metrics/metrics.h"
 
 #define CONNECTIONS_MAX 16
-#define CONNECTIONS_EACH 8              /* of one address */
+#define CONNECTIONS_EACH 8 /* of one address */
 #define SILENT_SECONDS 20
 #define LOOPBACK "127.0.0.1"
 
@@ -30,7 +30,7 @@ typedef union Address {
 
 typedef struct Server {
     KsmClient *client;
-    gboolean silent;            /* the broker's absence has been reported */
+    gboolean silent; /* the broker's absence has been reported */
 } Server;
 
 static const char front_page[] =
@@ -54,8 +54,7 @@ static gboolean set_address(const char *host, guint16 port, Address *address)
 }
 
 /* PORT, ADDRESS:PORT or [ADDRESS]:PORT. */
-static gboolean parse_where(const char *where, Address *address,
-                            GError **errp)
+static gboolean parse_where(const char *where, Address *address, GError **errp)
 {
     const char *colon = strrchr(where, ':');
     g_autofree char *host = NULL;
@@ -72,7 +71,8 @@ static gboolean parse_where(const char *where, Address *address,
                                     G_MAXUINT16, &port, NULL) ||
         (strchr(host, ':') != NULL && where[0] != '[') ||
         !set_address(host, (guint16)port, address)) {
-        return ksm_command_usage(errp, "--listen %s: use PORT, "
+        return ksm_command_usage(errp,
+                                 "--listen %s: use PORT, "
                                  "IPv4-ADDRESS:PORT or [IPv6-ADDRESS]:PORT",
                                  where);
     }
@@ -99,8 +99,9 @@ static char *make_text(Server *server)
 static enum MHD_Result reply(struct MHD_Connection *connection, guint status,
                              const char *type, const char *text)
 {
-    struct MHD_Response *response = MHD_create_response_from_buffer(
-        strlen(text), (void *)text, MHD_RESPMEM_MUST_COPY);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(strlen(text), (void *)text,
+                                        MHD_RESPMEM_MUST_COPY);
     enum MHD_Result result;
 
     if (response == NULL) {
@@ -153,10 +154,11 @@ static struct MHD_Daemon *start(Server *server, Address *address)
     }
     errno = 0;
     return MHD_start_daemon(flags, ntohs(address->v4.sin_port), NULL, NULL,
-        answer, server, MHD_OPTION_SOCK_ADDR, &address->any,
-        MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, CONNECTIONS_EACH,
-        MHD_OPTION_CONNECTION_TIMEOUT, SILENT_SECONDS, MHD_OPTION_END);
+                            answer, server, MHD_OPTION_SOCK_ADDR, &address->any,
+                            MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT,
+                            CONNECTIONS_EACH, MHD_OPTION_CONNECTION_TIMEOUT,
+                            SILENT_SECONDS, MHD_OPTION_END);
 }
 
 /* Where it listens, with the port that 0 has become. */
@@ -167,16 +169,16 @@ static void print_where(struct MHD_Daemon *daemon, const Address *address)
     gboolean v6 = address->any.sa_family == AF_INET6;
     char host[INET6_ADDRSTRLEN] = "";
 
-    inet_ntop(address->any.sa_family, v6
-              ? (const void *)&address->v6.sin6_addr
-              : (const void *)&address->v4.sin_addr, host, sizeof(host));
+    inet_ntop(address->any.sa_family,
+              v6 ? (const void *)&address->v6.sin6_addr :
+                   (const void *)&address->v4.sin_addr,
+              host, sizeof(host));
     printf("serves http://%s%s%s:%u/metrics\n", v6 ? "[" : "", host,
            v6 ? "]" : "", info != NULL ? info->port : 0);
     fflush(stdout);
 }
 
-gboolean ksm_metrics_serve(KsmClient *client, const char *where,
-                           GError **errp)
+gboolean ksm_metrics_serve(KsmClient *client, const char *where, GError **errp)
 {
     Server server = { client, FALSE };
     struct MHD_Daemon *daemon;
@@ -190,7 +192,7 @@ gboolean ksm_metrics_serve(KsmClient *client, const char *where,
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
-    sigprocmask(SIG_BLOCK, &signals, NULL);     /* its thread's, too */
+    sigprocmask(SIG_BLOCK, &signals, NULL); /* its thread's, too */
     daemon = start(&server, &address);
     if (daemon == NULL) {
         g_set_error(errp, KSM_CTL_ERROR, KSM_CTL_FAILED,

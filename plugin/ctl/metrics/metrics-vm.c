@@ -9,10 +9,10 @@
 
 /* Fields of a session; those of one family stand together. */
 typedef struct Field {
-    const char *name;           /* of the family */
-    const char *label, *value;  /* one more label, or NULL */
+    const char *name;          /* of the family */
+    const char *label, *value; /* one more label, or NULL */
     const char *field;
-    guint kind, unit;           /* KsmStatKind, KsmStatUnit or UNIT_ */
+    guint kind, unit; /* KsmStatKind, KsmStatUnit or UNIT_ */
     const char *help;
 } Field;
 
@@ -38,14 +38,20 @@ static const struct {
 enum { KSM_STATS_FIELDS(KIND_AND_UNIT) };
 
 #define STATISTIC(name, field, help) \
-    { "guest_ksm_vm_" name, NULL, NULL, #field, KIND_##field, UNIT_##field, \
-      help }
+    { \
+        "guest_ksm_vm_" name, NULL, NULL, #field, KIND_##field, UNIT_##field, \
+            help \
+    }
 #define REFUSED(reason, help) \
-    { "guest_ksm_vm_refused_pages", "reason", #reason, "refused_" #reason, \
-      KIND_refused_##reason, UNIT_refused_##reason, help }
+    { \
+        "guest_ksm_vm_refused_pages", "reason", #reason, "refused_" #reason, \
+            KIND_refused_##reason, UNIT_refused_##reason, help \
+    }
 /* What is not in the list. */
 #define GAUGE(name, field, unit, help) \
-    { "guest_ksm_vm_" name, NULL, NULL, field, KSM_STAT_GAUGE, unit, help }
+    { \
+        "guest_ksm_vm_" name, NULL, NULL, field, KSM_STAT_GAUGE, unit, help \
+    }
 
 /* The states and the windows have families of their own below. */
 static const Field fields[] = {
@@ -64,16 +70,18 @@ static const Field fields[] = {
     STATISTIC("round_seconds", round_ns, "Duration of the last round."),
     STATISTIC("full_scans", full_scans, "Rounds over all memory."),
     STATISTIC("merged_pages", merges, "Pages that became shared."),
-    STATISTIC("zeroed_pages", zero_merges,
-              "Zero pages that were given back."),
+    STATISTIC("zeroed_pages", zero_merges, "Zero pages that were given back."),
     STATISTIC("broken_pages", breaks,
               "Shared pages that were written (copy-on-write)."),
     STATISTIC("given_back_pages", given_back,
               "Broken pages that became ordinary memory again."),
     STATISTIC("rollbacks", rollbacks, "Windows that were undone."),
     REFUSED(pinned, "Pages left private, by reason."),
-    REFUSED(budget, NULL), REFUSED(torn, NULL), REFUSED(broker, NULL),
-    REFUSED(error, NULL), REFUSED(dma, NULL),
+    REFUSED(budget, NULL),
+    REFUSED(torn, NULL),
+    REFUSED(broker, NULL),
+    REFUSED(error, NULL),
+    REFUSED(dma, NULL),
     STATISTIC("failed_memory_bytes", pages_hwpoison,
               "Guest memory that has failed in the host."),
     STATISTIC("kept_huge_bytes", pages_kept_huge,
@@ -99,8 +107,8 @@ static const Field fields[] = {
 };
 
 static const char *const states[] = {
-    "starting", "running", "degraded", "paused", "unmerging", "unmerged",
-    "stood-aside", "disconnected",
+    "starting",  "running",  "degraded",    "paused",
+    "unmerging", "unmerged", "stood-aside", "disconnected",
 };
 
 /* A backend, and the labels that no other has. */
@@ -136,8 +144,7 @@ static Subject *subject_new(JsonObject *session, GHashTable *seen)
     }
     /* A process may give two sessions one name; a series must be unique. */
     copies = GPOINTER_TO_UINT(g_hash_table_lookup(seen, labels->str)) + 1;
-    g_hash_table_replace(seen, g_strdup(labels->str),
-                         GUINT_TO_POINTER(copies));
+    g_hash_table_replace(seen, g_strdup(labels->str), GUINT_TO_POINTER(copies));
     if (copies > 1) {
         ksm_metrics_add_number(labels, "copy", copies);
     }
@@ -182,8 +189,8 @@ static void add_states(KsmMetrics *metrics, GPtrArray *subjects)
         const char *state = ksm_reply_string(subject->session, "state");
 
         for (j = 0; j < G_N_ELEMENTS(states); j++) {
-            add_labelled(metrics, subject, "", "guest_ksm_vm_state",
-                         states[j], g_strcmp0(state, states[j]) == 0);
+            add_labelled(metrics, subject, "", "guest_ksm_vm_state", states[j],
+                         g_strcmp0(state, states[j]) == 0);
         }
     }
 }
@@ -195,8 +202,7 @@ static void add_field(KsmMetrics *metrics, const Field *field,
     guint i;
 
     if (field->help != NULL) {
-        ksm_metrics_family(metrics, field->name,
-                           counter ? "counter" : "gauge",
+        ksm_metrics_family(metrics, field->name, counter ? "counter" : "gauge",
                            units[field->unit].name, field->help);
     }
     for (i = 0; i < subjects->len; i++) {
@@ -207,8 +213,9 @@ static void add_field(KsmMetrics *metrics, const Field *field,
             continue;
         }
         add_labelled(metrics, subject, counter ? "_total" : "", field->label,
-                     field->value, units[field->unit].scale *
-                     (double)ksm_reply_int(subject->session, field->field));
+                     field->value,
+                     units[field->unit].scale *
+                         (double)ksm_reply_int(subject->session, field->field));
     }
 }
 
@@ -217,8 +224,9 @@ static void add_histogram(KsmMetrics *metrics, const Subject *subject)
 {
     JsonNode *node = json_object_get_member(subject->session,
                                             "window_us_histogram");
-    JsonArray *buckets = node != NULL && JSON_NODE_HOLDS_ARRAY(node)
-        ? json_node_get_array(node) : NULL;
+    JsonArray *buckets = node != NULL && JSON_NODE_HOLDS_ARRAY(node) ?
+                             json_node_get_array(node) :
+                             NULL;
     guint count = buckets != NULL ? json_array_get_length(buckets) : 0;
     double sum = 0;
     guint i;
@@ -235,8 +243,9 @@ static void add_histogram(KsmMetrics *metrics, const Subject *subject)
     }
     add_labelled(metrics, subject, "_bucket", "le", "+Inf", sum);
     add_labelled(metrics, subject, "_count", NULL, NULL, sum);
-    add_labelled(metrics, subject, "_sum", NULL, NULL, 1e-9 *
-        (double)ksm_reply_int(subject->session, "window_ns_total"));
+    add_labelled(metrics, subject, "_sum", NULL, NULL,
+                 1e-9 * (double)ksm_reply_int(subject->session,
+                                              "window_ns_total"));
 }
 
 void ksm_metrics_add_sessions(KsmMetrics *metrics, JsonObject *reply)
@@ -244,13 +253,13 @@ void ksm_metrics_add_sessions(KsmMetrics *metrics, JsonObject *reply)
     g_autoptr(GPtrArray) sessions = ksm_reply_objects(reply, "sessions");
     g_autoptr(GPtrArray) subjects =
         g_ptr_array_new_with_free_func(subject_free);
-    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash,
-        g_str_equal, g_free, NULL);
+    g_autoptr(GHashTable) seen = g_hash_table_new_full(g_str_hash, g_str_equal,
+                                                       g_free, NULL);
     guint i;
 
     for (i = 0; i < sessions->len; i++) {
-        g_ptr_array_add(subjects, subject_new(g_ptr_array_index(sessions, i),
-                                              seen));
+        g_ptr_array_add(subjects,
+                        subject_new(g_ptr_array_index(sessions, i), seen));
     }
     add_memory(metrics, subjects);
     add_states(metrics, subjects);

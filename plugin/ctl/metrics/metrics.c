@@ -15,8 +15,8 @@ typedef struct Family {
 } Family;
 
 static const Family broker_families[] = {
-    { "guest_ksm_broker_uptime_seconds", "gauge", "seconds", "uptime_ms",
-      1e-3, "Time since the broker's start." },
+    { "guest_ksm_broker_uptime_seconds", "gauge", "seconds", "uptime_ms", 1e-3,
+      "Time since the broker's start." },
     { "guest_ksm_broker_cpu_seconds", "counter", "seconds", "cpu_ns", 1e-9,
       "CPU time of the broker." },
     { "guest_ksm_broker_memory_bytes", "gauge", "bytes", "memory_bytes", 1,
@@ -32,41 +32,42 @@ static const Family broker_families[] = {
 static const Family host_families[] = {
     { "guest_ksm_host_memory_bytes", "gauge", "bytes", "memory_bytes", 1,
       "The host's memory (MemTotal)." },
-    { "guest_ksm_host_available_bytes", "gauge", "bytes", "available_bytes",
-      1, "The host's memory available now (MemAvailable)." },
+    { "guest_ksm_host_available_bytes", "gauge", "bytes", "available_bytes", 1,
+      "The host's memory available now (MemAvailable)." },
 };
 
 static const Family total_families[] = {
     { "guest_ksm_worst_case_bytes", "gauge", "bytes", "worst_case_pages",
-      PAGE_BYTES, "Additional memory needed if all shared pages were "
+      PAGE_BYTES,
+      "Additional memory needed if all shared pages were "
       "written at once, over all groups." },
 };
 
 static const Family group_families[] = {
-    { "guest_ksm_group_vms", "gauge", NULL, "vms", 1,
-      "VMs of the group." },
+    { "guest_ksm_group_vms", "gauge", NULL, "vms", 1, "VMs of the group." },
     { "guest_ksm_group_saved_bytes", "gauge", "bytes", "saved_pages",
       PAGE_BYTES, "Memory saved: shared and zero pages, less the store." },
     { "guest_ksm_group_store_bytes", "gauge", "bytes", "pages_shared",
       PAGE_BYTES, "Memory in the group's store." },
-    { "guest_ksm_group_worst_case_bytes", "gauge", "bytes",
-      "worst_case_pages", PAGE_BYTES, "Additional memory needed if all "
+    { "guest_ksm_group_worst_case_bytes", "gauge", "bytes", "worst_case_pages",
+      PAGE_BYTES,
+      "Additional memory needed if all "
       "shared pages were written at once." },
     { "guest_ksm_group_broker_memory_bytes", "gauge", "bytes",
       "broker_memory_bytes", 1, "The broker's metadata of the group." },
 };
 
 static const Family user_families[] = {
-    { "guest_ksm_user_store_bytes", "gauge", "bytes", "store_pages",
-      PAGE_BYTES, "Memory in the stores of the user's groups." },
+    { "guest_ksm_user_store_bytes", "gauge", "bytes", "store_pages", PAGE_BYTES,
+      "Memory in the stores of the user's groups." },
     { "guest_ksm_user_store_limit_bytes", "gauge", "bytes", "store_pages_max",
       PAGE_BYTES, "Maximum that the user may have now." },
     { "guest_ksm_user_sessions", "gauge", NULL, "sessions", 1,
       "Memory backends of the user." },
     { "guest_ksm_user_sessions_limit", "gauge", NULL, "sessions_max", 1,
       "Maximum number that the user may have now." },
-    { "guest_ksm_user_guest_bytes", "gauge", "bytes", "guest_pages",
-      PAGE_BYTES, "Guest memory of the user's backends." },
+    { "guest_ksm_user_guest_bytes", "gauge", "bytes", "guest_pages", PAGE_BYTES,
+      "Guest memory of the user's backends." },
     { "guest_ksm_user_guest_limit_bytes", "gauge", "bytes", "guest_pages_max",
       PAGE_BYTES, "Maximum that the user may have now." },
 };
@@ -108,12 +109,13 @@ static void add_families(KsmMetrics *metrics, const Family *families,
                            family->help);
         for (j = 0; j < objects->len; j++) {
             JsonObject *object = g_ptr_array_index(objects, j);
-            g_autofree char *labels =
-                labels_of != NULL ? labels_of(object) : NULL;
+            g_autofree char *labels = labels_of != NULL ? labels_of(object) :
+                                                          NULL;
 
             ksm_metrics_sample(metrics, counter ? "_total" : "", labels,
                                family->scale *
-                               (double)ksm_reply_int(object, family->field));
+                                   (double)ksm_reply_int(object,
+                                                         family->field));
         }
     }
 }
@@ -139,8 +141,9 @@ void ksm_metrics_add_memory(KsmMetrics *metrics, JsonObject *object,
         g_autoptr(GString) all = g_string_new(labels);
 
         ksm_metrics_add_label(all, "state", kind->name);
-        ksm_metrics_sample(metrics, "", all->str, PAGE_BYTES *
-                           (double)ksm_reply_int(object, kind->field));
+        ksm_metrics_sample(metrics, "", all->str,
+                           PAGE_BYTES *
+                               (double)ksm_reply_int(object, kind->field));
     }
 }
 
@@ -149,8 +152,8 @@ static void add_groups(KsmMetrics *metrics, JsonObject *status)
     g_autoptr(GPtrArray) groups = ksm_reply_objects(status, "groups");
     guint i;
 
-    add_families(metrics, group_families, G_N_ELEMENTS(group_families),
-                 groups, group_labels);
+    add_families(metrics, group_families, G_N_ELEMENTS(group_families), groups,
+                 group_labels);
     ksm_metrics_family(metrics, "guest_ksm_group_memory_bytes", "gauge",
                        "bytes", "Guest memory by state.");
     for (i = 0; i < groups->len; i++) {
@@ -172,8 +175,8 @@ static void add_users(KsmMetrics *metrics, JsonObject *status)
 static void add_broker(KsmMetrics *metrics, JsonObject *status)
 {
     JsonObject *broker = ksm_reply_object(status, "broker");
-    const char *version = broker != NULL
-        ? ksm_reply_string(broker, "version") : NULL;
+    const char *version = broker != NULL ? ksm_reply_string(broker, "version") :
+                                           NULL;
     g_autoptr(GString) labels = g_string_new(NULL);
 
     ksm_metrics_add_label(labels, "version", version);
@@ -197,10 +200,9 @@ static void add_up(KsmMetrics *metrics, gboolean up)
 
 char *ksm_metrics_ask(KsmClient *client, GError **errp)
 {
-    g_autoptr(JsonObject) status = ksm_client_ask(client, errp, "status",
-                                                  NULL);
-    g_autoptr(JsonObject) sessions = status != NULL
-        ? ksm_client_ask(client, errp, "sessions", NULL) : NULL;
+    g_autoptr(JsonObject) status = ksm_client_ask(client, errp, "status", NULL);
+    g_autoptr(JsonObject) sessions =
+        status != NULL ? ksm_client_ask(client, errp, "sessions", NULL) : NULL;
     KsmMetrics metrics = { 0 };
 
     if (sessions == NULL) {

@@ -23,7 +23,6 @@ void ksm_metrics_add_memory(KsmMetrics *metrics, JsonObject *object,
 void ksm_metrics_add_sessions(KsmMetrics *metrics, JsonObject *reply);
 
 /** Serves them over HTTP until SIGINT or SIGTERM; @where: [ADDRESS:]PORT. */
-gboolean ksm_metrics_serve(KsmClient *client, const char *where,
-                           GError **errp);
+gboolean ksm_metrics_serve(KsmClient *client, const char *where, GError **errp);
 
 #endif /* KSM_CTL_METRICS_H */

@@ -9,7 +9,7 @@
 #include "top/top-model.h"
 #include "top/top-screen.h"
 
-#define HEAD_LINES 6            /* above the first VM */
+#define HEAD_LINES 6 /* above the first VM */
 #define FOOT_LINES 1
 #define MIN_BAR 8
 
@@ -44,10 +44,12 @@ static void draw_broker(const KsmTop *top)
     g_autoptr(GDateTime) now = g_date_time_new_now_local();
 
     clock = g_date_time_format(now, "%H:%M:%S");
-    age = ksm_units_age_of_ms(broker != NULL
-                              ? ksm_reply_int(broker, "uptime_ms") : 0);
-    line(0, "guest-ksmctl %s  %u VMs  broker up for %s  scanners %.2f %% of "
-         "one CPU", clock, top->rows->len, age,
+    age = ksm_units_age_of_ms(
+        broker != NULL ? ksm_reply_int(broker, "uptime_ms") : 0);
+    line(0,
+         "guest-ksmctl %s  %u VMs  broker up for %s  scanners %.2f %% of "
+         "one CPU",
+         clock, top->rows->len, age,
          total != NULL ? ksm_reply_double(total, "cpu_percent") : 0);
 }
 
@@ -91,8 +93,8 @@ static int draw_part(KsmPageKindId kind, gint64 upto, gint64 total, int width,
 {
     int end = total > 0 ? (int)((upto * width + total / 2) / total) : 0;
     const chtype cell = (chtype)ksm_page_kinds[kind].letter |
-        (chtype)COLOR_PAIR(kind + 1) |
-        (kind == KSM_KIND_UNTOUCHED ? A_DIM : A_REVERSE);
+                        (chtype)COLOR_PAIR(kind + 1) |
+                        (kind == KSM_KIND_UNTOUCHED ? A_DIM : A_REVERSE);
 
     for (; drawn < end; drawn++) {
         addch(cell);
@@ -106,8 +108,10 @@ static void draw_bar(const KsmTopRow *row, int width)
         KsmPageKindId kind;
         gint64 pages;
     } parts[] = {
-        { KSM_KIND_PRIVATE, row->own }, { KSM_KIND_BROKEN, row->broken },
-        { KSM_KIND_SHARED, row->shared }, { KSM_KIND_ZERO, row->zero },
+        { KSM_KIND_PRIVATE, row->own },
+        { KSM_KIND_BROKEN, row->broken },
+        { KSM_KIND_SHARED, row->shared },
+        { KSM_KIND_ZERO, row->zero },
         { KSM_KIND_UNTOUCHED, row->untouched },
     };
     gint64 upto = 0;
@@ -189,7 +193,10 @@ static void draw_row(const KsmTopRow *row, int y)
 static void draw_sum(const KsmTop *top, int y)
 {
     static const KsmPageKindId kinds[] = {
-        KSM_KIND_PRIVATE, KSM_KIND_BROKEN, KSM_KIND_SHARED, KSM_KIND_ZERO,
+        KSM_KIND_PRIVATE,
+        KSM_KIND_BROKEN,
+        KSM_KIND_SHARED,
+        KSM_KIND_ZERO,
     };
     KsmTopRow sum;
     guint i;
@@ -198,8 +205,8 @@ static void draw_sum(const KsmTop *top, int y)
     move(y, 0);
     for (i = 0; i < G_N_ELEMENTS(kinds); i++) {
         const KsmPageKind *kind = &ksm_page_kinds[kinds[i]];
-        chtype cell = (chtype)kind->letter |
-            (chtype)COLOR_PAIR(kinds[i] + 1) | A_REVERSE;
+        chtype cell = (chtype)kind->letter | (chtype)COLOR_PAIR(kinds[i] + 1) |
+                      A_REVERSE;
 
         if (getcurx(stdscr) < COLS - 1) {
             addch(cell);
@@ -226,12 +233,11 @@ void ksm_screen_draw(const KsmTop *top, guint *first)
     draw_sum(top, 3);
     draw_headings(top, HEAD_LINES - 1);
     for (i = 0; i < rows && *first + i < top->rows->len; i++) {
-        draw_row(g_ptr_array_index(top->rows, *first + i),
-                 HEAD_LINES + (int)i);
+        draw_row(g_ptr_array_index(top->rows, *first + i), HEAD_LINES + (int)i);
     }
     attron(A_DIM);
     line(LINES - 1, "q quit  left/right, or a letter: sort column  r reverse"
-         "  up/down scroll  space now");
+                    "  up/down scroll  space now");
     attroff(A_DIM);
     refresh();
 }

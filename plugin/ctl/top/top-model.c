@@ -68,10 +68,8 @@ const KsmTopColumn ksm_top_columns[] = {
     { "BROKEN", "broken", 'b', 8, 130, format_broken, compare_broken },
     { "SAVED", "saved", 'a', 8, 0, format_saved, compare_saved },
     { "CPU%", "cpu", 'c', 6, 0, format_cpu_percent, compare_cpu_percent },
-    { "MERGE/s", "merges", 'e', 7, 0, format_merges_rate,
-      compare_merges_rate },
-    { "BREAK/s", "breaks", 'k', 7, 0, format_breaks_rate,
-      compare_breaks_rate },
+    { "MERGE/s", "merges", 'e', 7, 0, format_merges_rate, compare_merges_rate },
+    { "BREAK/s", "breaks", 'k', 7, 0, format_breaks_rate, compare_breaks_rate },
     { "STATE", "state", 't', -12, 100, format_state, compare_state },
     { NULL, NULL, '\0', 0, 0, NULL, NULL },
 };
@@ -127,8 +125,7 @@ static const KsmTopRow *find_row(const GPtrArray *rows, const KsmTopRow *row)
     for (i = 0; i < rows->len; i++) {
         const KsmTopRow *other = g_ptr_array_index(rows, i);
 
-        if (other->pid == row->pid && g_strcmp0(other->name,
-                                                row->name) == 0) {
+        if (other->pid == row->pid && g_strcmp0(other->name, row->name) == 0) {
             return other;
         }
     }
@@ -140,9 +137,9 @@ static void set_rates(KsmTopRow *row, const KsmTopRow *before, double seconds)
 {
     if (before != NULL && seconds > 0) {
         row->merges_rate = (double)MAX(0, row->merges - before->merges) /
-            seconds;
+                           seconds;
         row->breaks_rate = (double)MAX(0, row->breaks - before->breaks) /
-            seconds;
+                           seconds;
     }
 }
 
@@ -157,7 +154,8 @@ static KsmTopRow *row_new(const KsmVm *vm)
     row->total = ksm_vm_sum(vm, "pages_total");
     row->untouched = ksm_vm_sum(vm, "pages_untouched");
     row->own = ksm_vm_sum(vm, "pages_volatile") +
-        ksm_vm_sum(vm, "pages_unshared") + ksm_vm_sum(vm, "pages_excluded");
+               ksm_vm_sum(vm, "pages_unshared") +
+               ksm_vm_sum(vm, "pages_excluded");
     row->shared = ksm_vm_sum(vm, "pages_sharing");
     row->zero = ksm_vm_sum(vm, "zero_pages");
     row->broken = ksm_vm_sum(vm, "pages_broken");
@@ -224,8 +222,8 @@ static gint compare_rows(gconstpointer a, gconstpointer b, gpointer opaque)
     if (order == 0) {
         order = g_strcmp0(one->name, other->name);
     }
-    return order != 0 ? order : (one->pid > other->pid) -
-                                (one->pid < other->pid);
+    return order != 0 ? order :
+                        (one->pid > other->pid) - (one->pid < other->pid);
 }
 
 void ksm_top_sort(KsmTop *self)

@@ -11,17 +11,17 @@ typedef struct KsmTopRow {
     gint64 pid;
     gint64 total, untouched, own, shared, zero, broken, saved;
     double cpu_percent;
-    double merges_rate, breaks_rate;    /* pages a second */
-    gint64 merges, breaks;              /* counts since its start */
+    double merges_rate, breaks_rate; /* pages a second */
+    gint64 merges, breaks;           /* counts since its start */
 } KsmTopRow;
 
 typedef struct KsmTopColumn {
     const char *heading;
-    const char *name;           /* for --sort */
-    char key;                   /* sorts by it */
-    int width;                  /* negative: flush left */
-    int from_columns;           /* shown on terminals of at least this width */
-    char *(*format)(const KsmTopRow *row);      /* free with g_free() */
+    const char *name; /* for --sort */
+    char key;         /* sorts by it */
+    int width;        /* negative: flush left */
+    int from_columns; /* shown on terminals of at least this width */
+    char *(*format)(const KsmTopRow *row); /* free with g_free() */
     gint (*compare)(const KsmTopRow *a, const KsmTopRow *b);
 } KsmTopColumn;
 
@@ -29,13 +29,13 @@ typedef struct KsmTopColumn {
 extern const KsmTopColumn ksm_top_columns[];
 
 typedef struct KsmTop {
-    GPtrArray *rows;            /* KsmTopRow, sorted */
-    JsonObject *status;         /* NULL before the first answer */
-    guint sort;                 /* index of a column */
+    GPtrArray *rows;    /* KsmTopRow, sorted */
+    JsonObject *status; /* NULL before the first answer */
+    guint sort;         /* index of a column */
     gboolean reverse;
-    gint64 asked_us;            /* monotonic */
-    char *target;               /* whom to ask for; NULL: all */
-    char *trouble;              /* why the last answer is old; or NULL */
+    gint64 asked_us; /* monotonic */
+    char *target;    /* whom to ask for; NULL: all */
+    char *trouble;   /* why the last answer is old; or NULL */
 } KsmTop;
 
 /** @target: of which VMs; NULL: all. */

@@ -21,7 +21,7 @@
 #include "map/page-kind.h"
 
 static const int ending_signals[] = {
-    SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGABRT, SIGSEGV, SIGBUS, SIGFPE,
+    SIGHUP, SIGINT,  SIGQUIT, SIGTERM, SIGABRT, SIGSEGV, SIGBUS,  SIGFPE,
     SIGILL, SIGTRAP, SIGPIPE, SIGALRM, SIGUSR1, SIGUSR2, SIGXCPU,
 };
 
@@ -130,7 +130,7 @@ static gboolean is_gone(void)
     struct pollfd input = { .fd = STDIN_FILENO, .events = POLLIN };
 
     return poll(&input, 1, 0) > 0 &&
-        (input.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+           (input.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
 }
 
 KsmScreenKey ksm_screen_key(int timeout_ms, char *letter)

@@ -19,11 +19,17 @@ void ksm_screen_draw(const KsmTop *top, guint *first);
 guint ksm_screen_rows(void);
 
 typedef enum KsmScreenKey {
-    KSM_SCREEN_NOTHING,         /* the time is over */
-    KSM_SCREEN_LETTER,          /* in *letter */
-    KSM_SCREEN_UP, KSM_SCREEN_DOWN, KSM_SCREEN_PAGE_UP, KSM_SCREEN_PAGE_DOWN,
-    KSM_SCREEN_HOME, KSM_SCREEN_LEFT, KSM_SCREEN_RIGHT,
-    KSM_SCREEN_RESIZED, KSM_SCREEN_GONE,
+    KSM_SCREEN_NOTHING, /* the time is over */
+    KSM_SCREEN_LETTER,  /* in *letter */
+    KSM_SCREEN_UP,
+    KSM_SCREEN_DOWN,
+    KSM_SCREEN_PAGE_UP,
+    KSM_SCREEN_PAGE_DOWN,
+    KSM_SCREEN_HOME,
+    KSM_SCREEN_LEFT,
+    KSM_SCREEN_RIGHT,
+    KSM_SCREEN_RESIZED,
+    KSM_SCREEN_GONE,
 } KsmScreenKey;
 
 /** Waits for a key, up to this time. */

@@ -42,18 +42,18 @@
 #include "sys.h"
 
 #define KSM_CALL_TIMEOUT_MS 5000
-#define KSM_CALL_HURRY_MS   300
+#define KSM_CALL_HURRY_MS 300
 
 /*
  * A store refused this often is not offered again.  It is more than once,
  * because the broker that had the store may still be exiting.
  */
-#define KSM_MAX_REFUSALS   4
+#define KSM_MAX_REFUSALS 4
 
 /* Names for a broker that knows no numbers: VM/BACKEND#NUMBER. */
-#define KSM_OLD_VM_MAX         25u
-#define KSM_OLD_BACKEND_MAX    20u
-#define KSM_OLD_NAME_FORMAT     "%s#%016" G_GINT64_MODIFIER "x"
+#define KSM_OLD_VM_MAX 25u
+#define KSM_OLD_BACKEND_MAX 20u
+#define KSM_OLD_NAME_FORMAT "%s#%016" G_GINT64_MODIFIER "x"
 G_STATIC_ASSERT(KSM_OLD_VM_MAX + 1 + KSM_OLD_BACKEND_MAX + 1 + 16 <
                 KSM_NAME_BYTES_5);
 
@@ -128,8 +128,7 @@ void ksm_broker_client_close(KsmBrokerClient *client)
  * Waits until `deadline`; once the thread is wanted elsewhere, for at most the
  * rest of hurry_us.  *hurried: when that began, or 0.
  */
-static int poll_until(KsmBrokerClient *client, gint64 deadline,
-                      gint64 *hurried)
+static int poll_until(KsmBrokerClient *client, gint64 deadline, gint64 *hurried)
 {
     *hurried = 0;
     for (;;) {
@@ -274,9 +273,10 @@ static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
         client->refused = TRUE;
         g_set_error(errp, KSM_ERROR,
                     packet->error.code == KSM_ERROR_GROUP ||
-                    packet->error.code == KSM_ERROR_INVALID ||
-                    packet->error.code == KSM_ERROR_LIMIT ?
-                    (int)packet->error.code : KSM_ERROR_PROTOCOL,
+                            packet->error.code == KSM_ERROR_INVALID ||
+                            packet->error.code == KSM_ERROR_LIMIT ?
+                        (int)packet->error.code :
+                        KSM_ERROR_PROTOCOL,
                     "The broker refused: %s", reason);
         return FALSE;
     }
@@ -295,10 +295,10 @@ static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
 }
 
 /* Sends `packet` and receives its reply into it. */
-static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet,
-                         gsize size, KsmMsgType type, guint32 count,
-                         KsmMsgType reply, gsize reply_size,
-                         int *fds, guint max_fds, GError **errp)
+static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet, gsize size,
+                         KsmMsgType type, guint32 count, KsmMsgType reply,
+                         gsize reply_size, int *fds, guint max_fds,
+                         GError **errp)
 {
     gsize got = 0;
     int ret;
@@ -313,8 +313,7 @@ static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet,
         ret = err ? err : 0;
     }
     if (ret) {
-        ksm_error_set_errno(errp, KSM_ERROR_NO_BROKER, ret,
-                            "Lost the broker");
+        ksm_error_set_errno(errp, KSM_ERROR_NO_BROKER, ret, "Lost the broker");
         return FALSE;
     }
     return check_reply(client, packet, got, reply, reply_size, errp);
@@ -338,11 +337,15 @@ static int connect_socket(const char *path, GError **errp)
         if (sock >= 0) {
             close(sock);
         }
-        ksm_error_set_errno(errp, ret == -EACCES || ret == -EPERM ?
-                            KSM_ERROR_PERMISSION : KSM_ERROR_NO_BROKER, ret,
+        ksm_error_set_errno(errp,
+                            ret == -EACCES || ret == -EPERM ?
+                                KSM_ERROR_PERMISSION :
+                                KSM_ERROR_NO_BROKER,
+                            ret,
                             "Could not connect to the broker at '%s'; start "
                             "guest-ksmd there, or give this user access to "
-                            "its socket", path);
+                            "its socket",
+                            path);
         return -1;
     }
     return sock;
@@ -390,8 +393,7 @@ static gboolean same_file(int a, int b)
  * Whether what the broker has kept belongs to this engine.  A broker that
  * knows no numbers was given a name that contains the number, and uses that.
  */
-static gboolean is_ours(const KsmBrokerClient *client,
-                        const KsmMsgWelcome *msg)
+static gboolean is_ours(const KsmBrokerClient *client, const KsmMsgWelcome *msg)
 {
     return msg->version <= KSM_PROTO_NAMELESS ||
            ksm_engine_id_equal(&msg->engine, &client->id);
@@ -433,14 +435,14 @@ static gboolean take_welcome(KsmBrokerClient *client, const KsmMsgWelcome *msg,
      * Nor may it be older than HELLO allows: a broker that accepts the HELLO
      * of version 6 speaks that version, and so uses the number.
      */
-    guint32 least = most > KSM_PROTO_NAMELESS ? KSM_PROTO_NAMELESS + 1
-                                              : KSM_PROTO_OLDEST;
+    guint32 least = most > KSM_PROTO_NAMELESS ? KSM_PROTO_NAMELESS + 1 :
+                                                KSM_PROTO_OLDEST;
 
     if (msg->version < least || msg->version > most) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PROTOCOL,
                     "The broker requires protocol version %u, but this "
-                    "library supports only %u to %u", msg->version, least,
-                    most);
+                    "library supports only %u to %u",
+                    msg->version, least, most);
         return FALSE;
     }
     *welcome = welcome_of(client, msg, fds[1]);
@@ -478,8 +480,7 @@ static void name_hello(const KsmBrokerClient *client, KsmMsgHello *hello,
         hello->engine = client->id;
         memcpy(hello->name, name, MIN(length, most));
         if (length >= most) {
-            g_strlcpy(hello->more_name, name + most,
-                      sizeof(hello->more_name));
+            g_strlcpy(hello->more_name, name + most, sizeof(hello->more_name));
         }
     } else {
         g_autofree char *cut = ksm_session_name(name, KSM_OLD_VM_MAX,

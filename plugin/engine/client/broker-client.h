@@ -7,23 +7,23 @@
 #include "ksm-protocol.h"
 
 typedef struct KsmBrokerClient {
-    int sock;                   /* -1: not connected */
-    int wake_fd;                /* eventfd: a thread waits for the engine */
-    int node;                   /* NUMA node of the store, or KSM_NODE_ANY */
-    KsmEngineId id;             /* unique to this engine */
+    int sock;       /* -1: not connected */
+    int wake_fd;    /* eventfd: a thread waits for the engine */
+    int node;       /* NUMA node of the store, or KSM_NODE_ANY */
+    KsmEngineId id; /* unique to this engine */
     guint32 serial;
-    guint64 requests;           /* total number, for the statistics */
-    gint64 hurry_us;            /* time limit while wake_fd is readable */
+    guint64 requests; /* total number, for the statistics */
+    gint64 hurry_us;  /* time limit while wake_fd is readable */
     guint8 *bulk;
-    int store_fd;               /* -1: none; kept when reconnecting */
+    int store_fd; /* -1: none; kept when reconnecting */
     guint64 store_bytes;
     guint64 broker_id;
     guint64 store_id;
     guint64 max_pages;
-    guint32 version;            /* negotiated protocol version */
-    guint refusals;             /* consecutive refusals of the store */
-    gboolean refused;           /* the reply to the last request was ERROR */
-    KsmAnswer reply[KSM_BATCH_LOOKUPS];     /* or KsmResult: copied */
+    guint32 version;  /* negotiated protocol version */
+    guint refusals;   /* consecutive refusals of the store */
+    gboolean refused; /* the reply to the last request was ERROR */
+    KsmAnswer reply[KSM_BATCH_LOOKUPS]; /* or KsmResult: copied */
 } KsmBrokerClient;
 
 G_STATIC_ASSERT(sizeof(KsmAnswer) == sizeof(KsmResult) &&

@@ -59,21 +59,21 @@ static gboolean directory_is_ours(const char *path)
 gboolean ksm_broker_launch(const char *path, GError **errp)
 {
     g_autofree char *program = find_program();
-    const char *argv[] = { program, "--listen", path, "--idle-exit",
-                           KSM_LAUNCH_IDLE_EXIT, NULL };
+    const char *argv[] = { program,       "--listen",           path,
+                           "--idle-exit", KSM_LAUNCH_IDLE_EXIT, NULL };
     g_autoptr(GError) error = NULL;
 
     if (!directory_is_ours(path)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_PERMISSION,
                     "No broker listens at '%s', and none is started in a "
                     "directory that this user does not own; start "
-                    "guest-ksmd there", path);
+                    "guest-ksmd there",
+                    path);
         return FALSE;
     }
     /* GLib forks twice, so that the broker is not a child of this process. */
-    if (!g_spawn_async(NULL, (char **)argv, NULL,
-                       G_SPAWN_STDOUT_TO_DEV_NULL, NULL, NULL, NULL,
-                       &error)) {
+    if (!g_spawn_async(NULL, (char **)argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL,
+                       NULL, NULL, NULL, &error)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_NO_BROKER,
                     "No broker listens at '%s' and none could be started: %s; "
                     "install guest-ksmd or name it in $GUEST_KSMD",

@@ -41,26 +41,26 @@
 #include "sys.h"
 
 /* Counting reads /proc/self/maps: 0.5 us a mapping.  Minimum interval: */
-#define KSM_COUNT_NS            (10 * G_GUINT64_CONSTANT(1000000000))
-#define KSM_COUNT_SHARE         1000u   /* at most 1/1000 of the time */
-#define KSM_COUNT_SCARCE_NS     G_GUINT64_CONSTANT(1000000000)
-#define KSM_COUNT_SCARCE_SHARE  50u
+#define KSM_COUNT_NS (10 * G_GUINT64_CONSTANT(1000000000))
+#define KSM_COUNT_SHARE 1000u /* at most 1/1000 of the time */
+#define KSM_COUNT_SCARCE_NS G_GUINT64_CONSTANT(1000000000)
+#define KSM_COUNT_SCARCE_SHARE 50u
 /* Interval for reading vm.max_map_count, which takes some microseconds. */
-#define KSM_LIMIT_NS            100000000u
+#define KSM_LIMIT_NS 100000000u
 
 static struct {
     /* atomic */
-    gint64 used;                /* by all engines of the process */
-    gint64 limit;               /* what they may use */
-    guint generation;           /* changed only in a child of fork() */
+    gint64 used;      /* by all engines of the process */
+    gint64 limit;     /* what they may use */
+    guint generation; /* changed only in a child of fork() */
 
-    GMutex lock;                /* not taken in windows; protects the rest */
+    GMutex lock; /* not taken in windows; protects the rest */
     guint64 max_map_count;
     guint64 max_read_ns;
-    guint64 others;             /* mappings outside of all regions */
-    guint64 counted_used;       /* `used` when they were counted */
-    guint64 counted_ns;         /* 0: never */
-    guint64 cost_ns;            /* of the last count */
+    guint64 others;       /* mappings outside of all regions */
+    guint64 counted_used; /* `used` when they were counted */
+    guint64 counted_ns;   /* 0: never */
+    guint64 cost_ns;      /* of the last count */
 } account = { .limit = G_MAXINT64 };
 
 guint64 ksm_budget_used(KsmEngine *engine)
@@ -141,14 +141,15 @@ gboolean ksm_budget_claim(KsmEngine *engine, guint mappings)
 
 gboolean ksm_budget_allows(KsmEngine *engine, guint32 length, gint64 delta)
 {
-    guint64 share = length >= KSM_BUDGET_LONG ? 16 : length >= 8 ? 15 :
-                    length >= 2 ? 14 : 12;
+    guint64 share = length >= KSM_BUDGET_LONG ? 16 :
+                    length >= 8               ? 15 :
+                    length >= 2               ? 14 :
+                                                12;
 
-    return delta <= 0 ||
-           (ksm_budget_used(engine) + (guint64)delta <=
-                engine->budget.allowed * share / 16 &&
-            (engine->budget.shrinking ||
-             used_by_all() + delta <= limit_of_all()));
+    return delta <= 0 || (ksm_budget_used(engine) + (guint64)delta <=
+                              engine->budget.allowed * share / 16 &&
+                          (engine->budget.shrinking ||
+                           used_by_all() + delta <= limit_of_all()));
 }
 
 void ksm_budget_reset_in_child(void)
@@ -200,7 +201,8 @@ static void count_others(KsmEngine *engine, guint64 now)
 static void set_limit(void)
 {
     guint64 left = account.max_map_count > account.others ?
-        account.max_map_count - account.others : 0;
+                       account.max_map_count - account.others :
+                       0;
     guint64 spare = MAX(left / 16, KSM_BUDGET_SPARE);
 
     __atomic_store_n(&account.limit, (gint64)(left - MIN(left, spare)),
@@ -212,9 +214,9 @@ static void update_limit(KsmEngine *engine)
     guint64 now = ksm_sys_now_ns();
 
     if (limit_of_all() == G_MAXINT64) {
-        g_mutex_lock(&account.lock);    /* first count */
+        g_mutex_lock(&account.lock); /* first count */
     } else if (!g_mutex_trylock(&account.lock)) {
-        return;                 /* another engine is counting */
+        return; /* another engine is counting */
     }
     if (now - account.max_read_ns > KSM_LIMIT_NS) {
         account.max_map_count = ksm_sys->max_map_count();

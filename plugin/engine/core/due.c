@@ -34,12 +34,12 @@
 #include "sys.h"
 
 /* All is scanned that often at the least: first so, then twice as long... */
-#define KSM_DUE_FIRST_MS    2000u
-#define KSM_DUE_VAIN_MS     64000u
+#define KSM_DUE_FIRST_MS 2000u
+#define KSM_DUE_VAIN_MS 64000u
 /* ... but so often when something was written, however little. */
-#define KSM_DUE_WRITTEN_MS  20000u
+#define KSM_DUE_WRITTEN_MS 20000u
 /* What it is worth to find a page that was written. */
-#define KSM_DUE_PAGE_NS     20000u
+#define KSM_DUE_PAGE_NS 20000u
 
 /* Counts everything that a round does to pages, or fails to do. */
 static guint64 work_so_far(const KsmEngine *engine)
@@ -68,8 +68,8 @@ static gboolean is_given(const KsmDueGiven *a, const KsmDueGiven *b)
 {
     return a->connected_ns == b->connected_ns &&
            a->session_pages == b->session_pages &&
-           a->max_mappings == b->max_mappings &&
-           a->keep_huge == b->keep_huge && a->interval_ms == b->interval_ms;
+           a->max_mappings == b->max_mappings && a->keep_huge == b->keep_huge &&
+           a->interval_ms == b->interval_ms;
 }
 
 /* Whether parts lack registration: what is written there is not reported. */
@@ -135,7 +135,8 @@ KsmDueWork ksm_due_judge(KsmEngine *engine)
         return over ? KSM_DUE_SWEEP : KSM_DUE_NOTHING;
     }
     return over || is_set(engine) ||
-           faults >= due->hot + engine->turn.track_ns / KSM_DUE_PAGE_NS ?
+                   faults >=
+                       due->hot + engine->turn.track_ns / KSM_DUE_PAGE_NS ?
                KSM_DUE_SCAN :
                KSM_DUE_LATER;
 }

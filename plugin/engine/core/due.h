@@ -10,10 +10,10 @@
 #include "core/engine-private.h"
 
 typedef enum KsmDueWork {
-    KSM_DUE_NOTHING,            /* as good as a round that found nothing */
-    KSM_DUE_LATER,              /* too little was written to look for it */
-    KSM_DUE_SWEEP,              /* nothing was written; some page's wait is over */
-    KSM_DUE_SCAN,               /* all of it */
+    KSM_DUE_NOTHING, /* as good as a round that found nothing */
+    KSM_DUE_LATER,   /* too little was written to look for it */
+    KSM_DUE_SWEEP,   /* nothing was written; some page's wait is over */
+    KSM_DUE_SCAN,    /* all of it */
 } KsmDueWork;
 
 /* Once an interval: what the round that is due has to do. */

@@ -45,10 +45,10 @@ typedef struct KsmFingerprinted {
 
 /* The scanner's time budget; scanner thread only.  Owner: pace. */
 typedef struct KsmPace {
-    guint64 wall_ns;            /* start of the CPU time accounting */
+    guint64 wall_ns; /* start of the CPU time accounting */
     guint64 cpu_ns;
-    guint64 yielded_ns;         /* when other threads could last run */
-    gboolean unlimited;         /* ksm_engine_run_round() */
+    guint64 yielded_ns; /* when other threads could last run */
+    gboolean unlimited; /* ksm_engine_run_round() */
 } KsmPace;
 
 /*
@@ -59,11 +59,11 @@ typedef struct KsmPace {
 
 /* Options that change at run time; atomic.  Owner: options. */
 typedef struct KsmTunables {
-    gint run;                   /* KsmRunMode */
+    gint run; /* KsmRunMode */
     guint scan_cpu_percent;
     guint scan_interval_ms;
-    guint max_mappings;         /* 0: automatic */
-    guint keep_huge;            /* 0: off */
+    guint max_mappings; /* 0: automatic */
+    guint keep_huge;    /* 0: off */
 } KsmTunables;
 
 /* Callbacks of the program; set once.  Owner: engine. */
@@ -76,48 +76,48 @@ typedef struct KsmProgram {
 /* Taking the engine from its scanner.  Owners: lock, pace, scanner. */
 typedef struct KsmWorkLock {
     GMutex work;
-    gint interrupt;             /* atomic: threads waiting for `work` */
-    int wake_fd;                /* eventfd with the value of `interrupt` */
+    gint interrupt; /* atomic: threads waiting for `work` */
+    int wake_fd;    /* eventfd with the value of `interrupt` */
     GMutex sleep;
     GCond sleep_cond;
     /* protected by `sleep`: */
     gboolean stop;
-    gboolean poked;             /* options changed */
+    gboolean poked; /* options changed */
     guint rounds_requested;
     guint rounds_done;
 } KsmWorkLock;
 
 /* All guest RAM; any thread, under the work lock.  Owner: region. */
 typedef struct KsmRamMap {
-    GPtrArray *regions;         /* KsmRegion, sorted by base */
-    guint64 session_pages;      /* number of pages that the broker knows */
+    GPtrArray *regions;    /* KsmRegion, sorted by base */
+    guint64 session_pages; /* number of pages that the broker knows */
 } KsmRamMap;
 
 /* Share of the process's mappings.  Owners: budget, discard, shrink. */
 typedef struct KsmBudget {
-    guint64 allowed;            /* in this round */
-    guint64 reported;           /* recorded in the process's account */
-    guint generation;           /* of the account that has `reported` */
-    gboolean shrinking;         /* giving mappings up: budget not applied */
+    guint64 allowed;    /* in this round */
+    guint64 reported;   /* recorded in the process's account */
+    guint generation;   /* of the account that has `reported` */
+    gboolean shrinking; /* giving mappings up: budget not applied */
     gboolean warned;
-    gint64 spare;               /* place_lock: mappings left to discards */
-    guint64 claimed;            /* place_lock: mappings that discards added */
+    gint64 spare;    /* place_lock: mappings left to discards */
+    guint64 claimed; /* place_lock: mappings that discards added */
 } KsmBudget;
 
 /* Events since the start; all files count.  stats publishes. */
 typedef struct KsmEngineStats {
-    KsmStats counters;          /* page states are added later */
+    KsmStats counters; /* page states are added later */
     guint64 published_ns;
-    GMutex lock;                /* protects `published` */
+    GMutex lock; /* protects `published` */
     KsmStats published;
 } KsmEngineStats;
 
 /* What the program was notified of.  Owner: notice. */
 typedef struct KsmNoticeState {
     KsmDegraded degraded;
-    guint quiet_rounds;         /* rounds since a limit refused something */
-    KsmStats counted;           /* counters at the last ksm_notice_update() */
-    KsmStats last_reported;     /* last snapshot passed to notify */
+    guint quiet_rounds;     /* rounds since a limit refused something */
+    KsmStats counted;       /* counters at the last ksm_notice_update() */
+    KsmStats last_reported; /* last snapshot passed to notify */
 } KsmNoticeState;
 
 /*
@@ -127,9 +127,9 @@ typedef struct KsmNoticeState {
  */
 typedef struct KsmBatch {
     KsmRegion *region;
-    GArray *idle;               /* guint32 pages */
-    GArray *matches;            /* KsmMatch */
-    GArray *publishable;        /* KsmFingerprinted: also listed by others */
+    GArray *idle;        /* guint32 pages */
+    GArray *matches;     /* KsmMatch */
+    GArray *publishable; /* KsmFingerprinted: also listed by others */
 } KsmBatch;
 
 /*
@@ -148,9 +148,9 @@ typedef struct KsmLink {
     char *broker_path;
     gboolean start_broker;
     gboolean required;
-    gboolean was_connected;     /* ever */
-    gboolean is_connected;      /* at the last check */
-    gboolean was_useful;        /* a full round was done with this connection */
+    gboolean was_connected; /* ever */
+    gboolean is_connected;  /* at the last check */
+    gboolean was_useful;    /* a full round was done with this connection */
     guint64 connected_ns;
     guint64 retry_at_ns;
     guint retry_ms;
@@ -158,12 +158,12 @@ typedef struct KsmLink {
 
 /* What was reported, and which settings came back.  Owner: report. */
 typedef struct KsmReport {
-    guint64 reported_ns;        /* time of the last report to the broker */
-    guint32 setting_serial;     /* of the last setting carried out */
-    guint32 setting_error;      /* KsmError, or 0 */
+    guint64 reported_ns;    /* time of the last report to the broker */
+    guint32 setting_serial; /* of the last setting carried out */
+    guint32 setting_error;  /* KsmError, or 0 */
     char *setting_reason;
-    guint32 map_serial;         /* of the last map sent */
-    guint32 results_waiting;    /* at the broker, by its last reply */
+    guint32 map_serial;      /* of the last map sent */
+    guint32 results_waiting; /* at the broker, by its last reply */
 } KsmReport;
 
 /* State of merge.c. */
@@ -174,8 +174,8 @@ typedef struct KsmMergeState {
 
 /* Whether this kernel has a shared zero page.  Owner: zero. */
 typedef struct KsmZeroPage {
-    guint8 *probe;              /* a page to test the kernel with */
-    guint64 asked;              /* full_scans at the last test */
+    guint8 *probe; /* a page to test the kernel with */
+    guint64 asked; /* full_scans at the last test */
     gboolean none;
 } KsmZeroPage;
 
@@ -208,14 +208,14 @@ typedef struct KsmDueGiven {
 
 /* How much of a round is needed.  due. */
 typedef struct KsmDue {
-    gboolean known;             /* a round got to its end: the rest is so */
-    guint64 faults;             /* of other threads when the last scan began */
-    guint64 scan_ns;            /* when it ended */
-    guint64 hot;                /* pages that it found written */
-    guint vain;                 /* scans in a row that found none */
-    guint64 work;               /* counted when the last round ended */
-    guint16 soonest;            /* rounds from then until a wait is over */
-    guint8 rounds;              /* since then */
+    gboolean known;  /* a round got to its end: the rest is so */
+    guint64 faults;  /* of other threads when the last scan began */
+    guint64 scan_ns; /* when it ended */
+    guint64 hot;     /* pages that it found written */
+    guint vain;      /* scans in a row that found none */
+    guint64 work;    /* counted when the last round ended */
+    guint16 soonest; /* rounds from then until a wait is over */
+    guint8 rounds;   /* since then */
     KsmDueGiven given;
 } KsmDue;
 
@@ -225,15 +225,15 @@ struct KsmEngine {
     KsmKernelGuard kernel;
     GThread *thread;
     KsmWorkLock lock;
-    GMutex place_lock;          /* discard.c */
+    GMutex place_lock; /* discard.c */
     KsmRamMap ram;
     KsmBudget budget;
     KsmTracker tracker;
     KsmIsolation isolation;
-    int sync_uffd;              /* giveback.c; -1: not open */
-    gboolean merges_any;        /* unmergeable.c: as last seen */
+    int sync_uffd;       /* giveback.c; -1: not open */
+    gboolean merges_any; /* unmergeable.c: as last seen */
     gboolean hwpoison_warned;
-    gboolean lost;              /* there may be KSM_PAGE_ORPHANED pages */
+    gboolean lost; /* there may be KSM_PAGE_ORPHANED pages */
     KsmBrokerClient broker;
     KsmLink link;
     KsmReport report;

@@ -23,8 +23,8 @@
 #include "ksm-protocol.h"
 #include "sys.h"
 
-#define KSM_KERNEL_PROBE_NS  100000000u
-#define KSM_RELEASE_BYTES   128u
+#define KSM_KERNEL_PROBE_NS 100000000u
+#define KSM_RELEASE_BYTES 128u
 
 /* A host that meets every condition. */
 static const KsmKernelHost worst_host = { .swap = true, .huge_store = true };
@@ -35,8 +35,7 @@ void ksm_kernel_guard_init(KsmKernelGuard *guard)
 
     memset(guard, 0, sizeof(*guard));
     if (!ksm_sys->kernel_release(release, sizeof(release)) &&
-        !ksm_kernel_parse(release, &guard->version) &&
-        !guard->version.vendor) {
+        !ksm_kernel_parse(release, &guard->version) && !guard->version.vendor) {
         guard->faults = ksm_kernel_filter(ksm_kernel_find(&guard->version),
                                           KSM_FAULT_CORRUPTS, &worst_host);
     }
@@ -58,8 +57,10 @@ static const char *make_reason(const KsmKernelGuard *guard, guint32 met)
 
     ksm_kernel_print(&guard->version, now);
     ksm_kernel_better(&guard->version, met, better);
-    g_snprintf(text, sizeof(text), "swap is on and Linux %s mishandles it: "
-               "update to %s", now, better);
+    g_snprintf(text, sizeof(text),
+               "swap is on and Linux %s mishandles it: "
+               "update to %s",
+               now, better);
     return g_intern_string(text);
 }
 

@@ -9,9 +9,9 @@
 
 typedef struct KsmKernelGuard {
     KsmKernelVersion version;
-    guint32 faults;             /* that corrupt, ignoring conditions */
-    guint64 probed_ns;          /* time of the last probe of the host */
-    const char *reason;         /* its result; never freed */
+    guint32 faults;     /* that corrupt, ignoring conditions */
+    guint64 probed_ns;  /* time of the last probe of the host */
+    const char *reason; /* its result; never freed */
 } KsmKernelGuard;
 
 /** Determines the version of the running kernel. */

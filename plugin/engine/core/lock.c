@@ -43,7 +43,6 @@ void ksm_engine_unlock(KsmEngine *engine)
     g_mutex_unlock(&engine->lock.work);
 }
 
-
 gboolean ksm_lock_waited_for(KsmEngine *engine)
 {
     return g_atomic_int_get(&engine->lock.interrupt) > 0;

@@ -53,7 +53,8 @@ static gboolean check_mappings(guint max_mappings, GError **errp)
     if (limit && max_mappings > limit) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "max-mappings %u is above vm.max_map_count (%u); raise "
-                    "that first", max_mappings, limit);
+                    "that first",
+                    max_mappings, limit);
         return FALSE;
     }
     return TRUE;
@@ -64,7 +65,8 @@ static gboolean check_keep_huge(guint pages, GError **errp)
     if (pages > KSM_KEEP_HUGE_MAX) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "keep-huge must be at most %u, the pages of a huge page, "
-                    "not %u", KSM_KEEP_HUGE_MAX, pages);
+                    "not %u",
+                    KSM_KEEP_HUGE_MAX, pages);
         return FALSE;
     }
     return TRUE;
@@ -72,8 +74,7 @@ static gboolean check_keep_huge(guint pages, GError **errp)
 
 static gboolean check_group(const char *group, GError **errp)
 {
-    static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS
-                                  "._-";
+    static const char allowed[] = G_CSET_A_2_Z G_CSET_a_2_z G_CSET_DIGITS "._-";
 
     if (!group || !*group) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
@@ -85,7 +86,8 @@ static gboolean check_group(const char *group, GError **errp)
         strspn(group, allowed) != strlen(group)) {
         g_set_error(errp, KSM_ERROR, KSM_ERROR_INVALID,
                     "Group '%s' is not a valid name: use 1 to %u letters, "
-                    "digits, '.', '_' and '-'", group, KSM_GROUP_BYTES - 1);
+                    "digits, '.', '_' and '-'",
+                    group, KSM_GROUP_BYTES - 1);
         return FALSE;
     }
     return TRUE;
@@ -161,8 +163,7 @@ gboolean ksm_engine_set_max_mappings(KsmEngine *engine, guint max_mappings,
     return TRUE;
 }
 
-gboolean ksm_engine_set_keep_huge(KsmEngine *engine, guint pages,
-                                  GError **errp)
+gboolean ksm_engine_set_keep_huge(KsmEngine *engine, guint pages, GError **errp)
 {
     if (!check_keep_huge(pages, errp)) {
         return FALSE;

@@ -17,8 +17,8 @@
 #include "memory/staging.h"
 #include "sys.h"
 
-#define KSM_PACE_SLACK_NS   1000000u
-#define KSM_PACE_CREDIT_NS  200000000u
+#define KSM_PACE_SLACK_NS 1000000u
+#define KSM_PACE_CREDIT_NS 200000000u
 /*
  * If the scanner runs for longer than its time slice (some ms), the scheduler
  * is likely to preempt it.  A yield while another thread waits costs two
@@ -26,9 +26,9 @@
  * rarely as the slice allows.  "Rarely" is measured in the duration of a
  * window, which differs by a factor of ten between machines.
  */
-#define KSM_PACE_YIELD_NS           50000u
-#define KSM_PACE_YIELD_NS_MAX       2000000u
-#define KSM_PACE_YIELD_WINDOWS      8u
+#define KSM_PACE_YIELD_NS 50000u
+#define KSM_PACE_YIELD_NS_MAX 2000000u
+#define KSM_PACE_YIELD_WINDOWS 8u
 
 void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
 {

@@ -5,8 +5,7 @@
 #include "memory/ranges.h"
 #include "memory/region.h"
 
-void ksm_releases_add(KsmEngine *engine, const KsmRegion *region,
-                      guint32 page)
+void ksm_releases_add(KsmEngine *engine, const KsmRegion *region, guint32 page)
 {
     ksm_ranges_add(engine->releases.released,
                    ksm_ram_session_page(region, page));

@@ -6,8 +6,7 @@
 #include "core/engine-private.h"
 
 /* The page no longer needs its slot. */
-void ksm_releases_add(KsmEngine *engine, const KsmRegion *region,
-                      guint32 page);
+void ksm_releases_add(KsmEngine *engine, const KsmRegion *region, guint32 page);
 
 /* The page no longer has the content that it is listed with. */
 void ksm_releases_withdraw(KsmEngine *engine, const KsmRegion *region,

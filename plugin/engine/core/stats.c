@@ -93,7 +93,7 @@ static KsmState state(const KsmEngine *engine, const KsmStats *s)
                                                    KSM_STATE_UNMERGED;
     }
     return s->broker == KSM_BROKER_CONNECTED ? KSM_STATE_RUNNING :
-           KSM_STATE_NO_BROKER;
+                                               KSM_STATE_NO_BROKER;
 }
 
 void ksm_stats_collect(KsmEngine *engine, KsmStats *s)

@@ -79,7 +79,8 @@ void ksm_zero_ask(KsmEngine *engine)
     if (!has && g_atomic_int_compare_and_exchange(&told, 0, 1)) {
         g_message("'%s': the kernel has no shared zero page for this process; "
                   "pages of zeros are shared like other pages and count as "
-                  "pages-sharing, not as zero-pages", engine->link.name);
+                  "pages-sharing, not as zero-pages",
+                  engine->link.name);
     }
 }
 

@@ -18,14 +18,13 @@ static gboolean one_mapping(const KsmRegion *region, guint32 page)
     if (left != right) {
         return FALSE;
     }
-    return !left ||
-           (region->slot[page - 1] + 1 == region->slot[page] &&
-            !((region->state[page - 1] ^ region->state[page]) &
-              KSM_PAGE_ORPHANED));
+    return !left || (region->slot[page - 1] + 1 == region->slot[page] &&
+                     !((region->state[page - 1] ^ region->state[page]) &
+                       KSM_PAGE_ORPHANED));
 }
 
-guint32 ksm_account_borders(const KsmRegion *region, guint32 first,
-                           guint32 end, guint32 *stores)
+guint32 ksm_account_borders(const KsmRegion *region, guint32 first, guint32 end,
+                            guint32 *stores)
 {
     guint32 page, borders = 0;
 
@@ -42,7 +41,7 @@ guint32 ksm_account_borders(const KsmRegion *region, guint32 first,
 }
 
 gint64 ksm_account_delta(const KsmRegion *region, guint32 first, guint32 count,
-                        guint32 slot)
+                         guint32 slot)
 {
     gint64 delta = 0;
     guint32 end = first + count;
@@ -65,7 +64,6 @@ gint64 ksm_account_delta(const KsmRegion *region, guint32 first, guint32 count,
     }
     return delta;
 }
-
 
 KsmAccountChange ksm_account_begin(const KsmRegion *region, guint32 first,
                                    guint32 end)

@@ -9,16 +9,15 @@
  * Number of borders between mappings in pages [first - 1, end); *stores is the
  * number of those where a store mapping begins.
  */
-guint32 ksm_account_borders(const KsmRegion *region, guint32 first,
-                           guint32 end, guint32 *stores);
+guint32 ksm_account_borders(const KsmRegion *region, guint32 first, guint32 end,
+                            guint32 *stores);
 
 /*
  * Mappings that changing pages [first, first + count) from anonymous memory to
  * consecutive slots, starting at `slot`, would add (or save, if negative).
  */
 gint64 ksm_account_delta(const KsmRegion *region, guint32 first, guint32 count,
-                        guint32 slot);
-
+                         guint32 slot);
 
 /* What pages [first, end) need before they change. */
 typedef struct KsmAccountChange {

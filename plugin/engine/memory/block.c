@@ -28,7 +28,7 @@ KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep)
     }
     if (block->flags & KSM_BLOCK_FRESH ||
         !ksm_block_is_nearly_whole(block, keep)) {
-        block->flags &= (guint8)~(KSM_BLOCK_FRESH | KSM_BLOCK_SPLIT);
+        block->flags &= (guint8) ~(KSM_BLOCK_FRESH | KSM_BLOCK_SPLIT);
         block->rounds = 0;
         return KSM_BLOCK_GOES_ON;
     }
@@ -46,9 +46,11 @@ KsmBlockVerdict ksm_block_judge(KsmBlock *block, guint keep)
         return KSM_BLOCK_GOES_ON;
     }
     return block->flags & KSM_BLOCK_HUGE &&
-           (block->rounds == KSM_BLOCK_ROUNDS || written >= KSM_BLOCK_HOT ||
-            written + keep >= KSM_BLOCK_PAGES) ?
-           KSM_BLOCK_SHALL_REST : KSM_BLOCK_GOES_ON;
+                   (block->rounds == KSM_BLOCK_ROUNDS ||
+                    written >= KSM_BLOCK_HOT ||
+                    written + keep >= KSM_BLOCK_PAGES) ?
+               KSM_BLOCK_SHALL_REST :
+               KSM_BLOCK_GOES_ON;
 }
 
 void ksm_block_park(KsmBlock *block)

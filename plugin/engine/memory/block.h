@@ -16,32 +16,32 @@
 #define KSM_BLOCK_PAGES 512u
 
 /* A block with this many pages written in one round is hot. */
-#define KSM_BLOCK_HOT       256u
+#define KSM_BLOCK_HOT 256u
 /* Rounds after a write until the idle pages of a block were looked up. */
-#define KSM_BLOCK_ROUNDS    4u
+#define KSM_BLOCK_ROUNDS 4u
 /* Rounds that a block is parked: the minimum, and the maximum of doublings. */
-#define KSM_BLOCK_PARK_ROUNDS      8u
+#define KSM_BLOCK_PARK_ROUNDS 8u
 #define KSM_BLOCK_MAX_LEVEL 4u
 
 /* 14 bytes, for 512 pages. */
 typedef struct KsmBlock {
-    guint16 away;               /* pages not present, or in the store */
-    guint16 kept;               /* pages with KSM_PAGE_SPARED_HUGE */
-    guint16 written;            /* pages seen written in this round */
-    guint16 found;              /* duplicates, while they are weighed */
-    guint16 mappings;           /* that begin in it, or UNCOUNTED: piece.c */
-    guint8 parked_rounds;       /* rounds that it is still left unarmed */
-    guint8 level;               /* number of doublings of the parking */
-    guint8 rounds;              /* since it was armed or first written */
+    guint16 away;         /* pages not present, or in the store */
+    guint16 kept;         /* pages with KSM_PAGE_SPARED_HUGE */
+    guint16 written;      /* pages seen written in this round */
+    guint16 found;        /* duplicates, while they are weighed */
+    guint16 mappings;     /* that begin in it, or UNCOUNTED: piece.c */
+    guint8 parked_rounds; /* rounds that it is still left unarmed */
+    guint8 level;         /* number of doublings of the parking */
+    guint8 rounds;        /* since it was armed or first written */
     guint8 flags;
 } KsmBlock;
 
 #define KSM_BLOCK_UNCOUNTED 0xffffu
 
-#define KSM_BLOCK_HUGE      0x01u   /* has been a huge page */
-#define KSM_BLOCK_FRESH     0x02u   /* counts as written in this round */
-#define KSM_BLOCK_SPLIT     0x04u   /* written since it was armed */
-#define KSM_BLOCK_SPARED    0x08u   /* must not be split: while weighed */
+#define KSM_BLOCK_HUGE 0x01u   /* has been a huge page */
+#define KSM_BLOCK_FRESH 0x02u  /* counts as written in this round */
+#define KSM_BLOCK_SPLIT 0x04u  /* written since it was armed */
+#define KSM_BLOCK_SPARED 0x08u /* must not be split: while weighed */
 
 static inline gboolean ksm_block_is_whole(const KsmBlock *block)
 {
@@ -73,8 +73,8 @@ static inline void ksm_block_note_state(KsmBlock *block, guint8 word,
 
 /* What to do with a block at the end of a round. */
 typedef enum KsmBlockVerdict {
-    KSM_BLOCK_GOES_ON,          /* unchanged, armed or parked */
-    KSM_BLOCK_SHALL_REST,       /* park: nothing in it is worth a split */
+    KSM_BLOCK_GOES_ON,    /* unchanged, armed or parked */
+    KSM_BLOCK_SHALL_REST, /* park: nothing in it is worth a split */
 } KsmBlockVerdict;
 
 /*

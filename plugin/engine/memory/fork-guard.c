@@ -33,8 +33,7 @@ static void reset_in_child(void)
 
 static void install(void)
 {
-    pthread_atfork(ksm_fork_guard_lock, ksm_fork_guard_unlock,
-                   reset_in_child);
+    pthread_atfork(ksm_fork_guard_lock, ksm_fork_guard_unlock, reset_in_child);
 }
 
 void ksm_fork_guard_install(void (*in_child)(void))

@@ -49,11 +49,11 @@
 #include "error.h"
 #include "sys.h"
 
-#define KSM_MOVE_TRIES      8u
-#define KSM_RESTORE_TRIES   1000u
+#define KSM_MOVE_TRIES 8u
+#define KSM_RESTORE_TRIES 1000u
 
 gboolean ksm_isolation_open(KsmIsolation *q, int uffd, int pagemap,
-                             GError **errp)
+                            GError **errp)
 {
     int ret;
 
@@ -130,15 +130,16 @@ static guint32 arrived(KsmIsolation *q, guint8 *dst, guint32 count)
         found = ksm_sys->pagemap_scan(q->pagemap, &arg);
         if (found >= 0) {
             return found == 1 && range.start == start ?
-                   (guint32)((range.end - start) / KSM_PAGE_BYTES) : 0;
+                       (guint32)((range.end - start) / KSM_PAGE_BYTES) :
+                       0;
         }
         if (tries > 0) {
             g_usleep(1000);
         }
     }
     g_error("guest-ksm: could not find out which of %u pages are at %p: %s; "
-            "aborting, because the guest cannot continue without them", count,
-            (void *)dst, g_strerror(-found));
+            "aborting, because the guest cannot continue without them",
+            count, (void *)dst, g_strerror(-found));
 }
 
 /*
@@ -173,8 +174,8 @@ static guint32 move_pages(KsmIsolation *q, guint8 *dst, guint8 *src,
         at = (gsize)done * KSM_PAGE_BYTES;
         uncounted = arrived(q, dst + at, count - done);
         done += uncounted;
-        if (uncounted || (ret == -EAGAIN && (moved ||
-                                             ++tries < KSM_MOVE_TRIES))) {
+        if (uncounted ||
+            (ret == -EAGAIN && (moved || ++tries < KSM_MOVE_TRIES))) {
             continue;
         }
         *error = ret;
@@ -194,8 +195,8 @@ static void restore_pages(KsmIsolation *q, guint8 *addr, guint8 *staging,
     for (tries = 0; tries < KSM_RESTORE_TRIES; tries++) {
         gsize offset = (gsize)done * KSM_PAGE_BYTES;
 
-        done += move_pages(q, addr + offset, staging + offset,
-                           count - done, &error);
+        done += move_pages(q, addr + offset, staging + offset, count - done,
+                           &error);
         if (done == count) {
             return;
         }
@@ -283,7 +284,8 @@ static void release_range(KsmIsolation *q, KsmRegion *region, guint8 *addr,
         g_usleep(1000);
     }
     g_error("guest-ksm: could not unregister %u pages at %p; aborting, "
-            "because the guest would wait forever", count, (void *)addr);
+            "because the guest would wait forever",
+            count, (void *)addr);
 }
 
 /*
@@ -304,7 +306,7 @@ static gboolean isolate(KsmIsolation *q, KsmRegion *region, guint8 *addr,
     }
     error = ksm_sys->uffd_register(q->uffd, addr, bytes,
                                    UFFDIO_REGISTER_MODE_MISSING |
-                                   UFFDIO_REGISTER_MODE_WP);
+                                       UFFDIO_REGISTER_MODE_WP);
     if (error) {
         /* It may have registered some of the pages. */
         release_range(q, region, addr, count);
@@ -318,8 +320,9 @@ static gboolean isolate(KsmIsolation *q, KsmRegion *region, guint8 *addr,
 /* Why an isolated page is moved back. */
 static KsmVerdict why_kept(gboolean held, gboolean failed)
 {
-    return held ? KSM_VERDICT_DMA :
-           failed ? KSM_VERDICT_ERROR : KSM_VERDICT_CHANGED;
+    return held   ? KSM_VERDICT_DMA :
+           failed ? KSM_VERDICT_ERROR :
+                    KSM_VERDICT_CHANGED;
 }
 
 /* Puts back the moved pages from `first` on, which are not replaced. */
@@ -336,14 +339,14 @@ static void restore_from(KsmIsolation *q, guint8 *addr, guint8 *staging,
 /* The replacement that a window maps. */
 typedef struct Replacement {
     KsmExchange way;
-    const guint8 *content;      /* NULL: zeros */
-    int store_fd;               /* the store that `content` was read from */
+    const guint8 *content; /* NULL: zeros */
+    int store_fd;          /* the store that `content` was read from */
     guint64 offset;
 } Replacement;
 
 /* Step 4 of sharing. */
-static gboolean map_slots(KsmIsolation *q, const Replacement *by,
-                          guint8 *addr, guint32 count)
+static gboolean map_slots(KsmIsolation *q, const Replacement *by, guint8 *addr,
+                          guint32 count)
 {
     gsize bytes = (gsize)count * KSM_PAGE_BYTES;
 
@@ -375,8 +378,9 @@ static guint32 run_window(KsmIsolation *q, KsmRegion *region, guint32 first,
         return 0;
     }
     held = !ksm_writers_allow(&q->writers, by->way, addr, moved);
-    equal = held ? 0 : ksm_verify_isolated(&q->verify, staging, by->content,
-                                           moved, &failed);
+    equal = held ? 0 :
+                   ksm_verify_isolated(&q->verify, staging, by->content, moved,
+                                       &failed);
     if (equal < moved) {
         *verdict = why_kept(held, failed);
     }
@@ -400,21 +404,22 @@ static guint32 run_window(KsmIsolation *q, KsmRegion *region, guint32 first,
     return equal;
 }
 
-guint32 ksm_isolation_share(KsmIsolation *q, KsmRegion *region,
-                             guint32 first, guint32 count,
-                             const guint8 *content, int store_fd,
-                             guint64 offset, KsmVerdict *verdict)
+guint32 ksm_isolation_share(KsmIsolation *q, KsmRegion *region, guint32 first,
+                            guint32 count, const guint8 *content, int store_fd,
+                            guint64 offset, KsmVerdict *verdict)
 {
     const Replacement by = {
-        .way = KSM_EXCHANGE_SHARE, .content = content, .store_fd = store_fd,
+        .way = KSM_EXCHANGE_SHARE,
+        .content = content,
+        .store_fd = store_fd,
         .offset = offset,
     };
 
     return run_window(q, region, first, count, &by, verdict);
 }
 
-guint32 ksm_isolation_zero(KsmIsolation *q, KsmRegion *region,
-                            guint32 first, guint32 count, KsmVerdict *verdict)
+guint32 ksm_isolation_zero(KsmIsolation *q, KsmRegion *region, guint32 first,
+                           guint32 count, KsmVerdict *verdict)
 {
     const Replacement by = { .way = KSM_EXCHANGE_ZERO, .store_fd = -1 };
 

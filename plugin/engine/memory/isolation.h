@@ -13,20 +13,20 @@
 
 /* Why a window ended before its last page. */
 typedef enum KsmVerdict {
-    KSM_VERDICT_DONE = 0,       /* it did not */
-    KSM_VERDICT_CHANGED,        /* the page differs from its replacement */
-    KSM_VERDICT_PINNED,         /* the kernel refused to move it */
-    KSM_VERDICT_DMA,            /* a device may be writing to it */
-    KSM_VERDICT_HOLE,           /* there is no page */
-    KSM_VERDICT_ERROR,          /* a system call or the memory failed */
+    KSM_VERDICT_DONE = 0, /* it did not */
+    KSM_VERDICT_CHANGED,  /* the page differs from its replacement */
+    KSM_VERDICT_PINNED,   /* the kernel refused to move it */
+    KSM_VERDICT_DMA,      /* a device may be writing to it */
+    KSM_VERDICT_HOLE,     /* there is no page */
+    KSM_VERDICT_ERROR,    /* a system call or the memory failed */
 } KsmVerdict;
 
 typedef struct KsmIsolation {
-    int uffd;                   /* the tracker's */
-    int pagemap;                /* the tracker's */
+    int uffd;    /* the tracker's */
+    int pagemap; /* the tracker's */
     KsmWriters writers;
     KsmStaging staging;
-    gboolean merge_any;         /* ksmd may merge new mappings by default */
+    gboolean merge_any; /* ksmd may merge new mappings by default */
     KsmVerify verify;
     /* statistics */
     guint64 windows;
@@ -36,7 +36,7 @@ typedef struct KsmIsolation {
 } KsmIsolation;
 
 gboolean ksm_isolation_open(KsmIsolation *q, int uffd, int pagemap,
-                             GError **errp);
+                            GError **errp);
 void ksm_isolation_close(KsmIsolation *q);
 
 /*
@@ -46,15 +46,13 @@ void ksm_isolation_close(KsmIsolation *q);
  * starting at `first`; *verdict says why there were not more.  Afterwards the
  * replaced pages are unregistered.
  */
-guint32 ksm_isolation_share(KsmIsolation *q, KsmRegion *region,
-                             guint32 first, guint32 count,
-                             const guint8 *content, int store_fd,
-                             guint64 offset, KsmVerdict *verdict);
+guint32 ksm_isolation_share(KsmIsolation *q, KsmRegion *region, guint32 first,
+                            guint32 count, const guint8 *content, int store_fd,
+                            guint64 offset, KsmVerdict *verdict);
 
 /* The same for pages that hold only zeros: they become holes. */
-guint32 ksm_isolation_zero(KsmIsolation *q, KsmRegion *region,
-                            guint32 first, guint32 count,
-                            KsmVerdict *verdict);
+guint32 ksm_isolation_zero(KsmIsolation *q, KsmRegion *region, guint32 first,
+                           guint32 count, KsmVerdict *verdict);
 
 /*
  * Ends a batch of windows: frees what is left in the staging area and makes

@@ -23,23 +23,23 @@
 #include <glib.h>
 
 typedef enum KsmPageState {
-    KSM_PAGE_UNTOUCHED = 0,     /* anonymous, not seen present yet */
-    KSM_PAGE_PRIVATE = 1,       /* anonymous; recently written */
-    KSM_PAGE_CANDIDATE = 2,     /* anonymous; listed in the unstable tree */
-    KSM_PAGE_ZERO = 3,          /* anonymous, given back to the zero page */
-    KSM_PAGE_SHARED = 4,        /* private mapping of a slot */
-    KSM_PAGE_BROKEN = 5,        /* private copy inside a store mapping */
-    KSM_PAGE_EXCLUDED = 6,      /* left alone until its back-off ends */
+    KSM_PAGE_UNTOUCHED = 0, /* anonymous, not seen present yet */
+    KSM_PAGE_PRIVATE = 1,   /* anonymous; recently written */
+    KSM_PAGE_CANDIDATE = 2, /* anonymous; listed in the unstable tree */
+    KSM_PAGE_ZERO = 3,      /* anonymous, given back to the zero page */
+    KSM_PAGE_SHARED = 4,    /* private mapping of a slot */
+    KSM_PAGE_BROKEN = 5,    /* private copy inside a store mapping */
+    KSM_PAGE_EXCLUDED = 6,  /* left alone until its back-off ends */
     KSM_PAGE_STATES = 7,
 } KsmPageState;
 
-#define KSM_PAGE_STATE_MASK     0x07u
-#define KSM_PAGE_ORPHANED           0x08u
-#define KSM_PAGE_SPARED_HUGE           0x08u
-#define KSM_PAGE_LEVEL_SHIFT    4
-#define KSM_PAGE_LEVEL_MASK     0x70u
-#define KSM_PAGE_MAX_LEVEL      6u
-#define KSM_PAGE_HWPOISON       0x80u
+#define KSM_PAGE_STATE_MASK 0x07u
+#define KSM_PAGE_ORPHANED 0x08u
+#define KSM_PAGE_SPARED_HUGE 0x08u
+#define KSM_PAGE_LEVEL_SHIFT 4
+#define KSM_PAGE_LEVEL_MASK 0x70u
+#define KSM_PAGE_MAX_LEVEL 6u
+#define KSM_PAGE_HWPOISON 0x80u
 
 static inline KsmPageState ksm_page_state(guint8 word)
 {

@@ -26,11 +26,11 @@
 #include "memory/account.h"
 
 /* Target duration of a call; shorter ones are not worthwhile. */
-#define KSM_PIECE_NS        200000u
-#define KSM_PIECE_LONG_NS   300000u
-#define KSM_PIECE_SHORT_NS  100000u
-#define KSM_PIECE_MIN_NS  50000u
-#define KSM_PIECE_MAX_NS   600000u
+#define KSM_PIECE_NS 200000u
+#define KSM_PIECE_LONG_NS 300000u
+#define KSM_PIECE_SHORT_NS 100000u
+#define KSM_PIECE_MIN_NS 50000u
+#define KSM_PIECE_MAX_NS 600000u
 
 const KsmPieces ksm_pieces_scan = { 3, 330, KSM_PIECE_NS };
 const KsmPieces ksm_pieces_register = { 0, 400, KSM_PIECE_NS };
@@ -52,9 +52,9 @@ static guint32 mappings_of(KsmRegion *region, guint32 first, guint32 end)
     if (block->mappings == KSM_BLOCK_UNCOUNTED) {
         number = (guint32)(block - region->blocks);
         start = region->block_first + number * KSM_BLOCK_PAGES;
-        block->mappings = (guint16)
-            ksm_account_borders(region, start, start + KSM_BLOCK_PAGES - 1,
-                               &stores);
+        block->mappings =
+            (guint16)ksm_account_borders(region, start,
+                                         start + KSM_BLOCK_PAGES - 1, &stores);
     }
     return MIN(block->mappings, end - first);
 }

@@ -7,9 +7,9 @@
 
 /* Piece sizes for one kind of call. */
 typedef struct KsmPieces {
-    guint page_ns;              /* approximate cost of a page and a mapping */
+    guint page_ns; /* approximate cost of a page and a mapping */
     guint mapping_ns;
-    guint64 allowed_ns;         /* estimated cost allowed for a piece */
+    guint64 allowed_ns; /* estimated cost allowed for a piece */
 } KsmPieces;
 
 /* The kinds of calls, measured on Linux 6.18 in a VM on an AMD EPYC. */

@@ -50,8 +50,8 @@ static void *map_table(gsize bytes)
 {
     void *p = NULL;
     int ret = ksm_sys->map(NULL, MAX(bytes, 1), PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                           -1, 0, &p);
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+                           &p);
 
     if (!ret) {
         ksm_sys->advise(p, MAX(bytes, 1), MADV_UNMERGEABLE);
@@ -144,26 +144,24 @@ static int make_shadow(KsmRegion *region)
     int ret;
 
     ret = ksm_sys->map(NULL, all + KSM_HUGE_BYTES, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                       -1, 0, &p);
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0, &p);
     if (ret) {
         return ret;
     }
     area = p;
-    shadow = area + (((guintptr)region->addr - (guintptr)area) &
-                     (KSM_HUGE_BYTES - 1));
+    shadow = area +
+             (((guintptr)region->addr - (guintptr)area) & (KSM_HUGE_BYTES - 1));
     if (shadow > area) {
         ksm_sys->unmap(area, (gsize)(shadow - area));
     }
     if (shadow + all < area + all + KSM_HUGE_BYTES) {
-        ksm_sys->unmap(shadow + all,
-                       (gsize)(area + KSM_HUGE_BYTES - shadow));
+        ksm_sys->unmap(shadow + all, (gsize)(area + KSM_HUGE_BYTES - shadow));
     }
     ret = advise_range(region, shadow, all);
     /* Fails on kernels built without huge pages. */
     ksm_sys->advise(shadow, all, MADV_NOHUGEPAGE);
     if (!ret) {
-        *(volatile guint8 *)(shadow + bytes) = 1;   /* creates the anon_vma */
+        *(volatile guint8 *)(shadow + bytes) = 1; /* creates the anon_vma */
         ret = ksm_sys->remap_onto(shadow, bytes, region->addr);
     }
     if (ret) {
@@ -201,10 +199,12 @@ static void make_blocks(KsmRegion *region)
     guint32 i;
 
     G_STATIC_ASSERT(KSM_HUGE_BYTES == KSM_BLOCK_PAGES * KSM_PAGE_BYTES);
-    region->block_first = in_block ?
-        (guint32)((KSM_HUGE_BYTES - in_block) / KSM_PAGE_BYTES) : 0;
-    region->block_count = region->pages < region->block_first ? 0 :
-        (region->pages - region->block_first) / KSM_BLOCK_PAGES;
+    region->block_first =
+        in_block ? (guint32)((KSM_HUGE_BYTES - in_block) / KSM_PAGE_BYTES) : 0;
+    region->block_count = region->pages < region->block_first ?
+                              0 :
+                              (region->pages - region->block_first) /
+                                  KSM_BLOCK_PAGES;
     region->blocks = g_new0(KsmBlock, region->block_count);
     for (i = 0; i < region->block_count; i++) {
         region->blocks[i].away = KSM_BLOCK_PAGES;
@@ -245,7 +245,8 @@ KsmRegion *ksm_ram_new(KsmEngine *engine, const char *name, void *addr,
     if (ret) {
         ksm_error_set_errno(errp, KSM_ERROR_FAILED, ret,
                             "Could not prepare memory '%s' (%" G_GUINT64_FORMAT
-                            " MiB) for sharing", name, bytes >> 20);
+                            " MiB) for sharing",
+                            name, bytes >> 20);
         free_tables(region);
         return NULL;
     }
@@ -273,8 +274,8 @@ static int map_empty(KsmRegion *region, guint32 first, guint32 end)
     return ksm_sys->map(ksm_ram_address(region, first),
                         (gsize)(end - first) * KSM_PAGE_BYTES,
                         PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
-                        MAP_NORESERVE, -1, 0, NULL);
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE,
+                        -1, 0, NULL);
 }
 
 /*
@@ -378,9 +379,9 @@ void ksm_ram_disarmed(KsmRegion *region)
 
 static void set_level(KsmRegion *region, guint32 page, guint level)
 {
-    region->state[page] = (guint8)
-        ((region->state[page] & ~KSM_PAGE_LEVEL_MASK) |
-         level << KSM_PAGE_LEVEL_SHIFT);
+    region->state[page] =
+        (guint8)((region->state[page] & ~KSM_PAGE_LEVEL_MASK) |
+                 level << KSM_PAGE_LEVEL_SHIFT);
 }
 
 static guint level_up(KsmRegion *region, guint32 page)
@@ -436,8 +437,9 @@ void ksm_ram_follow_policy(KsmRegion *region)
 {
     if (!region->policy_followed && region->shadow) {
         /* On kernels that lack or forbid policies there is none to copy. */
-        ksm_sys->copy_policy(region->shadow, ((gsize)region->pages + 1) *
-                             KSM_PAGE_BYTES, region->addr);
+        ksm_sys->copy_policy(region->shadow,
+                             ((gsize)region->pages + 1) * KSM_PAGE_BYTES,
+                             region->addr);
     }
     region->policy_followed = TRUE;
 }
@@ -481,7 +483,8 @@ void ksm_ram_needs_register(KsmRegion *region, guint32 first, guint32 end)
         i--;
     }
     for (j = i; j < region->unregistered_count &&
-         parts[j].first <= (guint64)end + KSM_UNSETTLED_NEAR; j++) {
+                parts[j].first <= (guint64)end + KSM_UNSETTLED_NEAR;
+         j++) {
         continue;
     }
     if (i < j) {

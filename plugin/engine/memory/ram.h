@@ -102,7 +102,7 @@ int ksm_ram_advise(KsmRegion *region, guint32 first, guint32 end);
 void ksm_ram_advise_anonymous(KsmRegion *region, guint32 first, guint32 count);
 
 /* Retries of mapping memory where the kernel left a hole: number, interval. */
-#define KSM_FILL_TRIES   1000u
+#define KSM_FILL_TRIES 1000u
 #define KSM_FILL_WAIT_US 1000u
 
 /* Whether all of it is certainly mapped; scanner thread, or place_lock. */

@@ -27,29 +27,29 @@ struct KsmRegion {
     KsmEngine *engine;
     char *name;
     guint8 *addr;
-    guint8 *shadow;             /* same size plus one page; NULL: none */
+    guint8 *shadow; /* same size plus one page; NULL: none */
     guint32 pages;
-    guint32 base;               /* session page of its first page */
+    guint32 base; /* session page of its first page */
     KsmRegionFlags flags;
-    gboolean huge;              /* anonymous parts are MADV_HUGEPAGE */
-    KsmUnregistered unregistered[KSM_UNREGISTERED_MAX + 1];  /* in order */
-    guint unregistered_count;   /* number of those parts */
-    guint32 detached_pages;     /* pages unregistered so far: scanner.c */
-    guint64 mappings;           /* that the region's pages need: account.h */
-    guint64 store_mappings;     /* those of them that map a store */
-    guint8 *state;              /* page-state.h; `pages` of them */
+    gboolean huge; /* anonymous parts are MADV_HUGEPAGE */
+    KsmUnregistered unregistered[KSM_UNREGISTERED_MAX + 1]; /* in order */
+    guint unregistered_count; /* number of those parts */
+    guint32 detached_pages;   /* pages unregistered so far: scanner.c */
+    guint64 mappings;         /* that the region's pages need: account.h */
+    guint64 store_mappings;   /* those of them that map a store */
+    guint8 *state;            /* page-state.h; `pages` of them */
     guint8 *wait;
-    guint32 *slot;              /* for shared and broken pages */
+    guint32 *slot; /* for shared and broken pages */
     guint64 counts[KSM_PAGE_STATES];
-    guint64 hwpoison;           /* pages with KSM_PAGE_HWPOISON */
-    guint64 metadata_bytes;     /* as last measured: stats.c */
-    KsmBlock *blocks;           /* block.h; block_count of them */
+    guint64 hwpoison;       /* pages with KSM_PAGE_HWPOISON */
+    guint64 metadata_bytes; /* as last measured: stats.c */
+    KsmBlock *blocks;       /* block.h; block_count of them */
     guint32 block_count;
-    guint32 block_first;        /* first page of the first block */
-    guint32 parked;             /* blocks that are not armed */
-    guint32 kept;               /* pages with KSM_PAGE_SPARED_HUGE */
-    gboolean policy_followed;   /* the shadow has the RAM's NUMA policy */
-    GArray *discarded;          /* KsmRange, under place_lock: discard.c */
+    guint32 block_first;      /* first page of the first block */
+    guint32 parked;           /* blocks that are not armed */
+    guint32 kept;             /* pages with KSM_PAGE_SPARED_HUGE */
+    gboolean policy_followed; /* the shadow has the RAM's NUMA policy */
+    GArray *discarded;        /* KsmRange, under place_lock: discard.c */
 };
 
 static inline guint8 *ksm_ram_address(KsmRegion *region, guint32 page)
@@ -81,12 +81,12 @@ static inline KsmBlock *ksm_ram_block(KsmRegion *region, guint32 page)
 }
 
 /* Where the page's block ends, or where the first block begins. */
-static inline guint32 ksm_ram_next_block(const KsmRegion *region,
-                                         guint32 page)
+static inline guint32 ksm_ram_next_block(const KsmRegion *region, guint32 page)
 {
-    return page < region->block_first ? region->block_first :
-           page + KSM_BLOCK_PAGES -
-           (page - region->block_first) % KSM_BLOCK_PAGES;
+    return page < region->block_first ?
+               region->block_first :
+               page + KSM_BLOCK_PAGES -
+                   (page - region->block_first) % KSM_BLOCK_PAGES;
 }
 
 #endif /* KSM_REGION_H */

@@ -29,17 +29,18 @@
 #include "guest-ksm.h"
 #include "sys.h"
 
-#define KSM_STAGING_PAGES   1024u
-#define KSM_STAGING_BYTES   ((gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES)
+#define KSM_STAGING_PAGES 1024u
+#define KSM_STAGING_BYTES ((gsize)KSM_STAGING_PAGES * KSM_PAGE_BYTES)
 /* Opening and shutting together cost some 10 us, about as much as a window. */
-#define KSM_STAGING_OLD_NS  2000000u
+#define KSM_STAGING_OLD_NS 2000000u
 
 static int map_area(guint8 *addr, int prot, guint8 **area)
 {
     void *p = NULL;
     int ret = ksm_sys->map(addr, KSM_STAGING_BYTES, prot,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE |
-                           (addr ? MAP_FIXED : 0), -1, 0, &p);
+                               (addr ? MAP_FIXED : 0),
+                           -1, 0, &p);
 
     if (!ret) {
         *area = p;
@@ -87,8 +88,7 @@ static gboolean open_area(KsmStaging *staging)
     staging->opened_ns = ksm_sys_now_ns();
     staging->used = KSM_STAGING_PAGES;
     if (ksm_sys->advise(staging->area, KSM_STAGING_BYTES, MADV_DONTFORK) ||
-        ksm_sys->uffd_register(staging->uffd, staging->area,
-                               KSM_STAGING_BYTES,
+        ksm_sys->uffd_register(staging->uffd, staging->area, KSM_STAGING_BYTES,
                                UFFDIO_REGISTER_MODE_MISSING)) {
         ksm_staging_shut(staging);
         return FALSE;
@@ -107,7 +107,7 @@ guint8 *ksm_staging_take(KsmStaging *staging, guint32 count)
         return NULL;
     }
     if (staging->used + count > KSM_STAGING_PAGES && !empty(staging)) {
-        return NULL;            /* what could not be freed stays in use */
+        return NULL; /* what could not be freed stays in use */
     }
     first = staging->used;
     staging->used += count;

@@ -7,10 +7,10 @@
 
 /* Scanner thread only. */
 typedef struct KsmStaging {
-    int uffd;                   /* the tracker's */
+    int uffd; /* the tracker's */
     guint8 *area;
-    gboolean is_open;           /* accessible and registered */
-    guint32 used;               /* pages handed out since it was emptied */
+    gboolean is_open; /* accessible and registered */
+    guint32 used;     /* pages handed out since it was emptied */
     guint64 opened_ns;
 } KsmStaging;
 

@@ -38,14 +38,13 @@
  * splits it.  That is rare: it needs small pages before it, and the next write
  * to the huge page would also split it.
  */
-#define KSM_TRACKER_PAGES  8192u
-#define KSM_COPY_RANGES    64u
+#define KSM_TRACKER_PAGES 8192u
+#define KSM_COPY_RANGES 64u
 
-#define KSM_TRACKER_FEATURES (UFFD_FEATURE_WP_ASYNC |                       \
-                              UFFD_FEATURE_WP_UNPOPULATED |                 \
-                              UFFD_FEATURE_WP_HUGETLBFS_SHMEM |             \
-                              UFFD_FEATURE_PAGEFAULT_FLAG_WP |              \
-                              UFFD_FEATURE_MOVE)
+#define KSM_TRACKER_FEATURES \
+    (UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_UNPOPULATED | \
+     UFFD_FEATURE_WP_HUGETLBFS_SHMEM | UFFD_FEATURE_PAGEFAULT_FLAG_WP | \
+     UFFD_FEATURE_MOVE)
 
 #define WRITTEN_WANTED (PAGE_IS_WPALLOWED | PAGE_IS_WRITTEN | PAGE_IS_PRESENT)
 
@@ -54,7 +53,8 @@ static gboolean open_uffd(KsmTracker *tracker, GError **errp)
     int ret = ksm_sys->uffd_open(&tracker->uffd);
 
     if (ret == -EPERM || ret == -EACCES || ret == -ENOENT) {
-        ksm_error_set_errno(errp, KSM_ERROR_PERMISSION, ret,
+        ksm_error_set_errno(
+            errp, KSM_ERROR_PERMISSION, ret,
             "No permission for userfaultfd with kernel faults; give this user "
             "read and write access to /dev/userfaultfd (a udev rule, an ACL, "
             "or libvirt's cgroup_device_acl), or set "
@@ -62,14 +62,16 @@ static gboolean open_uffd(KsmTracker *tracker, GError **errp)
         return FALSE;
     }
     if (ret) {
-        ksm_error_set_errno(errp, ret == -ENOSYS ? KSM_ERROR_UNSUPPORTED :
-                            KSM_ERROR_FAILED, ret,
-                            "Could not open a userfaultfd");
+        ksm_error_set_errno(errp,
+                            ret == -ENOSYS ? KSM_ERROR_UNSUPPORTED :
+                                             KSM_ERROR_FAILED,
+                            ret, "Could not open a userfaultfd");
         return FALSE;
     }
     ret = ksm_sys->uffd_api(tracker->uffd, KSM_TRACKER_FEATURES);
     if (ret) {
-        ksm_error_set_errno(errp, KSM_ERROR_UNSUPPORTED, ret,
+        ksm_error_set_errno(
+            errp, KSM_ERROR_UNSUPPORTED, ret,
             "This kernel lacks userfaultfd's write tracking or page moves "
             "(WP_ASYNC, MOVE); run Linux 6.8 or later");
         return FALSE;
@@ -83,7 +85,8 @@ static gboolean open_pagemap(KsmTracker *tracker, GError **errp)
     int ret = ksm_sys->pagemap_open(&tracker->pagemap);
 
     if (ret) {
-        ksm_error_set_errno(errp, KSM_ERROR_PERMISSION, ret,
+        ksm_error_set_errno(
+            errp, KSM_ERROR_PERMISSION, ret,
             "Could not open /proc/self/pagemap; a process that changed its "
             "user ID must stay dumpable (do not use -run-with user=)");
         return FALSE;
@@ -91,7 +94,8 @@ static gboolean open_pagemap(KsmTracker *tracker, GError **errp)
     /* An empty range: tests whether the call exists. */
     ret = ksm_sys->pagemap_scan(tracker->pagemap, &arg);
     if (ret == -ENOTTY || ret == -EINVAL) {
-        ksm_error_set_errno(errp, KSM_ERROR_UNSUPPORTED, ret,
+        ksm_error_set_errno(
+            errp, KSM_ERROR_UNSUPPORTED, ret,
             "This kernel lacks PAGEMAP_SCAN; run Linux 6.8 or later");
         return FALSE;
     }
@@ -130,8 +134,8 @@ void ksm_tracker_close(KsmTracker *tracker)
  * Advice comes first: once mappings differ only in their registration,
  * registering merges neighbours that belong together.
  */
-static int register_piece(KsmTracker *tracker, KsmRegion *region,
-                        guint32 first, guint32 end)
+static int register_piece(KsmTracker *tracker, KsmRegion *region, guint32 first,
+                          guint32 end)
 {
     guint64 start_ns = ksm_sys_now_ns(), advised_ns;
     int ret = ksm_ram_advise(region, first, end);
@@ -144,8 +148,8 @@ static int register_piece(KsmTracker *tracker, KsmRegion *region,
                                      UFFDIO_REGISTER_MODE_WP);
     }
     ksm_pieces_took(&tracker->registered,
-                    MAX(advised_ns - start_ns,
-                        ksm_sys_now_ns() - advised_ns), TRUE);
+                    MAX(advised_ns - start_ns, ksm_sys_now_ns() - advised_ns),
+                    TRUE);
     return ret;
 }
 
@@ -235,9 +239,8 @@ int ksm_tracker_detach(KsmTracker *tracker, KsmRegion *region)
  * Runs a scan to its end with the parameters in arg, and passes the ranges to
  * func; calls are timed for `pieces`, if given.
  */
-static int scan(KsmTracker *tracker, KsmRegion *region,
-                struct pm_scan_arg *arg, KsmPieces *pieces,
-                KsmWrittenFunc func, void *opaque)
+static int scan(KsmTracker *tracker, KsmRegion *region, struct pm_scan_arg *arg,
+                KsmPieces *pieces, KsmWrittenFunc func, void *opaque)
 {
     guint64 start = (guintptr)region->addr;
 
@@ -332,8 +335,7 @@ int ksm_tracker_find_copies(KsmTracker *tracker, KsmRegion *region,
 int ksm_tracker_disarm(KsmTracker *tracker, KsmRegion *region, guint32 first,
                        guint32 count)
 {
-    return ksm_sys->uffd_protect(tracker->uffd,
-                                 ksm_ram_address(region, first),
+    return ksm_sys->uffd_protect(tracker->uffd, ksm_ram_address(region, first),
                                  (gsize)count * KSM_PAGE_BYTES, false);
 }
 
@@ -348,7 +350,7 @@ gboolean ksm_tracker_is_huge(KsmTracker *tracker, KsmRegion *region,
         .end = start + KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
         .vec = (guintptr)&range,
         .vec_len = 1,
-        .max_pages = 1,         /* a huge page counts as one */
+        .max_pages = 1, /* a huge page counts as one */
         .category_inverted = PAGE_IS_PFNZERO,
         .category_mask = PAGE_IS_PRESENT | PAGE_IS_HUGE | PAGE_IS_PFNZERO,
         .return_mask = PAGE_IS_HUGE,
@@ -386,8 +388,8 @@ guint64 ksm_tracker_present_pages(KsmTracker *tracker, const void *addr,
     struct pm_scan_arg arg = {
         .size = sizeof(arg),
         .start = start,
-        .end = ((guintptr)addr + bytes + KSM_PAGE_BYTES - 1) /
-               KSM_PAGE_BYTES * KSM_PAGE_BYTES,
+        .end = ((guintptr)addr + bytes + KSM_PAGE_BYTES - 1) / KSM_PAGE_BYTES *
+               KSM_PAGE_BYTES,
         .vec = (guintptr)ranges,
         .vec_len = KSM_COPY_RANGES,
         .category_inverted = PAGE_IS_PFNZERO,

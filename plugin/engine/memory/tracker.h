@@ -7,7 +7,7 @@
 #include "memory/ram.h"
 
 typedef struct KsmTracker {
-    int uffd;                   /* also used by the isolation */
+    int uffd; /* also used by the isolation */
     int pagemap;
     struct page_region *ranges; /* KSM_TRACKER_RANGES of them */
     KsmPieces scanned;          /* current size of the pieces */

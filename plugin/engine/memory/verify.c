@@ -27,19 +27,19 @@
 #include "page-scan.h"
 #include "sys.h"
 
-#define KSM_ROOM_BYTES      ((gsize)KSM_WINDOW_PAGES * KSM_PAGE_BYTES)
+#define KSM_ROOM_BYTES ((gsize)KSM_WINDOW_PAGES * KSM_PAGE_BYTES)
 /*
  * Number of windows in which the ways alternate, and interval between trials.
  */
-#define KSM_TRIAL_WINDOWS   16u
-#define KSM_TRUST_WINDOWS   2048u
+#define KSM_TRIAL_WINDOWS 16u
+#define KSM_TRUST_WINDOWS 2048u
 
 int ksm_verify_map_private(gsize bytes, guint8 **own)
 {
     void *p = NULL;
     int ret = ksm_sys->map(NULL, bytes, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-                           -1, 0, &p);
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0,
+                           &p);
 
     if (!ret) {
         *own = p;
@@ -105,10 +105,11 @@ static KsmVerifyWay choose(KsmVerify *verify)
         return (KsmVerifyWay)(verify->windows % KSM_VERIFY_WAYS);
     }
     return (double)verify->ns[KSM_VERIFY_COPIED] *
-           (double)verify->pages[KSM_VERIFY_IN_PLACE] <
-           (double)verify->ns[KSM_VERIFY_IN_PLACE] *
-           (double)verify->pages[KSM_VERIFY_COPIED] ?
-           KSM_VERIFY_COPIED : KSM_VERIFY_IN_PLACE;
+                       (double)verify->pages[KSM_VERIFY_IN_PLACE] <
+                   (double)verify->ns[KSM_VERIFY_IN_PLACE] *
+                       (double)verify->pages[KSM_VERIFY_COPIED] ?
+               KSM_VERIFY_COPIED :
+               KSM_VERIFY_IN_PLACE;
 }
 
 guint32 ksm_verify_isolated(KsmVerify *verify, const guint8 *isolated,
@@ -123,11 +124,11 @@ guint32 ksm_verify_isolated(KsmVerify *verify, const guint8 *isolated,
     verify->used = TRUE;
     if (way == KSM_VERIFY_COPIED &&
         !ksm_sys->copy_self(verify->copy, isolated,
-                           (gsize)count * KSM_PAGE_BYTES)) {
+                            (gsize)count * KSM_PAGE_BYTES)) {
         pages = verify->copy;
     }
     equal = content ? ksm_read_equal(pages, content, count, failed) :
-            ksm_read_zeros(pages, count, failed);
+                      ksm_read_zeros(pages, count, failed);
     verify->ns[way] += ksm_sys_now_ns() - start_ns;
     verify->pages[way] += count;
     return equal;

@@ -5,24 +5,24 @@
 
 #include <glib.h>
 
-#define KSM_WINDOW_PAGES 64u    /* maximum pages of a window */
+#define KSM_WINDOW_PAGES 64u /* maximum pages of a window */
 
 /* How isolated pages are read. */
 typedef enum KsmVerifyWay {
-    KSM_VERIFY_IN_PLACE,        /* directly in the staging area */
-    KSM_VERIFY_COPIED,          /* the kernel copies them to other memory */
+    KSM_VERIFY_IN_PLACE, /* directly in the staging area */
+    KSM_VERIFY_COPIED,   /* the kernel copies them to other memory */
     KSM_VERIFY_WAYS,
 } KsmVerifyWay;
 
 /* Scanner thread only. */
 typedef struct KsmVerify {
-    guint8 *memory;             /* of both buffers: */
-    guint8 *content;            /* buffer for the replacement */
-    guint8 *copy;               /* buffer for the isolated pages */
-    guint windows;              /* since the ways were last compared */
+    guint8 *memory;  /* of both buffers: */
+    guint8 *content; /* buffer for the replacement */
+    guint8 *copy;    /* buffer for the isolated pages */
+    guint windows;   /* since the ways were last compared */
     guint64 ns[KSM_VERIFY_WAYS];
     guint64 pages[KSM_VERIFY_WAYS];
-    gboolean used;              /* since the last ksm_verify_trim() */
+    gboolean used; /* since the last ksm_verify_trim() */
 } KsmVerify;
 
 /*

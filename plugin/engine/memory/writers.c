@@ -53,7 +53,7 @@ gboolean ksm_writers_known(const KsmWriters *writers)
 }
 
 static gboolean dma_may_write(const KsmWriters *writers, const guint8 *addr,
-                        guint32 count)
+                              guint32 count)
 {
     return writers->dma_in_flight && count &&
            writers->dma_in_flight(addr, (gsize)count * KSM_PAGE_BYTES,

@@ -17,10 +17,10 @@ typedef struct KsmWriters {
 
 /* The ways to replace a guest's page. */
 typedef enum KsmExchange {
-    KSM_EXCHANGE_SHARE,         /* anonymous page -> slot, in a window */
-    KSM_EXCHANGE_ZERO,          /* anonymous page -> hole, in a window */
-    KSM_EXCHANGE_GIVE_BACK,     /* slot -> anonymous copy */
-    KSM_EXCHANGE_COPY,          /* copy in a store mapping -> new copy */
+    KSM_EXCHANGE_SHARE,     /* anonymous page -> slot, in a window */
+    KSM_EXCHANGE_ZERO,      /* anonymous page -> hole, in a window */
+    KSM_EXCHANGE_GIVE_BACK, /* slot -> anonymous copy */
+    KSM_EXCHANGE_COPY,      /* copy in a store mapping -> new copy */
 } KsmExchange;
 
 /* The program's reason to leave all memory alone, or NULL. */

@@ -188,14 +188,14 @@ static void clear(guint8 *addr, guint64 bytes)
 }
 
 /* Whether offset and bytes describe a range of the region's pages. */
-static gboolean is_range(const KsmRegion *region, guint64 offset,
-                         guint64 bytes)
+static gboolean is_range(const KsmRegion *region, guint64 offset, guint64 bytes)
 {
     guint64 size = (guint64)region->pages * KSM_PAGE_BYTES;
 
     g_return_val_if_fail(offset <= size && bytes <= size - offset, FALSE);
     g_return_val_if_fail(offset % KSM_PAGE_BYTES == 0 &&
-                         bytes % KSM_PAGE_BYTES == 0, FALSE);
+                             bytes % KSM_PAGE_BYTES == 0,
+                         FALSE);
     return bytes > 0;
 }
 
@@ -261,7 +261,7 @@ static void record_discarded(KsmEngine *engine, KsmRegion *region, guint32 page)
 }
 
 static void record_discarded_range(KsmEngine *engine, KsmRegion *region,
-                        const KsmRange *range)
+                                   const KsmRange *range)
 {
     guint32 first = range->first, end = first + range->count, page;
     KsmAccountChange change = ksm_account_begin(region, first, end);
@@ -292,7 +292,8 @@ static gboolean flush_locked(KsmEngine *engine)
 
         for (j = 0; j < region->discarded->len; j++) {
             record_discarded_range(engine, region,
-                        &g_array_index(region->discarded, KsmRange, j));
+                                   &g_array_index(region->discarded, KsmRange,
+                                                  j));
             any = TRUE;
         }
         g_array_set_size(region->discarded, 0);

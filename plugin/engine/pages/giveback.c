@@ -72,8 +72,8 @@
 /* Orphaned pages given back in a round: 16 MiB, which takes free memory. */
 #define KSM_ORPHANED_PAGES 4096u
 
-#define KSM_GIVEBACK_FEATURES (UFFD_FEATURE_PAGEFAULT_FLAG_WP |              \
-                               UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
+#define KSM_GIVEBACK_FEATURES \
+    (UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM)
 
 gboolean ksm_giveback_open(KsmEngine *engine)
 {
@@ -111,8 +111,7 @@ static gboolean can_protect(KsmEngine *engine)
     return FALSE;
 }
 
-static gboolean copy_to_shadow(KsmRegion *region, guint32 first,
-                               guint32 count)
+static gboolean copy_to_shadow(KsmRegion *region, guint32 first, guint32 count)
 {
     gsize offset = (gsize)first * KSM_PAGE_BYTES;
 
@@ -129,8 +128,8 @@ static gboolean shadow_is_true(KsmEngine *engine, KsmRegion *region,
     if (ksm_page_state(region->state[first]) == KSM_PAGE_SHARED) {
         return ksm_tracker_all_file(&engine->tracker, region, first, count);
     }
-    if (!ksm_writers_allow(&engine->isolation.writers, KSM_EXCHANGE_COPY,
-                           addr, count)) {
+    if (!ksm_writers_allow(&engine->isolation.writers, KSM_EXCHANGE_COPY, addr,
+                           count)) {
         engine->stats.counters.refused_dma += count;
         return FALSE;
     }
@@ -150,8 +149,9 @@ static gboolean move_shadow(KsmRegion *region, guint32 first, guint8 *addr,
     int ret;
 
     for (tries = 0; tries < KSM_FILL_TRIES; tries++) {
-        ret = ksm_sys->remap_onto(region->shadow +
-                                  (gsize)first * KSM_PAGE_BYTES, bytes, addr);
+        ret =
+            ksm_sys->remap_onto(region->shadow + (gsize)first * KSM_PAGE_BYTES,
+                                bytes, addr);
         if (!ret) {
             return TRUE;
         }
@@ -214,10 +214,9 @@ static gboolean exchange(KsmEngine *engine, KsmRegion *region, guint32 first,
 }
 
 static void record_private(KsmEngine *engine, KsmRegion *region, guint32 first,
-                          guint32 count)
+                           guint32 count)
 {
-    KsmAccountChange change = ksm_account_begin(region, first,
-                                                first + count);
+    KsmAccountChange change = ksm_account_begin(region, first, first + count);
     guint32 i;
 
     for (i = first; i < first + count; i++) {
@@ -243,8 +242,7 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,
     ksm_discard_lock(engine);
     /* Check the budget again: recent discards may have used it up. */
     if (ksm_discard_still(region, first, count, state) &&
-        ksm_budget_allows(engine, KSM_BUDGET_LONG, 2) &&
-        can_protect(engine)) {
+        ksm_budget_allows(engine, KSM_BUDGET_LONG, 2) && can_protect(engine)) {
         read = copy_to_shadow(region, first, count);
         done = read && exchange(engine, region, first, count, &read);
         if (done) {
@@ -261,8 +259,8 @@ static gboolean give_back(KsmEngine *engine, KsmRegion *region, guint32 first,
     return done;
 }
 
-static gboolean break_pages(KsmEngine *engine, KsmRegion *region,
-                            guint32 first, guint32 count)
+static gboolean break_pages(KsmEngine *engine, KsmRegion *region, guint32 first,
+                            guint32 count)
 {
     guint32 i;
 
@@ -349,8 +347,7 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
 
     while (region->shadow && page < first + count &&
            !ksm_pace_interrupted(engine)) {
-        guint32 n = MIN(stretch(region, page, 0),
-                        first + count - page);
+        guint32 n = MIN(stretch(region, page, 0), first + count - page);
 
         if (n && ksm_budget_allows(engine, n, 2)) {
             give_back_piece(engine, region, page, n);
@@ -415,7 +412,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
 
 /* Gives back at most `most` pages of a region; returns how many it tried. */
 static guint32 give_back_orphaned(KsmEngine *engine, KsmRegion *region,
-                              guint32 most)
+                                  guint32 most)
 {
     guint32 page = 0, tried = 0;
 
@@ -446,8 +443,8 @@ void ksm_giveback_orphaned(KsmEngine *engine)
     for (i = 0; i < engine->ram.regions->len && tried < KSM_ORPHANED_PAGES;
          i++) {
         tried += give_back_orphaned(engine,
-                                g_ptr_array_index(engine->ram.regions, i),
-                                KSM_ORPHANED_PAGES - tried);
+                                    g_ptr_array_index(engine->ram.regions, i),
+                                    KSM_ORPHANED_PAGES - tried);
     }
     engine->lost = tried > 0;
     ksm_register_pending(engine);

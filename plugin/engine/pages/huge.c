@@ -58,9 +58,9 @@
 
 /* Maximum blocks collapsed by one call, and in one round. */
 #define KSM_COLLAPSE_BLOCKS 8u
-#define KSM_COLLAPSE_ROUND  256u
+#define KSM_COLLAPSE_ROUND 256u
 /* Rounds between checks whether blocks with kept pages are still huge. */
-#define KSM_RECHECK_ROUNDS     16u
+#define KSM_RECHECK_ROUNDS 16u
 
 static guint32 first_page(const KsmRegion *region, guint32 block_index)
 {
@@ -91,8 +91,7 @@ void ksm_huge_note_written(KsmRegion *region, guint32 first, guint32 end,
         if (block && huge) {
             block->flags |= KSM_BLOCK_HUGE;
         } else if (block && block->written < KSM_BLOCK_PAGES &&
-                   ksm_page_state(region->state[page]) !=
-                   KSM_PAGE_UNTOUCHED) {
+                   ksm_page_state(region->state[page]) != KSM_PAGE_UNTOUCHED) {
             block->written++;
         }
     }
@@ -222,7 +221,7 @@ static void park_blocks(KsmEngine *engine, KsmRegion *region,
     if (ksm_tracker_disarm(&engine->tracker, region, page,
                            count * KSM_BLOCK_PAGES)) {
         engine->stats.counters.refused_error++;
-        return;                 /* still armed: judged again */
+        return; /* still armed: judged again */
     }
     ksm_sys->advise(ksm_ram_address(region, page),
                     (gsize)count * KSM_BLOCK_PAGES * KSM_PAGE_BYTES,
@@ -241,12 +240,11 @@ static gboolean keeps_in_vain(KsmEngine *engine, KsmRegion *region,
 {
     const KsmBlock *block = &region->blocks[block_index];
 
-    return block->kept &&
-           ((guint)block->kept + block->away > keep ||
-            !ksm_block_is_nearly_whole(block, keep) ||
-            (block_index % KSM_RECHECK_ROUNDS ==
-                 engine->turn.round % KSM_RECHECK_ROUNDS &&
-             !stays_huge(engine, region, block_index, keep)));
+    return block->kept && ((guint)block->kept + block->away > keep ||
+                           !ksm_block_is_nearly_whole(block, keep) ||
+                           (block_index % KSM_RECHECK_ROUNDS ==
+                                engine->turn.round % KSM_RECHECK_ROUNDS &&
+                            !stays_huge(engine, region, block_index, keep)));
 }
 
 void ksm_huge_judge(KsmEngine *engine, KsmRegion *region)

@@ -44,7 +44,7 @@ static void record_failed(KsmEngine *engine, KsmRegion *region, guint32 page)
 }
 
 guint32 ksm_hwpoison_probe(KsmEngine *engine, KsmRegion *region, guint32 first,
-                          guint32 count)
+                           guint32 count)
 {
     guint32 page, found = 0;
 

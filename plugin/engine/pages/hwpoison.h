@@ -10,6 +10,6 @@
  * alone.  Returns their number.  Call it outside of windows.
  */
 guint32 ksm_hwpoison_probe(KsmEngine *engine, KsmRegion *region, guint32 first,
-                          guint32 count);
+                           guint32 count);
 
 #endif /* KSM_HWPOISON_H */

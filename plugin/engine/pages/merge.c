@@ -44,7 +44,7 @@
 #define KSM_BATCH_WINDOWS 128u
 
 typedef struct KsmRun {
-    guint32 match;              /* index of its first match */
+    guint32 match; /* index of its first match */
     guint32 pages;
 } KsmRun;
 
@@ -77,8 +77,8 @@ static GArray *find_runs(KsmEngine *engine)
     guint i;
 
     for (i = 0; i < engine->batch.matches->len; i++) {
-        KsmRun *last = runs->len ?
-            &g_array_index(runs, KsmRun, runs->len - 1) : NULL;
+        KsmRun *last = runs->len ? &g_array_index(runs, KsmRun, runs->len - 1) :
+                                   NULL;
 
         if (last && m[i].page == m[i - 1].page + 1 &&
             m[i].slot == m[i - 1].slot + 1) {
@@ -141,10 +141,9 @@ static void refuse_by(KsmEngine *engine, KsmRegion *region, guint32 page,
 
 /* Records pages as shared, and the change in mappings. */
 static void record_shared(KsmEngine *engine, KsmRegion *region, guint32 first,
-                         guint32 count, guint32 slot)
+                          guint32 count, guint32 slot)
 {
-    KsmAccountChange change = ksm_account_begin(region, first,
-                                                first + count);
+    KsmAccountChange change = ksm_account_begin(region, first, first + count);
     guint32 i;
 
     for (i = 0; i < count; i++) {
@@ -186,9 +185,8 @@ void ksm_register_pending(KsmEngine *engine)
  * differ; a torn read of the pages costs only savings.  Returns the number of
  * leading pages that are worth a window.
  */
-static guint32 precheck(KsmEngine *engine, KsmRegion *region,
-                           guint32 first, guint32 count, guint64 offset,
-                           KsmVerdict *verdict)
+static guint32 precheck(KsmEngine *engine, KsmRegion *region, guint32 first,
+                        guint32 count, guint64 offset, KsmVerdict *verdict)
 {
     KsmVerify *verify = &engine->isolation.verify;
     gboolean failed;
@@ -231,8 +229,8 @@ static void refuse_for_budget(KsmEngine *engine, KsmRegion *region,
  * Merges one window of a run; returns the number of pages dealt with, at least
  * one.  If the window stops short, the page that stopped it is refused.
  */
-static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
-                           guint32 first, guint32 count, guint32 slot)
+static guint32 merge_piece(KsmEngine *engine, KsmRegion *region, guint32 first,
+                           guint32 count, guint32 slot)
 {
     guint64 offset = (guint64)slot * KSM_PAGE_BYTES;
     KsmVerdict verdict = KSM_VERDICT_CHANGED, doubt;
@@ -255,17 +253,14 @@ static guint32 merge_piece(KsmEngine *engine, KsmRegion *region,
         ksm_discard_lock(engine);
         /* Check again: recent discards may have used up the budget. */
         if (!ksm_budget_allows(engine, KSM_BUDGET_LONG,
-                               ksm_account_delta(region, first, worth,
-                                                 slot))) {
+                               ksm_account_delta(region, first, worth, slot))) {
             ksm_discard_unlock(engine);
             refuse_for_budget(engine, region, first, count);
             return count;
         }
-        merged = ksm_isolation_share(&engine->isolation, region, first,
-                                      worth,
-                                      engine->isolation.verify.content,
-                                      ksm_slots_fd(engine),
-                                      offset, &verdict);
+        merged = ksm_isolation_share(&engine->isolation, region, first, worth,
+                                     engine->isolation.verify.content,
+                                     ksm_slots_fd(engine), offset, &verdict);
         if (merged) {
             record_shared(engine, region, first, merged, slot);
         }
@@ -294,8 +289,8 @@ static gboolean match_valid(KsmEngine *engine, const KsmMatch *match)
     KsmPageState state = ksm_page_state(word);
 
     return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_CANDIDATE ||
-            state == KSM_PAGE_EXCLUDED) && !(word & KSM_PAGE_HWPOISON) &&
-           ksm_slots_have(engine, match->slot);
+            state == KSM_PAGE_EXCLUDED) &&
+           !(word & KSM_PAGE_HWPOISON) && ksm_slots_have(engine, match->slot);
 }
 
 /* Drops implausible matches; keeps the order. */
@@ -386,7 +381,7 @@ void ksm_merge_matches(KsmEngine *engine)
 }
 
 static void record_zero(KsmEngine *engine, KsmRegion *region, guint32 first,
-                       guint32 count)
+                        guint32 count)
 {
     guint32 i;
 
@@ -408,7 +403,7 @@ void ksm_merge_zeros(KsmEngine *engine, KsmRegion *region, guint32 first,
         ksm_pace_before_window(engine);
         ksm_discard_lock(engine);
         done = ksm_isolation_zero(&engine->isolation, region, first, n,
-                                   &verdict);
+                                  &verdict);
         record_zero(engine, region, first, done);
         ksm_discard_unlock(engine);
         if (done < n) {

@@ -26,8 +26,8 @@
 #include "pages/giveback.h"
 
 /* Pages given back for each mapping freed: initially, and at most. */
-#define KSM_SHRINK_PAGES_FIRST  1u
-#define KSM_SHRINK_PAGES_MAX    256u
+#define KSM_SHRINK_PAGES_FIRST 1u
+#define KSM_SHRINK_PAGES_MAX 256u
 
 static guint32 stretch_in_store(const KsmRegion *region, guint32 first)
 {

@@ -67,8 +67,9 @@ static guint32 tile_order(KsmEngine *engine, const KsmFingerprinted *item,
             return KSM_MAX_TILE_ORDER;
         }
     }
-    return quarter ? MIN((guint32)g_bit_storage(quarter) - 1,
-                         KSM_MAX_TILE_ORDER) : 0;
+    return quarter ?
+               MIN((guint32)g_bit_storage(quarter) - 1, KSM_MAX_TILE_ORDER) :
+               0;
 }
 
 /* Files the answers to a PUBLISH of `pages`. */
@@ -84,8 +85,7 @@ static void file_published(KsmEngine *engine, const guint32 *pages,
             g_array_append_val(engine->batch.matches, match);
         } else {
             engine->stats.counters.refused_broker++;
-            ksm_ram_back_off(engine->batch.region, pages[i],
-                             KSM_PAGE_EXCLUDED);
+            ksm_ram_back_off(engine->batch.region, pages[i], KSM_PAGE_EXCLUDED);
         }
     }
 }

@@ -46,9 +46,9 @@
 #include "sys.h"
 
 /* After this many fetches in vain, results are fetched when there are some. */
-#define KSM_VAIN_FETCHES    8u
+#define KSM_VAIN_FETCHES 8u
 /* Pages with results that are merged together, so that runs are complete. */
-#define KSM_RESULT_PAGES    32768u
+#define KSM_RESULT_PAGES 32768u
 
 /* Shared pages [first, end) are now private copies. */
 static void broken(KsmRegion *region, guint32 first, guint32 end,
@@ -124,7 +124,7 @@ gboolean ksm_round_track(KsmEngine *engine)
  * from a misbehaving broker, which must not corrupt the bookkeeping.
  */
 static void file_results(KsmEngine *engine, KsmRegion *region,
-                       const GArray *results)
+                         const GArray *results)
 {
     guint i;
 
@@ -132,7 +132,8 @@ static void file_results(KsmEngine *engine, KsmRegion *region,
     for (i = 0; i < results->len; i++) {
         const KsmResult *result = &g_array_index(results, KsmResult, i);
         KsmMatch match = {
-            .page = ksm_ram_page(region, result->page), .slot = result->slot,
+            .page = ksm_ram_page(region, result->page),
+            .slot = result->slot,
         };
 
         if (match.page >= region->pages) {
@@ -154,7 +155,7 @@ static void file_results(KsmEngine *engine, KsmRegion *region,
  * would keep the engine here forever.
  */
 static gboolean fetch_results(KsmEngine *engine, GArray *results, guint64 *left,
-                            gboolean *more)
+                              gboolean *more)
 {
     guint32 count;
 
@@ -190,11 +191,12 @@ static gboolean take_results(KsmEngine *engine)
         if (!fetch_results(engine, results, &left, &more)) {
             return FALSE;
         }
-        engine->turn.vain_fetches =
-            results->len ? 0 : engine->turn.vain_fetches + 1;
+        engine->turn.vain_fetches = results->len ?
+                                        0 :
+                                        engine->turn.vain_fetches + 1;
         for (i = 0; i < engine->ram.regions->len; i++) {
             file_results(engine, g_ptr_array_index(engine->ram.regions, i),
-                       results);
+                         results);
             ksm_huge_weigh(engine, NULL);
             ksm_merge_matches(engine);
         }

@@ -40,11 +40,11 @@
 #include "safe-read.h"
 #include "sys.h"
 
-#define KSM_PARKED_MS       1000u
+#define KSM_PARKED_MS 1000u
 /* Delay until detaching continues after it gave way to another thread. */
-#define KSM_DETACH_MS       1u
+#define KSM_DETACH_MS 1u
 #define KSM_RESULTS_PER_ROUND 4
-#define KSM_TRACK_SHARE     9u
+#define KSM_TRACK_SHARE 9u
 
 /* FALSE: a thread waits for the engine, and must not wait for this. */
 static gboolean detach_region(KsmEngine *engine, KsmRegion *region,
@@ -154,7 +154,8 @@ static guint64 run_turn(KsmEngine *engine, gboolean asked)
 {
     guint64 result_ms =
         MAX(g_atomic_int_get(&engine->tunables.scan_interval_ms) /
-            KSM_RESULTS_PER_ROUND, 1);
+                KSM_RESULTS_PER_ROUND,
+            1);
 
     if (asked || !due_ms(engine)) {
         make_round(engine, asked);
@@ -260,7 +261,7 @@ static void sleep_and_report(KsmEngine *engine, guint64 ms)
         g_mutex_unlock(&engine->lock.work);
         yield_to_others(engine);
         if (!there) {
-            return;             /* the next turn tries another broker */
+            return; /* the next turn tries another broker */
         }
     }
     if (ms <= KSM_REPORT_MS) {

@@ -30,14 +30,14 @@
 #include "core/zero.h"
 
 /* Idle pages in a batch: 2 MiB (the cheapest of 256 to 4096 pages). */
-#define KSM_SWEEP_PAGES     512u
+#define KSM_SWEEP_PAGES 512u
 /* Pages between two safe points. */
-#define KSM_SAFE_POINT_PAGES      256u
+#define KSM_SAFE_POINT_PAGES 256u
 /* Pages read at once. */
-#define KSM_SCAN_PAGES      32u
+#define KSM_SCAN_PAGES 32u
 
 /* If huge pages are weighed, blocks are not divided between batches. */
-#define KSM_SWEEP_MAX      (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
+#define KSM_SWEEP_MAX (KSM_SWEEP_PAGES + KSM_BLOCK_PAGES)
 
 G_STATIC_ASSERT(KSM_SWEEP_MAX <= KSM_BATCH_LOOKUPS);
 
@@ -127,15 +127,13 @@ static gboolean publish(KsmEngine *engine)
 /* Looks up the collected idle pages, publishes, merges. */
 static gboolean process_idle(KsmEngine *engine)
 {
-    g_autofree KsmFingerprinted *items = g_new(KsmFingerprinted,
-                                               KSM_SWEEP_MAX);
+    g_autofree KsmFingerprinted *items = g_new(KsmFingerprinted, KSM_SWEEP_MAX);
     g_autoptr(GArray) zeros = g_array_new(FALSE, FALSE, sizeof(guint32));
     guint32 count = fingerprint_idle(engine, items, zeros);
     gboolean ok;
 
     g_array_set_size(engine->batch.idle, 0);
-    ok = ksm_report_if_due(engine) &&
-         ksm_lookup_send(engine, items, count);
+    ok = ksm_report_if_due(engine) && ksm_lookup_send(engine, items, count);
     if (ok) {
         ksm_huge_weigh(engine, zeros);
         merge_zeros(engine, zeros);
@@ -148,7 +146,7 @@ static gboolean process_idle(KsmEngine *engine)
         return FALSE;
     }
     ksm_merge_matches(engine);
-    ksm_register_pending(engine);   /* for zeros alone */
+    ksm_register_pending(engine); /* for zeros alone */
     return ksm_release_send(engine);
 }
 
@@ -175,8 +173,8 @@ static gboolean is_batch(KsmEngine *engine, const KsmRegion *region,
 }
 
 /* Sweeps pages [first, end); *stop: interrupted.  FALSE: broker is lost. */
-static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region,
-                            guint32 first, guint32 end, gboolean *stop)
+static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region, guint32 first,
+                            guint32 end, gboolean *stop)
 {
     guint32 page;
 
@@ -197,8 +195,8 @@ gboolean ksm_sweep_region(KsmEngine *engine, KsmRegion *region)
     gboolean stop = FALSE;
     guint32 first, end;
 
-    if (region->counts[KSM_PAGE_PRIVATE] +
-        region->counts[KSM_PAGE_EXCLUDED] == region->kept) {
+    if (region->counts[KSM_PAGE_PRIVATE] + region->counts[KSM_PAGE_EXCLUDED] ==
+        region->kept) {
         return TRUE;
     }
     engine->batch.region = region;

@@ -42,9 +42,9 @@
 #include "error.h"
 #include "sys.h"
 
-#define KSM_RETRY_FIRST_MS  100u
-#define KSM_LAUNCH_WAIT_MS  3000u
-#define NS_PER_MS           G_GUINT64_CONSTANT(1000000)
+#define KSM_RETRY_FIRST_MS 100u
+#define KSM_LAUNCH_WAIT_MS 3000u
+#define NS_PER_MS G_GUINT64_CONSTANT(1000000)
 
 typedef void (*PageFunc)(KsmEngine *engine, KsmRegion *region, guint32 page);
 
@@ -120,7 +120,9 @@ static gboolean reclaim_region(KsmEngine *engine, const KsmRegion *region)
 
         if (n) {
             items[count++] = (KsmReclaimRange) {
-                ksm_ram_session_page(region, page), region->slot[page], n,
+                ksm_ram_session_page(region, page),
+                region->slot[page],
+                n,
             };
         }
         if (count == KSM_BATCH_RECLAIMS && !send_reclaims(engine, &count)) {

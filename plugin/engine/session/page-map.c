@@ -64,7 +64,9 @@ gboolean ksm_page_map_send(KsmEngine *engine, guint32 serial)
     guint8 *cells = ksm_broker_client_items(&engine->broker);
     guint64 pages = MAX(engine->ram.session_pages, 1), first;
     KsmMsgMap map = {
-        .pages = pages, .pages_per_cell = 1, .map_serial = serial,
+        .pages = pages,
+        .pages_per_cell = 1,
+        .map_serial = serial,
     };
 
     while ((pages - 1) / map.pages_per_cell >= KSM_BATCH_CELLS) {

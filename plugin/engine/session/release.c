@@ -7,13 +7,11 @@
 #include "client/broker-client.h"
 
 /* Sends an array of ranges in batches, and empties it. */
-static gboolean send_ranges(KsmEngine *engine, GArray *ranges,
-                            KsmMsgType type)
+static gboolean send_ranges(KsmEngine *engine, GArray *ranges, KsmMsgType type)
 {
     guint32 sent = 0;
 
-    while (sent < ranges->len &&
-           ksm_broker_client_connected(&engine->broker)) {
+    while (sent < ranges->len && ksm_broker_client_connected(&engine->broker)) {
         guint32 n = MIN(ranges->len - sent, KSM_BATCH_RANGES);
 
         memcpy(ksm_broker_client_items(&engine->broker),

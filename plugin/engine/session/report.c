@@ -41,7 +41,7 @@ typedef struct NotListed {
     KsmRunMode run;
     KsmBrokerState broker;
     const char *stand_aside;
-    guint64 group_pages[3];     /* from the broker */
+    guint64 group_pages[3]; /* from the broker */
 } NotListed;
 G_STATIC_ASSERT(sizeof(KsmStats) ==
                 KSM_STATS_COUNT * sizeof(guint64) + sizeof(NotListed));
@@ -53,8 +53,7 @@ void ksm_report_fill(KsmMsgStats *msg, const KsmStats *s)
 #undef FILL
 }
 
-static void fill_present(KsmMsgStats *msg, KsmEngine *engine,
-                         const KsmStats *s)
+static void fill_present(KsmMsgStats *msg, KsmEngine *engine, const KsmStats *s)
 {
     memcpy(msg->window_us_histogram, s->window_us_histogram,
            sizeof(msg->window_us_histogram));
@@ -71,8 +70,7 @@ static void fill_present(KsmMsgStats *msg, KsmEngine *engine,
     msg->setting_error = engine->report.setting_error;
     g_strlcpy(msg->setting_reason, engine->report.setting_reason ?: "",
               sizeof(msg->setting_reason));
-    g_strlcpy(msg->stand_aside, s->stand_aside ?: "",
-              sizeof(msg->stand_aside));
+    g_strlcpy(msg->stand_aside, s->stand_aside ?: "", sizeof(msg->stand_aside));
 }
 
 static gboolean exchange_once(KsmEngine *engine, KsmMsgGroup *group)
