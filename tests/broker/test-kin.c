@@ -274,7 +274,7 @@ static void test_not_told(void)
                                 { 201, P, 60, "x", SCOPE, NULL } } };
 
     assert_not_told(P, &none, "/proc is hidden");
-    assert_not_told(P, &ring, "its parents change");
+    assert_not_told(P, &ring, "its chain of parents");
 }
 
 /* This process, by the host's own /proc. */

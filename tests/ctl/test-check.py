@@ -144,9 +144,9 @@ def test_kernel_ksm():
     ram = (HEAD, 'rd wr mr mw me dc ac uw')
     rows = (
         # ksm_merging_pages, ksm_stat, smaps; state, words
-        ('0', NOT_MERGED, None, 'advice', 'memory of 1 VMs here is kept'),
+        ('0', NOT_MERGED, None, 'advice', 'memory of 1 VMs here is excluded'),
         ('7', NOT_MERGED.replace('any: no', 'any: yes'), smaps(heap, ram),
-         'advice', 'memory of 1 VMs here is kept'),
+         'advice', 'memory of 1 VMs here is excluded'),
         ('7', NOT_MERGED.replace('any: no', 'any: yes'),
          smaps(heap, (HEAD, ram[1] + ' mg')), 'wrong', "'web1' (PID "),
         ('0', NOT_MERGED.replace('mergeable: no', 'mergeable: yes'),
@@ -160,7 +160,7 @@ def test_kernel_ksm():
          'advice', 'is excluded from'),
         # An older kernel's ksm_stat leaves open what the flags say.
         ('0', 'ksm_rmap_items 0', smaps(heap, ram), 'advice', 'excluded from'),
-        ('0', 'ksm_rmap_items 0', None, 'advice', 'cannot be read: ask as'),
+        ('0', 'ksm_rmap_items 0', None, 'advice', 'cannot be read: run this'),
         (None, None, None, 'advice', '1 of 1 VMs'),
     )
     with Fixture() as fixture:

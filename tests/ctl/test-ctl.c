@@ -147,7 +147,7 @@ static void test_usage(void)
         const char *out, *err;
     } rows[] = {
         { "--help", 0, "Exit status:", NULL },
-        { "vm --help", 0, "All that is known of one VM", NULL },
+        { "vm --help", 0, "All that is known about one VM", NULL },
         { "--version", 0, "guest-ksmctl ", NULL },
         { "frobnicate", 2, NULL, "no command 'frobnicate'" },
         { "--frobnicate", 2, NULL, "--frobnicate" },
