@@ -213,6 +213,11 @@ static void lose_store(KsmEngine *engine)
     engine->lost = TRUE;
 }
 
+static void forget(KsmEngine *engine)
+{
+    ksm_due_forget(engine);
+}
+
 static void be_interrupted(KsmEngine *engine)
 {
     ksm_due_end(engine, TRUE, FALSE);
@@ -223,7 +228,7 @@ static void test_others(void)
 {
     static void (*const change[])(KsmEngine * engine) = {
         connect_anew, add_memory, set_mappings,   keep_huge,
-        set_interval, lose_store, be_interrupted,
+        set_interval, lose_store, be_interrupted, forget,
     };
     guint i;
 

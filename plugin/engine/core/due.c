@@ -1,47 +1,49 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * due.c: how much of a round is needed.
+ * due.c: decides how much of a round is needed.
  *
- * A scan asks the kernel about every mapping of the guest, and what it arms is
- * another fault of the guest's.  It can find nothing where nothing was written,
- * and the kernel counts: the first write to an armed page, by whatever thread
- * of this process and by whatever means (the CPU, a system call that copies to
- * it, O_DIRECT), is a page fault of that thread (Linux 6.12, 6.18, tried).  So
- *  - no fault of other threads than this one since the last scan began: nothing
- *    was written.  Waits go on without a scan, and where no page waits there is
- *    nothing to do at all;
- *  - n faults: n pages were written at most (or parts of huge ones), and of
- *    these about as many as the last scan found are pages that are written all
- *    the time.  It is put off while there are so few others that finding them
- *    is not worth a scan, and no page's wait is over.  Pages that are written
- *    all the time take no more faults meanwhile.
+ * A scan asks the kernel about every mapping of the guest, and every page that
+ * it arms costs the guest one more fault.  If nothing was written, a scan finds
+ * nothing, and the kernel counts writes: the first write to an armed page is a
+ * page fault of the thread that makes it, whether by the CPU, by a system call
+ * that copies to the page, or by O_DIRECT (tried on Linux 6.12 and 6.18).  So
+ *  - no fault of other threads since the last scan began: nothing was written.
+ *    Waits are counted down without a scan.  If no page waits, the round is
+ *    skipped;
+ *  - n faults: at most n pages were written (or parts of huge ones).  About as
+ *    many of them as the last scan found are pages that are written all the
+ *    time.  As long as there are too few others to be worth a scan, and no
+ *    page's wait is over, the scan is deferred.  Pages that are written all the
+ *    time cause no more faults in the meantime.
  *
- * Some writes are nobody's fault here: by another process (process_vm_writev)
- * or by a kernel thread.  Faults of other kinds, as first touches of the
- * program's own memory, only cost a scan that finds nothing.  So all is scanned
- * every now and then whatever was counted, more and more seldom as long as that
- * is in vain.  A page that was written without being found is merged by nobody:
- * it is the window that decides, by comparing (isolation of pages, memory/).
- * Hence no byte depends on any of this.
+ * Some writes are no fault of a thread of this process: those by another process
+ * (process_vm_writev) and those by kernel threads.  Therefore everything is
+ * scanned from time to time regardless of the count, and less and less often
+ * while that finds nothing.  Other faults, such as first touches of the program's
+ * own memory, only cause a scan that finds nothing.
  *
- * A scan interval that was set is obeyed: then only rounds that would find
- * nothing are left out.
+ * No byte depends on this.  A page that was written unnoticed is compared in the
+ * window like any other, is found different, and is left alone.
+ *
+ * A scan interval other than the default is obeyed: only rounds that would find
+ * nothing are skipped.
  */
 #include "core/due.h"
 
+#include "core/budget.h"
 #include "core/options.h"
 #include "memory/tracker.h"
 #include "sys.h"
 
-/* All is scanned that often at the least: first so, then twice as long... */
+/* Maximum time between two scans: initially, and after doubling in vain. */
 #define KSM_DUE_FIRST_MS 2000u
 #define KSM_DUE_VAIN_MS 64000u
-/* ... but so often when something was written, however little. */
+/* The same if anything was written, however little. */
 #define KSM_DUE_WRITTEN_MS 20000u
-/* What it is worth to find a page that was written. */
+/* CPU time that finding one written page is worth. */
 #define KSM_DUE_PAGE_NS 20000u
 
-/* Counts everything that a round does to pages, or fails to do. */
+/* A sum that changes if a round did anything to a page, or failed to. */
 static guint64 work_so_far(const KsmEngine *engine)
 {
     const KsmStats *s = &engine->stats.counters;
@@ -52,7 +54,7 @@ static guint64 work_so_far(const KsmEngine *engine)
            s->refused_broker + s->refused_error + s->refused_dma;
 }
 
-/* What somebody else can change, and a round looks at. */
+/* Inputs of a round that others can change. */
 static KsmDueGiven given_now(const KsmEngine *engine)
 {
     return (KsmDueGiven) {
@@ -72,7 +74,7 @@ static gboolean is_given(const KsmDueGiven *a, const KsmDueGiven *b)
            a->interval_ms == b->interval_ms;
 }
 
-/* Whether parts lack registration: what is written there is not reported. */
+/* Whether a part is not registered: writes to it are not reported. */
 static gboolean is_unsettled(const KsmEngine *engine)
 {
     guint i;
@@ -93,7 +95,7 @@ static gboolean is_set(const KsmEngine *engine)
            KSM_SCAN_INTERVAL_MS;
 }
 
-/* Until all is scanned, whatever was counted. */
+/* Maximum time from one scan to the next, in milliseconds. */
 static guint64 patience_ms(const KsmEngine *engine, guint64 faults)
 {
     if (is_set(engine)) {
@@ -106,13 +108,14 @@ static guint64 patience_ms(const KsmEngine *engine, guint64 faults)
                KSM_DUE_VAIN_MS);
 }
 
-static gboolean must_scan(const KsmEngine *engine, guint64 faults)
+static gboolean must_scan(KsmEngine *engine, guint64 faults)
 {
     const KsmDue *due = &engine->due;
     KsmDueGiven now = given_now(engine);
 
     return !due->known || engine->lost || now.keep_huge ||
-           !is_given(&due->given, &now) || is_unsettled(engine) ||
+           ksm_budget_excess(engine) || !is_given(&due->given, &now) ||
+           is_unsettled(engine) ||
            ksm_sys_now_ns() - due->scan_ns >=
                patience_ms(engine, faults) * 1000000;
 }

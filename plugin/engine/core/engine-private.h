@@ -194,10 +194,10 @@ typedef struct KsmTurn {
     guint vain_fetches;         /* of results, in a row */
 } KsmTurn;
 
-/* No page waits. */
+/* KsmDue.soonest if no page waits. */
 #define KSM_DUE_NEVER G_MAXUINT16
 
-/* What a round looks at, and others change. */
+/* Inputs of a round that others can change. */
 typedef struct KsmDueGiven {
     guint64 connected_ns;
     guint64 session_pages;
@@ -206,7 +206,7 @@ typedef struct KsmDueGiven {
     guint interval_ms;
 } KsmDueGiven;
 
-/* How much of a round is needed.  due. */
+/* How much of a round is needed.  Owner: due. */
 typedef struct KsmDue {
     gboolean known;  /* a round got to its end: the rest is so */
     guint64 faults;  /* of other threads when the last scan began */

@@ -194,6 +194,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     }
     engine->turn.standing_aside = reason_to_stand_aside(engine);
     if (engine->turn.standing_aside) {
+        ksm_due_forget(engine);
         ksm_scanner_detach(engine, FALSE);
         return sleep_connected(engine, only_connect(engine),
                                !engine->turn.detached ?
@@ -204,6 +205,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     ksm_scanner_attach(engine);
     ksm_pace_begin(engine, asked);
     if (run == KSM_RUN_UNMERGE && !engine->turn.unmerged) {
+        ksm_due_forget(engine);
         unmerge(engine);
         return sleep_connected(engine, only_connect(engine),
                                engine->turn.unmerged ?
@@ -212,6 +214,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
                                        &engine->tunables.scan_interval_ms));
     }
     if (run != KSM_RUN_RUN && !(run == KSM_RUN_PAUSE && asked)) {
+        ksm_due_forget(engine);
         return sleep_connected(engine, only_connect(engine), KSM_PARKED_MS);
     }
     if (!ksm_connection_keep(engine)) {
