@@ -6,7 +6,8 @@
  * it arms costs the guest one more fault.  If nothing was written, a scan finds
  * nothing, and the kernel counts writes: the first write to an armed page is a
  * page fault of the thread that makes it, whether by the CPU, by a system call
- * that copies to the page, or by O_DIRECT (tried on Linux 6.12 and 6.18).  So
+ * that copies to the page, or by O_DIRECT (tried on Linux 6.12, 6.18 and 7.3;
+ * findings/writes-and-fault-counts.sh).  So
  *  - no fault of other threads since the last scan began: nothing was written.
  *    Waits are counted down without a scan.  If no page waits, the round is
  *    skipped;
