@@ -7,6 +7,7 @@
 #include "core/due.h"
 #include "core/options.h"
 #include "memory/ram.h"
+#include "pages/waits.h"
 #include "sys.h"
 
 #define COSTLY_NS 2000000u /* a scan that is worth 100 pages */
@@ -112,6 +113,22 @@ static void test_waits_add_up(void)
             g_assert_cmpuint(over ? 0 : one, ==, over ? 0 : many);
         }
     }
+}
+
+/* Outside of rounds, too: unmerging ends the waits, and goes on by that. */
+static void test_waits_outside(void)
+{
+    guint8 state = KSM_PAGE_BROKEN, wait = 1;
+    KsmRegion region = { .state = &state, .wait = &wait };
+    Fixture f;
+
+    set_up(&f, KSM_SCAN_INTERVAL_MS, 0);
+    g_assert_cmpuint(f.engine.due.rounds, ==, 0);
+    g_assert_true(ksm_waits_over(&f.engine, &region, 0));
+    wait = 3;
+    g_assert_false(ksm_waits_over(&f.engine, &region, 0));
+    g_assert_cmpuint(wait, ==, 2);
+    tear_down(&f);
 }
 
 /* What is written all the time is no reason; what comes on top of it is. */
@@ -266,6 +283,7 @@ int main(int argc, char **argv)
     g_test_add_func("/due/nothing", test_nothing);
     g_test_add_func("/due/waits", test_waits);
     g_test_add_func("/due/waits-add-up", test_waits_add_up);
+    g_test_add_func("/due/waits-outside", test_waits_outside);
     g_test_add_func("/due/hot", test_hot);
     g_test_add_func("/due/set", test_set);
     g_test_add_func("/due/uncounted", test_uncounted);

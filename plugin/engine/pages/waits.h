@@ -15,7 +15,8 @@
 static inline gboolean ksm_waits_over(KsmEngine *engine, KsmRegion *region,
                                       guint32 page)
 {
-    if (ksm_ram_wait_over(region, page, engine->due.rounds)) {
+    /* Also asked outside of rounds (unmerge): that counts as one. */
+    if (ksm_ram_wait_over(region, page, MAX(engine->due.rounds, 1))) {
         return TRUE;
     }
     if (!(region->state[page] & KSM_PAGE_HWPOISON)) {
