@@ -47,8 +47,9 @@ typedef struct KsmFingerprinted {
 typedef struct KsmPace {
     guint64 wall_ns; /* start of the CPU time accounting */
     guint64 cpu_ns;
-    guint64 yielded_ns; /* when other threads could last run */
-    gboolean unlimited; /* ksm_engine_run_round() */
+    guint64 yielded_ns;   /* when other threads could last run */
+    gboolean unlimited;   /* ksm_engine_run_round() */
+    gboolean interrupted; /* once in this turn, at least */
 } KsmPace;
 
 /*

@@ -246,7 +246,7 @@ void ksm_round_run(KsmEngine *engine, gboolean scan)
     engine->link.was_useful = engine->link.was_useful || ok;
     ksm_isolation_trim(&engine->isolation);
     ksm_stats_measure(engine);
-    ksm_due_end(engine, scan, ok && !ksm_pace_interrupted(engine));
+    ksm_due_end(engine, scan, ok && !engine->pace.interrupted);
     if (engine->due.soonest == 1) {
         engine->turn.vain_fetches = 0;
     }
