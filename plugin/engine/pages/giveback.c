@@ -63,7 +63,6 @@
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
 #include "page-scan.h"
-#include "pages/waits.h"
 #include "sys.h"
 
 /* Rounds until a page that was in use for DMA is tried again. */
@@ -358,11 +357,10 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
 }
 
 /* Whether a broken page's back-off is over; else counts it down. */
-static gboolean backoff_is_over(KsmEngine *engine, KsmRegion *region,
-                                guint32 page)
+static gboolean backoff_is_over(KsmRegion *region, guint32 page)
 {
     return ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN &&
-           ksm_waits_over(engine, region, page);
+           ksm_ram_wait_over(region, page);
 }
 
 /* Gives back broken pages in a row; if a device may write, backs off again. */
@@ -396,7 +394,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
     }
     for (page = 0; page <= region->pages; page++) {
         if (page < region->pages && count < KSM_WINDOW_PAGES &&
-            backoff_is_over(engine, region, page)) {
+            backoff_is_over(region, page)) {
             count++;
         } else if (count) {
             if (ksm_pace_interrupted(engine)) {
