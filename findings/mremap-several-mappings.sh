@@ -54,11 +54,9 @@ int main(void)
 END
 
 linux_program "$dir/program.c"
-linux_fetch bookworm-backports \
-    linux-image-6.12.95+deb12-cloud-amd64-unsigned 6.12.95-1~bpo12+1
+linux_6_12
 expect 6.12.95 "mremap: Bad address
 source: as it was, destination: gone"
-linux_fetch trixie-backports linux-binary-7.3.4+deb13-cloud-amd64 \
-    7.3.4-1~bpo13+1
+linux_7_3
 expect 7.3.4 "mremap: done
 source: empty, destination: there"

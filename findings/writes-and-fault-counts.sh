@@ -21,7 +21,6 @@ cat >"$dir/program.c" <<'END'
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/types.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <string.h>
@@ -36,20 +35,9 @@ cat >"$dir/program.c" <<'END'
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Of include/uapi/linux/fs.h and userfaultfd.h, for older headers. */
-#define PAGE 4096ul
-#define COUNT 16ul
-#define WPALLOWED 1ul
-#define WRITTEN 2ul
-#define WP_MATCHING 1ul
-#define FEATURES ((1ul << 13) | (1ul << 15))    /* WP_UNPOPULATED, WP_ASYNC */
+#include "pagemap.h"
 
-struct region { __u64 start, end, categories; };
-struct scan {
-    __u64 size, flags, start, end, walk_end, vec, vec_len, max_pages;
-    __u64 inverted, mask, anyof, returned;
-};
-#define SCAN _IOWR('f', 16, struct scan)
+#define COUNT 16ul
 
 static int pagemap, uffd;
 static char *area, content[PAGE];
@@ -57,20 +45,8 @@ static char *area, content[PAGE];
 /* Pages written since the last time; they are armed again. */
 static long written(void)
 {
-    struct region found[COUNT];
-    struct scan scan = {
-        .size = sizeof(scan), .flags = WP_MATCHING, .start = (__u64)area,
-        .end = (__u64)area + COUNT * PAGE, .vec = (__u64)found,
-        .vec_len = COUNT, .mask = WRITTEN | WPALLOWED,
-        .returned = WRITTEN,
-    };
-    int i, n = ioctl(pagemap, SCAN, &scan);
-    long sum = n < 0 ? -errno : 0;
-
-    for (i = 0; i < n; i++) {
-        sum += (long)((found[i].end - found[i].start) / PAGE);
-    }
-    return sum;
+    return pagemap_count(pagemap, area, COUNT, WRITTEN | WPALLOWED,
+                         WP_MATCHING);
 }
 
 static void by_cpu(char *page)
@@ -191,14 +167,8 @@ int main(void)
 }
 END
 
-text="the CPU: 16 or more faults, written 16
+linux_program "$dir/program.c"
+expect_on_both "the CPU: 16 or more faults, written 16
 read(2): 16 or more faults, written 16
 process_vm_writev(2) to itself: 16 or more faults, written 16
 another process: its faults 16 or more, ours few, written 16"
-linux_program "$dir/program.c"
-linux_fetch bookworm-backports \
-    linux-image-6.12.95+deb12-cloud-amd64-unsigned 6.12.95-1~bpo12+1
-expect 6.12.95 "$text"
-linux_fetch trixie-backports linux-binary-7.3.4+deb13-cloud-amd64 \
-    7.3.4-1~bpo13+1
-expect 7.3.4 "$text"

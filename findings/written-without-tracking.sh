@@ -20,7 +20,6 @@ cat >"$dir/program.c" <<'END'
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/types.h>
 #include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,42 +31,15 @@ cat >"$dir/program.c" <<'END'
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Of include/uapi/linux/fs.h and userfaultfd.h, for older headers. */
-#define PAGE 4096ul
-#define WPALLOWED 1ul
-#define WRITTEN 2ul
-#define FEATURES ((1ul << 13) | (1ul << 15))    /* WP_UNPOPULATED, WP_ASYNC */
-
-struct region { __u64 start, end, categories; };
-struct scan {
-    __u64 size, flags, start, end, walk_end, vec, vec_len, max_pages;
-    __u64 inverted, mask, anyof, returned;
-};
-#define SCAN _IOWR('f', 16, struct scan)
+#include "pagemap.h"
 
 static int pagemap;
-
-static long pages(char *area, __u64 mask)
-{
-    struct region found[4];
-    struct scan scan = {
-        .size = sizeof(scan), .start = (__u64)area,
-        .end = (__u64)area + 4 * PAGE, .vec = (__u64)found, .vec_len = 4,
-        .mask = mask, .returned = mask,
-    };
-    int i, n = ioctl(pagemap, SCAN, &scan);
-    long sum = n < 0 ? -errno : 0;
-
-    for (i = 0; i < n; i++) {
-        sum += (long)((found[i].end - found[i].start) / PAGE);
-    }
-    return sum;
-}
 
 static void say(const char *what, char *area)
 {
     printf("said: %s: written %ld, of these tracked %ld\n", what,
-           pages(area, WRITTEN), pages(area, WRITTEN | WPALLOWED));
+           pagemap_count(pagemap, area, 4, WRITTEN, 0),
+           pagemap_count(pagemap, area, 4, WRITTEN | WPALLOWED, 0));
 }
 
 int main(void)
@@ -97,11 +69,9 @@ int main(void)
 END
 
 linux_program "$dir/program.c"
-linux_fetch bookworm-backports \
-    linux-image-6.12.95+deb12-cloud-amd64-unsigned 6.12.95-1~bpo12+1
+linux_6_12
 expect 6.12.95 "not registered: written 4, of these tracked 0
 registered: written 4, of these tracked 2"
-linux_fetch trixie-backports linux-binary-7.3.4+deb13-cloud-amd64 \
-    7.3.4-1~bpo13+1
+linux_7_3
 expect 7.3.4 "not registered: written 0, of these tracked 0
 registered: written 4, of these tracked 4"

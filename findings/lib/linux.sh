@@ -27,10 +27,23 @@ linux_fetch()
     [ -s "$dir/vmlinuz" ] || ksm_die "no kernel in $2 $3"
 }
 
+# linux_6_12, linux_7_3: the two that findings are about, as $dir/vmlinuz.
+linux_6_12()
+{
+    linux_fetch bookworm-backports \
+        linux-image-6.12.95+deb12-cloud-amd64-unsigned 6.12.95-1~bpo12+1
+}
+
+linux_7_3()
+{
+    linux_fetch trixie-backports linux-binary-7.3.4+deb13-cloud-amd64 \
+        7.3.4-1~bpo13+1
+}
+
 # linux_program SOURCE: compiled, to be run as the machine's only process.
 linux_program()
 {
-    gcc -O2 -Wall -static -pthread -o "$dir/init" "$1"
+    gcc -O2 -Wall -static -pthread -I"$KSM_ROOT/findings/lib" -o "$dir/init" "$1"
     (cd "$dir" && echo init | cpio --quiet -o -H newc >initrd.img)
 }
 
@@ -59,4 +72,13 @@ expect()
         tail -n 5 "$dir/console.log"
         exit 1
     fi
+}
+
+# expect_on_both TEXT: the same on the two of them.
+expect_on_both()
+{
+    linux_6_12
+    expect 6.12.95 "$1"
+    linux_7_3
+    expect 7.3.4 "$1"
 }
