@@ -23,26 +23,25 @@ TRIES = 3
 START_SECONDS = 40              # it takes one
 
 
-def add(world, args=LOAD):
+def add(world, args=LOAD, tries=TRIES):
     """Starts a guest.
 
     About one of a hundred stays in the firmware for ever on this KVM, with
     plain memory as well: that one is started again.  Until the guest's own
     code runs the engine is paused, so that it can't be the reason.
     """
-    for attempt in range(TRIES):
-        guest = world.add(args, qemu_args=CPU, run='pause')
-        try:
-            guest.wait_line('TINY start', START_SECONDS)
-            guest.set_property('run', 'run')
-            return guest
-        except GuestError as error:
-            if attempt == TRIES - 1 or not guest.alive():
-                raise
-            say(f'{error}; started again')
-            guest.kill()
-            world.guests.remove(guest)
-    raise AssertionError('no try')
+    guest = world.add(args, qemu_args=CPU, run='pause')
+    try:
+        guest.wait_line('TINY start', START_SECONDS)
+    except GuestError as error:
+        if tries == 1 or not guest.alive():
+            raise
+        say(f'{error}; started again')
+        guest.kill()
+        world.guests.remove(guest)
+        return add(world, args, tries - 1)
+    guest.set_property('run', 'run')
+    return guest
 
 
 def wait_sharing(guest):
