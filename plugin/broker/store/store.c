@@ -41,6 +41,8 @@
 #include "store/slot-map.h"
 
 #define LEAF_SLOTS (4096u / sizeof(KsmSlot))
+/* Of the slots' table: it takes huge pages only beyond 2 GiB of content. */
+#define SMALL_BYTES ((gsize)8 << 20)
 #define FLUSH_SORT 8192u  /* maximum of extents sorted by one flush */
 #define FLUSH_SLOTS 2048u /* about the maximum of slots released: 1 ms */
 
@@ -71,6 +73,8 @@ static gboolean store_map(KsmStore *store, GError **errp)
 {
     gsize bytes = (gsize)store->count * KSM_STORE_PAGE_BYTES;
 
+    gsize small = MIN(store->count * sizeof(KsmSlot), SMALL_BYTES);
+
     store->pages = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE,
                         store->fd, 0);
     store->slots = mmap(NULL, store->count * sizeof(KsmSlot),
@@ -85,6 +89,9 @@ static gboolean store_map(KsmStore *store, GError **errp)
                     bytes >> 20);
         return FALSE;
     }
+    /* Slots are taken from the first on.  A kernel without huge pages refuses
+     * that; that is fine. */
+    madvise(store->slots, small, MADV_NOHUGEPAGE);
     return TRUE;
 }
 

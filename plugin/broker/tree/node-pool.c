@@ -94,9 +94,9 @@ static Chunk *chunk_new(KsmNodePool *pool)
     chunk->base = map_aligned();
     chunk->link.data = chunk;
     chunk->small_pages = g_hash_table_size(pool->chunks) < SMALL_POOL_CHUNKS;
-    if (!chunk->small_pages) {
-        madvise(chunk->base, CHUNK_BYTES, MADV_HUGEPAGE);
-    }
+    /* Where the host makes all memory huge, a node would take 2 MiB. */
+    madvise(chunk->base, CHUNK_BYTES,
+            chunk->small_pages ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
     g_hash_table_insert(pool->chunks, chunk->base, chunk);
     pool->empty_chunks++;
     set_open(pool, chunk, TRUE);
