@@ -369,6 +369,62 @@ static void test_cut_off(void)
     wait_shared(client, 40);
 }
 
+/* Says HELLO anew for the engine of @before without a store; frees @before. */
+static ProtoClient *start_over(KsmTestBroker *broker, ProtoClient *before)
+{
+    ProtoClient *client;
+    ProtoReply reply;
+
+    proto_client_free(before);
+    client = proto_client_connect(broker->socket);
+    reply = proto_client_hello(client, "g", "a", PAGES);
+    if (reply.msg.type != KSM_MSG_WELCOME) {
+        g_error("without a store: %s", reply.error.reason);
+    }
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_NEW);
+    return client;
+}
+
+/*
+ * An engine that has given its store up in the middle of RECLAIM is one like
+ * any other again.  What it mapped before stays as long as it can be mapped,
+ * and over the next broker, too.
+ */
+static void test_started_over(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) client = proto_client_new(broker->socket, "g", "a",
+                                                     PAGES);
+    g_autofree guint32 *slots = publish(client, 100, 40);
+    guint8 *mapped[2];
+    guint32 later;
+
+    mapped[0] = mmap(NULL, 4096, PROT_READ, MAP_SHARED, client->store_fd, 0);
+    kill_and_restart(broker);
+    client = come_back(broker, client, "a");
+    hold(client, 100, slots[0], 1);
+    client = start_over(broker, client);
+    wait_shared(client, 40);
+    g_assert_cmpuint(proto_client_find(client, 100, 105), ==, slots[5]);
+    later = proto_client_publish(client, 101, 2000, 0).slot;
+    mapped[1] = mmap(NULL, 4096, PROT_READ, MAP_SHARED, client->store_fd, 0);
+    kill_and_restart(broker);
+    client = come_back(broker, client, "a");
+    g_assert_cmpuint(client->welcome.outcome, ==, KSM_WELCOME_HANDED);
+    client = start_over(broker, client); /* it had no time to report any */
+    g_assert_cmpuint(proto_client_find(client, 101, 106), ==, slots[6]);
+    wait_shared(client, 41);
+    /* Two open files are left by which it may map any of them. */
+    munmap(mapped[0], 4096);
+    g_usleep(2500000);
+    wait_shared(client, 41);
+    proto_client_assert_slot(client, later, 2000);
+    munmap(mapped[1], 4096);
+    wait_shared(client, 1);
+    proto_client_range(client, KSM_MSG_RELEASE, 0, PAGES);
+    wait_shared(client, 0);
+}
+
 /* Broker after broker, each killed at some moment of taking up. */
 static void test_killed_at_it(void)
 {
@@ -689,6 +745,7 @@ int main(int argc, char **argv)
     g_test_add_func("/reclaim/two-sessions", test_two_sessions);
     g_test_add_func("/reclaim/zeros", test_zeros);
     g_test_add_func("/reclaim/cut-off", test_cut_off);
+    g_test_add_func("/reclaim/started-over", test_started_over);
     g_test_add_func("/reclaim/killed-at-it", test_killed_at_it);
     g_test_add_func("/reclaim/waits", test_waits);
     g_test_add_func("/reclaim/nobody-to-wait-for", test_nobody_to_wait_for);

@@ -610,7 +610,7 @@ static void resumes_anothers(FakeBroker *fake, const FakeBrokerPacket *request,
                    fake->next_slot >= PAGES;
 }
 
-static void refuse(FakeBrokerReply *reply, const char *reason)
+static void refuse(FakeBrokerReply *reply, KsmError code, const char *reason)
 {
     guint i;
 
@@ -619,7 +619,7 @@ static void refuse(FakeBrokerReply *reply, const char *reason)
         reply->fds[i] = -1;
     }
     reply->packet.msg.type = KSM_MSG_ERROR;
-    reply->packet.error.code = KSM_ERROR_PROTOCOL;
+    reply->packet.error.code = code;
     g_strlcpy(reply->packet.error.reason, reason,
               sizeof(reply->packet.error.reason));
     reply->bytes = sizeof(KsmMsgError);
@@ -633,7 +633,7 @@ static void speak(const FakeBrokerPacket *request, FakeBrokerReply *reply,
     if (request->msg.type == KSM_MSG_HELLO) {
         if (version <= KSM_PROTO_NAMELESS &&
             request->hello.version > KSM_PROTO_NAMELESS) {
-            refuse(reply, "message 1 of 376 bytes");
+            refuse(reply, KSM_ERROR_PROTOCOL, "message 1 of 376 bytes");
             return;
         }
         reply->packet.welcome.version = version;
@@ -791,6 +791,101 @@ static void test_back_off(gconstpointer opaque)
     g_test_message("%d connections in 3 s", connections);
     g_assert_cmpint(connections, >=, 2);
     g_assert_cmpint(connections, <=, 7);
+    guest_close(&guest);
+}
+
+#define MEMORY_REFUSALS 2
+
+/* What a broker that takes a store over was told; its thread writes it. */
+static struct {
+    KsmError code;       /* of the first refusals */
+    gint refusals, done; /* atomic */
+    guint pages;         /* reported since WELCOME */
+} takeover;
+
+static void reclaim_reply(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
+{
+    const KsmReclaimRange *items =
+        (const KsmReclaimRange *)(gconstpointer)(fake->bulk + KSM_BULK_REQUEST);
+    guint32 i;
+
+    if (g_atomic_int_get(&takeover.refusals) < MEMORY_REFUSALS) {
+        g_atomic_int_inc(&takeover.refusals);
+        refuse(reply, takeover.code, "RECLAIM of page 2: out of memory");
+        return;
+    }
+    for (i = 0; i < request->msg.count; i++) {
+        takeover.pages += items[i].count;
+    }
+    g_atomic_int_set(&takeover.done, request->msg.count == 0);
+}
+
+/* The connection ends when all is shared; then it is "another broker". */
+static void refuses_reclaim(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
+{
+    switch (request->msg.type) {
+    case KSM_MSG_HELLO:
+        takeover.pages = 0;
+        if (fake->welcomes > 0) {
+            reply->packet.welcome.outcome = KSM_WELCOME_HANDED;
+        }
+        break;
+    case KSM_MSG_STATS:
+        reply->close = fake->welcomes == 1 && fake->next_slot >= PAGES;
+        break;
+    case KSM_MSG_RECLAIM:
+        reclaim_reply(fake, request, reply);
+        break;
+    default:
+        break;
+    }
+}
+
+static gboolean is_taken_over(gpointer opaque)
+{
+    const Guest *guest = opaque;
+
+    check(guest);
+    return g_atomic_int_get(&takeover.done) &&
+           stats_of(guest).broker == KSM_BROKER_CONNECTED;
+}
+
+/* A broker that lacks memory for what the guest maps is told again later. */
+static void test_no_memory_for_reclaim(void)
+{
+    Guest guest;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    memset(&takeover, 0, sizeof(takeover));
+    takeover.code = KSM_ERROR_LIMIT;
+    guest_open(&guest, refuses_reclaim);
+    g_assert_cmpfloat(ksm_test_wait(is_taken_over, &guest, MAX_SECONDS), >=, 0);
+    g_assert_cmpint(takeover.refusals, ==, MEMORY_REFUSALS);
+    g_assert_cmpuint(takeover.pages, ==, PAGES);
+    g_assert_cmpuint(stats_of(&guest).pages_sharing, ==, PAGES);
+    g_assert_cmpuint(stats_of(&guest).publishes, ==, PAGES);
+    guest_close(&guest);
+}
+
+/* One that does not believe it gets nothing more of that store. */
+static void test_reclaim_refused(void)
+{
+    Guest guest;
+
+    if (!ksm_test_need_uffd()) {
+        return;
+    }
+    memset(&takeover, 0, sizeof(takeover));
+    takeover.code = KSM_ERROR_PROTOCOL;
+    guest_open(&guest, refuses_reclaim);
+    g_assert_cmpfloat(ksm_test_wait(has_begun_anew, &guest, MAX_SECONDS), >=,
+                      0);
+    g_assert_cmpint(takeover.refusals, ==, 1);
+    g_assert_cmpuint(takeover.pages, ==, 0);
     guest_close(&guest);
 }
 
@@ -988,6 +1083,9 @@ int main(int argc, char **argv)
     g_test_add_data_func("/fake-broker/back-off/ends", &ends_early,
                          test_back_off);
     g_test_add_func("/fake-broker/resumes-anothers", test_resumes_anothers);
+    g_test_add_func("/fake-broker/no-memory-for-reclaim",
+                    test_no_memory_for_reclaim);
+    g_test_add_func("/fake-broker/reclaim-refused", test_reclaim_refused);
     g_test_add_func("/fake-broker/not-taken-over", test_not_taken_over);
     g_test_add_func("/fake-broker/results-of-regions", test_hints_of_regions);
     return g_test_run();

@@ -17,6 +17,11 @@
  * the descriptor with each HELLO, and that descriptor has the mark of its
  * session's entry (roster.c), which no other engine has.
  *
+ * An engine that gave the store up before it had reported all slots that it
+ * maps (RECLAIM) comes back without the store, and never will.  Then its
+ * session is abandoned: it stays an orphan to the end, and the engine gets a
+ * new one, with another open file.
+ *
  * An orphan keeps its references, because its process may have the slots
  * mapped, but lists nothing.  An orphan without references is freed at once,
  * unless it has not yet reported which ones it has (reclaim.c).
@@ -269,6 +274,14 @@ static gboolean is_of_nameless(const KsmSession *session,
                                 session->member->roster_at, store_fd);
 }
 
+/* Whether the engine may map slots that it will not report any more. */
+static gboolean is_started_over(const KsmSession *session, int store_fd)
+{
+    return session->member->reclaiming &&
+           (store_fd < 0 ||
+            !ksm_store_is_file(session->shard->group->store, store_fd));
+}
+
 /*
  * The session that this same engine had; NULL if that is not certain.  If the
  * broker was busy for long, it may not have seen yet that the former connection
@@ -282,7 +295,7 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
     for (link = process->sessions.head; link != NULL; link = link->next) {
         KsmSession *session = link->data;
 
-        if (session->member->table.pages > hello->pages) {
+        if (session->abandoned || session->member->table.pages > hello->pages) {
             continue;
         }
         if (ksm_engine_id_is_none(&hello->engine) ?
@@ -292,7 +305,10 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
             if (session->served_by != NULL) {
                 process->broker->close(session->served_by);
             }
-            return session;
+            if (!is_started_over(session, store_fd)) {
+                return session;
+            }
+            session->abandoned = TRUE;
         }
     }
     return NULL;

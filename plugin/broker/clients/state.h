@@ -139,6 +139,7 @@ struct KsmSession {
     KsmRequestState *served_by; /* of its connection; NULL: an orphan */
     guint32 version;            /* of the protocol, as negotiated */
     gboolean unmarkable;        /* its open file: see ksm_session_mark() */
+    gboolean abandoned;         /* its engine started over: never resumed */
     KsmClientStats client;      /* last statistics from the client */
     KsmSettings settings;       /* pending requests to the client */
 };

@@ -259,24 +259,31 @@ static gboolean is_claimant(const Claimant *claimant, const KsmRoster *roster,
            ksm_roster_is_marked(roster, claimant->at, fd);
 }
 
-/* The claimant to @store that @who is; NULL: none. */
+/*
+ * The claimant to @store that @who is; NULL: none.  An engine that started over
+ * (session.c) is in the roster twice.  It reports what it maps by @fd, so it is
+ * the entry with the mark of that; the other one waits for the other open file.
+ */
 static Claimant *find_claimant(const KsmReclaim *self, const KsmStore *store,
                                const KsmRosterEntry *who, int fd)
 {
-    Claimant *vague = NULL;
+    Claimant *found = NULL;
     guint i;
 
     for (i = 0; i < self->claimants->len; i++) {
         Claimant *claimant = g_ptr_array_index(self->claimants, i);
 
         if (is_claimant(claimant, ksm_store_roster(store), who, fd)) {
-            if (!is_vague(claimant)) {
+            if (ksm_roster_is_marked(ksm_store_roster(store), claimant->at,
+                                     fd)) {
                 return claimant;
             }
-            vague = claimant;
+            if (found == NULL || is_vague(found)) {
+                found = claimant;
+            }
         }
     }
-    return vague;
+    return found;
 }
 
 static Claimant *find_taken(const KsmReclaim *self, guint32 at)

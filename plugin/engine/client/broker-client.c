@@ -270,14 +270,13 @@ static gboolean check_reply(KsmBrokerClient *client, const KsmPacket *packet,
         size == sizeof(KsmMsgError)) {
         g_autofree char *reason = reason_of(packet);
 
-        client->refused = TRUE;
-        g_set_error(errp, KSM_ERROR,
-                    packet->error.code == KSM_ERROR_GROUP ||
-                            packet->error.code == KSM_ERROR_INVALID ||
-                            packet->error.code == KSM_ERROR_LIMIT ?
-                        (int)packet->error.code :
-                        KSM_ERROR_PROTOCOL,
-                    "The broker refused: %s", reason);
+        client->refusal = packet->error.code == KSM_ERROR_GROUP ||
+                                  packet->error.code == KSM_ERROR_INVALID ||
+                                  packet->error.code == KSM_ERROR_LIMIT ?
+                              (int)packet->error.code :
+                              KSM_ERROR_PROTOCOL;
+        g_set_error(errp, KSM_ERROR, client->refusal, "The broker refused: %s",
+                    reason);
         return FALSE;
     }
     if (type == KSM_MSG_WELCOME && size >= want) {
@@ -303,7 +302,7 @@ static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet, gsize size,
     gsize got = 0;
     int ret;
 
-    client->refused = FALSE;
+    client->refusal = 0;
     ret = send_packet(client, packet, size, type, count);
 
     if (!ret || ret == -EPIPE) {
@@ -507,7 +506,7 @@ static gboolean greet(KsmBrokerClient *client, guint32 version,
     int fds[2] = { -1, -1 };
     gboolean ok;
 
-    client->refused = FALSE;
+    client->refusal = 0;
     client->sock = connect_socket(path, errp);
     if (client->sock < 0) {
         return FALSE;
@@ -539,8 +538,7 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
     gboolean ok = greet(client, KSM_PROTO_VERSION, path, group, name, pages,
                         welcome, &error);
 
-    if (!ok && client->refused &&
-        g_error_matches(error, KSM_ERROR, KSM_ERROR_PROTOCOL)) {
+    if (!ok && client->refusal == KSM_ERROR_PROTOCOL) {
         /*
          * The broker may be too old for this HELLO.  If it is not, the first
          * error is the one that says what is wrong.
@@ -559,7 +557,7 @@ gboolean ksm_broker_client_connect(KsmBrokerClient *client, const char *path,
         g_clear_error(&error);
         return TRUE;
     }
-    client->refusals += client->refused && error->code == KSM_ERROR_INVALID;
+    client->refusals += client->refusal == KSM_ERROR_INVALID;
     g_propagate_error(errp, error);
     return FALSE;
 }

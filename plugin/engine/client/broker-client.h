@@ -20,9 +20,9 @@ typedef struct KsmBrokerClient {
     guint64 broker_id;
     guint64 store_id;
     guint64 max_pages;
-    guint32 version;  /* negotiated protocol version */
-    guint refusals;   /* consecutive refusals of the store */
-    gboolean refused; /* the reply to the last request was ERROR */
+    guint32 version; /* negotiated protocol version */
+    guint refusals;  /* consecutive refusals of the store */
+    int refusal; /* KsmError of the last request if ERROR replied; 0: none */
     KsmAnswer reply[KSM_BATCH_LOOKUPS]; /* or KsmResult: copied */
 } KsmBrokerClient;
 

@@ -15,6 +15,8 @@
  *     at the old broker that were not used went with it.  A connection that
  *     ends halfway through does no harm: the next one reports everything again,
  *     and releases what was reported over the first one and given back since.
+ *     The same if the broker has no memory for it now: another attempt later
+ *     costs less than a store that nobody frees.
  *   - to another broker with another store: no reference is held for the slots
  *     that are mapped, and they will never be freed.  Those pages are marked
  *     orphaned: they are still shared with all processes that map the same old
@@ -163,7 +165,7 @@ static gboolean reclaim_all(KsmEngine *engine, GError **errp)
     if (reclaim_everything(engine)) {
         return TRUE;
     }
-    if (engine->broker.refused) {
+    if (engine->broker.refusal && engine->broker.refusal != KSM_ERROR_LIMIT) {
         give_store_up(engine);
     }
     g_set_error(errp, KSM_ERROR, KSM_ERROR_NO_BROKER,
