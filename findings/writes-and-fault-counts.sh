@@ -11,8 +11,8 @@
 #   process's.  The owner of the memory has none, although its pages are reported
 #   as written.
 # Seen: the output below, the same on both kernels.
-# Matters for: plugin/engine/memory/tracker.c.  A scan could be left out while the
-#   process has no faults, but only with one now and then all the same.
+# Matters for: plugin/engine/core/due.c, which takes "no fault" for "nothing was
+#   written", and scans now and then all the same.
 
 # shellcheck source=findings/lib/linux.sh
 . "$(dirname "$0")/lib/linux.sh"

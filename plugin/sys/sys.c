@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/utsname.h>
@@ -294,6 +295,20 @@ static unsigned sys_count_mappings(const int *stop)
     return lines;
 }
 
+static uint64_t faults_of(int who)
+{
+    struct rusage usage;
+
+    return getrusage(who, &usage) ?
+               0 :
+               (uint64_t)usage.ru_minflt + (uint64_t)usage.ru_majflt;
+}
+
+static uint64_t sys_faults_of_others(void)
+{
+    return faults_of(RUSAGE_SELF) - faults_of(RUSAGE_THREAD);
+}
+
 const KsmSys ksm_sys_linux = {
     .kernel_release = sys_kernel_release,
     .kernel_probe = ksm_kernel_probe,
@@ -314,6 +329,7 @@ const KsmSys ksm_sys_linux = {
     .advise = sys_advise,
     .max_map_count = sys_max_map_count,
     .count_mappings = sys_count_mappings,
+    .faults_of_others = sys_faults_of_others,
     .copy_policy = sys_copy_policy,
 };
 

@@ -60,6 +60,8 @@ typedef struct KsmSys {
      * counted, or if *stop (atomic) became greater than 0.
      */
     unsigned (*count_mappings)(const int *stop);
+    /* Page faults so far of this process's threads but the calling one. */
+    uint64_t (*faults_of_others)(void);
     /* Copies the NUMA policy of the mapping at `from`, if it has one. */
     int (*copy_policy)(void *to, size_t bytes, const void *from);
 } KsmSys;

@@ -193,7 +193,7 @@ static void meet(void)
              round < ROUNDS && ksm_broker_client_connected(&engine->broker);
              round++) {
             ksm_pace_begin(engine, TRUE);
-            ksm_round_run(engine);
+            ksm_round_run(engine, TRUE);
             ksm_round_results(engine);
             check();
         }

@@ -146,7 +146,7 @@ void scenario_rounds(Scenario *scenario, guint count, const char *when)
                                                        &error);
             g_clear_error(&error);
         }
-        ksm_round_run(scenario->engine);
+        ksm_round_run(scenario->engine, TRUE);
         if (when) {
             check(scenario, when);
         }

@@ -233,7 +233,7 @@ static void test_back_off(void)
     for (round = 0; round < 20; round++) {
         ksm_ram_set_state(region, 0, KSM_PAGE_ZERO);
         region->wait[0] = round;
-        ksm_ram_note_written(region, 0, round);
+        ksm_ram_note_written(region, 0, round, 1);
         g_assert_cmpuint(region->wait[0], >=, wait);
         wait = region->wait[0];
     }
@@ -241,7 +241,7 @@ static void test_back_off(void)
     /* and one that rested long comes down again */
     ksm_ram_set_state(region, 0, KSM_PAGE_ZERO);
     region->wait[0] = 0;
-    ksm_ram_note_written(region, 0, 100);
+    ksm_ram_note_written(region, 0, 100, 1);
     g_assert_cmpuint(region->wait[0], <, wait);
     free_region(region);
 }

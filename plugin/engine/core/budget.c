@@ -42,6 +42,8 @@
 
 /* Counting reads /proc/self/maps: 0.5 us a mapping.  Minimum interval: */
 #define KSM_COUNT_NS (10 * G_GUINT64_CONSTANT(1000000000))
+/* The same for an engine with nothing to do. */
+#define KSM_COUNT_IDLE_NS G_GUINT64_CONSTANT(600000000000)
 #define KSM_COUNT_SHARE 1000u /* at most 1/1000 of the time */
 #define KSM_COUNT_SCARCE_NS G_GUINT64_CONSTANT(1000000000)
 #define KSM_COUNT_SCARCE_SHARE 50u
@@ -164,14 +166,14 @@ void ksm_budget_reset_in_child(void)
 }
 
 /* This and the following functions: under the account's lock. */
-static gboolean is_count_due(guint64 now)
+static gboolean is_count_due(guint64 now, guint64 period_ns)
 {
     guint64 since = now - account.counted_ns;
     gint64 used = used_by_all(), limit = limit_of_all();
     guint64 change = (guint64)ABS(used - (gint64)account.counted_used);
 
     return !account.counted_ns || change > (guint64)limit / 2 ||
-           since >= MAX(KSM_COUNT_NS, account.cost_ns * KSM_COUNT_SHARE) ||
+           since >= MAX(period_ns, account.cost_ns * KSM_COUNT_SHARE) ||
            (change > 0 && limit - used < limit / 8 &&
             since >= MAX(KSM_COUNT_SCARCE_NS,
                          account.cost_ns * KSM_COUNT_SCARCE_SHARE));
@@ -222,7 +224,8 @@ static void update_limit(KsmEngine *engine)
         account.max_map_count = ksm_sys->max_map_count();
         account.max_read_ns = now;
     }
-    if (is_count_due(now)) {
+    if (is_count_due(now,
+                     engine->due.vain ? KSM_COUNT_IDLE_NS : KSM_COUNT_NS)) {
         count_others(engine, now);
     }
     set_limit();

@@ -47,8 +47,9 @@ typedef struct KsmFingerprinted {
 typedef struct KsmPace {
     guint64 wall_ns; /* start of the CPU time accounting */
     guint64 cpu_ns;
-    guint64 yielded_ns; /* when other threads could last run */
-    gboolean unlimited; /* ksm_engine_run_round() */
+    guint64 yielded_ns;   /* when other threads could last run */
+    gboolean unlimited;   /* ksm_engine_run_round() */
+    gboolean interrupted; /* once in this turn, at least */
 } KsmPace;
 
 /*
@@ -162,7 +163,8 @@ typedef struct KsmReport {
     guint32 setting_serial; /* of the last setting carried out */
     guint32 setting_error;  /* KsmError, or 0 */
     char *setting_reason;
-    guint32 map_serial; /* of the last map sent */
+    guint32 map_serial;      /* of the last map sent */
+    guint32 results_waiting; /* at the broker, by its last reply */
 } KsmReport;
 
 /* State of merge.c. */
@@ -186,11 +188,37 @@ typedef struct KsmTurn {
     const char *standing_aside; /* likewise */
     gboolean detached;          /* tracking is off */
     gboolean unmerged;          /* run mode `unmerge` has completed */
-    guint8 round;               /* low byte of full_scans */
+    guint8 round;               /* low byte of the round number */
     guint64 interval_ms;        /* current interval between rounds */
     guint64 round_end_ns;       /* of the last round; 0: none yet */
     guint64 track_ns;           /* time that tracking took in that round */
+    guint vain_fetches;         /* of results, in a row */
 } KsmTurn;
+
+/* KsmDue.soonest if no page waits. */
+#define KSM_DUE_NEVER G_MAXUINT16
+
+/* Inputs of a round that others can change. */
+typedef struct KsmDueGiven {
+    guint64 connected_ns;
+    guint64 session_pages;
+    guint max_mappings;
+    guint keep_huge;
+    guint interval_ms;
+} KsmDueGiven;
+
+/* How much of a round is needed.  Owner: due. */
+typedef struct KsmDue {
+    gboolean known;  /* a round got to its end: the rest is so */
+    guint64 faults;  /* of other threads when the last scan began */
+    guint64 scan_ns; /* when it ended */
+    guint64 hot;     /* pages that it found written */
+    guint vain;      /* scans in a row that found none */
+    guint64 work;    /* counted when the last round ended */
+    guint16 soonest; /* rounds from then until a wait is over */
+    guint8 rounds;   /* since then */
+    KsmDueGiven given;
+} KsmDue;
 
 struct KsmEngine {
     KsmTunables tunables;
@@ -212,6 +240,7 @@ struct KsmEngine {
     KsmReport report;
     KsmPace pace;
     KsmTurn turn;
+    KsmDue due;
     KsmBatch batch;
     KsmReleases releases;
     KsmMergeState merge;

@@ -20,7 +20,7 @@ void ksm_options_init(KsmOptions *options)
     options->start_broker = TRUE;
     options->run = KSM_RUN_RUN;
     options->scan_cpu_percent = 10;
-    options->scan_interval_ms = 1000;
+    options->scan_interval_ms = KSM_SCAN_INTERVAL_MS;
     options->node = KSM_NODE_ANY;
 }
 

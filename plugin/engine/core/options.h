@@ -8,4 +8,7 @@
 /* Whether every option is within what guest-ksm.h allows; else sets *errp. */
 gboolean ksm_options_check(const KsmOptions *options, GError **errp);
 
+/* The default of scan_interval_ms, which due.c may stretch. */
+#define KSM_SCAN_INTERVAL_MS 1000u
+
 #endif /* KSM_OPTIONS_H */

@@ -35,6 +35,7 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
     engine->pace.wall_ns = ksm_sys_now_ns();
     engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
     engine->pace.unlimited = unlimited;
+    engine->pace.interrupted = FALSE;
 }
 
 /* Whether there is a reason to stand aside that began during this turn. */
@@ -48,9 +49,13 @@ static gboolean must_stand_aside(KsmEngine *engine)
 
 gboolean ksm_pace_interrupted(KsmEngine *engine)
 {
-    return ksm_lock_waited_for(engine) ||
-           g_atomic_int_get(&engine->tunables.run) != (gint)engine->turn.run ||
-           must_stand_aside(engine);
+    gboolean interrupted = ksm_lock_waited_for(engine) ||
+                           g_atomic_int_get(&engine->tunables.run) !=
+                               (gint)engine->turn.run ||
+                           must_stand_aside(engine);
+
+    engine->pace.interrupted = engine->pace.interrupted || interrupted;
+    return interrupted;
 }
 
 /* Under lock.sleep: whether there is a reason not to sleep (any longer). */

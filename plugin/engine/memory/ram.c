@@ -400,7 +400,8 @@ static guint level_up(KsmRegion *region, guint32 page)
  */
 #define KSM_SOON_ROUNDS 8u
 
-void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round)
+void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round,
+                          guint8 rounds)
 {
     guint8 unwritten = (guint8)(round - region->wait[page]);
     guint level = ksm_page_level(region->state[page]);
@@ -414,8 +415,8 @@ void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round)
         set_level(region, page, level - 1);
         level--;
     }
-    /* +1: this round's sweep subtracts one, so the next one finds it idle. */
-    region->wait[page] = (guint8)(1 + (1u << level));
+    /* This round's sweep subtracts `rounds`; a later one may find it idle. */
+    region->wait[page] = (guint8)MIN(rounds + (1u << level), G_MAXUINT8);
 }
 
 void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state)

@@ -43,20 +43,28 @@ void ksm_ram_set_state(KsmRegion *region, guint32 page, KsmPageState state);
  */
 void ksm_ram_set_hwpoison(KsmRegion *region, guint32 page);
 
-/* The page was seen written: updates its back-off. */
-void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round);
+/*
+ * The page was seen written in round number `round`: updates its back-off.
+ * `rounds`: what the next sweep will subtract.
+ */
+void ksm_ram_note_written(KsmRegion *region, guint32 page, guint8 round,
+                          guint8 rounds);
 
 /* Makes the page private or excluded for some rounds, one level up. */
 void ksm_ram_back_off(KsmRegion *region, guint32 page, KsmPageState state);
 
-/* Whether its back-off is over; else counts it down.  Never if it failed. */
-static inline gboolean ksm_ram_wait_over(KsmRegion *region, guint32 page)
+/*
+ * Whether its back-off is over by this round, `rounds` after the last that asked;
+ * counts it down otherwise.  Not if it failed.
+ */
+static inline gboolean ksm_ram_wait_over(KsmRegion *region, guint32 page,
+                                         guint8 rounds)
 {
     if (region->state[page] & KSM_PAGE_HWPOISON) {
         return FALSE;
     }
-    if (region->wait[page] > 1) {
-        region->wait[page]--;
+    if (region->wait[page] > rounds) {
+        region->wait[page] -= rounds;
         return FALSE;
     }
     return TRUE;

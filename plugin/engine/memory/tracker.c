@@ -410,3 +410,8 @@ guint64 ksm_tracker_present_pages(KsmTracker *tracker, const void *addr,
     }
     return pages;
 }
+
+guint64 ksm_tracker_faults(void)
+{
+    return ksm_sys->faults_of_others();
+}

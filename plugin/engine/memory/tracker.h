@@ -71,4 +71,10 @@ gboolean ksm_tracker_all_file(KsmTracker *tracker, KsmRegion *region,
 guint64 ksm_tracker_present_pages(KsmTracker *tracker, const void *addr,
                                   gsize bytes);
 
+/*
+ * Page faults so far of the process's threads but this one: every first write
+ * to an armed page is one, unless it is another process's or the kernel's own.
+ */
+guint64 ksm_tracker_faults(void);
+
 #endif /* KSM_TRACKER_H */

@@ -45,6 +45,7 @@
 #include "memory/page-state.h"
 #include "memory/ram.h"
 #include "memory/region.h"
+#include "pages/waits.h"
 #include "page-scan.h"
 #include "sys.h"
 
@@ -256,7 +257,7 @@ static void record_discarded(KsmEngine *engine, KsmRegion *region, guint32 page)
     } else {
         /* It was found written: before it was discarded, or very soon after. */
         ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
-        region->wait[page] = 2;
+        ksm_waits_anew(engine, region, page);
     }
 }
 

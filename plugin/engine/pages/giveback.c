@@ -62,6 +62,7 @@
 #include "pages/discard.h"
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
+#include "pages/waits.h"
 #include "page-scan.h"
 #include "sys.h"
 
@@ -223,7 +224,7 @@ static void record_private(KsmEngine *engine, KsmRegion *region, guint32 first,
             ksm_releases_add(engine, region, i);
         }
         ksm_ram_set_state(region, i, KSM_PAGE_PRIVATE);
-        region->wait[i] = 2;
+        ksm_waits_anew(engine, region, i);
     }
     ksm_account_end(region, &change);
 }
@@ -357,10 +358,11 @@ void ksm_giveback_range(KsmEngine *engine, KsmRegion *region, guint32 first,
 }
 
 /* Whether a broken page's back-off is over; else counts it down. */
-static gboolean backoff_is_over(KsmRegion *region, guint32 page)
+static gboolean backoff_is_over(KsmEngine *engine, KsmRegion *region,
+                                guint32 page)
 {
     return ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN &&
-           ksm_ram_wait_over(region, page);
+           ksm_waits_over(engine, region, page);
 }
 
 /* Gives back broken pages in a row; if a device may write, backs off again. */
@@ -376,6 +378,7 @@ static void give_back_broken(KsmEngine *engine, KsmRegion *region,
     }
     for (i = first; i < first + count; i++) {
         region->wait[i] = KSM_HELD_ROUNDS;
+        ksm_due_note_waiting(engine, KSM_HELD_ROUNDS);
     }
 }
 
@@ -394,7 +397,7 @@ void ksm_giveback_broken(KsmEngine *engine, KsmRegion *region)
     }
     for (page = 0; page <= region->pages; page++) {
         if (page < region->pages && count < KSM_WINDOW_PAGES &&
-            backoff_is_over(region, page)) {
+            backoff_is_over(engine, region, page)) {
             count++;
         } else if (count) {
             if (ksm_pace_interrupted(engine)) {

@@ -53,6 +53,7 @@
 #include "memory/region.h"
 #include "memory/tracker.h"
 #include "pages/giveback.h"
+#include "pages/waits.h"
 #include "pages/written.h"
 #include "sys.h"
 
@@ -203,7 +204,7 @@ static gboolean make_whole(KsmEngine *engine, KsmRegion *region,
             return FALSE;
         }
         ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
-        region->wait[page] = 2;
+        ksm_waits_anew(engine, region, page);
     }
     if (!block->away) {
         return TRUE;

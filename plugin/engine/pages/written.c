@@ -27,6 +27,6 @@ void ksm_written_note(KsmEngine *engine, KsmRegion *region, guint32 page)
     case KSM_PAGE_STATES:
         break;
     }
-    ksm_ram_note_written(region, page, engine->turn.round);
+    ksm_ram_note_written(region, page, engine->turn.round, engine->due.rounds);
     ksm_ram_set_state(region, page, KSM_PAGE_PRIVATE);
 }

@@ -39,11 +39,14 @@
 #include "pages/shrink.h"
 #include "pages/unmergeable.h"
 #include "pages/written.h"
+#include "core/due.h"
 #include "scan/sweep.h"
 #include "session/release.h"
 #include "session/report.h"
 #include "sys.h"
 
+/* After this many fetches in vain, results are fetched when there are some. */
+#define KSM_VAIN_FETCHES 8u
 /* Pages with results that are merged together, so that runs are complete. */
 #define KSM_RESULT_PAGES 32768u
 
@@ -59,7 +62,8 @@ static void broken(KsmRegion *region, guint32 first, guint32 end,
 
         if (ksm_page_state(region->state[page]) == KSM_PAGE_SHARED) {
             engine->stats.counters.breaks++;
-            ksm_ram_note_written(region, page, engine->turn.round);
+            ksm_ram_note_written(region, page, engine->turn.round,
+                                 engine->due.rounds);
             ksm_ram_set_state(region, page, KSM_PAGE_BROKEN);
             region->state[page] |= lost;
         }
@@ -73,6 +77,7 @@ static void written(KsmRegion *region, guint32 first, guint32 end,
     KsmEngine *engine = opaque;
     guint32 page = first;
 
+    ksm_due_note_written(engine, end - first);
     ksm_huge_note_written(region, first, end, huge);
     while (page < end) {
         guint32 from = page;
@@ -98,6 +103,7 @@ gboolean ksm_round_track(KsmEngine *engine)
     guint i;
 
     ksm_discard_flush(engine);
+    ksm_due_begin_scan(engine);
     for (i = 0; i < engine->ram.regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 
@@ -185,6 +191,9 @@ static gboolean take_results(KsmEngine *engine)
         if (!fetch_results(engine, results, &left, &more)) {
             return FALSE;
         }
+        engine->turn.vain_fetches = results->len ?
+                                        0 :
+                                        engine->turn.vain_fetches + 1;
         for (i = 0; i < engine->ram.regions->len; i++) {
             file_results(engine, g_ptr_array_index(engine->ram.regions, i),
                          results);
@@ -199,40 +208,66 @@ static gboolean take_results(KsmEngine *engine)
     return TRUE;
 }
 
-void ksm_round_run(KsmEngine *engine)
+/* Steps 1, 2 and 3. */
+static gboolean scan_and_sweep(KsmEngine *engine, gboolean scan)
 {
-    guint64 start_ns = ksm_sys_now_ns();
-    gboolean ok;
+    gboolean ok = TRUE;
     guint i;
 
-    engine->turn.round = (guint8)engine->stats.counters.full_scans;
-    engine->budget.allowed = ksm_budget_compute(engine);
-    ksm_unmergeable_check(engine);
-    ok = ksm_round_track(engine);
-    if (ok && engine->lost) {
-        ksm_giveback_orphaned(engine);
+    if (scan) {
+        ok = ksm_round_track(engine);
+        if (ok && engine->lost) {
+            ksm_giveback_orphaned(engine);
+        }
+        if (ok) {
+            ksm_shrink(engine);
+        }
     }
-    if (ok) {
-        ksm_shrink(engine);
-    }
+    ksm_due_begin_sweep(engine);
     for (i = 0; ok && i < engine->ram.regions->len; i++) {
         ksm_giveback_broken(engine, g_ptr_array_index(engine->ram.regions, i));
         ok = ksm_sweep_region(engine,
                               g_ptr_array_index(engine->ram.regions, i));
     }
-    ok = ok && take_results(engine) && ksm_report_exchange(engine);
+    return ok;
+}
+
+void ksm_round_run(KsmEngine *engine, gboolean scan)
+{
+    guint64 start_ns = ksm_sys_now_ns();
+    gboolean ok;
+
+    ksm_due_begin_round(engine);
+    engine->turn.round += engine->due.rounds;
+    engine->budget.allowed = ksm_budget_compute(engine);
+    ksm_unmergeable_check(engine);
+    ok = scan_and_sweep(engine, scan) && take_results(engine) &&
+         ksm_report_exchange(engine);
     engine->link.was_useful = engine->link.was_useful || ok;
     ksm_isolation_trim(&engine->isolation);
     ksm_stats_measure(engine);
+    ksm_due_end(engine, scan, ok && !engine->pace.interrupted);
+    if (engine->due.soonest == 1) {
+        engine->turn.vain_fetches = 0;
+    }
     engine->stats.counters.full_scans++;
     engine->turn.round_end_ns = ksm_sys_now_ns();
     engine->stats.counters.round_ns = engine->turn.round_end_ns - start_ns;
+}
+
+gboolean ksm_round_is_quiet(KsmEngine *engine)
+{
+    return engine->turn.vain_fetches >= KSM_VAIN_FETCHES;
 }
 
 void ksm_round_results(KsmEngine *engine)
 {
     guint i;
 
+    if (ksm_round_is_quiet(engine) &&
+        (!ksm_report_if_due(engine) || !engine->report.results_waiting)) {
+        return;
+    }
     for (i = 0; i < engine->ram.regions->len; i++) {
         KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
 

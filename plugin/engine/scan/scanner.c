@@ -12,8 +12,10 @@
  * read, and no system call is made on it.
  *
  * Rounds run once an interval, and so rarely that write tracking takes at most
- * a tenth of the time.  In between, the broker is asked for results: what
- * another VM finds is then shared without waiting for the next round.
+ * a tenth of the time; due.c decides how much of a round is needed.  In between,
+ * the broker is asked for results: what another VM finds is then shared without
+ * waiting for the next round.  If that brings nothing for a while, the reply to
+ * the periodic report says whether results wait.
  *
  * Threads: the scanner's; ksm_scanner_detach() and ksm_scanner_attach(): any,
  * under the work lock.
@@ -21,6 +23,7 @@
 #include "scan/scanner.h"
 
 #include "core/budget.h"
+#include "core/due.h"
 #include "core/kernel-guard.h"
 #include "core/lock.h"
 #include "core/notice.h"
@@ -131,6 +134,21 @@ static guint64 due_ms(KsmEngine *engine)
                                               0;
 }
 
+/* Runs as much of a round as is needed; all of it if it was asked for. */
+static void make_round(KsmEngine *engine, gboolean asked)
+{
+    KsmDueWork work = ksm_due_judge(engine);
+
+    if (asked || work == KSM_DUE_SCAN || work == KSM_DUE_SWEEP) {
+        ksm_round_run(engine, asked || work == KSM_DUE_SCAN);
+        return;
+    }
+    /* A round would do nothing, or nothing yet. */
+    engine->stats.counters.full_scans += work == KSM_DUE_NOTHING;
+    engine->turn.round_end_ns = ksm_sys_now_ns();
+    ksm_round_results(engine);
+}
+
 /* Runs a round if one is due, else fetches results; returns the sleep time. */
 static guint64 run_turn(KsmEngine *engine, gboolean asked)
 {
@@ -140,9 +158,13 @@ static guint64 run_turn(KsmEngine *engine, gboolean asked)
             1);
 
     if (asked || !due_ms(engine)) {
-        ksm_round_run(engine);
+        make_round(engine, asked);
     } else {
         ksm_round_results(engine);
+    }
+    if (ksm_round_is_quiet(engine)) {
+        /* The report says whether there is anything to fetch. */
+        result_ms = MAX(result_ms, KSM_REPORT_MS);
     }
     return CLAMP(due_ms(engine), 1, result_ms);
 }
@@ -172,6 +194,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     }
     engine->turn.standing_aside = reason_to_stand_aside(engine);
     if (engine->turn.standing_aside) {
+        ksm_due_forget(engine);
         ksm_scanner_detach(engine, FALSE);
         return sleep_connected(engine, only_connect(engine),
                                !engine->turn.detached ?
@@ -182,6 +205,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     ksm_scanner_attach(engine);
     ksm_pace_begin(engine, asked);
     if (run == KSM_RUN_UNMERGE && !engine->turn.unmerged) {
+        ksm_due_forget(engine);
         unmerge(engine);
         return sleep_connected(engine, only_connect(engine),
                                engine->turn.unmerged ?
@@ -190,6 +214,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
                                        &engine->tunables.scan_interval_ms));
     }
     if (run != KSM_RUN_RUN && !(run == KSM_RUN_PAUSE && asked)) {
+        ksm_due_forget(engine);
         return sleep_connected(engine, only_connect(engine), KSM_PARKED_MS);
     }
     if (!ksm_connection_keep(engine)) {

@@ -21,6 +21,7 @@
 #include "pages/huge.h"
 #include "pages/hwpoison.h"
 #include "pages/merge.h"
+#include "pages/waits.h"
 #include "scan/lookup.h"
 #include "scan/publish.h"
 #include "session/release.h"
@@ -150,13 +151,16 @@ static gboolean process_idle(KsmEngine *engine)
 }
 
 /* Whether the page's wait is over; else counts it down. */
-static inline gboolean is_idle(KsmRegion *region, guint32 page)
+static inline gboolean is_idle(KsmEngine *engine, KsmRegion *region,
+                               guint32 page)
 {
     KsmPageState state = ksm_page_state(region->state[page]);
 
-    return (state == KSM_PAGE_PRIVATE || state == KSM_PAGE_EXCLUDED) &&
-           !ksm_page_is_spared(region->state[page]) &&
-           ksm_ram_wait_over(region, page);
+    if ((state != KSM_PAGE_PRIVATE && state != KSM_PAGE_EXCLUDED) ||
+        ksm_page_is_spared(region->state[page])) {
+        return FALSE;
+    }
+    return ksm_waits_over(engine, region, page);
 }
 
 /* Whether the idle pages up to this one fill a batch. */
@@ -175,7 +179,7 @@ static gboolean sweep_armed(KsmEngine *engine, KsmRegion *region, guint32 first,
     guint32 page;
 
     for (page = first; page < end && !*stop; page++) {
-        if (is_idle(region, page)) {
+        if (is_idle(engine, region, page)) {
             g_array_append_val(engine->batch.idle, page);
         }
         if (is_batch(engine, region, page) && !process_idle(engine)) {

@@ -85,6 +85,7 @@ static gboolean exchange_once(KsmEngine *engine, KsmMsgGroup *group)
         return FALSE;
     }
     engine->report.reported_ns = ksm_sys_now_ns();
+    engine->report.results_waiting = group->results_waiting;
     engine->stats.counters.group_pages_shared = group->pages_shared;
     engine->stats.counters.group_pages_sharing = group->pages_sharing;
     engine->stats.counters.group_pages_unshared = group->pages_unshared;
