@@ -129,6 +129,7 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     broker->welcome = ksm_broker_welcome;
     broker->ready = ksm_connection_ready;
     broker->close = ksm_connection_close;
+    broker->wake = ksm_connection_wake;
     broker->ended = broker_on_process_end;
     broker->started_us = g_get_monotonic_time();
     broker->history_timer = g_timeout_add_seconds(KSM_HISTORY_SECONDS,

@@ -46,6 +46,9 @@ static void free_parts(KsmEngine *engine)
     ksm_zero_close(engine);
     ksm_isolation_close(&engine->isolation);
     ksm_tracker_close(&engine->tracker);
+    if (engine->lock.sleep_fd >= 0) {
+        close(engine->lock.sleep_fd);
+    }
     if (engine->lock.wake_fd >= 0) {
         close(engine->lock.wake_fd);
     }
@@ -111,6 +114,7 @@ static KsmEngine *make_parts(const KsmOptions *options)
     ksm_kernel_guard_init(&engine->kernel);
     engine->tracker.uffd = engine->tracker.pagemap = -1;
     engine->sync_uffd = -1;
+    engine->lock.sleep_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     engine->lock.wake_fd = eventfd(0,
                                    EFD_CLOEXEC | EFD_NONBLOCK | EFD_SEMAPHORE);
     ksm_broker_client_init(&engine->broker, engine->lock.wake_fd,
@@ -246,7 +250,7 @@ void ksm_engine_run_round(KsmEngine *engine)
 
     g_mutex_lock(&engine->lock.sleep);
     wanted = ++engine->lock.rounds_requested;
-    g_cond_broadcast(&engine->lock.sleep_cond);
+    ksm_lock_rouse(engine);
     while ((gint)(engine->lock.rounds_done - wanted) < 0 &&
            !engine->lock.stop) {
         g_cond_wait(&engine->lock.sleep_cond, &engine->lock.sleep);

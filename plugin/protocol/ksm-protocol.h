@@ -4,7 +4,9 @@
  *
  * A UNIX socket of type SOCK_SEQPACKET carries small fixed-size messages; one
  * packet is one message.  The client sends requests and the broker replies:
- * exactly one reply for each request, in order, and no unsolicited messages.
+ * exactly one reply for each request, in order.  The only unsolicited message is
+ * WAKE (version 7): something waits at the broker, deferred results or what GROUP
+ * says.  No second WAKE is sent before the client's next request.
  * Arrays and page content are in the bulk memory: a memfd that the broker
  * created, sized and sealed (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) and
  * sent with WELCOME.  The client may change it at any time, so the broker
@@ -51,7 +53,7 @@
  *     the receiver does not know that version; the others have the size of the
  *     negotiated version.  Fields that were not sent are 0.  Version 5 added
  *     the fields after given_back and keep_huge, version 6 the engine's number
- *     and longer names;
+ *     and longer names.  Version 7 added WAKE and no field;
  *   - brokers up to version 5 accept only a HELLO of their own size.  A client
  *     whose HELLO is refused with KSM_ERROR_PROTOCOL connects again with that
  *     of version 5.  Such a broker distinguishes the engines of a process only
@@ -71,9 +73,10 @@
 #include "stats-list.h"
 
 #define KSM_PROTO_MAGIC 0x4d534b47u /* "GKSM" */
-#define KSM_PROTO_VERSION 6u
+#define KSM_PROTO_VERSION 7u
 #define KSM_PROTO_OLDEST 4u   /* oldest version still spoken */
 #define KSM_PROTO_NAMELESS 5u /* last without KsmEngineId */
+#define KSM_PROTO_SILENT 6u   /* last without WAKE */
 
 #define KSM_GROUP_BYTES 64u    /* with its NUL */
 #define KSM_NAME_BYTES 256u    /* with its NUL */
@@ -81,7 +84,9 @@
 #define KSM_REASON_BYTES 128u  /* with its NUL */
 #define KSM_ASIDE_BYTES 64u    /* with its NUL */
 #define KSM_WINDOW_BUCKETS 16u /* of the window histogram */
-#define KSM_REPORT_MS 1000u    /* maximum interval between STATS */
+#define KSM_REPORT_MS 1000u    /* maximum interval between STATS ... */
+#define KSM_REPORT_QUIET_MS \
+    10000u /* ... and from version 7 on, if nothing changed */
 #define KSM_RETRY_MAX_MS 2000u /* between reconnection attempts */
 #define KSM_SLOT_NONE 0xffffffffu
 #define KSM_MAX_SLOT ((1u << 30) - 1)
@@ -117,6 +122,7 @@ typedef enum KsmMsgType {
     KSM_MSG_ANSWERS = 33,      /* KsmMsg, count items in the bulk memory */
     KSM_MSG_GROUP = 34,        /* KsmMsgGroup */
     KSM_MSG_ERROR = 35,        /* KsmMsgError; then the socket is closed */
+    KSM_MSG_WAKE = 36,         /* KsmMsg, serial 0: unsolicited */
 } KsmMsgType;
 
 typedef struct KsmMsg {

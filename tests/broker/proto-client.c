@@ -113,6 +113,7 @@ gsize proto_client_receive(ProtoClient *client, ProtoReply *reply)
     struct pollfd entry = { .fd = client->fd, .events = POLLIN };
     gssize bytes;
 
+again:
     memset(reply, 0, sizeof(*reply));
     if (poll(&entry, 1, WAIT_MS) != 1) {
         g_error("no packet of the broker within %d ms", WAIT_MS);
@@ -122,6 +123,13 @@ gsize proto_client_receive(ProtoClient *client, ProtoReply *reply)
         return 0;
     }
     g_assert_cmpint(msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC), ==, 0);
+    if (reply->msg.type == KSM_MSG_WAKE) {
+        g_assert_cmpuint(client->version, >, KSM_PROTO_SILENT);
+        g_assert_cmpint(bytes, ==, sizeof(KsmMsg));
+        client->wakes++;
+        msg.msg_controllen = sizeof(control);
+        goto again;
+    }
     if (reply->msg.type == KSM_MSG_WELCOME) {
         g_assert_cmpint(bytes, ==,
                         ksm_proto_welcome_bytes(reply->welcome.version));

@@ -16,6 +16,7 @@ typedef struct ProtoClient {
     guint8 *bulk;
     guint32 serial;
     int node;           /* for HELLO; KSM_NODE_ANY at first */
+    guint wakes;        /* WAKEs received */
     guint32 version;    /* for HELLO; then the one that is spoken */
     KsmEngineId engine; /* for HELLO; none: by its name */
     char *claimed;      /* the name's number is in use by this one */

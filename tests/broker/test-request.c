@@ -39,6 +39,11 @@ static void state_end(KsmRequestState *state)
     process->connections--;
 }
 
+static void on_wake(KsmRequestState *state)
+{
+    (void)state;
+}
+
 static void on_close(KsmRequestState *state)
 {
     closed++;
@@ -75,6 +80,7 @@ static void make_broker(void)
     broker = ksm_broker_new(&limits, listening(), -1, 0, NULL, NULL);
     broker->ready = on_ready;
     broker->close = on_close;
+    broker->wake = on_wake;
     g_assert_cmpint(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds), ==, 0);
     process = ksm_process_of_peer(broker, fds[1], NULL);
     g_assert_nonnull(process);

@@ -6,7 +6,9 @@
  * upgraded while it runs, and brokers are restarted.
  */
 #include <glib.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "broker-proc.h"
@@ -69,6 +71,7 @@ static void test_sizes(void)
         { 4, 648, 80 },
         { 5, 704, 88 },
         { 6, 704, 88 },
+        { 7, 704, 88 },
     };
     g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
     guint i, j;
@@ -89,6 +92,53 @@ static void test_sizes(void)
             }
         }
     }
+}
+
+/* Who publishes what the client has listed. */
+static void publish_listed(ProtoClient *client, ProtoClient *other,
+                           guint32 page)
+{
+    g_assert_cmpint(proto_client_lookup(client, page, page).kind, ==,
+                    KSM_ANSWER_LISTED);
+    g_assert_cmpint(proto_client_lookup(other, page, page).kind, ==,
+                    KSM_ANSWER_PUBLISH);
+    g_assert_cmpint(proto_client_publish(other, page, page, 0).kind, ==,
+                    KSM_ANSWER_SLOT);
+}
+
+/* Once for each request of the client, if its version knows it. */
+static void test_wake(void)
+{
+    g_autoptr(KsmTestBroker) broker = ksm_test_broker_new(NULL);
+    g_autoptr(ProtoClient) silent = join(broker, "silent", KSM_PROTO_SILENT,
+                                         -1);
+    g_autoptr(ProtoClient) now = join(broker, "now", KSM_PROTO_VERSION, -1);
+    g_autoptr(ProtoClient) other = join(broker, "other", KSM_PROTO_SILENT, -1);
+    struct pollfd entry = { .fd = now->fd, .events = POLLIN };
+    KsmMsg msg;
+
+    publish_listed(silent, other, 1);
+    g_assert_cmpint(proto_client_lookup(now, 2, 2).kind, ==, KSM_ANSWER_LISTED);
+    publish_listed(now, other, 3);
+    /* It comes unasked, when the other one publishes. */
+    g_assert_cmpint(poll(&entry, 1, 10000), ==, 1);
+    g_assert_cmpint(recv(now->fd, &msg, sizeof(msg), MSG_TRUNC), ==,
+                    sizeof(msg));
+    g_assert_cmpuint(msg.type, ==, KSM_MSG_WAKE);
+    g_assert_cmpuint(msg.serial, ==, 0);
+    /* A second result, and no request between: none comes. */
+    g_assert_cmpint(proto_client_lookup(other, 2, 2).kind, ==,
+                    KSM_ANSWER_PUBLISH);
+    g_assert_cmpint(proto_client_publish(other, 2, 2, 0).kind, ==,
+                    KSM_ANSWER_SLOT);
+    g_assert_cmpuint(proto_client_stats(now).results_waiting, ==, 2);
+    g_assert_cmpuint(now->wakes, ==, 0);
+    /* Not before they are fetched, either: the client knows. */
+    publish_listed(now, other, 4);
+    g_assert_cmpuint(proto_client_stats(now).results_waiting, ==, 3);
+    g_assert_cmpuint(now->wakes, ==, 0);
+    g_assert_cmpuint(proto_client_stats(silent).results_waiting, ==, 1);
+    g_assert_cmpuint(silent->wakes, ==, 0);
 }
 
 /* The broker is upgraded: what VMs of before have shared is taken up. */
@@ -121,6 +171,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/versions/together", test_together);
     g_test_add_func("/versions/sizes", test_sizes);
+    g_test_add_func("/versions/wake", test_wake);
     g_test_add_func("/versions/upgrade", test_upgrade);
     return g_test_run();
 }

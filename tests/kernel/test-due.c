@@ -236,6 +236,88 @@ static void test_found(gconstpointer opaque)
     tear_down(&f);
 }
 
+static guint64 requests_of(const Fixture *f)
+{
+    KsmStats stats;
+
+    ksm_engine_get_stats(f->engine, &stats);
+    return stats.broker_requests;
+}
+
+/* More rounds than two seconds have, in which it says nothing or little. */
+static gboolean is_silent(gpointer opaque)
+{
+    guint64 before = requests_of(opaque);
+
+    wait_rounds(opaque, 2500 / INTERVAL_MS);
+    return requests_of(opaque) <= before + 1;
+}
+
+static gboolean was_set(gpointer opaque)
+{
+    Fixture *f = opaque;
+
+    return ksm_engine_get_scan_interval(f->engine) == INTERVAL_MS + 1;
+}
+
+/*
+ * Without anything to say, the engine asks the broker for nothing; it hears of
+ * settings, and of contents that others publish, as soon as there are any.
+ */
+static void test_silent(void)
+{
+    KsmEngine *other;
+    g_autoptr(GError) error = NULL;
+    g_autofree char *socket = NULL;
+    const char *argv[] = {
+        g_getenv("GUEST_KSMCTL"), "--socket", NULL, "set", NULL,
+        "scan-interval=21",       NULL
+    };
+    KsmOptions options;
+    Fixture f;
+    guint8 *page;
+    int status;
+
+    g_assert_nonnull(argv[0]);
+    set_up(&f);
+    make(f.memory + 3 * KSM_PAGE_BYTES, 777);
+    wait_sharing(&f, PAGES - 1);
+    g_assert_cmpfloat(ksm_test_wait(is_silent, &f, SECONDS), >=, 0);
+
+    socket = g_build_filename(f.broker->dir, "control.sock", NULL);
+    argv[2] = socket;
+    argv[4] = ksm_engine_get_name(f.engine);
+    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL,
+                 NULL, &status, &error);
+    g_assert_no_error(error);
+    g_assert_cmpint(status, ==, 0);
+    g_assert_true(was_set(&f));
+    g_assert_cmpfloat(ksm_test_wait(is_silent, &f, SECONDS), >=, 0);
+
+    page = mmap(NULL, BYTES, PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(page != MAP_FAILED);
+    ksm_options_init(&options);
+    options.group = "due";
+    options.name = "other";
+    options.broker = f.broker->socket;
+    options.start_broker = FALSE;
+    options.scan_interval_ms = INTERVAL_MS;
+    other = ksm_engine_new(&options, &error);
+    g_assert_no_error(error);
+    ksm_region_add(other, "ram", page, BYTES, KSM_REGION_FRESH, &error);
+    g_assert_no_error(error);
+    make(page, 777);
+    ksm_engine_start(other, &error);
+    g_assert_no_error(error);
+    wait_sharing(&f, PAGES);
+    g_assert_true(
+        ksm_test_page_is(f.memory + 3 * KSM_PAGE_BYTES, KSM_TEST_SEEDED, 777));
+    g_clear_pointer(&other, ksm_engine_free);
+    tear_down(&f);
+    munmap(page, BYTES);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -243,5 +325,6 @@ int main(int argc, char **argv)
     g_test_add_data_func("/due/found/cpu", by_cpu, test_found);
     g_test_add_data_func("/due/found/system-call", by_system_call, test_found);
     g_test_add_data_func("/due/found/another-process", by_another, test_found);
+    g_test_add_func("/due/silent", test_silent);
     return g_test_run();
 }

@@ -658,11 +658,39 @@ static void speaks_version_3(FakeBroker *fake, const FakeBrokerPacket *request,
 }
 
 /* Later than what the client said. */
-static void speaks_version_7(FakeBroker *fake, const FakeBrokerPacket *request,
+static void speaks_version_8(FakeBroker *fake, const FakeBrokerPacket *request,
                              FakeBrokerReply *reply)
 {
     (void)fake;
-    speak(request, reply, 7);
+    speak(request, reply, 8);
+}
+
+/* A broker of the last release that did not send WAKE. */
+static void speaks_version_6(FakeBroker *fake, const FakeBrokerPacket *request,
+                             FakeBrokerReply *reply)
+{
+    (void)fake;
+    speak(request, reply, 6);
+}
+
+/* Instead of a reply, for ever: the third one is one too many. */
+static void wakes_without_end(FakeBroker *fake, const FakeBrokerPacket *request,
+                              FakeBrokerReply *reply)
+{
+    (void)fake;
+    if (request->msg.type == KSM_MSG_STATS) {
+        reply->packet.msg = (KsmMsg) { .type = KSM_MSG_WAKE };
+        reply->bytes = sizeof(KsmMsg);
+        reply->times = 8;
+    }
+}
+
+/* It claims to be older, and sends it all the same. */
+static void wakes_too_early(FakeBroker *fake, const FakeBrokerPacket *request,
+                            FakeBrokerReply *reply)
+{
+    speaks_version_6(fake, request, reply);
+    wakes_without_end(fake, request, reply);
 }
 
 static void slow(FakeBroker *fake, const FakeBrokerPacket *request,
@@ -715,7 +743,10 @@ static const struct {
     { "resumes-falsely", resumes_falsely, TRUE },
     { "speaks-version-4", speaks_version_4, TRUE },
     { "speaks-version-3", speaks_version_3, FALSE },
-    { "speaks-version-7", speaks_version_7, FALSE },
+    { "speaks-version-8", speaks_version_8, FALSE },
+    { "speaks-version-6", speaks_version_6, TRUE },
+    { "wakes-without-end", wakes_without_end, TRUE },
+    { "wakes-too-early", wakes_too_early, TRUE },
     { "slow", slow, TRUE },
 };
 

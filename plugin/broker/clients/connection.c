@@ -44,6 +44,7 @@ typedef struct KsmConnection {
     KsmReply out;     /* a reply that is not sent yet */
     int store_fd;     /* descriptor that came with HELLO, or -1 */
     gboolean at_work; /* request.c is using the request and &out */
+    gboolean woken;   /* WAKE was sent after the last request */
 } KsmConnection;
 
 static KsmConnection *connection_of(KsmRequestState *state)
@@ -288,6 +289,27 @@ void ksm_connection_ready(KsmRequestState *state)
     }
 }
 
+/*
+ * One packet per request at most, so a client that does not read cannot make the
+ * broker queue anything.  If the socket is full the client has packets to read
+ * already.  A client whose request is in progress needs no WAKE: it goes on
+ * asking for a while after its last request.  An end of the connection is noticed
+ * by the watch, as ever.
+ */
+void ksm_connection_wake(KsmRequestState *state)
+{
+    KsmConnection *self = connection_of(state);
+    const KsmMsg msg = { .type = KSM_MSG_WAKE };
+
+    if (state->session == NULL || state->bulk == NULL || self->woken ||
+        self->at_work || self->out.bytes > 0 ||
+        state->session->version <= KSM_PROTO_SILENT) {
+        return;
+    }
+    self->woken = send(self->fd, &msg, sizeof(msg),
+                       MSG_DONTWAIT | MSG_NOSIGNAL) == (gssize)sizeof(msg);
+}
+
 /* Takes the descriptor that came with the packet, if any. */
 static void take_store_fd(KsmConnection *self, struct msghdr *msg)
 {
@@ -373,6 +395,7 @@ static gboolean connection_on_event(gint fd, GIOCondition condition,
         return G_SOURCE_CONTINUE;
     }
     if (error == NULL) {
+        self->woken = FALSE;
         connection_begin(self);
         result = ksm_request_handle(&self->request, packet, (gsize)bytes,
                                     self->store_fd, &self->out, &error);

@@ -16,6 +16,12 @@ void ksm_connection_new(KsmBroker *broker, int fd);
 void ksm_connection_close(KsmRequestState *state);
 
 /**
+ * broker->wake: something waits for the client.  Tells it if its version knows
+ * WAKE and it has made a request since the last one; never closes.
+ */
+void ksm_connection_wake(KsmRequestState *state);
+
+/**
  * broker->ready: the session that HELLO waits for is ready.  May close the
  * connection.
  */

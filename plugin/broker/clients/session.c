@@ -194,6 +194,17 @@ static void label_free(const KsmShard *shard, char *label)
     g_free(label);
 }
 
+/* The member and its session are freed together. */
+static void session_on_results(KsmMember *member, gpointer opaque)
+{
+    KsmSession *session = opaque;
+
+    (void)member;
+    if (session->served_by != NULL) {
+        session->broker->wake(session->served_by);
+    }
+}
+
 static KsmSession *session_new(KsmProcess *process, KsmShard *shard,
                                const KsmMsgHello *hello, const char *name,
                                GError **errp)
@@ -223,6 +234,8 @@ static KsmSession *session_new(KsmProcess *process, KsmShard *shard,
     session->process = process;
     session->shard = shard;
     session->member = member;
+    member->has_results = session_on_results;
+    member->has_results_opaque = session;
     session->engine = hello->engine;
     session->told_name = g_strdup(name);
     session->name = label_new(shard, name);

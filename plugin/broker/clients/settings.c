@@ -2,7 +2,7 @@
 /*
  * settings.c: asks a client to change settings or send a map of its pages.
  *
- * The broker never sends first: settings travel in the reply to STATS, and are
+ * The client is woken to send STATS: settings travel in the reply, and are
  * repeated until the client reports their serial.  Settings that arrive while
  * others are pending are merged with them under a new serial.  So at most one
  * request is pending, and waiters for an older one are answered with the newer.
@@ -97,6 +97,7 @@ const char *ksm_settings_give(KsmSession *session, const KsmSetting *order,
     merge(&self->setting, order);
     self->setting.serial = next_serial(session);
     add_wait(self, FALSE, done, opaque);
+    session->broker->wake(session->served_by);
     return NULL;
 }
 
@@ -112,6 +113,7 @@ gboolean ksm_settings_want_map(KsmSession *session, KsmSettingsDone done,
         self->map_serial = next_serial(session);
     }
     add_wait(self, TRUE, done, opaque);
+    session->broker->wake(session->served_by);
     return TRUE;
 }
 

@@ -181,6 +181,7 @@ struct KsmBroker {
        Closing frees the connection and @state. */
     void (*ready)(KsmRequestState *state);
     void (*close)(KsmRequestState *state);
+    void (*wake)(KsmRequestState *state);
     /* In broker.c, for process.c below: ends connections and sessions. */
     void (*ended)(KsmProcess *process);
     KsmLogBucket log_limits;

@@ -164,7 +164,7 @@ static gboolean sweep_keep(guint64 key, guint64 value, gpointer opaque)
         return TRUE;
     }
     result = (KsmWaitingResult) { key, listed.page, entry.tag };
-    if (!ksm_result_ring_push(&listed.member->results, &result)) {
+    if (!ksm_member_push_result(listed.member, &result)) {
         listed.member->results_lost = TRUE;
         return TRUE;
     }
@@ -230,7 +230,7 @@ static gboolean make_publisher(KsmMember *member, guint32 page, guint64 key,
     KsmWaitingResult result = { key, listed->page, tag };
 
     if (member->distrust_until_us > group->now_us ||
-        !ksm_result_ring_push(&listed->member->results, &result)) {
+        !ksm_member_push_result(listed->member, &result)) {
         return FALSE;
     }
     ksm_member_set_publisher(member, page,
@@ -244,7 +244,7 @@ static gboolean wait(KsmMember *member, guint32 page, guint64 key, guint32 tag)
 {
     KsmWaitingResult result = { key, page, tag };
 
-    if (!ksm_result_ring_push(&member->results, &result)) {
+    if (!ksm_member_push_result(member, &result)) {
         return FALSE;
     }
     ksm_member_list(member, page, tag);
@@ -292,7 +292,7 @@ void ksm_listing_published(KsmMember *member, guint32 page, guint64 key,
         listed.member->missed_publishes -= MIN(listed.member->missed_publishes,
                                                1);
     } else if ((listed.member != member || listed.page != page) &&
-               !ksm_result_ring_push(&listed.member->results, &result)) {
+               !ksm_member_push_result(listed.member, &result)) {
         /* that member gets the result once its ring has room */
         listed.member->results_lost = TRUE;
         return;

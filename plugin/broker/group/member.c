@@ -258,3 +258,16 @@ guint64 ksm_member_bytes(const KsmMember *member)
     return sizeof(KsmMember) + ksm_page_table_bytes(&member->table) +
            member->results.size * sizeof(KsmWaitingResult);
 }
+
+gboolean ksm_member_push_result(KsmMember *member,
+                                const KsmWaitingResult *result)
+{
+    if (!ksm_result_ring_push(&member->results, result)) {
+        return FALSE;
+    }
+    if (!member->results_told && member->has_results != NULL) {
+        member->results_told = TRUE;
+        member->has_results(member, member->has_results_opaque);
+    }
+    return TRUE;
+}

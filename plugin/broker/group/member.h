@@ -57,4 +57,8 @@ gboolean ksm_member_clean_step(KsmMember *member);
 /** Memory of the member, in bytes. */
 guint64 ksm_member_bytes(const KsmMember *member);
 
+/** Stores a result until it is fetched.  FALSE: no room, it is not stored. */
+gboolean ksm_member_push_result(KsmMember *member,
+                                const KsmWaitingResult *result);
+
 #endif /* KSM_MEMBER_H */

@@ -75,6 +75,7 @@ guint ksm_group_take_results(KsmMember *member, KsmResult *results, guint max)
     guint left = MIN(member->results.count, 2 * max), count = 0;
     KsmWaitingResult result;
 
+    member->results_told = FALSE;
     ksm_group_tick(group);
     for (; left > 0 && count < max; left--) {
         Outcome outcome;

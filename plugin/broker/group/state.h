@@ -56,6 +56,9 @@ typedef enum KsmCleaning {
     KSM_CLEANING_ALL,      /* it can map nothing any more */
 } KsmCleaning;
 
+/** Results wait for the member; called once until they are fetched. */
+typedef void (*KsmMemberHasResults)(KsmMember *member, gpointer opaque);
+
 /** Cleaning has finished; after KSM_CLEANING_ALL: free the member. */
 typedef void (*KsmMemberCleaned)(KsmMember *member, gpointer opaque);
 
@@ -71,12 +74,15 @@ struct KsmMember {
     guint64 clean_cursor;
     KsmMemberCleaned cleaned;
     gpointer opaque;
+    KsmMemberHasResults has_results; /* or NULL */
+    gpointer has_results_opaque;
     GList clean_link; /* in group->cleaning */
     KsmCleaning cleaning;
     guint32 roster_at;      /* its roster entry, or KSM_ROSTER_NONE */
     guint32 claimant_at;    /* its claimant's entry (reclaim.c), or NONE */
     guint16 id;             /* index in group->members */
     guint8 generation;      /* tells successive holders of an id apart */
+    gboolean results_told;  /* has_results() was called */
     gboolean results_lost;  /* the ring was full once */
     gboolean reclaiming;    /* it has not reported all its slots yet */
     guint missed_publishes; /* turns to publish that it let pass */

@@ -197,6 +197,7 @@ static int send_packet(KsmBrokerClient *client, KsmPacket *packet, gsize size,
     packet->msg.type = type;
     packet->msg.serial = ++client->serial;
     client->requests++;
+    client->wakes = 0;
     packet->msg.count = count;
     packet->msg.reserved = 0;
     if (type == KSM_MSG_HELLO && client->store_fd >= 0) {
@@ -245,6 +246,35 @@ static int receive_packet(KsmBrokerClient *client, KsmPacket *packet,
     }
     *size = (gsize)n;
     return hdr.msg_flags & MSG_TRUNC ? -EMSGSIZE : 0;
+}
+
+/*
+ * Whether it is a WAKE, which is taken note of.  One may have been on its way when
+ * the request was sent, and one may have been sent since; a broker that sends
+ * more does not keep to the protocol, and must not keep this thread.
+ */
+static gboolean take_wake(KsmBrokerClient *client, const KsmMsg *msg,
+                          gsize size)
+{
+    if (client->version <= KSM_PROTO_SILENT || size != sizeof(*msg) ||
+        msg->type != KSM_MSG_WAKE || msg->serial || client->wakes == 2) {
+        return FALSE;
+    }
+    client->wakes++;
+    client->woken = TRUE;
+    return TRUE;
+}
+
+/* The same for the next packet that is no WAKE. */
+static int receive_reply(KsmBrokerClient *client, KsmPacket *packet,
+                         gsize *size, int *fds, guint max_fds)
+{
+    int ret;
+
+    do {
+        ret = receive_packet(client, packet, size, fds, max_fds);
+    } while (!ret && take_wake(client, &packet->msg, *size));
+    return ret;
 }
 
 /* The reason that the broker gives, made safe for a log. */
@@ -307,7 +337,7 @@ static gboolean exchange(KsmBrokerClient *client, KsmPacket *packet, gsize size,
 
     if (!ret || ret == -EPIPE) {
         /* After EPIPE the reason may still be there to read. */
-        int err = receive_packet(client, packet, &got, fds, max_fds);
+        int err = receive_reply(client, packet, &got, fds, max_fds);
 
         ret = err ? err : 0;
     }
@@ -507,6 +537,8 @@ static gboolean greet(KsmBrokerClient *client, guint32 version,
     gboolean ok;
 
     client->refusal = 0;
+    client->woken = FALSE;
+    client->version = 0; /* not known yet */
     client->sock = connect_socket(path, errp);
     if (client->sock < 0) {
         return FALSE;
@@ -568,6 +600,28 @@ static gboolean lost(KsmBrokerClient *client, GError *error)
     g_error_free(error);
     ksm_broker_client_disconnect(client);
     return FALSE;
+}
+
+void ksm_broker_client_hear(KsmBrokerClient *client)
+{
+    GError *error = NULL;
+    KsmPacket packet;
+    ssize_t n = recv(client->sock, &packet, sizeof(packet),
+                     MSG_DONTWAIT | MSG_TRUNC);
+
+    if ((n < 0 && (errno == EAGAIN || errno == EINTR)) ||
+        (n > 0 && take_wake(client, &packet.msg, (gsize)n))) {
+        return;
+    }
+    if (n > 0) {
+        g_set_error(&error, KSM_ERROR, KSM_ERROR_PROTOCOL,
+                    "The broker sends what nobody has asked for; are broker "
+                    "and library of one version?");
+    } else {
+        ksm_error_set_errno(&error, KSM_ERROR_NO_BROKER,
+                            n < 0 ? -errno : -ECONNRESET, "Lost the broker");
+    }
+    lost(client, error);
 }
 
 /* Maximum number of items in a reply of this kind. */

@@ -22,6 +22,8 @@ typedef struct KsmBrokerClient {
     guint64 max_pages;
     guint32 version; /* negotiated protocol version */
     guint refusals;  /* consecutive refusals of the store */
+    gboolean woken;  /* WAKE came, and nobody has asked why */
+    guint wakes;     /* since the last request */
     int refusal; /* KsmError of the last request if ERROR replied; 0: none */
     KsmAnswer reply[KSM_BATCH_LOOKUPS]; /* or KsmResult: copied */
 } KsmBrokerClient;
@@ -108,5 +110,17 @@ gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
 
 /* Sends msg.count cells, which must be at ksm_broker_client_items(). */
 gboolean ksm_broker_client_map(KsmBrokerClient *client, const KsmMsgMap *map);
+
+/* Whether the broker sends WAKE when something waits. */
+static inline gboolean ksm_broker_client_is_woken(KsmBrokerClient *client)
+{
+    return client->sock >= 0 && client->version > KSM_PROTO_SILENT;
+}
+
+/*
+ * Takes what the broker has sent without being asked: a WAKE, the end of the
+ * connection, or what must not be, which ends the connection.
+ */
+void ksm_broker_client_hear(KsmBrokerClient *client);
 
 #endif /* KSM_BROKER_CLIENT_H */

@@ -78,12 +78,14 @@ typedef struct KsmProgram {
 typedef struct KsmWorkLock {
     GMutex work;
     gint interrupt; /* atomic: threads waiting for `work` */
+    int sleep_fd;   /* eventfd: ends the sleep that listens to the broker */
     int wake_fd;    /* eventfd with the value of `interrupt` */
     GMutex sleep;
     GCond sleep_cond;
     /* protected by `sleep`: */
     gboolean stop;
-    gboolean poked; /* options changed */
+    gboolean listening; /* asleep in ksm_pace_listen(): sleep_fd ends it */
+    gboolean poked;     /* options changed */
     guint rounds_requested;
     guint rounds_done;
 } KsmWorkLock;
@@ -157,6 +159,9 @@ typedef struct KsmLink {
     guint retry_ms;
 } KsmLink;
 
+/* KsmReport.results_waiting after a fetch. */
+#define KSM_RESULTS_UNKNOWN G_MAXUINT32
+
 /* What was reported, and which settings came back.  Owner: report. */
 typedef struct KsmReport {
     guint64 reported_ns;    /* time of the last report to the broker */
@@ -164,6 +169,7 @@ typedef struct KsmReport {
     guint32 setting_error;  /* KsmError, or 0 */
     char *setting_reason;
     guint32 map_serial;      /* of the last map sent */
+    KsmMsgStats last;        /* the last report, but for what always changes */
     guint32 results_waiting; /* at the broker, by its last reply */
 } KsmReport;
 
@@ -192,6 +198,7 @@ typedef struct KsmTurn {
     guint64 interval_ms;        /* current interval between rounds */
     guint64 round_end_ns;       /* of the last round; 0: none yet */
     guint64 track_ns;           /* time that tracking took in that round */
+    gboolean quiet;             /* nothing is expected of the broker but WAKE */
     guint vain_fetches;         /* of results, in a row */
 } KsmTurn;
 

@@ -6,11 +6,22 @@
 #include <string.h>
 #include <unistd.h>
 
+void ksm_lock_rouse(KsmEngine *engine)
+{
+    guint64 one = 1;
+
+    g_cond_broadcast(&engine->lock.sleep_cond);
+    if (engine->lock.listening &&
+        write(engine->lock.sleep_fd, &one, sizeof(one)) < 0) {
+        g_debug("eventfd: %s", g_strerror(errno));
+    }
+}
+
 void ksm_lock_wake(KsmEngine *engine, gboolean poke)
 {
     g_mutex_lock(&engine->lock.sleep);
     engine->lock.poked = engine->lock.poked || poke;
-    g_cond_broadcast(&engine->lock.sleep_cond);
+    ksm_lock_rouse(engine);
     g_mutex_unlock(&engine->lock.sleep);
 }
 

@@ -15,4 +15,7 @@ gboolean ksm_lock_waited_for(KsmEngine *engine);
 /* Wakes the scanner from a sleep; `poke` also ends the sleep between rounds. */
 void ksm_lock_wake(KsmEngine *engine, gboolean poke);
 
+/* Ends the scanner's sleep, if there is a reason to; under lock.sleep. */
+void ksm_lock_rouse(KsmEngine *engine);
+
 #endif /* KSM_LOCK_H */

@@ -8,7 +8,10 @@
  */
 #include "core/pace.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <sched.h>
+#include <unistd.h>
 
 #include "core/kernel-guard.h"
 #include "core/lock.h"
@@ -129,4 +132,48 @@ void ksm_pace_before_window(KsmEngine *engine)
 gboolean ksm_pace_sleep(KsmEngine *engine, guint64 ms)
 {
     return sleep_ns(engine, ms * 1000000, FALSE);
+}
+
+/*
+ * Waits for the broker, for sleep_fd or for the deadline; TRUE: the broker.
+ *
+ * The socket is read without the work lock.  Whoever closes it has that lock, and
+ * ended this sleep to get it; should the number be that of another file by then,
+ * the sleep ends early, or not, and the next turn finds the connection closed.
+ */
+static gboolean wait_for_broker(KsmEngine *engine, gint64 deadline,
+                                gboolean *over)
+{
+    struct pollfd fds[2] = {
+        { .fd = g_atomic_int_get(&engine->broker.sock), .events = POLLIN },
+        { .fd = engine->lock.sleep_fd, .events = POLLIN },
+    };
+    gint64 left = deadline - g_get_monotonic_time();
+    guint64 count;
+    int n = poll(fds, 2, left > 0 ? (int)(left / 1000) + 1 : 0);
+
+    if (n > 0 && fds[1].revents &&
+        read(engine->lock.sleep_fd, &count, sizeof(count)) < 0) {
+        g_debug("eventfd: %s", g_strerror(errno));
+    }
+    *over = n == 0 || (n < 0 && errno != EINTR);
+    return n > 0 && fds[0].revents;
+}
+
+gboolean ksm_pace_listen(KsmEngine *engine, guint64 ms)
+{
+    gint64 deadline = g_get_monotonic_time() + (gint64)ms * 1000;
+    gboolean over = FALSE, heard = FALSE;
+
+    g_mutex_lock(&engine->lock.sleep);
+    while (!over && !heard && !wanted_locked(engine, FALSE)) {
+        engine->lock.listening = TRUE;
+        g_mutex_unlock(&engine->lock.sleep);
+        heard = wait_for_broker(engine, deadline, &over);
+        g_mutex_lock(&engine->lock.sleep);
+        engine->lock.listening = FALSE;
+    }
+    engine->lock.poked = FALSE;
+    g_mutex_unlock(&engine->lock.sleep);
+    return heard;
 }

@@ -27,4 +27,7 @@ gboolean ksm_pace_sleep(KsmEngine *engine, guint64 ms);
  */
 void ksm_pace_before_window(KsmEngine *engine);
 
+/* Sleeps as well, but ends when the broker has sent something: TRUE. */
+gboolean ksm_pace_listen(KsmEngine *engine, guint64 ms);
+
 #endif /* KSM_PACE_H */

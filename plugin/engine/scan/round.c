@@ -191,6 +191,8 @@ static gboolean take_results(KsmEngine *engine)
         if (!fetch_results(engine, results, &left, &more)) {
             return FALSE;
         }
+        /* Some may wait for others: only the next report tells. */
+        engine->report.results_waiting = KSM_RESULTS_UNKNOWN;
         engine->turn.vain_fetches = results->len ?
                                         0 :
                                         engine->turn.vain_fetches + 1;
@@ -241,8 +243,10 @@ void ksm_round_run(KsmEngine *engine, gboolean scan)
     engine->turn.round += engine->due.rounds;
     engine->budget.allowed = ksm_budget_compute(engine);
     ksm_unmergeable_check(engine);
-    ok = scan_and_sweep(engine, scan) && take_results(engine) &&
-         ksm_report_exchange(engine);
+    ok = scan_and_sweep(engine, scan) &&
+         (engine->turn.quiet ?
+              ksm_report_if_due(engine) :
+              take_results(engine) && ksm_report_exchange(engine));
     engine->link.was_useful = engine->link.was_useful || ok;
     ksm_isolation_trim(&engine->isolation);
     ksm_stats_measure(engine);
@@ -274,7 +278,11 @@ void ksm_round_results(KsmEngine *engine)
         if (region->counts[KSM_PAGE_CANDIDATE]) {
             take_results(engine);
             ksm_isolation_trim(&engine->isolation);
-            break;
+            return;
         }
     }
+    /* Nothing is listed, so there is nothing to fetch. */
+    engine->turn.vain_fetches = MIN(engine->turn.vain_fetches + 1,
+                                    KSM_VAIN_FETCHES);
+    engine->report.results_waiting = 0;
 }

@@ -22,6 +22,7 @@
  */
 #include "scan/scanner.h"
 
+#include "client/broker-client.h"
 #include "core/budget.h"
 #include "core/due.h"
 #include "core/kernel-guard.h"
@@ -157,11 +158,19 @@ static guint64 run_turn(KsmEngine *engine, gboolean asked)
                 KSM_RESULTS_PER_ROUND,
             1);
 
+    if (engine->broker.woken) {
+        /* Ask why: for results, settings, a map. */
+        engine->broker.woken = FALSE;
+        engine->turn.vain_fetches = 0;
+        engine->report.reported_ns = 0;
+    }
     if (asked || !due_ms(engine)) {
         make_round(engine, asked);
     } else {
         ksm_round_results(engine);
     }
+    engine->turn.quiet = ksm_round_is_quiet(engine) &&
+                         !engine->report.results_waiting;
     if (ksm_round_is_quiet(engine)) {
         /* The report says whether there is anything to fetch. */
         result_ms = MAX(result_ms, KSM_REPORT_MS);
@@ -183,6 +192,13 @@ static guint64 sleep_connected(KsmEngine *engine, gboolean connected,
     return connected ? ms : MIN(ms, ksm_connection_retry_ms(engine));
 }
 
+/* Before anything but rounds: what is known of pages and broker may change. */
+static void not_quiet(KsmEngine *engine)
+{
+    ksm_due_forget(engine);
+    engine->turn.quiet = FALSE;
+}
+
 /* One turn under the work lock; returns how long to sleep after it. */
 static guint64 turn(KsmEngine *engine, gboolean asked)
 {
@@ -194,7 +210,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     }
     engine->turn.standing_aside = reason_to_stand_aside(engine);
     if (engine->turn.standing_aside) {
-        ksm_due_forget(engine);
+        not_quiet(engine);
         ksm_scanner_detach(engine, FALSE);
         return sleep_connected(engine, only_connect(engine),
                                !engine->turn.detached ?
@@ -205,7 +221,7 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     ksm_scanner_attach(engine);
     ksm_pace_begin(engine, asked);
     if (run == KSM_RUN_UNMERGE && !engine->turn.unmerged) {
-        ksm_due_forget(engine);
+        not_quiet(engine);
         unmerge(engine);
         return sleep_connected(engine, only_connect(engine),
                                engine->turn.unmerged ?
@@ -214,10 +230,11 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
                                        &engine->tunables.scan_interval_ms));
     }
     if (run != KSM_RUN_RUN && !(run == KSM_RUN_PAUSE && asked)) {
-        ksm_due_forget(engine);
+        not_quiet(engine);
         return sleep_connected(engine, only_connect(engine), KSM_PARKED_MS);
     }
     if (!ksm_connection_keep(engine)) {
+        engine->turn.quiet = FALSE;
         return ksm_connection_retry_ms(engine);
     }
     engine->turn.unmerged = FALSE;
@@ -251,6 +268,18 @@ static void yield_to_others(KsmEngine *engine)
     }
 }
 
+/* Sleeps until the next turn or until the broker sends something. */
+static void sleep_and_listen(KsmEngine *engine, guint64 ms)
+{
+    if (ksm_pace_listen(engine, ms)) {
+        g_mutex_lock(&engine->lock.work);
+        if (ksm_broker_client_connected(&engine->broker)) {
+            ksm_broker_client_hear(&engine->broker);
+        }
+        g_mutex_unlock(&engine->lock.work);
+    }
+}
+
 /* Sleeps between turns, and reports to the broker from time to time. */
 static void sleep_and_report(KsmEngine *engine, guint64 ms)
 {
@@ -280,6 +309,7 @@ gpointer ksm_scanner_thread(gpointer data)
     ksm_safe_read_admit();
     for (;;) {
         guint rounds = requested(engine, &stop);
+        gboolean listen;
         guint64 ms;
 
         if (stop) {
@@ -291,10 +321,16 @@ gpointer ksm_scanner_thread(gpointer data)
         ksm_notice_update(engine);
         ksm_stats_publish(engine);
         ksm_notice_tell(engine);
+        listen = engine->turn.quiet && !engine->broker.woken &&
+                 ksm_broker_client_is_woken(&engine->broker);
         g_mutex_unlock(&engine->lock.work);
         report_done(engine, rounds);
         yield_to_others(engine);
-        sleep_and_report(engine, ms);
+        if (listen) {
+            sleep_and_listen(engine, ms);
+        } else {
+            sleep_and_report(engine, ms);
+        }
     }
     return NULL;
 }

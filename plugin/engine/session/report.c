@@ -73,14 +73,31 @@ static void fill_present(KsmMsgStats *msg, KsmEngine *engine, const KsmStats *s)
     g_strlcpy(msg->stand_aside, s->stand_aside ?: "", sizeof(msg->stand_aside));
 }
 
-static gboolean exchange_once(KsmEngine *engine, KsmMsgGroup *group)
+/* Without what changes while nothing happens. */
+static void keep_steady(KsmMsgStats *msg)
 {
-    KsmMsgStats msg = { 0 };
+    memset(&msg->msg, 0, sizeof(msg->msg));
+    msg->full_scans = msg->broker_requests = 0;
+    msg->cpu_ns = msg->round_ns = 0;
+}
+
+static void fill(KsmEngine *engine, KsmMsgStats *msg)
+{
     KsmStats stats;
 
+    memset(msg, 0, sizeof(*msg));
     ksm_stats_collect(engine, &stats);
-    ksm_report_fill(&msg, &stats);
-    fill_present(&msg, engine, &stats);
+    ksm_report_fill(msg, &stats);
+    fill_present(msg, engine, &stats);
+}
+
+static gboolean exchange_once(KsmEngine *engine, KsmMsgGroup *group)
+{
+    KsmMsgStats msg;
+
+    fill(engine, &msg);
+    engine->report.last = msg;
+    keep_steady(&engine->report.last);
     if (!ksm_broker_client_stats(&engine->broker, &msg, group)) {
         return FALSE;
     }
@@ -163,11 +180,26 @@ gboolean ksm_report_exchange(KsmEngine *engine)
     return TRUE;
 }
 
+/* Whether the broker knows everything, and says by WAKE if it wants something. */
+static gboolean has_nothing_new(KsmEngine *engine)
+{
+    KsmMsgStats msg;
+
+    if (!engine->turn.quiet || !ksm_broker_client_is_woken(&engine->broker)) {
+        return FALSE;
+    }
+    fill(engine, &msg);
+    keep_steady(&msg);
+    return memcmp(&msg, &engine->report.last, sizeof(msg)) == 0;
+}
+
 gboolean ksm_report_if_due(KsmEngine *engine)
 {
-    guint64 due = engine->report.reported_ns +
-                  KSM_REPORT_MS * G_GUINT64_CONSTANT(900000);
+    guint64 since = ksm_sys_now_ns() - engine->report.reported_ns;
 
     return !ksm_broker_client_connected(&engine->broker) ||
-           ksm_sys_now_ns() < due || ksm_report_exchange(engine);
+           since < KSM_REPORT_MS * G_GUINT64_CONSTANT(900000) ||
+           (since < KSM_REPORT_QUIET_MS * G_GUINT64_CONSTANT(900000) &&
+            has_nothing_new(engine)) ||
+           ksm_report_exchange(engine);
 }
