@@ -15,6 +15,7 @@
 #include "proc-info.h"
 #include "require.h"
 
+#define SCANNER "ksm-scanner"
 #define POLL_US 5000u
 #define CALM_SECONDS 3.0
 /* Of what can be merged: what counts as converged. */
@@ -120,35 +121,64 @@ void bench_ship(Bench *bench)
     }
 }
 
-/* CPU of the threads of a process with this name, or of all. */
-static guint64 threads_cpu_ns(pid_t pid, const char *wanted)
+/*
+ * The numbers behind @key, or the first ones, in a file of each thread of a
+ * process with this name, or of all of them.
+ */
+static guint64 threads_sum(pid_t pid, const char *wanted, const char *file,
+                           const char *key)
 {
     g_autofree char *path = g_strdup_printf("/proc/%d/task", (int)pid);
     GDir *dir = g_dir_open(path, 0, NULL);
     const char *tid;
-    guint64 ns = 0;
+    guint64 sum = 0;
 
     while (dir && (tid = g_dir_read_name(dir))) {
-        g_autofree char *comm_path = NULL, *stat_path = NULL;
+        g_autofree char *comm_path = NULL, *file_path = NULL;
         g_autofree char *comm = NULL, *text = NULL;
+        const char *at;
 
         comm_path = g_build_filename(path, tid, "comm", NULL);
-        stat_path = g_build_filename(path, tid, "schedstat", NULL);
+        file_path = g_build_filename(path, tid, file, NULL);
         if (g_file_get_contents(comm_path, &comm, NULL, NULL) &&
             (!wanted || strcmp(g_strchomp(comm), wanted) == 0) &&
-            g_file_get_contents(stat_path, &text, NULL, NULL)) {
-            ns += g_ascii_strtoull(text, NULL, 10);
+            g_file_get_contents(file_path, &text, NULL, NULL) &&
+            (at = strstr(text, key)) != NULL) {
+            sum += g_ascii_strtoull(at + strlen(key), NULL, 10);
         }
     }
     if (dir) {
         g_dir_close(dir);
     }
-    return ns;
+    return sum;
+}
+
+static guint64 threads_cpu_ns(pid_t pid, const char *wanted)
+{
+    return threads_sum(pid, wanted, "schedstat", "");
+}
+
+guint64 bench_broker_cpu_ns(Bench *bench)
+{
+    KsmTestBroker *broker = bench->broker;
+
+    return threads_cpu_ns(broker->pid, NULL);
+}
+
+guint64 bench_wakeups(Bench *bench)
+{
+    guint64 sum = 0;
+    guint i;
+
+    for (i = 0; i < bench->started; i++) {
+        sum += threads_sum(bench->workers[i].pid, SCANNER, "status",
+                           "\nvoluntary_ctxt_switches:");
+    }
+    return sum;
 }
 
 guint64 bench_cpu_ns(Bench *bench)
 {
-    KsmTestBroker *broker = bench->broker;
     guint64 ns = 0;
     guint i;
 
@@ -157,9 +187,9 @@ guint64 bench_cpu_ns(Bench *bench)
     }
     if (bench->config.side == BENCH_OURS) {
         for (i = 0; i < bench->started; i++) {
-            ns += threads_cpu_ns(bench->workers[i].pid, "ksm-scanner");
+            ns += threads_cpu_ns(bench->workers[i].pid, SCANNER);
         }
-        ns += threads_cpu_ns(broker->pid, NULL);
+        ns += bench_broker_cpu_ns(bench);
     }
     return ns;
 }

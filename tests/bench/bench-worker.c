@@ -51,7 +51,8 @@ static void actor_map(Actor *actor)
     const BenchConfig *config = actor->memory.config;
     BenchMemory *memory = &actor->memory;
 
-    actor->bytes = (guint64)config->pages * KSM_PAGE_BYTES;
+    actor->bytes = ((guint64)config->pages + config->room_pages) *
+                   KSM_PAGE_BYTES;
     memory->base = map_memory(actor);
     if (config->twin) {
         memory->twin = map_memory(actor);

@@ -26,7 +26,7 @@
 
 #include "bench-measure.h"
 
-#define BENCH_MAX_WORKERS 16u
+#define BENCH_MAX_WORKERS 128u
 #define BENCH_HISTOGRAM 2048u
 #define BENCH_MAX_PAIRS 65536
 /* Accesses of the hot thread in each memory, for one pair. */
@@ -50,7 +50,8 @@ typedef struct BenchConfig {
     BenchSide side;
     BenchLayout layout;
     guint processes;
-    guint pages; /* of each process */
+    guint pages;      /* of each process */
+    guint room_pages; /* further ones, never touched */
     guint mean_run;
     guint duplicate_percent;
     double change_percent; /* pages rewritten all the time */
@@ -232,6 +233,9 @@ void bench_ship(Bench *bench);
 void bench_all(Bench *bench, BenchOrder order, guint64 first);
 /** CPU of everything that merges, since its start. */
 guint64 bench_cpu_ns(Bench *bench);
+/** Ours: the broker's part of that; how often scanners went to sleep. */
+guint64 bench_broker_cpu_ns(Bench *bench);
+guint64 bench_wakeups(Bench *bench);
 /** Pages that are merged, as the side itself counts them; cheap. */
 guint64 bench_merged(Bench *bench);
 /** Passes over all memory: the least of all workers', or ksmd's. */
@@ -274,6 +278,7 @@ void bench_keep_merging(Bench *bench, double seconds, BenchWatch watch,
 void bench_load_converge(Bench *bench);
 void bench_load_storm(Bench *bench);
 void bench_load_idle(Bench *bench);
+void bench_load_many(Bench *bench);
 void bench_load_churn(Bench *bench);
 void bench_load_react(Bench *bench);
 void bench_load_cow(Bench *bench);

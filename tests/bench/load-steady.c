@@ -8,12 +8,17 @@
  * duplicate equally soon: one needs two rounds for it, the other two passes,
  * and more where smart_scan passes the page over.  What a round costs is what a
  * second costs.
+ *
+ * many: many processes with default settings, after a long time without a
+ * write; CPU of all that merges.
  */
 #include "bench.h"
 
 #include "require.h"
 
 #define GIB_PAGES 262144.0
+/* Until nothing is looked at more rarely than before: due.c doubles to 64 s. */
+#define QUIET_S 130
 #define PERIOD_MS 1000u
 #define PERIOD_TRIES 2u
 
@@ -46,6 +51,54 @@ void bench_load_idle(Bench *bench)
         bench_report(bench, "full_pass_cpu_s_per_gib",
                      pass_cpu_s(bench, 3, &period_s) / gib);
     }
+}
+
+static double requests(Bench *bench)
+{
+    guint64 sum = 0;
+    guint i;
+
+    bench_all(bench, BENCH_STATS, 0);
+    for (i = 0; i < bench->started; i++) {
+        sum += bench->workers[i].shared->stats.broker_requests;
+    }
+    return (double)sum;
+}
+
+/* What only our side has; two calls, before and after so many seconds. */
+static void report_ours(Bench *bench, double sign, double seconds,
+                        double sums[3])
+{
+    sums[0] += sign * (double)bench_broker_cpu_ns(bench) / 1e7 / seconds;
+    sums[1] += sign * (double)bench_wakeups(bench) / seconds / bench->started;
+    sums[2] += sign * requests(bench) / seconds / bench->started;
+}
+
+void bench_load_many(Bench *bench)
+{
+    const double seconds = bench->config.seconds;
+    const gboolean ours = bench->config.side == BENCH_OURS;
+    double sums[3] = { 0 };
+    guint64 cpu;
+
+    bench_converge(bench);
+    bench_ship(bench);
+    g_usleep(QUIET_S * G_USEC_PER_SEC);
+    cpu = bench_cpu_ns(bench);
+    if (ours) {
+        report_ours(bench, -1, seconds, sums);
+    }
+    g_usleep((gulong)(seconds * G_USEC_PER_SEC));
+    if (ours) {
+        report_ours(bench, 1, seconds, sums);
+        bench_report(bench, "broker_percent", sums[0]);
+        bench_report(bench, "wakeups_per_s", sums[1]);
+        bench_report(bench, "requests_per_s", sums[2]);
+    }
+    bench_report(bench, "cpu_percent",
+                 (double)(bench_cpu_ns(bench) - cpu) / 1e7 / seconds);
+    bench_all(bench, BENCH_MEMORY, 0);
+    bench_report(bench, "mappings", (double)bench->workers[0].shared->mappings);
 }
 
 /*

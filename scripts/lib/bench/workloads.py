@@ -110,6 +110,15 @@ def all_workloads():
                  'written: CPU of a round, of a pass',
                  ['--processes=2', '--pages=131072', 'idle'],
                  ['round_cpu_s_per_gib'], reps=1),
+        *[Workload(f'idle-{vms}', f'{vms} processes with 512 MiB of address '
+                   'space and some 8,000 mappings each, merged, default '
+                   'settings; nothing is written for minutes',
+                   [f'--processes={vms}', '--pages=16384', '--room=114688',
+                    '--mean-run=1', '--seconds=128', '--shipped',
+                    '--limit=300', 'many'],
+                   ['cpu_percent', 'broker_percent', 'wakeups_per_s',
+                    'requests_per_s', 'mappings'], reps=1)
+          for vms in (10, 100)],
         *[Workload(f'churn-{change}', f'{change} % of the pages are rewritten '
                    'every second; a round a second',
                    ['--seconds=3', f'--change={change}', 'churn'],
