@@ -372,7 +372,8 @@ struct KsmStats {
     KsmDegraded degraded;
     /*
      * Bytes of memory that this engine saves on the host, by the kernel's
-     * formula: saved pages less metadata.  Zero pages are saved in full.  Each
+     * formula: saved pages less metadata, and less 256 bytes of kernel memory
+     * for each of the mappings.  Zero pages are saved in full.  Each
      * engine bears the cost of the group's slots in proportion to its share of
      * the references, so that the sum over a group is what the group saves.
      * Negative while little is shared.

@@ -16,6 +16,13 @@
 #include "memory/tracker.h"
 #include "sys.h"
 
+/*
+ * What the kernel needs for a mapping: vm_area_struct, and its part of a maple
+ * node.  Measured on Linux 6.18 by the growth of Slab in /proc/meminfo with
+ * 120,000 mappings: 256; the page tables are those of the memory without them.
+ */
+#define KSM_MAPPING_BYTES 256u
+
 static void add_region(KsmStats *s, const KsmRegion *region)
 {
     s->pages_total += region->pages;
@@ -80,7 +87,8 @@ static gint64 general_profit(const KsmStats *s)
         kept = MIN(kept, (double)s->pages_sharing);
     }
     return (gint64)((s->pages_sharing + s->zero_pages) * KSM_PAGE_BYTES) -
-           (gint64)(kept * KSM_PAGE_BYTES) - (gint64)s->metadata_bytes;
+           (gint64)(kept * KSM_PAGE_BYTES) - (gint64)s->metadata_bytes -
+           (gint64)(s->mappings * KSM_MAPPING_BYTES);
 }
 
 static KsmState state(const KsmEngine *engine, const KsmStats *s)
