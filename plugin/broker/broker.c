@@ -106,6 +106,7 @@ KsmBroker *ksm_broker_new(const KsmBrokerLimits *limits, int listen_fd,
     KsmBroker *broker = g_new0(KsmBroker, 1);
 
     broker->limits = *limits;
+    broker->cpu.percent = limits->max_cpu_percent;
     broker->shares[KSM_QUOTA_SESSIONS].limit = limits->max_sessions;
     broker->shares[KSM_QUOTA_CONNECTIONS].limit = 2 * limits->max_sessions;
     broker->shares[KSM_QUOTA_PROCESSES].limit = 4 * limits->max_sessions;

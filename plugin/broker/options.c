@@ -12,12 +12,15 @@
 
 #define PAGES_PER_MIB 256
 #define PAGES_MAX ((gint64)G_MAXUINT32)
+#define MAX_CPU_PERCENT 100000
+#define NOT_GIVEN (-1) /* where 0 is a value */
 
-/* Values as parsed by GOption; 0 or NULL: not given. */
+/* Values as parsed by GOption; 0 or NULL, or NOT_GIVEN: not given. */
 typedef struct Given {
     char *log_level, *socket_mode, *socket_group, *control_group, *user;
     gboolean no_orphan_check;
     gint idle_exit, max_sessions, max_process_sessions, max_user_percent;
+    gint max_cpu_percent;
     gint64 max_pages, max_process_pages, max_total_pages, max_store_mib;
 } Given;
 
@@ -52,6 +55,13 @@ static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
     }
     if (given->max_store_mib < 0 || given->max_store_mib > 1 << 22) {
         return invalid(errp, "max-store-mib", "1 to 4194304");
+    }
+    if (given->max_cpu_percent < NOT_GIVEN ||
+        given->max_cpu_percent > MAX_CPU_PERCENT) {
+        return invalid(errp, "max-cpu-percent", "0 (no limit) to 100000");
+    }
+    if (given->max_cpu_percent != NOT_GIVEN) {
+        limits->max_cpu_percent = (guint)given->max_cpu_percent;
     }
     if (given->max_sessions > 0) {
         limits->max_sessions = (guint)given->max_sessions;
@@ -144,7 +154,7 @@ static gboolean apply(KsmDaemonOptions *options, const Given *given,
 gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
                            GError **errp)
 {
-    Given given = { 0 };
+    Given given = { .max_cpu_percent = NOT_GIVEN };
     const GOptionEntry entries[] = {
         { "listen", 'l', 0, G_OPTION_ARG_FILENAME, &options->listen,
           "Socket to listen on ($XDG_RUNTIME_DIR/guest-ksm/broker.sock, "
@@ -186,6 +196,10 @@ gboolean ksm_options_parse(KsmDaemonOptions *options, int *argc, char ***argv,
         { "max-user-percent", 0, 0, G_OPTION_ARG_INT, &given.max_user_percent,
           "Share that a user may have of what other users leave of each limit "
           "(default: 50)",
+          "PERCENT" },
+        { "max-cpu-percent", 0, 0, G_OPTION_ARG_INT, &given.max_cpu_percent,
+          "Maximum CPU time of all VMs' scanners together, in percent of one "
+          "processor; 0: no maximum (default: 20 for every four processors)",
           "PERCENT" },
         { "max-store-mib", 0, 0, G_OPTION_ARG_INT64, &given.max_store_mib,
           "Maximum memory of all stores (default: half of the host's, or of "

@@ -53,7 +53,7 @@
  *     the receiver does not know that version; the others have the size of the
  *     negotiated version.  Fields that were not sent are 0.  Version 5 added
  *     the fields after given_back and keep_huge, version 6 the engine's number
- *     and longer names.  Version 7 added WAKE and no field;
+ *     and longer names.  Version 7 added WAKE and CPU_TIME, and no field;
  *   - brokers up to version 5 accept only a HELLO of their own size.  A client
  *     whose HELLO is refused with KSM_ERROR_PROTOCOL connects again with that
  *     of version 5.  Such a broker distinguishes the engines of a process only
@@ -76,7 +76,7 @@
 #define KSM_PROTO_VERSION 7u
 #define KSM_PROTO_OLDEST 4u   /* oldest version still spoken */
 #define KSM_PROTO_NAMELESS 5u /* last without KsmEngineId */
-#define KSM_PROTO_SILENT 6u   /* last without WAKE */
+#define KSM_PROTO_SILENT 6u   /* last without WAKE and CPU_TIME */
 
 #define KSM_GROUP_BYTES 64u    /* with its NUL */
 #define KSM_NAME_BYTES 256u    /* with its NUL */
@@ -118,11 +118,13 @@ typedef enum KsmMsgType {
     KSM_MSG_STATS = 9,         /* KsmMsgStats -> GROUP */
     KSM_MSG_MAP = 10,          /* KsmMsgMap + count one-byte cells -> OK */
     KSM_MSG_RECLAIM = 11,      /* count KsmReclaimRange -> OK; 0: no more */
+    KSM_MSG_CPU_TIME = 12,     /* count pages to look at -> GRANT */
     KSM_MSG_OK = 32,           /* KsmMsg */
     KSM_MSG_ANSWERS = 33,      /* KsmMsg, count items in the bulk memory */
     KSM_MSG_GROUP = 34,        /* KsmMsgGroup */
     KSM_MSG_ERROR = 35,        /* KsmMsgError; then the socket is closed */
     KSM_MSG_WAKE = 36,         /* KsmMsg, serial 0: unsolicited */
+    KSM_MSG_GRANT = 37,        /* KsmMsgGrant */
 } KsmMsgType;
 
 typedef struct KsmMsg {
@@ -245,6 +247,16 @@ typedef struct KsmMsgGroup {
     guint32 map_serial;      /* send a MAP with this serial; 0: none */
     KsmSetting setting;      /* the last field: a version may extend it */
 } KsmMsgGroup;
+
+/*
+ * CPU time that the scanner may use, which the client asks for when it has used
+ * the last grant.  The broker so keeps all scanners together to a limit.
+ */
+typedef struct KsmMsgGrant {
+    KsmMsg msg;
+    guint32 cpu_us;  /* may be 0 */
+    guint32 wait_us; /* there is no more before that time has passed */
+} KsmMsgGrant;
 
 static inline gboolean ksm_engine_id_is_none(const KsmEngineId *id)
 {
@@ -392,6 +404,7 @@ G_STATIC_ASSERT(sizeof(KsmAnswer) == 8);
 G_STATIC_ASSERT(sizeof(KsmPublish) == 8);
 G_STATIC_ASSERT(sizeof(KsmRange) == 8);
 G_STATIC_ASSERT(sizeof(KsmReclaimRange) == 12);
+G_STATIC_ASSERT(sizeof(KsmMsgGrant) == 24);
 G_STATIC_ASSERT(sizeof(KsmResult) == 8);
 G_STATIC_ASSERT(KSM_BATCH_LOOKUPS * sizeof(KsmLookup) <= KSM_BULK_REPLY);
 G_STATIC_ASSERT(KSM_BATCH_RANGES * sizeof(KsmRange) <= KSM_BULK_REPLY);

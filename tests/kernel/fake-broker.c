@@ -107,6 +107,11 @@ static void prepare(FakeBroker *fake, const FakeBrokerPacket *request,
         reply->packet.msg.type = KSM_MSG_GROUP;
         reply->bytes = sizeof(KsmMsgGroup);
         break;
+    case KSM_MSG_CPU_TIME:
+        reply->packet.msg.type = KSM_MSG_GRANT;
+        reply->packet.grant.cpu_us = G_MAXUINT32;
+        reply->bytes = sizeof(KsmMsgGrant);
+        break;
     default:
         break;
     }

@@ -25,6 +25,7 @@ typedef union FakeBrokerPacket {
     KsmMsgError error;
     KsmMsgGroup group;
     KsmMsgStats stats;
+    KsmMsgGrant grant;
     guint8 bytes[1024];
 } FakeBrokerPacket;
 

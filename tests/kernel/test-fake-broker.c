@@ -27,6 +27,7 @@
 #define ROUND_MS 10u
 #define TURNS 20u       /* rounds that a lie is watched for */
 #define FEW_REQUESTS 16 /* or so many answers, where rounds stop */
+#define VERY_FEW_REQUESTS 4
 #define MAX_SECONDS 20.0
 /* What the program waits for at most; a call that hurries takes 0.3 s. */
 #define PATIENCE 1.5
@@ -693,6 +694,45 @@ static void wakes_too_early(FakeBroker *fake, const FakeBrokerPacket *request,
     wakes_without_end(fake, request, reply);
 }
 
+/* No CPU time, and no time to wait for some either. */
+static void grants_nothing(FakeBroker *fake, const FakeBrokerPacket *request,
+                           FakeBrokerReply *reply)
+{
+    (void)fake;
+    if (request->msg.type == KSM_MSG_CPU_TIME) {
+        reply->packet.grant.cpu_us = 0;
+    }
+}
+
+static void grants_one_day(FakeBroker *fake, const FakeBrokerPacket *request,
+                           FakeBrokerReply *reply)
+{
+    (void)fake;
+    if (request->msg.type == KSM_MSG_CPU_TIME) {
+        reply->packet.grant.cpu_us = 1;
+        reply->packet.grant.wait_us = G_MAXUINT32;
+    }
+}
+
+static void grant_is_long(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
+{
+    (void)fake;
+    if (request->msg.type == KSM_MSG_CPU_TIME) {
+        reply->bytes += 8;
+    }
+}
+
+static void ends_in_grant(FakeBroker *fake, const FakeBrokerPacket *request,
+                          FakeBrokerReply *reply)
+{
+    (void)fake;
+    if (request->msg.type == KSM_MSG_CPU_TIME) {
+        reply->bytes = 0;
+        reply->close = TRUE;
+    }
+}
+
 static void slow(FakeBroker *fake, const FakeBrokerPacket *request,
                  FakeBrokerReply *reply)
 {
@@ -711,8 +751,11 @@ static gboolean has_seen_enough(gpointer opaque)
     check(guest);
     return stats_of(guest).full_scans >= TURNS ||
            g_atomic_int_get(&guest->fake->connections) >= 4 ||
-           ((guest->fake->lie == slow || guest->fake->lie == orders) &&
-            g_atomic_int_get(&guest->fake->requests) >= FEW_REQUESTS);
+           ((guest->fake->lie == slow || guest->fake->lie == orders ||
+             guest->fake->lie == grants_nothing) &&
+            g_atomic_int_get(&guest->fake->requests) >= FEW_REQUESTS) ||
+           (guest->fake->lie == grants_one_day &&
+            g_atomic_int_get(&guest->fake->requests) >= VERY_FEW_REQUESTS);
 }
 
 static const struct {
@@ -747,6 +790,10 @@ static const struct {
     { "speaks-version-6", speaks_version_6, TRUE },
     { "wakes-without-end", wakes_without_end, TRUE },
     { "wakes-too-early", wakes_too_early, TRUE },
+    { "grants-nothing", grants_nothing, TRUE },
+    { "grants-one-day", grants_one_day, TRUE },
+    { "grant-is-long", grant_is_long, FALSE },
+    { "ends-in-grant", ends_in_grant, FALSE },
     { "slow", slow, TRUE },
 };
 

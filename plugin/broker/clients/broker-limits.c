@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include "clients/cpu-grants.h"
 #include "host/cgroup.h"
 #include "host/headroom.h"
 #include "host/log.h"
@@ -28,6 +29,7 @@ void ksm_broker_default_limits(KsmBrokerLimits *limits)
         .max_total_pages = 16 * host_pages,
         .max_store_slots = MAX(MIN(host_pages, allowed_pages) / 2, 1),
         .max_user_percent = 50,
+        .max_cpu_percent = ksm_cpu_grants_default_percent(),
     };
 }
 

@@ -19,6 +19,7 @@
  * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
  * client is answered, and its next request read, when the last step is done.
  */
+#include "clients/cpu-grants.h"
 #include "clients/request.h"
 
 #include <errno.h>
@@ -466,6 +467,21 @@ static KsmRequestResult handle_reclaim(KsmRequestState *self, const KsmMsg *msg,
     return reply_simple(self, reply, KSM_MSG_OK, 0);
 }
 
+static KsmRequestResult handle_cpu_time(KsmRequestState *self, guint32 pages,
+                                        KsmReply *reply)
+{
+    KsmCpuGrant grant = ksm_cpu_grants_ask(&self->broker->cpu,
+                                           &self->session->cpu, pages,
+                                           g_get_monotonic_time());
+    KsmMsgGrant message = {
+        .msg = { .type = KSM_MSG_GRANT },
+        .cpu_us = grant.cpu_us,
+        .wait_us = grant.wait_us,
+    };
+
+    return reply_with(self, reply, &message, sizeof(message));
+}
+
 /* Size of a request; 0: not a request.  A HELLO's size depends on @version. */
 static gsize request_bytes(const KsmRequestState *self, guint32 type,
                            guint32 version)
@@ -487,6 +503,11 @@ static gsize request_bytes(const KsmRequestState *self, guint32 type,
     case KSM_MSG_FETCH_RESULTS:
     case KSM_MSG_RECLAIM:
         return sizeof(KsmMsg);
+    case KSM_MSG_CPU_TIME:
+        return self->session == NULL ||
+                       self->session->version > KSM_PROTO_SILENT ?
+                   sizeof(KsmMsg) :
+                   0;
     default:
         return 0;
     }
@@ -556,6 +577,8 @@ KsmRequestResult ksm_request_handle(KsmRequestState *self, const guint8 *packet,
         return handle_reclaim(self, &msg, reply, errp);
     case KSM_MSG_FETCH_RESULTS:
         return handle_fetch_results(self, reply);
+    case KSM_MSG_CPU_TIME:
+        return handle_cpu_time(self, msg.count, reply);
     case KSM_MSG_MAP:
         return handle_map(self, packet, reply, errp);
     default:

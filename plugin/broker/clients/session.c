@@ -26,6 +26,7 @@
  * mapped, but lists nothing.  An orphan without references is freed at once,
  * unless it has not yet reported which ones it has (reclaim.c).
  */
+#include "clients/cpu-grants.h"
 #include "clients/session.h"
 
 #include <stddef.h>
@@ -255,6 +256,7 @@ static void session_free(KsmSession *session)
 
     g_assert(session->served_by == NULL);
     broker->sessions--;
+    ksm_cpu_grants_forget(&broker->cpu, &session->cpu);
     ksm_grace_note_sessions(broker);
     ksm_share_give(&process->user->shares[KSM_QUOTA_SESSIONS], 1);
     ksm_share_give(&process->pages, session->member->table.pages);

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include "clients/client-stats.h"
+#include "clients/cpu-grants.h"
 #include "group/state.h"
 #include "host/acceptor.h"
 #include "host/identity.h"
@@ -36,6 +37,7 @@ typedef struct KsmBrokerLimits {
     guint64 max_total_pages;    /* of all sessions */
     guint64 max_store_slots;    /* of all stores */
     guint max_user_percent;     /* of what other users leave of each: user.c */
+    guint max_cpu_percent;      /* of all scanners: cpu-grants.h; 0: none */
     gboolean no_orphan_check;   /* descent.h */
 } KsmBrokerLimits;
 
@@ -142,21 +144,23 @@ struct KsmSession {
     gboolean abandoned;         /* its engine started over: never resumed */
     KsmClientStats client;      /* last statistics from the client */
     KsmSettings settings;       /* pending requests to the client */
+    KsmCpuAsker cpu;
 };
 
 struct KsmBroker {
     KsmBrokerLimits limits;
     KsmShare shares[KSM_QUOTAS]; /* of all users together */
-    GHashTable *users;           /* uid -> KsmUser */
-    guint64 iteration;           /* of the main loop */
-    KsmUser *refused_user;       /* whose share caused the current error */
-    GHashTable *groups;          /* key -> KsmShard */
-    GHashTable *processes;       /* pid -> KsmProcess */
-    GHashTable *labels;          /* session.c: names in use, in all groups */
-    GQueue connections;          /* their KsmRequestStates */
-    GQueue work;                 /* KsmShards that have urgent work */
-    GQueue sweeps;               /* KsmShards that may need a sweep */
-    GSource *work_source;        /* while the queue is not empty */
+    KsmCpuGrants cpu;
+    GHashTable *users;     /* uid -> KsmUser */
+    guint64 iteration;     /* of the main loop */
+    KsmUser *refused_user; /* whose share caused the current error */
+    GHashTable *groups;    /* key -> KsmShard */
+    GHashTable *processes; /* pid -> KsmProcess */
+    GHashTable *labels;    /* session.c: names in use, in all groups */
+    GQueue connections;    /* their KsmRequestStates */
+    GQueue work;           /* KsmShards that have urgent work */
+    GQueue sweeps;         /* KsmShards that may need a sweep */
+    GSource *work_source;  /* while the queue is not empty */
     GSource *sweep_source;
     guint sessions;     /* including orphans */
     guint orphans;      /* orphans at the last check */

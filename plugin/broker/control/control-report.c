@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clients/cpu-grants.h"
 #include "clients/history.h"
 #include "clients/names.h"
 #include "clients/totals.h"
@@ -105,6 +106,9 @@ static void add_broker(KsmBroker *broker, KsmJson *json)
     ksm_json_uint(json, "guest_pages_max", broker->limits.max_total_pages);
     ksm_json_uint(json, "process_pages_max", broker->limits.max_process_pages);
     ksm_json_uint(json, "user_percent_max", broker->limits.max_user_percent);
+    ksm_json_uint(json, "cpu_percent_max", broker->limits.max_cpu_percent);
+    ksm_json_uint(json, "scanners_asking",
+                  ksm_cpu_grants_count(&broker->cpu, now_us));
     ksm_json_uint(json, "processes", g_hash_table_size(broker->processes));
     ksm_json_close(json, '}');
 }

@@ -73,6 +73,19 @@ static void print_users(JsonObject *reply)
     }
 }
 
+static void print_cpu(JsonObject *reply, JsonObject *total)
+{
+    JsonObject *broker = ksm_reply_object(reply, "broker");
+    gint64 most = broker != NULL ? ksm_reply_int(broker, "cpu_percent_max") : 0;
+
+    printf("cpu         %.2f %% of one CPU for scanning",
+           ksm_reply_double(total, "cpu_percent"));
+    if (most > 0) {
+        printf(", of at most %" G_GINT64_FORMAT " %%", most);
+    }
+    printf("\n");
+}
+
 static void print_saved(JsonObject *total)
 {
     g_autofree char *all = NULL, *saved = NULL, *sharing = NULL;
@@ -87,8 +100,6 @@ static void print_saved(JsonObject *total)
            "sharing %s, and %s of zeros\n",
            saved, all, ksm_reply_int(total, "vms"),
            ksm_reply_int(total, "vms") == 1 ? "" : "s", sharing, shared, zero);
-    printf("cpu         %.2f %% of one CPU for scanning\n",
-           ksm_reply_double(total, "cpu_percent"));
 }
 
 static void print_worst_case(JsonObject *reply, JsonObject *total)
@@ -235,6 +246,7 @@ static gboolean status_of_host(KsmCtl *ctl, GError **errp)
     print_broker(reply);
     print_users(reply);
     print_saved(total);
+    print_cpu(reply, total);
     print_worst_case(reply, total);
     print_groups(reply, total);
     return TRUE;

@@ -66,6 +66,7 @@ typedef union KsmPacket {
     KsmMsgStats stats;
     KsmMsgGroup group;
     KsmMsgMap map;
+    KsmMsgGrant grant;
 } KsmPacket;
 
 /* Control data with room for two descriptors. */
@@ -711,5 +712,23 @@ gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
     }
     memset(group, 0, sizeof(*group));
     memcpy(group, &packet.group, bytes);
+    return TRUE;
+}
+
+gboolean ksm_broker_client_ask_cpu(KsmBrokerClient *client, guint32 pages,
+                                   guint32 *cpu_us, guint32 *wait_us)
+{
+    KsmPacket packet = { 0 };
+    GError *error = NULL;
+
+    if (!exchange(client, &packet, sizeof(packet.msg), KSM_MSG_CPU_TIME, pages,
+                  KSM_MSG_GRANT, sizeof(packet.grant), NULL, 0, &error)) {
+        g_warning("%s", error->message);
+        g_error_free(error);
+        shutdown(client->sock, SHUT_RDWR);
+        return FALSE;
+    }
+    *cpu_us = packet.grant.cpu_us;
+    *wait_us = packet.grant.wait_us;
     return TRUE;
 }

@@ -111,7 +111,15 @@ gboolean ksm_broker_client_stats(KsmBrokerClient *client, KsmMsgStats *stats,
 /* Sends msg.count cells, which must be at ksm_broker_client_items(). */
 gboolean ksm_broker_client_map(KsmBrokerClient *client, const KsmMsgMap *map);
 
-/* Whether the broker sends WAKE when something waits. */
+/*
+ * Asks how much CPU time the scanner may use, with `pages` yet to look at.
+ * FALSE: the connection is lost; the next request finds that out, so this one
+ * may be made while items for another are being prepared.
+ */
+gboolean ksm_broker_client_ask_cpu(KsmBrokerClient *client, guint32 pages,
+                                   guint32 *cpu_us, guint32 *wait_us);
+
+/* Whether the broker knows WAKE, sent when something waits, and CPU_TIME. */
 static inline gboolean ksm_broker_client_is_woken(KsmBrokerClient *client)
 {
     return client->sock >= 0 && client->version > KSM_PROTO_SILENT;

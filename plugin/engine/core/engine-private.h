@@ -48,6 +48,9 @@ typedef struct KsmPace {
     guint64 wall_ns; /* start of the CPU time accounting */
     guint64 cpu_ns;
     guint64 yielded_ns;   /* when other threads could last run */
+    guint64 granted_ns;   /* CPU time of this thread up to which it may run */
+    guint64 ask_ns;       /* when the broker may grant more */
+    guint64 waited_ns;    /* for grants in this turn */
     gboolean unlimited;   /* ksm_engine_run_round() */
     gboolean interrupted; /* once in this turn, at least */
 } KsmPace;

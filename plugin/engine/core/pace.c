@@ -5,6 +5,11 @@
  * Once a window has begun it must end soon, so the scanner keeps its normal
  * priority and sleeps before windows instead of being preempted inside them.
  * Unused CPU time is carried over for at most a fifth of a second.
+ *
+ * All scanners of the host together have a limit as well.  The broker keeps it:
+ * a scanner that has used what it was granted asks for more, and sleeps until
+ * there is.  Without a broker, or with one that does not know of this, there
+ * is only this engine's own limit.
  */
 #include "core/pace.h"
 
@@ -13,15 +18,23 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include "client/broker-client.h"
 #include "core/kernel-guard.h"
 #include "core/lock.h"
 #include "core/notice.h"
 #include "memory/isolation.h"
+#include "memory/region.h"
 #include "memory/staging.h"
 #include "sys.h"
 
 #define KSM_PACE_SLACK_NS 1000000u
 #define KSM_PACE_CREDIT_NS 200000000u
+/* What was used beyond a grant counts against the next one, up to this. */
+#define KSM_PACE_DEBT_NS 20000000u
+#define KSM_PACE_MIN_WAIT_US 1000u
+#define KSM_PACE_MAX_WAIT_US 2000000u
+/* A turn that has waited so long for grants ends: the broker wants a report. */
+#define KSM_PACE_TURN_WAIT_NS G_GUINT64_CONSTANT(5000000000)
 /*
  * If the scanner runs for longer than its time slice (some ms), the scheduler
  * is likely to preempt it.  A yield while another thread waits costs two
@@ -39,6 +52,7 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
     engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
     engine->pace.unlimited = unlimited;
     engine->pace.interrupted = FALSE;
+    engine->pace.waited_ns = 0;
 }
 
 /* Whether there is a reason to stand aside that began during this turn. */
@@ -55,6 +69,7 @@ gboolean ksm_pace_interrupted(KsmEngine *engine)
     gboolean interrupted = ksm_lock_waited_for(engine) ||
                            g_atomic_int_get(&engine->tunables.run) !=
                                (gint)engine->turn.run ||
+                           engine->pace.waited_ns > KSM_PACE_TURN_WAIT_NS ||
                            must_stand_aside(engine);
 
     engine->pace.interrupted = engine->pace.interrupted || interrupted;
@@ -87,6 +102,63 @@ static gboolean sleep_ns(KsmEngine *engine, guint64 ns, gboolean in_round)
     return slept;
 }
 
+/* Pages that have yet to be looked at. */
+static guint32 pages_waiting(const KsmEngine *engine)
+{
+    guint64 pages = 0;
+    guint i;
+
+    for (i = 0; i < engine->ram.regions->len; i++) {
+        const KsmRegion *region = g_ptr_array_index(engine->ram.regions, i);
+
+        pages += region->counts[KSM_PAGE_PRIVATE];
+    }
+    return (guint32)MIN(pages, G_MAXUINT32);
+}
+
+/* Asks the broker for CPU time; FALSE: there is nobody to ask. */
+static gboolean ask_for_more(KsmEngine *engine, guint64 cpu_ns)
+{
+    guint32 cpu_us, wait_us;
+
+    if (!ksm_broker_client_is_woken(&engine->broker) ||
+        !ksm_broker_client_ask_cpu(&engine->broker, pages_waiting(engine),
+                                   &cpu_us, &wait_us)) {
+        return FALSE;
+    }
+    engine->pace.granted_ns = MAX(engine->pace.granted_ns,
+                                  cpu_ns - MIN(cpu_ns, KSM_PACE_DEBT_NS)) +
+                              (guint64)cpu_us * 1000;
+    engine->pace.ask_ns = ksm_sys_now_ns() +
+                          (guint64)CLAMP(wait_us, KSM_PACE_MIN_WAIT_US,
+                                         KSM_PACE_MAX_WAIT_US) *
+                              1000;
+    return TRUE;
+}
+
+/*
+ * Returns when the scanner may go on within the limit of all scanners.  An
+ * interruption ends the wait: what is used then counts against the next grant.
+ */
+static void keep_to_grant(KsmEngine *engine)
+{
+    guint64 cpu_ns = ksm_sys_thread_cpu_ns(), now;
+
+    while (cpu_ns >= engine->pace.granted_ns) {
+        now = ksm_sys_now_ns();
+        if (now < engine->pace.ask_ns) {
+            ksm_isolation_drop(&engine->isolation);
+            if (!sleep_ns(engine, engine->pace.ask_ns - now, TRUE)) {
+                return;
+            }
+            engine->pace.waited_ns += engine->pace.ask_ns - now;
+        }
+        if (!ask_for_more(engine, cpu_ns)) {
+            return;
+        }
+    }
+}
+
 void ksm_pace_safe_point(KsmEngine *engine)
 {
     guint percent = g_atomic_int_get(&engine->tunables.scan_cpu_percent);
@@ -96,7 +168,11 @@ void ksm_pace_safe_point(KsmEngine *engine)
         ksm_isolation_drop(&engine->isolation);
     }
     ksm_notice_refresh(engine);
-    if (engine->pace.unlimited || percent >= 100) {
+    if (engine->pace.unlimited) {
+        return;
+    }
+    keep_to_grant(engine);
+    if (percent >= 100) {
         return;
     }
     wall = ksm_sys_now_ns() - engine->pace.wall_ns;

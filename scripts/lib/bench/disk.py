@@ -59,7 +59,8 @@ def _measure(build, backend, props):
                                      dir=DISK_DIR) as directory:
         broker = merger.Broker(f'{build}/plugin/guest-ksmd',
                                f'{directory}/broker.sock',
-                               f'{directory}/broker.log')
+                               f'{directory}/broker.log',
+                               options=['--max-cpu-percent=0'])
         guest = Guest(Config(f'{build}/qemu/qemu-system-x86_64', 'kvm',
                              f'{build}/guests/tiny.elf', MEM_MIB << 20,
                              directory, backend, broker.path, props, LINE,

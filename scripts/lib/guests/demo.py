@@ -154,7 +154,9 @@ class Demo:
                 path, user = '/run/guest-ksm/broker.sock', 'guest-ksm'
             broker = mergers.Broker(
                 os.environ['KSM_DEMO_BROKER'], path,
-                os.path.join(self.run_dir, 'broker.log'), user)
+                os.path.join(self.run_dir, 'broker.log'), user,
+                # A share for each guest that was asked for is the only limit.
+                ['--max-cpu-percent=0'] if self.options.scan_cpu_percent else [])
             self.merger = mergers.KsmMerger(broker)
             broker.start()
         elif backend == 'kernel':

@@ -23,9 +23,9 @@ class MergerError(Exception):
 class Broker:
     """A guest-ksmd of our own on a socket of our own."""
 
-    def __init__(self, program, path, log, user=None):
+    def __init__(self, program, path, log, user=None, options=()):
         """USER: to run as, admitting the group of that name."""
-        self.command = [program, '--listen', path]
+        self.command = [program, '--listen', path, *options]
         if user:
             self.command = ['setpriv', f'--reuid={user}', f'--regid={user}',
                             '--clear-groups', *self.command,
