@@ -31,6 +31,7 @@ typedef struct Fixture {
     guint count;
     guint64 most;    /* mappings of the process at any time */
     guint64 allowed; /* for fixture_shrunk() */
+    gboolean tells_held;
 } Fixture;
 
 static guint limit; /* atomic */
@@ -38,6 +39,14 @@ static guint limit; /* atomic */
 static unsigned told_limit(void)
 {
     return g_atomic_int_get(&limit);
+}
+
+static gboolean never_held(const void *addr, gsize bytes, void *opaque)
+{
+    (void)addr;
+    (void)bytes;
+    (void)opaque;
+    return FALSE;
 }
 
 static void add_engine(Fixture *fixture)
@@ -55,6 +64,7 @@ static void add_engine(Fixture *fixture)
     options.required = TRUE;
     options.scan_interval_ms = 20;
     options.scan_cpu_percent = 100;
+    options.dma_in_flight = fixture->tells_held ? never_held : NULL;
     engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     memory = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
@@ -234,6 +244,51 @@ static void test_program(void)
     fixture_close(&fixture);
 }
 
+static gboolean shares_nothing(gpointer opaque)
+{
+    Fixture *fixture = opaque;
+    KsmStats stats;
+
+    ksm_engine_get_stats(fixture->engines[0], &stats);
+    return stats.pages_sharing == 0;
+}
+
+static gboolean is_whole(gpointer opaque)
+{
+    Fixture *fixture = opaque;
+    KsmStats stats;
+
+    ksm_engine_get_stats(fixture->engines[0], &stats);
+    return stats.pages_broken == 0 && stats.mappings == 1;
+}
+
+/*
+ * Without mappings to spare, unmerging copies pages where they are.  They come
+ * back when there are mappings again, without being asked to once more.
+ */
+static void test_unmerged(void)
+{
+    Fixture fixture = { .tells_held = TRUE };
+    KsmStats stats;
+
+    if (!fixture_open(&fixture, ENGINES)) {
+        return;
+    }
+    fill_up(&fixture);
+    ksm_engine_set_run(fixture.engines[0], KSM_RUN_PAUSE);
+    g_atomic_int_set(&limit, LIMIT / 4);
+    ksm_engine_set_run(fixture.engines[0], KSM_RUN_UNMERGE);
+    g_assert_cmpfloat(ksm_test_wait(shares_nothing, &fixture, SECONDS), >=, 0);
+    ksm_engine_get_stats(fixture.engines[0], &stats);
+    g_test_message("%" G_GUINT64_FORMAT " pages broken, %" G_GUINT64_FORMAT
+                   " mappings",
+                   stats.pages_broken, stats.mappings);
+    g_assert_cmpuint(stats.pages_broken, >, PAGES / 8);
+    g_atomic_int_set(&limit, 4 * LIMIT);
+    g_assert_cmpfloat(ksm_test_wait(is_whole, &fixture, SECONDS), >=, 0);
+    fixture_close(&fixture);
+}
+
 static guint64 budget_of_new_engine(void)
 {
     g_autoptr(KsmEngine) engine = NULL;
@@ -278,6 +333,7 @@ int main(int argc, char **argv)
     g_test_add_func("/mappings/together", test_together);
     g_test_add_func("/mappings/limit-lowered", test_lowered);
     g_test_add_func("/mappings/program-maps-more", test_program);
+    g_test_add_func("/mappings/unmerged", test_unmerged);
     g_test_add_func("/mappings/fork", test_fork);
     return g_test_run();
 }

@@ -451,6 +451,24 @@ void ksm_giveback_orphaned(KsmEngine *engine)
     ksm_register_pending(engine);
 }
 
+/* Whether broken pages are left that can be given back later. */
+static gboolean has_broken(KsmEngine *engine, const KsmRegion *region)
+{
+    guint32 page;
+
+    if (!ksm_writers_known(&engine->isolation.writers) || !region->shadow ||
+        !region->counts[KSM_PAGE_BROKEN]) {
+        return FALSE;
+    }
+    for (page = 0; page < region->pages; page++) {
+        if (ksm_page_state(region->state[page]) == KSM_PAGE_BROKEN &&
+            !(region->state[page] & KSM_PAGE_HWPOISON)) {
+            return TRUE;
+        }
+    }
+    return FALSE;
+}
+
 gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region)
 {
     gboolean all = give_back_shared(engine, region);
@@ -463,5 +481,5 @@ gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region)
         }
     }
     ksm_giveback_broken(engine, region);
-    return all;
+    return all && !has_broken(engine, region);
 }

@@ -17,8 +17,9 @@ void ksm_giveback_close(KsmEngine *engine);
 /*
  * Makes every shared page of the region private (run mode `unmerge`), and
  * broken pages as described below.  Bindings that are no longer mapped are
- * added to engine->releases.released.  TRUE if no shared page is left.  FALSE
- * if it ended early (interrupted, or the kernel refused): call it again.
+ * added to engine->releases.released.  TRUE if no shared page is left, and no
+ * broken one that can be given back.  FALSE if it ended early (interrupted, or
+ * the kernel refused), or mappings or a device stood in the way: call it again.
  */
 gboolean ksm_giveback_region(KsmEngine *engine, KsmRegion *region);
 
