@@ -28,6 +28,7 @@ static const Load loads[] = {
     { "storm", bench_load_storm, BENCH_RUNS, FALSE, TRUE },
     { "idle", bench_load_idle, BENCH_RUNS, FALSE, FALSE },
     { "many", bench_load_many, BENCH_RUNS, FALSE, FALSE },
+    { "crowd", bench_load_crowd, BENCH_RUNS, FALSE, FALSE },
     { "churn", bench_load_churn, BENCH_RUNS, FALSE, FALSE },
     { "react", bench_load_react, BENCH_RUNS, FALSE, FALSE },
     { "cow", bench_load_cow, BENCH_RUNS, FALSE, FALSE },

@@ -52,8 +52,10 @@ void bench_open(Bench *bench, const BenchConfig *config)
     bench->json = g_string_new(NULL);
     bench->pages = (guint64)config->pages * config->processes;
     if (config->side == BENCH_OURS) {
-        KsmTestBroker *broker = ksm_test_broker_new(NULL);
+        KsmTestBroker *broker = ksm_test_broker_new_idle();
 
+        broker->shipped = config->shipped;
+        ksm_test_broker_start(broker);
         bench->broker = broker;
         bench->broker_kib = ksm_test_status_kib(broker->pid, "RssAnon");
     } else if (config->side == BENCH_KSMD) {

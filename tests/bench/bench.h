@@ -279,6 +279,7 @@ void bench_load_converge(Bench *bench);
 void bench_load_storm(Bench *bench);
 void bench_load_idle(Bench *bench);
 void bench_load_many(Bench *bench);
+void bench_load_crowd(Bench *bench);
 void bench_load_churn(Bench *bench);
 void bench_load_react(Bench *bench);
 void bench_load_cow(Bench *bench);

@@ -11,6 +11,9 @@
  *
  * many: many processes with default settings, after a long time without a
  * write; CPU of all that merges.
+ *
+ * crowd: many processes with default settings that are merged at the same time;
+ * CPU of their scanners, as a part of what the broker allows by default.
  */
 #include "bench.h"
 
@@ -99,6 +102,28 @@ void bench_load_many(Bench *bench)
                  (double)(bench_cpu_ns(bench) - cpu) / 1e7 / seconds);
     bench_all(bench, BENCH_MEMORY, 0);
     bench_report(bench, "mappings", (double)bench->workers[0].shared->mappings);
+}
+
+void bench_load_crowd(Bench *bench)
+{
+    /* What docs/man/guest-ksmd.8 says of --max-cpu-percent. */
+    const double limit = (g_get_num_processors() + 3) / 4 * 20;
+    BenchSettled settled;
+    guint64 broker = bench_broker_cpu_ns(bench);
+    double percent;
+
+    bench_ship(bench);
+    bench_run(bench, TRUE);
+    bench_settle(bench, bench->config.limit_seconds, &settled);
+    broker = bench_broker_cpu_ns(bench) - broker;
+    percent = (double)(settled.cpu_ns - MIN(broker, settled.cpu_ns)) / 1e7 /
+              settled.wall_s;
+    bench_report(bench, "cpu_percent", percent);
+    bench_report(bench, "limit_percent", limit);
+    bench_report(bench, "cpu_of_limit", percent / limit);
+    bench_report(bench, "broker_cpu_s", (double)broker / 1e9);
+    bench_report(bench, "wall_s", settled.wall_s);
+    bench_report(bench, "fraction", settled.fraction);
 }
 
 /*

@@ -15,8 +15,9 @@ typedef struct KsmTestBroker {
     char *dir; /* private directory, removed at the end */
     char *socket;
     char *log;
-    char *options; /* more options, by spaces; or NULL */
-    pid_t pid;     /* 0: not running */
+    char *options;    /* more options, by spaces; or NULL */
+    pid_t pid;        /* 0: not running */
+    gboolean shipped; /* with its default limit of CPU time */
 } KsmTestBroker;
 
 /** The program; fails the test when it is not known. */

@@ -73,6 +73,8 @@ TARGETS = [
      _ours('idle-100', 'wakeups_per_s')),
     ('requests of an idle VM a second', 0.1, True,
      _ours('idle-100', 'requests_per_s')),
+    ('CPU of 20 scanners that merge at once, of what the broker allows',
+     1.1, True, _ours('crowd-20', 'cpu_of_limit')),
     ('CPU of churn 1 %, a round a second', 1 / 20, True,
      _ratio('churn-1', 'cpu_s_per_s')),
     ('seconds from duplicate to shared, default settings', 2, True,

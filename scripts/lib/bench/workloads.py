@@ -119,6 +119,12 @@ def all_workloads():
                    ['cpu_percent', 'broker_percent', 'wakeups_per_s',
                     'requests_per_s', 'mappings'], reps=1)
           for vms in (10, 100)],
+        Workload('crowd-20', '20 processes merged at the same time, default '
+                 'settings: CPU of all scanners',
+                 ['--processes=20', '--pages=16384', '--mean-run=8',
+                  '--shipped', 'crowd'],
+                 ['cpu_percent', 'limit_percent', 'cpu_of_limit', 'wall_s',
+                  'fraction'], sides={'ours': ['--side=ours']}, reps=1),
         *[Workload(f'churn-{change}', f'{change} % of the pages are rewritten '
                    'every second; a round a second',
                    ['--seconds=3', f'--change={change}', 'churn'],
