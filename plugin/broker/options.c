@@ -13,7 +13,7 @@
 #define PAGES_PER_MIB 256
 #define PAGES_MAX ((gint64)G_MAXUINT32)
 #define MAX_CPU_PERCENT 100000
-#define NOT_GIVEN (-1) /* where 0 is a value */
+#define NOT_GIVEN G_MININT /* where 0 is a value */
 
 /* Values as parsed by GOption; 0 or NULL, or NOT_GIVEN: not given. */
 typedef struct Given {
@@ -56,11 +56,11 @@ static gboolean apply_limits(KsmBrokerLimits *limits, const Given *given,
     if (given->max_store_mib < 0 || given->max_store_mib > 1 << 22) {
         return invalid(errp, "max-store-mib", "1 to 4194304");
     }
-    if (given->max_cpu_percent < NOT_GIVEN ||
-        given->max_cpu_percent > MAX_CPU_PERCENT) {
-        return invalid(errp, "max-cpu-percent", "0 (no limit) to 100000");
-    }
     if (given->max_cpu_percent != NOT_GIVEN) {
+        if (given->max_cpu_percent < 0 ||
+            given->max_cpu_percent > MAX_CPU_PERCENT) {
+            return invalid(errp, "max-cpu-percent", "0 (no limit) to 100000");
+        }
         limits->max_cpu_percent = (guint)given->max_cpu_percent;
     }
     if (given->max_sessions > 0) {

@@ -188,7 +188,8 @@ typedef struct KsmMsgError {
  * A client's report for guest-ksmctl: the statistics of stats-list.h, one
  * guint64 each in the order of the list, then state and options.  Sent after
  * each round, and every KSM_REPORT_MS between rounds, because changed settings
- * arrive with the reply.
+ * arrive with the reply; from version 7 on, while nothing changes, only every
+ * KSM_REPORT_QUIET_MS and after WAKE.
  */
 typedef struct KsmMsgStats {
     KsmMsg msg;

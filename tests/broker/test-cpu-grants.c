@@ -22,17 +22,31 @@ typedef struct Scanner {
 
 typedef struct World {
     KsmCpuGrants grants;
+    KsmCpuParty users[MAX_SCANNERS], processes[MAX_SCANNERS];
     Scanner scanners[MAX_SCANNERS];
     guint count;
     gint64 now_us;
 } World;
 
+/* The scanner is one of that user's process. */
+static void belong(World *world, guint scanner, guint user, guint process)
+{
+    world->scanners[scanner].asker.user = &world->users[user];
+    world->scanners[scanner].asker.process = &world->processes[process];
+}
+
+/* All of one user, each of a process of its own. */
 static void set_up(World *world, guint count, guint percent)
 {
+    guint i;
+
     memset(world, 0, sizeof(*world));
     world->grants.percent = percent;
     world->count = count;
     world->now_us = 1000 * SECOND_US;
+    for (i = 0; i < count; i++) {
+        belong(world, i, 0, i);
+    }
 }
 
 /* Works for as long as it may, then asks at the time that it was told. */
@@ -132,6 +146,43 @@ static void test_shares(void)
     g_free(world);
 }
 
+static gint64 used_by(const World *world, guint first, guint count)
+{
+    gint64 sum = 0;
+    guint i;
+
+    for (i = first; i < first + count; i++) {
+        sum += world->scanners[i].used_us;
+    }
+    return sum;
+}
+
+/* Having many scanners brings a process nothing, and many processes a user. */
+static void test_parties(void)
+{
+    const gint64 all_us = 60 * SECOND_US * PERCENT / 100;
+    World *world = g_new(World, 1);
+    guint i;
+
+    /* User 0 has a process of 50; user 1 a process of 1 and one of 9. */
+    set_up(world, 60, PERCENT);
+    for (i = 0; i < 60; i++) {
+        belong(world, i, i >= 50, (i >= 50) + (i >= 51));
+    }
+    run(world, 60);
+    g_assert_cmpint(used_by(world, 0, 50), >=, all_us * 45 / 100);
+    g_assert_cmpint(used_by(world, 0, 50), <=, all_us * 55 / 100);
+    g_assert_cmpint(used_by(world, 50, 1), >=, all_us * 22 / 100);
+    g_assert_cmpint(used_by(world, 51, 9), >=, all_us * 22 / 100);
+    for (i = 0; i < 60; i++) {
+        ksm_cpu_grants_forget(&world->grants, &world->scanners[i].asker);
+    }
+    g_assert_cmpuint(world->grants.users + world->users[0].asking +
+                         world->users[1].asking + world->processes[0].asking,
+                     ==, 0);
+    g_free(world);
+}
+
 /* A claim beyond all measure takes no more than half from the others. */
 static void test_claims(void)
 {
@@ -140,7 +191,7 @@ static void test_claims(void)
 
     set_up(world, 100, PERCENT);
     for (i = 0; i < 100; i++) {
-        world->scanners[i].pages = i ? 1000 : G_MAXUINT64;
+        world->scanners[i].pages = i ? 1000 : (guint64)1 << 40;
     }
     run(world, 60);
     for (i = 1; i < 100; i++) {
@@ -235,6 +286,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/cpu-grants/limit", test_limit);
     g_test_add_func("/cpu-grants/shares", test_shares);
+    g_test_add_func("/cpu-grants/parties", test_parties);
     g_test_add_func("/cpu-grants/claims", test_claims);
     g_test_add_func("/cpu-grants/come-and-go", test_come_and_go);
     g_test_add_func("/cpu-grants/no-limit", test_no_limit);

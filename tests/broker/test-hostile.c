@@ -22,6 +22,7 @@
 #define ERROR_PROTOCOL 7u
 #define ERROR_LIMIT 5u
 #define ERROR_GROUP 8u
+#define MANY_PAGES (4u << 20) /* returning them takes a while */
 
 /* A client that is there all the time and must not be disturbed. */
 typedef struct Fixture {
@@ -622,6 +623,62 @@ static void test_one_process_limit(void)
     fixture_close(&fixture);
 }
 
+/* Binds all pages of the client to the slot of one content. */
+static void bind_many(ProtoClient *client, guint32 pages)
+{
+    const KsmFingerprint fingerprint = proto_fingerprint(1);
+    guint32 page, i;
+
+    for (page = 0; page < pages; page += KSM_BATCH_LOOKUPS) {
+        KsmLookup *items = (gpointer)(client->bulk + KSM_BULK_REQUEST);
+
+        for (i = 0; i < KSM_BATCH_LOOKUPS; i++) {
+            items[i] = (KsmLookup) {
+                .page = page + i,
+                .fingerprint = fingerprint,
+            };
+        }
+        g_assert_cmpuint(proto_client_request(client, KSM_MSG_LOOKUP,
+                                              KSM_BATCH_LOOKUPS)
+                             .msg.type,
+                         ==, KSM_MSG_ANSWERS);
+    }
+}
+
+static gboolean returns_many(gpointer broker)
+{
+    g_autofree char *log = ksm_test_broker_read_log(broker);
+    g_autofree char *line = g_strdup_printf("returns %u bound", MANY_PAGES);
+
+    return strstr(log, line) != NULL;
+}
+
+/* An engine that maps nothing any more comes back while that is noted. */
+static void test_back_too_late(void)
+{
+    Fixture fixture;
+    ProtoClient *client, *again;
+    KsmEngineId engine;
+
+    fixture_open(&fixture, "--max-process-pages=16777216");
+    client = proto_client_new(fixture.broker->socket, "g", "many", MANY_PAGES);
+    bind_many(client, MANY_PAGES);
+    engine = client->engine;
+    proto_client_free(client);
+    g_assert_cmpfloat(ksm_test_wait(returns_many, fixture.broker, 30), >=, 0);
+    again = proto_client_connect(fixture.broker->socket);
+    again->engine = engine;
+    g_assert_cmpuint(
+        proto_client_hello(again, "g", "many", MANY_PAGES).msg.type, ==,
+        KSM_MSG_WELCOME);
+    g_assert_cmpuint(again->welcome.outcome, ==, KSM_WELCOME_NEW);
+    g_assert_cmpint(proto_client_lookup(again, 5, 1).kind, ==, KSM_ANSWER_SLOT);
+    g_usleep(2 * G_USEC_PER_SEC); /* the former one has ended */
+    g_assert_cmpint(proto_client_lookup(again, 6, 1).kind, ==, KSM_ANSWER_SLOT);
+    proto_client_free(again);
+    fixture_close(&fixture);
+}
+
 /* Packets of chance: whatever they say, the broker lives. */
 static void test_noise(void)
 {
@@ -638,7 +695,7 @@ static void test_noise(void)
         for (step = 0; step < 200; step++) {
             KsmMsgStats packet = {
                 .msg = {
-                    .type = (guint32)g_rand_int_range(rand, 3, 11),
+                    .type = (guint32)g_rand_int_range(rand, 3, 13),
                     .count = (guint32)g_rand_int_range(rand, 0, 40),
                 },
             };
@@ -676,6 +733,7 @@ int main(int argc, char **argv)
     g_test_add_func("/hostile/storm", test_storm);
     g_test_add_func("/hostile/limits", test_limits);
     g_test_add_func("/hostile/one-process", test_one_process_limit);
+    g_test_add_func("/hostile/back-too-late", test_back_too_late);
     g_test_add_func("/hostile/noise", test_noise);
     return g_test_run();
 }

@@ -4,9 +4,11 @@
  *
  * A scanner that has used what it was granted asks again, and says how many
  * pages it has yet to look at: that is what it may gain.  Everybody who has
- * asked in the last CONFIRM_US counts.  Half of the limit is shared equally
- * among them, the other half in proportion to their pages: so the VM with most
- * to gain gets most, and none waits for ever.  A grant is for GRANT_US, less
+ * asked in the last CONFIRM_US counts.  Half of the limit is shared equally:
+ * among users, each one's among his processes, and each one's among its clients.
+ * The other half is shared in proportion to the pages.  So the VM with most to
+ * gain gets most, none waits for ever, and a user gets no more for having many
+ * VMs, nor a VM for having many memory backends.  A grant is for GRANT_US, less
  * where that would take longer than a second to earn, and the next one is
  * due when this one is earned at the client's rate: the rates of all make up
  * the limit, whoever comes and goes.
@@ -16,9 +18,13 @@
  *
  * The scanners are threads of others' processes, so this is a rule for those
  * that keep to it, as libraries of version 7 on do.  What a client can do wrong:
- * claim any number of pages, and get up to half of the limit for it; or use more
- * than it was granted, which is an account of its own process, as is everything
- * else that it runs.
+ * claim all pages that it has, which are limited for its user, and get its part
+ * of the second half for them; or use more than it was granted, which is on the
+ * account of its own process, as is everything else that it runs.
+ *
+ * What a client can learn: how much the scanners of all groups want now, from
+ * the time that it is told to wait.  That time is rounded up to WAIT_STEP_US, so
+ * it is learnt roughly and seldom; docs/security.md has it.
  */
 #include "clients/cpu-grants.h"
 
@@ -30,8 +36,7 @@
 /* Somebody who has not asked for longer than any wait has no need. */
 #define CONFIRM_US 1300000
 #define PERCENT_PER_4 20u
-/* One VM's claim counts up to 1 TiB. */
-#define MAX_PAGES (1u << 28)
+#define WAIT_STEP_US 10000
 
 guint ksm_cpu_grants_default_percent(void)
 {
@@ -49,6 +54,9 @@ void ksm_cpu_grants_forget(KsmCpuGrants *self, KsmCpuAsker *asker)
         g_queue_unlink(&self->asking, &asker->link);
         self->pages -= asker->pages;
         asker->counts = FALSE;
+        if (--asker->process->asking == 0 && --asker->user->asking == 0) {
+            self->users--;
+        }
     }
 }
 
@@ -67,23 +75,32 @@ static void note(KsmCpuGrants *self, KsmCpuAsker *asker, guint64 pages,
 {
     ksm_cpu_grants_forget(self, asker);
     forget_content(self, now_us);
-    asker->pages = MIN(pages, MAX_PAGES);
+    asker->pages = pages;
     asker->asked_us = now_us;
     asker->counts = TRUE;
     asker->link.data = asker;
     g_queue_push_tail_link(&self->asking, &asker->link);
     self->pages += asker->pages;
+    if (asker->process->asking++ == 0 && asker->user->asking++ == 0) {
+        self->users++;
+    }
 }
 
 /* Microseconds of CPU time for each microsecond. */
 static double rate_of(const KsmCpuGrants *self, const KsmCpuAsker *asker)
 {
-    double part = 1.0 / self->asking.length;
+    double part = 1.0 / self->users / asker->user->asking /
+                  asker->process->asking;
 
     if (self->pages > 0) {
         part = (part + (double)asker->pages / (double)self->pages) / 2;
     }
     return part * self->percent / 100;
+}
+
+static gint64 in_steps(gint64 wait_us)
+{
+    return (wait_us + WAIT_STEP_US - 1) / WAIT_STEP_US * WAIT_STEP_US;
 }
 
 KsmCpuGrant ksm_cpu_grants_ask(KsmCpuGrants *self, KsmCpuAsker *asker,
@@ -98,7 +115,8 @@ KsmCpuGrant ksm_cpu_grants_ask(KsmCpuGrants *self, KsmCpuAsker *asker,
     note(self, asker, pages, now_us);
     rate = rate_of(self, asker);
     grant_us = MIN(GRANT_US, rate * MAX_PERIOD_US);
-    period_us = (gint64)(grant_us / rate);
+    period_us = in_steps((gint64)(grant_us / rate));
+    grant_us = (double)period_us * rate;
     if (now_us >= asker->next_us) {
         asker->next_us = now_us + period_us;
         return (KsmCpuGrant) {
@@ -108,7 +126,9 @@ KsmCpuGrant ksm_cpu_grants_ask(KsmCpuGrants *self, KsmCpuAsker *asker,
     }
     /* Its rate may have grown since. */
     asker->next_us = MIN(asker->next_us, now_us + period_us);
-    return (KsmCpuGrant) { .wait_us = (guint32)(asker->next_us - now_us) };
+    return (KsmCpuGrant) {
+        .wait_us = (guint32)in_steps(asker->next_us - now_us),
+    };
 }
 
 guint ksm_cpu_grants_count(KsmCpuGrants *self, gint64 now_us)

@@ -470,8 +470,9 @@ static KsmRequestResult handle_reclaim(KsmRequestState *self, const KsmMsg *msg,
 static KsmRequestResult handle_cpu_time(KsmRequestState *self, guint32 pages,
                                         KsmReply *reply)
 {
+    const guint64 own = self->session->member->table.pages;
     KsmCpuGrant grant = ksm_cpu_grants_ask(&self->broker->cpu,
-                                           &self->session->cpu, pages,
+                                           &self->session->cpu, MIN(pages, own),
                                            g_get_monotonic_time());
     KsmMsgGrant message = {
         .msg = { .type = KSM_MSG_GRANT },

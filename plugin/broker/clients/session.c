@@ -48,6 +48,7 @@
 #include "store/store.h"
 #include "error.h"
 
+#define KSM_ABANDONED " (given up)" /* behind its name */
 #define ORPHAN_SECONDS 1u
 #define ORPHANS_AT_ONCE 64u /* each walks all locks of a file */
 
@@ -235,6 +236,8 @@ static KsmSession *session_new(KsmProcess *process, KsmShard *shard,
     session->process = process;
     session->shard = shard;
     session->member = member;
+    session->cpu.process = &process->cpu;
+    session->cpu.user = &process->user->cpu;
     member->has_results = session_on_results;
     member->has_results_opaque = session;
     session->engine = hello->engine;
@@ -289,6 +292,17 @@ static gboolean is_of_nameless(const KsmSession *session,
                                 session->member->roster_at, store_fd);
 }
 
+/* The session stays for what the engine maps by its former open file. */
+static void abandon(KsmSession *session)
+{
+    g_autofree char *name = g_strconcat(session->told_name, KSM_ABANDONED,
+                                        NULL);
+
+    session->abandoned = TRUE;
+    label_free(session->shard, session->name);
+    session->name = label_new(session->shard, name);
+}
+
 /* Whether the engine may map slots that it will not report any more. */
 static gboolean is_started_over(const KsmSession *session, int store_fd)
 {
@@ -310,7 +324,10 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
     for (link = process->sessions.head; link != NULL; link = link->next) {
         KsmSession *session = link->data;
 
-        if (session->abandoned || session->member->table.pages > hello->pages) {
+        /* One that is returning everything will be freed. */
+        if (session->abandoned ||
+            session->member->cleaning == KSM_CLEANING_ALL ||
+            session->member->table.pages > hello->pages) {
             continue;
         }
         if (ksm_engine_id_is_none(&hello->engine) ?
@@ -323,7 +340,7 @@ static KsmSession *find_own(KsmProcess *process, const KsmMsgHello *hello,
             if (!is_started_over(session, store_fd)) {
                 return session;
             }
-            session->abandoned = TRUE;
+            abandon(session);
         }
     }
     return NULL;

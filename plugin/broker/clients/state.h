@@ -54,7 +54,8 @@ typedef enum KsmQuota {
 typedef struct KsmUser {
     KsmBroker *broker;
     uid_t uid;
-    guint refs;                  /* from processes and groups */
+    guint refs; /* from processes and groups */
+    KsmCpuParty cpu;
     KsmShare shares[KSM_QUOTAS]; /* parts of the broker's */
     guint64 iteration;           /* iteration that turn_us belongs to */
     gint64 turn_us;              /* time spent on its requests in it */
@@ -126,6 +127,7 @@ struct KsmProcess {
     char *group_key;    /* "UID:NAME" of the group that it named
                                    first, for all nodes; NULL: none yet */
     GQueue sessions;    /* KsmSession */
+    KsmCpuParty cpu;
     guint connections;
     KsmLogBucket log_bucket;
 };

@@ -47,7 +47,8 @@ static void visit(KsmSession *session, gpointer opaque)
 {
     Search *search = opaque;
 
-    if (search->name == NULL || matches(session, search)) {
+    if (!session->abandoned &&
+        (search->name == NULL || matches(session, search))) {
         g_ptr_array_add(search->found, session);
     }
 }

@@ -204,6 +204,7 @@ void ksm_member_clean(KsmMember *member, KsmCleaning what,
     }
     ksm_result_ring_clear(&member->results);
     member->results_lost = FALSE;
+    member->results_told = FALSE;
     member->cleaning = what;
     member->clean_cursor = 0;
     member->cleaned = cleaned;
