@@ -9,6 +9,7 @@
 
 #include "client/broker-client.h"
 #include "core/budget.h"
+#include "core/due.h"
 #include "core/lock.h"
 #include "core/stats.h"
 #include "memory/ram.h"
@@ -131,6 +132,7 @@ KsmRegion *ksm_region_add(KsmEngine *engine, const char *name, void *addr,
             region = NULL;
         } else {
             place_region(engine, region);
+            ksm_due_forget(engine);
         }
     }
     ksm_budget_tell_regions(engine);
@@ -146,6 +148,7 @@ void ksm_region_remove(KsmRegion *region)
 
     ksm_engine_lock(engine);
     g_ptr_array_remove(engine->ram.regions, region);
+    ksm_due_forget(engine);
     /* First send what is pending: no message may name a page twice. */
     ksm_release_send(engine);
     if (ksm_ram_free(region)) {

@@ -41,12 +41,14 @@ static unsigned told_limit(void)
     return g_atomic_int_get(&limit);
 }
 
-static gboolean never_held(const void *addr, gsize bytes, void *opaque)
+static gint held; /* atomic: a device may write anywhere */
+
+static gboolean is_held(const void *addr, gsize bytes, void *opaque)
 {
     (void)addr;
     (void)bytes;
     (void)opaque;
-    return FALSE;
+    return g_atomic_int_get(&held);
 }
 
 static void add_engine(Fixture *fixture)
@@ -64,7 +66,7 @@ static void add_engine(Fixture *fixture)
     options.required = TRUE;
     options.scan_interval_ms = 20;
     options.scan_cpu_percent = 100;
-    options.dma_in_flight = fixture->tells_held ? never_held : NULL;
+    options.dma_in_flight = fixture->tells_held ? is_held : NULL;
     engine = ksm_engine_new(&options, &error);
     g_assert_no_error(error);
     memory = mmap(NULL, PAGES * KSM_PAGE_BYTES, PROT_READ | PROT_WRITE,
@@ -262,9 +264,21 @@ static gboolean is_whole(gpointer opaque)
     return stats.pages_broken == 0 && stats.mappings == 1;
 }
 
+/* Writes again what stands in every fourth page: that breaks it. */
+static void rewrite(const Fixture *fixture)
+{
+    guint page;
+
+    for (page = 0; page < PAGES; page += 4) {
+        volatile guint8 *byte = fixture->memory[0] + page * KSM_PAGE_BYTES;
+
+        *byte = *byte;
+    }
+}
+
 /*
- * Without mappings to spare, unmerging copies pages where they are.  They come
- * back when there are mappings again, without being asked to once more.
+ * Unmerging needs mappings where none are left, and waits for devices.  What
+ * it had to leave comes back without being asked to once more.
  */
 static void test_unmerged(void)
 {
@@ -277,14 +291,16 @@ static void test_unmerged(void)
     fill_up(&fixture);
     ksm_engine_set_run(fixture.engines[0], KSM_RUN_PAUSE);
     g_atomic_int_set(&limit, LIMIT / 4);
+    g_atomic_int_set(&held, TRUE);
+    rewrite(&fixture);
     ksm_engine_set_run(fixture.engines[0], KSM_RUN_UNMERGE);
     g_assert_cmpfloat(ksm_test_wait(shares_nothing, &fixture, SECONDS), >=, 0);
     ksm_engine_get_stats(fixture.engines[0], &stats);
     g_test_message("%" G_GUINT64_FORMAT " pages broken, %" G_GUINT64_FORMAT
                    " mappings",
                    stats.pages_broken, stats.mappings);
-    g_assert_cmpuint(stats.pages_broken, >, PAGES / 8);
-    g_atomic_int_set(&limit, 4 * LIMIT);
+    g_assert_cmpuint(stats.pages_broken, >, 0);
+    g_atomic_int_set(&held, FALSE);
     g_assert_cmpfloat(ksm_test_wait(is_whole, &fixture, SECONDS), >=, 0);
     fixture_close(&fixture);
 }

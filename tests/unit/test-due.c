@@ -277,6 +277,43 @@ static void test_work(void)
     tear_down(&f);
 }
 
+/* Pages that were moved back are not armed: a scan has to see them first. */
+static void test_unarmed(void)
+{
+    Fixture f;
+
+    set_up(&f, KSM_SCAN_INTERVAL_MS, 0);
+    f.engine.stats.counters.given_back++;
+    g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_SCAN);
+    ksm_due_begin_round(&f.engine);
+    ksm_due_begin_scan(&f.engine);
+    f.engine.stats.counters.rollbacks++; /* in this very round */
+    ksm_due_begin_sweep(&f.engine);
+    ksm_due_end(&f.engine, TRUE, TRUE);
+    g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_SCAN);
+    ksm_due_begin_round(&f.engine);
+    ksm_due_begin_scan(&f.engine);
+    ksm_due_begin_sweep(&f.engine);
+    ksm_due_end(&f.engine, TRUE, TRUE);
+    g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_NOTHING);
+    tear_down(&f);
+}
+
+/* What is set in the middle of a round is for the next one to see. */
+static void test_set_meanwhile(void)
+{
+    Fixture f;
+
+    set_up(&f, KSM_SCAN_INTERVAL_MS, 0);
+    ksm_due_begin_round(&f.engine);
+    ksm_due_begin_scan(&f.engine);
+    set_mappings(&f.engine);
+    ksm_due_begin_sweep(&f.engine);
+    ksm_due_end(&f.engine, TRUE, TRUE);
+    g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_SCAN);
+    tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -289,5 +326,7 @@ int main(int argc, char **argv)
     g_test_add_func("/due/uncounted", test_uncounted);
     g_test_add_func("/due/others", test_others);
     g_test_add_func("/due/work", test_work);
+    g_test_add_func("/due/unarmed", test_unarmed);
+    g_test_add_func("/due/set-meanwhile", test_set_meanwhile);
     return g_test_run();
 }

@@ -726,6 +726,7 @@ gboolean ksm_broker_client_ask_cpu(KsmBrokerClient *client, guint32 pages,
         g_warning("%s", error->message);
         g_error_free(error);
         shutdown(client->sock, SHUT_RDWR);
+        client->version = 0; /* not asked again */
         return FALSE;
     }
     *cpu_us = packet.grant.cpu_us;

@@ -211,6 +211,12 @@ static void set_limit(void)
                      __ATOMIC_RELAXED);
 }
 
+/* Whether an idle engine need not look often what the program maps. */
+static gboolean is_far_from_limit(const KsmEngine *engine)
+{
+    return engine->due.vain && used_by_all() < limit_of_all() / 2;
+}
+
 static void update_limit(KsmEngine *engine)
 {
     guint64 now = ksm_sys_now_ns();
@@ -224,8 +230,8 @@ static void update_limit(KsmEngine *engine)
         account.max_map_count = ksm_sys->max_map_count();
         account.max_read_ns = now;
     }
-    if (is_count_due(now,
-                     engine->due.vain ? KSM_COUNT_IDLE_NS : KSM_COUNT_NS)) {
+    if (is_count_due(now, is_far_from_limit(engine) ? KSM_COUNT_IDLE_NS :
+                                                      KSM_COUNT_NS)) {
         count_others(engine, now);
     }
     set_limit();

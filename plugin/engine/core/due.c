@@ -17,6 +17,10 @@
  *    page's wait is over, the scan is deferred.  Pages that are written all the
  *    time cause no more faults in the meantime.
  *
+ * A page that was moved back to its place (given back, or rolled back) is not
+ * armed before the next scan, so writes to it are no fault: after such moves,
+ * everything is scanned.
+ *
  * Some writes are no fault of a thread of this process: those by another process
  * (process_vm_writev) and those by kernel threads.  Therefore everything is
  * scanned from time to time regardless of the count, and less and less often
@@ -53,6 +57,15 @@ static guint64 work_so_far(const KsmEngine *engine)
            s->publishes + s->given_back + s->collapses + s->rollbacks +
            s->refused_pinned + s->refused_budget + s->refused_torn +
            s->refused_broker + s->refused_error + s->refused_dma;
+}
+
+/* A sum that changes when pages were moved back, and so are not armed. */
+static guint64 unarmed_so_far(const KsmEngine *engine)
+{
+    const KsmStats *s = &engine->stats.counters;
+
+    return s->given_back + s->collapses + s->rollbacks + s->refused_pinned +
+           s->refused_torn + s->refused_error + s->refused_dma;
 }
 
 /* Inputs of a round that others can change. */
@@ -116,9 +129,16 @@ static gboolean must_scan(KsmEngine *engine, guint64 faults)
 
     return !due->known || engine->lost || now.keep_huge ||
            ksm_budget_excess(engine) || !is_given(&due->given, &now) ||
-           is_unsettled(engine) ||
+           is_unsettled(engine) || unarmed_so_far(engine) != due->unarmed ||
            ksm_sys_now_ns() - due->scan_ns >=
                patience_ms(engine, faults) * 1000000;
+}
+
+void ksm_due_begin_round(KsmEngine *engine)
+{
+    engine->due.rounds = MAX(engine->due.rounds, 1);
+    /* What changes during the round is for the next one. */
+    engine->due.given = given_now(engine);
 }
 
 KsmDueWork ksm_due_judge(KsmEngine *engine)
@@ -148,6 +168,7 @@ KsmDueWork ksm_due_judge(KsmEngine *engine)
 void ksm_due_begin_scan(KsmEngine *engine)
 {
     engine->due.faults = ksm_tracker_faults();
+    engine->due.unarmed = unarmed_so_far(engine);
     engine->due.hot = 0;
 }
 
@@ -171,5 +192,4 @@ void ksm_due_end(KsmEngine *engine, gboolean scanned, gboolean whole)
     due->work = work;
     due->rounds = 0;
     due->known = whole;
-    due->given = given_now(engine);
 }

@@ -25,10 +25,7 @@ static inline void ksm_due_forget(KsmEngine *engine)
 KsmDueWork ksm_due_judge(KsmEngine *engine);
 
 /* Starts a round, which counts as one interval at least. */
-static inline void ksm_due_begin_round(KsmEngine *engine)
-{
-    engine->due.rounds = MAX(engine->due.rounds, 1);
-}
+void ksm_due_begin_round(KsmEngine *engine);
 
 /* To be called before tracking: later writes are for the next scan to find. */
 void ksm_due_begin_scan(KsmEngine *engine);

@@ -50,7 +50,6 @@ typedef struct KsmPace {
     guint64 yielded_ns;   /* when other threads could last run */
     guint64 granted_ns;   /* CPU time of this thread up to which it may run */
     guint64 ask_ns;       /* when the broker may grant more */
-    guint64 waited_ns;    /* for grants in this turn */
     gboolean unlimited;   /* ksm_engine_run_round() */
     gboolean interrupted; /* once in this turn, at least */
 } KsmPace;
@@ -102,6 +101,7 @@ typedef struct KsmRamMap {
 /* Share of the process's mappings.  Owners: budget, discard, shrink. */
 typedef struct KsmBudget {
     guint64 allowed;    /* in this round */
+    guint64 kept;       /* the same, while shrinking */
     guint64 reported;   /* recorded in the process's account */
     guint generation;   /* of the account that has `reported` */
     gboolean shrinking; /* giving mappings up: budget not applied */
@@ -223,6 +223,7 @@ typedef struct KsmDue {
     guint64 faults;  /* of other threads when the last scan began */
     guint64 scan_ns; /* when it ended */
     guint64 hot;     /* pages that it found written */
+    guint64 unarmed; /* as it began: see due.c */
     guint vain;      /* scans in a row that found none */
     guint64 work;    /* counted when the last round ended */
     guint16 soonest; /* rounds from then until a wait is over */

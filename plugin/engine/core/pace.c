@@ -33,8 +33,6 @@
 #define KSM_PACE_DEBT_NS 20000000u
 #define KSM_PACE_MIN_WAIT_US 1000u
 #define KSM_PACE_MAX_WAIT_US 2000000u
-/* A turn that has waited so long for grants ends: the broker wants a report. */
-#define KSM_PACE_TURN_WAIT_NS G_GUINT64_CONSTANT(5000000000)
 /*
  * If the scanner runs for longer than its time slice (some ms), the scheduler
  * is likely to preempt it.  A yield while another thread waits costs two
@@ -52,7 +50,6 @@ void ksm_pace_begin(KsmEngine *engine, gboolean unlimited)
     engine->pace.cpu_ns = ksm_sys_thread_cpu_ns();
     engine->pace.unlimited = unlimited;
     engine->pace.interrupted = FALSE;
-    engine->pace.waited_ns = 0;
 }
 
 /* Whether there is a reason to stand aside that began during this turn. */
@@ -69,7 +66,6 @@ gboolean ksm_pace_interrupted(KsmEngine *engine)
     gboolean interrupted = ksm_lock_waited_for(engine) ||
                            g_atomic_int_get(&engine->tunables.run) !=
                                (gint)engine->turn.run ||
-                           engine->pace.waited_ns > KSM_PACE_TURN_WAIT_NS ||
                            must_stand_aside(engine);
 
     engine->pace.interrupted = engine->pace.interrupted || interrupted;
@@ -139,24 +135,30 @@ static gboolean ask_for_more(KsmEngine *engine, guint64 cpu_ns)
 /*
  * Returns when the scanner may go on within the limit of all scanners.  An
  * interruption ends the wait: what is used then counts against the next grant.
+ * Unmerging does not wait: no broker may keep a guest from its own memory.
  */
 static void keep_to_grant(KsmEngine *engine)
 {
     guint64 cpu_ns = ksm_sys_thread_cpu_ns(), now;
 
-    while (cpu_ns >= engine->pace.granted_ns) {
+    while (cpu_ns >= engine->pace.granted_ns &&
+           engine->turn.run != KSM_RUN_UNMERGE) {
         now = ksm_sys_now_ns();
         if (now < engine->pace.ask_ns) {
             ksm_isolation_drop(&engine->isolation);
             if (!sleep_ns(engine, engine->pace.ask_ns - now, TRUE)) {
                 return;
             }
-            engine->pace.waited_ns += engine->pace.ask_ns - now;
         }
         if (!ask_for_more(engine, cpu_ns)) {
             return;
         }
     }
+}
+
+void ksm_pace_forget_grant(KsmEngine *engine)
+{
+    engine->pace.granted_ns = engine->pace.ask_ns = 0;
 }
 
 void ksm_pace_safe_point(KsmEngine *engine)

@@ -17,6 +17,9 @@ void ksm_pace_safe_point(KsmEngine *engine);
  */
 gboolean ksm_pace_interrupted(KsmEngine *engine);
 
+/* Another broker is connected: what the former one granted is void. */
+void ksm_pace_forget_grant(KsmEngine *engine);
+
 /* Sleeps up to `ms`; FALSE: woken early by a request to the scanner. */
 gboolean ksm_pace_sleep(KsmEngine *engine, guint64 ms);
 

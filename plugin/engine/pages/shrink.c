@@ -86,16 +86,25 @@ static void shrink_all(KsmEngine *engine)
     }
 }
 
+void ksm_shrink_begin(KsmEngine *engine)
+{
+    engine->budget.shrinking = TRUE;
+    engine->budget.kept = engine->budget.allowed;
+    engine->budget.allowed = G_MAXUINT32;
+}
+
+void ksm_shrink_end(KsmEngine *engine)
+{
+    engine->budget.allowed = engine->budget.kept;
+    engine->budget.shrinking = FALSE;
+}
+
 void ksm_shrink(KsmEngine *engine)
 {
-    guint64 budget = engine->budget.allowed;
-
     if (!ksm_budget_excess(engine)) {
         return;
     }
-    engine->budget.shrinking = TRUE;
-    engine->budget.allowed = G_MAXUINT32;
+    ksm_shrink_begin(engine);
     shrink_all(engine);
-    engine->budget.allowed = budget;
-    engine->budget.shrinking = FALSE;
+    ksm_shrink_end(engine);
 }

@@ -8,4 +8,11 @@
 /* Gives shared pages back until the engine has given up its share. */
 void ksm_shrink(KsmEngine *engine);
 
+/*
+ * Between these, pages are given back whatever the budget says, because that
+ * frees mappings in the end.
+ */
+void ksm_shrink_begin(KsmEngine *engine);
+void ksm_shrink_end(KsmEngine *engine);
+
 #endif /* KSM_SHRINK_H */

@@ -37,7 +37,6 @@
 #include "pages/huge.h"
 #include "pages/merge.h"
 #include "pages/shrink.h"
-#include "pages/unmergeable.h"
 #include "pages/written.h"
 #include "core/due.h"
 #include "scan/sweep.h"
@@ -242,7 +241,6 @@ void ksm_round_run(KsmEngine *engine, gboolean scan)
     ksm_due_begin_round(engine);
     engine->turn.round += engine->due.rounds;
     engine->budget.allowed = ksm_budget_compute(engine);
-    ksm_unmergeable_check(engine);
     ok = scan_and_sweep(engine, scan) &&
          (engine->turn.quiet ?
               ksm_report_if_due(engine) :

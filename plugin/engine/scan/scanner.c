@@ -34,6 +34,8 @@
 #include "pages/discard.h"
 #include "pages/giveback.h"
 #include "pages/merge.h"
+#include "pages/shrink.h"
+#include "pages/unmergeable.h"
 #include "scan/round.h"
 #include "session/connection.h"
 #include "session/release.h"
@@ -42,6 +44,7 @@
 #include "sys.h"
 
 #define KSM_PARKED_MS 1000u
+#define KSM_UNMERGE_RETRY_MS 5000u
 /* Delay until detaching continues after it gave way to another thread. */
 #define KSM_DETACH_MS 1u
 #define KSM_RESULTS_PER_ROUND 4
@@ -110,13 +113,31 @@ static void unmerge(KsmEngine *engine)
     /* Pages written recently are broken, and must be known to be. */
     ksm_round_track(engine);
     engine->budget.allowed = ksm_budget_compute(engine);
+    ksm_shrink_begin(engine);
     for (i = 0; i < engine->ram.regions->len; i++) {
         all = ksm_giveback_region(engine,
                                   g_ptr_array_index(engine->ram.regions, i)) &&
               all;
     }
+    ksm_shrink_end(engine);
     ksm_release_send(engine);
     engine->turn.unmerged = all;
+}
+
+/* Unmerges as much as can be now; returns how long to sleep after that. */
+static guint64 unmerge_turn(KsmEngine *engine)
+{
+    const KsmStats *counters = &engine->stats.counters;
+    guint64 done = counters->given_back;
+
+    unmerge(engine);
+    if (engine->turn.unmerged) {
+        return KSM_PARKED_MS;
+    }
+    /* If nothing could be done, a device or the kernel stands in the way. */
+    return counters->given_back != done || engine->pace.interrupted ?
+               (guint)g_atomic_int_get(&engine->tunables.scan_interval_ms) :
+               KSM_UNMERGE_RETRY_MS;
 }
 
 /* Milliseconds until the next round is due; 0: it is. */
@@ -138,7 +159,10 @@ static guint64 due_ms(KsmEngine *engine)
 /* Runs as much of a round as is needed; all of it if it was asked for. */
 static void make_round(KsmEngine *engine, gboolean asked)
 {
-    KsmDueWork work = ksm_due_judge(engine);
+    KsmDueWork work;
+
+    ksm_unmergeable_check(engine);
+    work = ksm_due_judge(engine);
 
     if (asked || work == KSM_DUE_SCAN || work == KSM_DUE_SWEEP) {
         ksm_round_run(engine, asked || work == KSM_DUE_SCAN);
@@ -203,6 +227,7 @@ static void not_quiet(KsmEngine *engine)
 static guint64 turn(KsmEngine *engine, gboolean asked)
 {
     KsmRunMode run = g_atomic_int_get(&engine->tunables.run);
+    guint64 ms;
 
     engine->turn.run = run;
     if (ksm_discard_flush(engine)) {
@@ -222,12 +247,8 @@ static guint64 turn(KsmEngine *engine, gboolean asked)
     ksm_pace_begin(engine, asked);
     if (run == KSM_RUN_UNMERGE && !engine->turn.unmerged) {
         not_quiet(engine);
-        unmerge(engine);
-        return sleep_connected(engine, only_connect(engine),
-                               engine->turn.unmerged ?
-                                   KSM_PARKED_MS :
-                                   (guint)g_atomic_int_get(
-                                       &engine->tunables.scan_interval_ms));
+        ms = unmerge_turn(engine);
+        return sleep_connected(engine, only_connect(engine), ms);
     }
     if (run != KSM_RUN_RUN && !(run == KSM_RUN_PAUSE && asked)) {
         not_quiet(engine);
@@ -271,7 +292,7 @@ static void yield_to_others(KsmEngine *engine)
 /* Sleeps until the next turn or until the broker sends something. */
 static void sleep_and_listen(KsmEngine *engine, guint64 ms)
 {
-    if (ksm_pace_listen(engine, ms)) {
+    if (ksm_pace_listen(engine, MIN(ms, KSM_REPORT_QUIET_MS))) {
         g_mutex_lock(&engine->lock.work);
         if (ksm_broker_client_connected(&engine->broker)) {
             ksm_broker_client_hear(&engine->broker);

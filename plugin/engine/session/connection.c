@@ -168,7 +168,10 @@ static gboolean reclaim_all(KsmEngine *engine, GError **errp)
     if (engine->broker.refusal && engine->broker.refusal != KSM_ERROR_LIMIT) {
         give_store_up(engine);
     }
-    g_set_error(errp, KSM_ERROR, KSM_ERROR_NO_BROKER,
+    /* A broker that lacks memory is there: no other one is to be started. */
+    g_set_error(errp, KSM_ERROR,
+                engine->broker.refusal == KSM_ERROR_LIMIT ? KSM_ERROR_LIMIT :
+                                                            KSM_ERROR_NO_BROKER,
                 "Lost the broker while handing over shared pages");
     return FALSE;
 }
@@ -200,6 +203,7 @@ static gboolean try_connect(KsmEngine *engine, GError **errp)
     engine->link.was_connected = engine->link.is_connected = TRUE;
     engine->link.was_useful = FALSE;
     engine->link.connected_ns = ksm_sys_now_ns();
+    ksm_pace_forget_grant(engine);
     ksm_report_begin(engine);
     return TRUE;
 }

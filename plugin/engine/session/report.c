@@ -2,9 +2,9 @@
 /*
  * report.c: sends statistics to the broker; gets the group's, and settings.
  *
- * The broker never sends unsolicited messages, so changed settings wait for
- * the engine's next report, which is sent after each round and at least about
- * once a second, whatever the run mode.  A setting goes through the same
+ * Changed settings come with the reply to a report, which is sent after each
+ * round and at least about once a second, whatever the run mode; while nothing
+ * changes, every ten seconds and when the broker wakes the engine.  A setting goes through the same
  * functions as the program's own calls (ksm_engine_set_*), with the same
  * checks: a faulty or hostile broker can make the engine pause or hurry, which
  * costs savings or CPU time, and no more.  A second report acknowledges the
