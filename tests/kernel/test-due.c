@@ -287,8 +287,8 @@ static void test_silent(void)
     socket = g_build_filename(f.broker->dir, "control.sock", NULL);
     argv[2] = socket;
     argv[4] = ksm_engine_get_name(f.engine);
-    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_DEFAULT, NULL, NULL, NULL,
-                 NULL, &status, &error);
+    g_spawn_sync(NULL, (char **)argv, NULL, G_SPAWN_STDOUT_TO_DEV_NULL, NULL,
+                 NULL, NULL, NULL, &status, &error);
     g_assert_no_error(error);
     g_assert_cmpint(status, ==, 0);
     g_assert_true(was_set(&f));
