@@ -113,7 +113,7 @@ def all_workloads():
         *[Workload(f'idle-{vms}', f'{vms} processes with 512 MiB of address '
                    'space and some 8,000 mappings each, merged, default '
                    'settings; nothing is written for minutes',
-                   [f'--processes={vms}', '--pages=16384', '--room=114688',
+                   [f'--processes={vms}', '--pages=8192', '--room=122880',
                     '--mean-run=1', '--seconds=128', '--shipped',
                     '--limit=300', 'many'],
                    ['cpu_percent', 'broker_percent', 'wakeups_per_s',
