@@ -24,7 +24,20 @@ typedef struct Fixture {
     KsmSys sys;
 } Fixture;
 
-/* A scan has ended that found `hot` pages written, and no page waits. */
+/* A whole round that scans, found `hot` pages written, and none that waits. */
+static void scan(Fixture *f, guint32 hot, void (*meanwhile)(KsmEngine *engine))
+{
+    ksm_due_begin_round(&f->engine);
+    ksm_due_begin_scan(&f->engine);
+    ksm_due_note_written(&f->engine, hot);
+    if (meanwhile) {
+        meanwhile(&f->engine);
+    }
+    ksm_due_begin_sweep(&f->engine);
+    ksm_due_end(&f->engine, TRUE, TRUE);
+}
+
+/* Such a round has ended. */
 static void set_up(Fixture *f, guint interval_ms, guint32 hot)
 {
     memset(f, 0, sizeof(*f));
@@ -35,11 +48,7 @@ static void set_up(Fixture *f, guint interval_ms, guint32 hot)
     f->engine.tunables.scan_interval_ms = interval_ms;
     f->engine.turn.track_ns = COSTLY_NS;
     faults = 1000;
-    ksm_due_begin_round(&f->engine);
-    ksm_due_begin_scan(&f->engine);
-    ksm_due_note_written(&f->engine, hot);
-    ksm_due_begin_sweep(&f->engine);
-    ksm_due_end(&f->engine, TRUE, TRUE);
+    scan(f, hot, NULL);
 }
 
 static void tear_down(Fixture *f)
@@ -277,6 +286,11 @@ static void test_work(void)
     tear_down(&f);
 }
 
+static void roll_back(KsmEngine *engine)
+{
+    engine->stats.counters.rollbacks++;
+}
+
 /* Pages that were moved back are not armed: a scan has to see them first. */
 static void test_unarmed(void)
 {
@@ -285,16 +299,9 @@ static void test_unarmed(void)
     set_up(&f, KSM_SCAN_INTERVAL_MS, 0);
     f.engine.stats.counters.given_back++;
     g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_SCAN);
-    ksm_due_begin_round(&f.engine);
-    ksm_due_begin_scan(&f.engine);
-    f.engine.stats.counters.rollbacks++; /* in this very round */
-    ksm_due_begin_sweep(&f.engine);
-    ksm_due_end(&f.engine, TRUE, TRUE);
+    scan(&f, 0, roll_back);
     g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_SCAN);
-    ksm_due_begin_round(&f.engine);
-    ksm_due_begin_scan(&f.engine);
-    ksm_due_begin_sweep(&f.engine);
-    ksm_due_end(&f.engine, TRUE, TRUE);
+    scan(&f, 0, NULL);
     g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_NOTHING);
     tear_down(&f);
 }
@@ -305,11 +312,7 @@ static void test_set_meanwhile(void)
     Fixture f;
 
     set_up(&f, KSM_SCAN_INTERVAL_MS, 0);
-    ksm_due_begin_round(&f.engine);
-    ksm_due_begin_scan(&f.engine);
-    set_mappings(&f.engine);
-    ksm_due_begin_sweep(&f.engine);
-    ksm_due_end(&f.engine, TRUE, TRUE);
+    scan(&f, 0, set_mappings);
     g_assert_cmpint(ksm_due_judge(&f.engine), ==, KSM_DUE_SCAN);
     tear_down(&f);
 }

@@ -19,7 +19,6 @@
  * and PUBLISH of tiles, as one of 256 tiles of 64 slots writes 64 MiB.  The
  * client is answered, and its next request read, when the last step is done.
  */
-#include "clients/cpu-grants.h"
 #include "clients/request.h"
 
 #include <errno.h>
@@ -27,6 +26,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "clients/cpu-grants.h"
 #include "clients/broker-limits.h"
 #include "clients/client-stats.h"
 #include "clients/settings.h"

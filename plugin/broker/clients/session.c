@@ -26,12 +26,12 @@
  * mapped, but lists nothing.  An orphan without references is freed at once,
  * unless it has not yet reported which ones it has (reclaim.c).
  */
-#include "clients/cpu-grants.h"
 #include "clients/session.h"
 
 #include <stddef.h>
 #include <string.h>
 
+#include "clients/cpu-grants.h"
 #include "clients/descent.h"
 #include "clients/grace.h"
 #include "clients/shards.h"

@@ -72,7 +72,6 @@ G_STATIC_ASSERT(KSM_STORE_ROUND_SLOTS % (8 * LEAF_SLOTS) == 0);
 static gboolean store_map(KsmStore *store, GError **errp)
 {
     gsize bytes = (gsize)store->count * KSM_STORE_PAGE_BYTES;
-
     gsize small = MIN(store->count * sizeof(KsmSlot), SMALL_BYTES);
 
     store->pages = mmap(NULL, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE,

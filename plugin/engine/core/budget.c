@@ -148,10 +148,10 @@ gboolean ksm_budget_allows(KsmEngine *engine, guint32 length, gint64 delta)
                     length >= 2               ? 14 :
                                                 12;
 
-    return delta <= 0 || (ksm_budget_used(engine) + (guint64)delta <=
-                              engine->budget.allowed * share / 16 &&
-                          (engine->budget.shrinking ||
-                           used_by_all() + delta <= limit_of_all()));
+    return delta <= 0 || engine->budget.shrinking ||
+           (ksm_budget_used(engine) + (guint64)delta <=
+                engine->budget.allowed * share / 16 &&
+            used_by_all() + delta <= limit_of_all());
 }
 
 void ksm_budget_reset_in_child(void)

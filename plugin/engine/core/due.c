@@ -48,17 +48,6 @@
 /* CPU time that finding one written page is worth. */
 #define KSM_DUE_PAGE_NS 20000u
 
-/* A sum that changes if a round did anything to a page, or failed to. */
-static guint64 work_so_far(const KsmEngine *engine)
-{
-    const KsmStats *s = &engine->stats.counters;
-
-    return s->fingerprints + s->deferred_results + s->merges + s->zero_merges +
-           s->publishes + s->given_back + s->collapses + s->rollbacks +
-           s->refused_pinned + s->refused_budget + s->refused_torn +
-           s->refused_broker + s->refused_error + s->refused_dma;
-}
-
 /* A sum that changes when pages were moved back, and so are not armed. */
 static guint64 unarmed_so_far(const KsmEngine *engine)
 {
@@ -66,6 +55,16 @@ static guint64 unarmed_so_far(const KsmEngine *engine)
 
     return s->given_back + s->collapses + s->rollbacks + s->refused_pinned +
            s->refused_torn + s->refused_error + s->refused_dma;
+}
+
+/* A sum that changes if a round did anything to a page, or failed to. */
+static guint64 work_so_far(const KsmEngine *engine)
+{
+    const KsmStats *s = &engine->stats.counters;
+
+    return unarmed_so_far(engine) + s->fingerprints + s->deferred_results +
+           s->merges + s->zero_merges + s->publishes + s->refused_budget +
+           s->refused_broker;
 }
 
 /* Inputs of a round that others can change. */

@@ -101,7 +101,6 @@ typedef struct KsmRamMap {
 /* Share of the process's mappings.  Owners: budget, discard, shrink. */
 typedef struct KsmBudget {
     guint64 allowed;    /* in this round */
-    guint64 kept;       /* the same, while shrinking */
     guint64 reported;   /* recorded in the process's account */
     guint generation;   /* of the account that has `reported` */
     gboolean shrinking; /* giving mappings up: budget not applied */

@@ -89,13 +89,10 @@ static void shrink_all(KsmEngine *engine)
 void ksm_shrink_begin(KsmEngine *engine)
 {
     engine->budget.shrinking = TRUE;
-    engine->budget.kept = engine->budget.allowed;
-    engine->budget.allowed = G_MAXUINT32;
 }
 
 void ksm_shrink_end(KsmEngine *engine)
 {
-    engine->budget.allowed = engine->budget.kept;
     engine->budget.shrinking = FALSE;
 }
 

@@ -25,6 +25,7 @@
 
 #include "client/broker-client.h"
 #include "core/budget.h"
+#include "core/due.h"
 #include "core/pace.h"
 #include "core/stats.h"
 #include "memory/page-state.h"
@@ -38,7 +39,6 @@
 #include "pages/merge.h"
 #include "pages/shrink.h"
 #include "pages/written.h"
-#include "core/due.h"
 #include "scan/sweep.h"
 #include "session/release.h"
 #include "session/report.h"
