@@ -56,50 +56,50 @@ void bench_load_idle(Bench *bench)
     }
 }
 
-static double requests(Bench *bench)
+/* What was used so far; of ksmd only the first. */
+typedef struct Used {
+    guint64 cpu_ns, broker_ns, wakeups, requests;
+} Used;
+
+static Used used_so_far(Bench *bench)
 {
-    guint64 sum = 0;
+    Used used = { .cpu_ns = bench_cpu_ns(bench) };
     guint i;
 
-    bench_all(bench, BENCH_STATS, 0);
-    for (i = 0; i < bench->started; i++) {
-        sum += bench->workers[i].shared->stats.broker_requests;
+    if (bench->config.side == BENCH_OURS) {
+        used.broker_ns = bench_broker_cpu_ns(bench);
+        used.wakeups = bench_wakeups(bench);
+        bench_all(bench, BENCH_STATS, 0);
+        for (i = 0; i < bench->started; i++) {
+            used.requests += bench->workers[i].shared->stats.broker_requests;
+        }
     }
-    return (double)sum;
-}
-
-/* What only our side has; two calls, before and after so many seconds. */
-static void report_ours(Bench *bench, double sign, double seconds,
-                        double sums[3])
-{
-    sums[0] += sign * (double)bench_broker_cpu_ns(bench) / 1e7 / seconds;
-    sums[1] += sign * (double)bench_wakeups(bench) / seconds / bench->started;
-    sums[2] += sign * requests(bench) / seconds / bench->started;
+    return used;
 }
 
 void bench_load_many(Bench *bench)
 {
     const double seconds = bench->config.seconds;
-    const gboolean ours = bench->config.side == BENCH_OURS;
-    double sums[3] = { 0 };
-    guint64 cpu;
+    const double of_each = seconds * bench->config.processes;
+    Used before, after;
 
     bench_converge(bench);
     bench_ship(bench);
     g_usleep(QUIET_S * G_USEC_PER_SEC);
-    cpu = bench_cpu_ns(bench);
-    if (ours) {
-        report_ours(bench, -1, seconds, sums);
-    }
+    before = used_so_far(bench);
     g_usleep((gulong)(seconds * G_USEC_PER_SEC));
-    if (ours) {
-        report_ours(bench, 1, seconds, sums);
-        bench_report(bench, "broker_percent", sums[0]);
-        bench_report(bench, "wakeups_per_s", sums[1]);
-        bench_report(bench, "requests_per_s", sums[2]);
-    }
+    after = used_so_far(bench);
     bench_report(bench, "cpu_percent",
-                 (double)(bench_cpu_ns(bench) - cpu) / 1e7 / seconds);
+                 (double)(after.cpu_ns - before.cpu_ns) / 1e7 / seconds);
+    if (bench->config.side == BENCH_OURS) {
+        bench_report(bench, "broker_percent",
+                     (double)(after.broker_ns - before.broker_ns) / 1e7 /
+                         seconds);
+        bench_report(bench, "wakeups_per_s",
+                     (double)(after.wakeups - before.wakeups) / of_each);
+        bench_report(bench, "requests_per_s",
+                     (double)(after.requests - before.requests) / of_each);
+    }
     bench_all(bench, BENCH_MEMORY, 0);
     bench_report(bench, "mappings", (double)bench->workers[0].shared->mappings);
 }
